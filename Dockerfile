@@ -1,0 +1,41 @@
+# syntax=docker/dockerfile:1
+#
+# The tile server, without a compiler, a package manager's cache or a root user in it.
+#
+#   docker build --tag orthosharp .
+#   docker run --rm --publish 8000:8000 orthosharp                                      the demo
+#   docker run --rm --publish 8000:8000 --volume /photos:/data:ro orthosharp serve /data/1998.tif --host 0.0.0.0
+#
+# torch's default wheels for Linux carry CUDA. For a machine without a GPU give the CPU wheel index that pytorch.org
+# ("Get started") names: docker build --build-arg TORCH_INDEX=URL ... ; another CUDA version is chosen the same way.
+
+ARG PYTHON_VERSION=3.12
+
+FROM python:${PYTHON_VERSION}-slim AS build
+ARG TORCH_INDEX=""
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/orthosharp
+ENV PATH=/opt/orthosharp/bin:$PATH
+# torch first and alone: this layer is large and changes only with the index. Its bounds are pyproject.toml's.
+# hadolint ignore=DL3013
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch torchvision
+WORKDIR /src
+COPY . .
+RUN pip install --no-cache-dir .
+
+FROM python:${PYTHON_VERSION}-slim AS run
+# rasterio's wheels expect the system's libexpat.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libexpat1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --no-create-home orthosharp
+COPY --from=build /opt/orthosharp /opt/orthosharp
+ENV PATH=/opt/orthosharp/bin:$PATH \
+    PYTHONUNBUFFERED=1
+USER 10001
+EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=4).close()"]
+ENTRYPOINT ["orthosharp"]
+CMD ["serve", "--demo", "--host", "0.0.0.0"]

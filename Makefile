@@ -1,0 +1,111 @@
+# orthosharp: everything a fresh machine with make and Python >= 3.11 (with venv) needs.
+#
+#   make demo                          install what the server needs, start it on the demo picture
+#   make test                          install the rest, run the tests
+#
+# Variables, all optional:
+#   PYTHON=python3.12                  the Python that .venv is made from
+#   VENV=.venv                         where it is made
+#   TORCH_INDEX=URL                    take torch and torchvision from this wheel index (a CPU-only build, another CUDA)
+#   DEMO_ARGS="--port 9000"            added to `orthosharp serve --demo`
+#   PYTEST_ARGS="-k seams"             added to pytest
+#   ORTHOSHARP_NO_BROWSER=1            leave the browser test out where there is no Chromium
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+BROWSERS := chromium chromium-browser google-chrome
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo setup test test-all lint format browser clean distclean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.stamp-demo ## serve the demo picture on http://127.0.0.1:8000 (Ctrl-C stops it)
+	$(BIN)/orthosharp serve --demo $(DEMO_ARGS)
+
+setup: $(VENV)/.stamp-dev ## install everything: server, training, tests, linters
+
+test: browser $(VENV)/.stamp-dev ## run the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-all: browser $(VENV)/.stamp-dev ## run every test, those that take minutes too
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.stamp-dev ## ruff (rules and format) and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.stamp-dev ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Asked before anything is installed, so that nobody waits for torch to hear that a browser is missing.
+browser:
+	@if [ -n "$$ORTHOSHARP_NO_BROWSER" ]; then exit 0; fi; \
+	for name in $(BROWSERS); do command -v $$name >/dev/null 2>&1 && exit 0; done; \
+	echo "The test of the viewer needs Chromium, and none of these is on the PATH: $(BROWSERS)." >&2; \
+	echo "Install it (Debian: apt-get install chromium), or leave that test out: make ORTHOSHARP_NO_BROWSER=1 test" >&2; \
+	exit 1
+
+# Three stamps: the empty environment, what the server needs, what developers need. Each is touched only after its
+# install succeeded, and is older than pyproject.toml only when that changed, so a repeated call installs nothing.
+$(VENV)/.stamp-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "orthosharp needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+	echo "Name another one: make PYTHON=python3.12 setup" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	echo "'$(PYTHON)' comes without venv. Install it (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv
+	@$(drop_half_installed)
+	$(install_torch)
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-venv
+	@$(drop_half_installed)
+	$(install_torch)
+	$(PIP) install --editable '.[training,dev]'
+	@touch $@ $(VENV)/.stamp-demo
+
+# pip writes INSTALLER after a package's last file: a package without it was cut off, and pip would take it for whole.
+define drop_half_installed
+for info in $(VENV)/lib/python*/site-packages/*.dist-info; do \
+[ ! -d "$$info" ] || [ -f "$$info/INSTALLER" ] || { echo "repairing $$info"; rm -rf "$$info"; }; done; \
+echo "Installing into $(VENV); torch is large, so the first time takes minutes."
+endef
+
+ifneq ($(TORCH_INDEX),)
+install_torch = $(PIP) install --index-url $(TORCH_INDEX) torch torchvision
+endif
+
+# A .venv that is already there keeps its Python; asking for another one must not be ignored in silence.
+ifeq ($(origin PYTHON),command line)
+ifneq ($(wildcard $(VENV)/.stamp-venv),)
+version_of = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>&1)
+ifneq ($(call version_of,$(PYTHON)),$(call version_of,$(BIN)/python))
+$(error $(VENV) is made of Python $(call version_of,$(BIN)/python), not of $(PYTHON). Run `make distclean` first, or choose another folder with VENV=.venv-other)
+endif
+endif
+endif
+
+clean: ## remove caches and build results
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+distclean: clean ## remove .venv as well
+	rm -rf '$(VENV)'
