@@ -1,0 +1,178 @@
+"""The U-Nets. Only layers whose output does not depend on the extent of the window (see `sr_model.windows`).
+
+Both members of the family are built alike: an encoder, a decoder that goes up by PixelShuffle (initialised by ICNR,
+blurred after, so that it draws no checkerboard), a skip connection at every scale, the input joined again before
+the head. Shapes in comments are [channels, height, width] for an input of [3, H, W].
+
+Sources: Ronneberger et al. 2015 (U-Net); Shi et al. 2016 (PixelShuffle); Aitken et al. 2017 (ICNR); Sugawara et al.
+2018 and Harada et al. 2018 (blur after the shuffle); Howard and Gugger 2018 (the whole, as fastai's lesson 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import ResNet34_Weights, resnet34
+
+from sr_model.errors import WeightsError
+from sr_model.spec import ModelSpec
+
+
+def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """3 x 3 convolution that keeps the size (or halves it), He-initialised."""
+    layer = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside an identity; no normalisation, so that training and serving compute the same."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = conv3(width, width), conv3(width, width)
+        with torch.no_grad():  # starts near the identity (Zhang et al. 2019, Fixup)
+            self.second.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[w, h, w] to the same."""
+        return F.relu(x + self.second(F.relu(self.first(x))))
+
+
+class ShuffleUp(nn.Module):
+    """Convolution, PixelShuffle x 2 and a 2 x 2 box blur: [i, h, w] to [o, 2h, 2w].
+
+    The blur has a zero at a period of 2 px, where a shuffle's pattern would stand. No activation lies between
+    the three linear steps, so a runtime may fold them.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(inputs, outputs * 4, kernel, padding=kernel // 2)
+        weight = torch.empty(outputs, inputs, kernel, kernel)
+        nn.init.kaiming_normal_(weight, nonlinearity="relu")
+        with torch.no_grad():  # ICNR: the four sub-pixels start equal
+            self.expand.weight.copy_(weight.repeat_interleave(4, dim=0))
+        nn.init.zeros_(self.expand.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zeros stand outside the window; the halo keeps them out of the picture."""
+        shuffled = F.pixel_shuffle(self.expand(x), 2)
+        return F.avg_pool2d(F.pad(shuffled, (1, 0, 1, 0)), 2, stride=1)
+
+
+class CompactUNet(nn.Module):
+    """The small member: 2 x 2 pixels folded into channels at both ends, total stride 16."""
+
+    stride: Final = 16
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        w4, w8, w16, w2 = width, 2 * width, 8 * width // 3, width // 2
+        self.stem = nn.Sequential(conv3(12, w4, 2), nn.ReLU(), ResidualBlock(w4))
+        self.down8 = nn.Sequential(conv3(w4, w8, 2), nn.ReLU(), *(ResidualBlock(w8) for _ in range(blocks)))
+        self.down16 = nn.Sequential(conv3(w8, w16, 2), nn.ReLU(), *(ResidualBlock(w16) for _ in range(blocks)))
+        self.up8, self.join8 = ShuffleUp(w16, w8), conv3(2 * w8, w8)
+        self.up4, self.join4 = ShuffleUp(w8, w4), conv3(2 * w4, w4)
+        self.up2, self.join2 = ShuffleUp(w4, w2), conv3(w2 + 12, w4)
+        self.head = ShuffleUp(w4, 3, kernel=3)
+        with torch.no_grad():  # an untrained network returns nearly its input
+            self.head.expand.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[3, H, W] normalised to [3, H, W] normalised."""
+        f2 = F.pixel_unshuffle(x, 2)  # [12, H/2, W/2]
+        f4 = self.stem(f2)  # [w, H/4, W/4]
+        f8 = self.down8(f4)  # [2w, H/8, W/8]
+        f16 = self.down16(f8)  # [8w/3, H/16, W/16]
+        y = F.relu(self.join8(torch.cat([self.up8(f16), f8], 1)))
+        y = F.relu(self.join4(torch.cat([self.up4(y), f4], 1)))
+        y = F.relu(self.join2(torch.cat([self.up2(y), f2], 1)))  # [w, H/2, W/2], the input joined again
+        return x + cast(Tensor, self.head(y))
+
+
+class UpBlock(nn.Module):
+    """Decoder block of the ResNet-34 U-Net: up, join the skip, two convolutions."""
+
+    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+        super().__init__()
+        self.up = ShuffleUp(inputs, inputs // 2)
+        self.skip_norm = nn.BatchNorm2d(skip)
+        self.first, self.second = conv3(inputs // 2 + skip, outputs), conv3(outputs, outputs)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """[i, h, w] and [s, 2h, 2w] to [o, 2h, 2w]."""
+        joined = F.relu(torch.cat([self.up(x), self.skip_norm(skip)], 1))
+        return F.relu(self.second(F.relu(self.first(joined))))
+
+
+class ResNetUNet(nn.Module):
+    """The published network: torchvision's ResNet-34 as encoder, total stride 32, 40 M parameters at most."""
+
+    stride: Final = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = resnet34(weights=None)
+        del self.encoder.fc, self.encoder.avgpool
+        self.middle = nn.Sequential(conv3(512, 512), nn.ReLU(), conv3(512, 512), nn.ReLU())
+        self.up16, self.up8 = UpBlock(512, 256, 256), UpBlock(256, 128, 128)
+        self.up4, self.up2 = UpBlock(128, 64, 96), UpBlock(96, 64, 64)
+        self.up1 = ShuffleUp(64, 32)
+        self.cross = nn.Sequential(conv3(35, 32), nn.ReLU(), ResidualBlock(32))
+        self.head = nn.Conv2d(32, 3, 1)
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)
+
+    def load_imagenet(self) -> None:
+        """Fill the encoder with torchvision's ImageNet weights (downloaded once by torchvision)."""
+        state = ResNet34_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+        self.encoder.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[3, H, W] normalised to [3, H, W] normalised."""
+        e = self.encoder
+        f2 = e.relu(e.bn1(e.conv1(x)))  # [64, H/2, W/2]
+        f4 = e.layer1(e.maxpool(f2))  # [64, H/4, W/4]
+        f8 = e.layer2(f4)  # [128, H/8, W/8]
+        f16 = e.layer3(f8)  # [256, H/16, W/16]
+        f32 = e.layer4(f16)  # [512, H/32, W/32]
+        y = self.up8(self.up16(self.middle(f32), f16), f8)
+        y = self.up1(self.up2(self.up4(y, f4), f2))
+        y = self.cross(torch.cat([y, x], 1))  # the input joined again
+        return x + cast(Tensor, self.head(y))
+
+
+def _compact(spec: ModelSpec) -> nn.Module:
+    width, blocks = spec.config.get("width", 48), spec.config.get("blocks", 2)
+    return CompactUNet(cast(int, width), cast(int, blocks))
+
+
+def _resnet34(_spec: ModelSpec) -> nn.Module:
+    return ResNetUNet()
+
+
+_BUILDERS: Final[dict[str, tuple[Callable[[ModelSpec], nn.Module], int]]] = {
+    "compact": (_compact, CompactUNet.stride),
+    "resnet34": (_resnet34, ResNetUNet.stride),
+}
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """The network of a spec with fresh weights (seed with `torch.manual_seed`), in training mode.
+
+    Raises:
+        WeightsError: unknown architecture, or a stride that is not the architecture's.
+    """
+    if spec.architecture not in _BUILDERS:
+        known = ", ".join(_BUILDERS)
+        raise WeightsError(f"unknown architecture {spec.architecture!r} (known: {known}): update orthosharp")
+    builder, stride = _BUILDERS[spec.architecture]
+    if spec.stride != stride:
+        raise WeightsError(f"{spec.architecture} has stride {stride}, the spec says {spec.stride}: export again")
+    return builder(spec)

@@ -1,0 +1,88 @@
+"""uint8 pictures with a mask to normalised tensors, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.ndimage import distance_transform_edt
+
+from sr_model.errors import InferenceError, InputError
+from sr_model.spec import ModelSpec
+
+UInt8Array = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+
+
+def check_rgb(rgb: UInt8Array, stride: int) -> None:
+    """Raise InputError unless `rgb` is uint8 [B, H, W, 3] with H and W multiples of `stride`."""
+    if rgb.dtype != np.uint8 or rgb.ndim != 4 or rgb.shape[-1] != 3:
+        raise InputError(f"expected uint8 [batch, height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
+    height, width = rgb.shape[1:3]
+    if height % stride or width % stride or not rgb.size:
+        wanted = -(-height // stride) * stride, -(-width // stride) * stride
+        raise InputError(
+            f"height and width must be multiples of {stride}, got {height} x {width}: "
+            f"pad to {wanted[0]} x {wanted[1]} (sr_model.aligned_window does)"
+        )
+
+
+def normalise(rgb: UInt8Array, spec: ModelSpec) -> Float32Array:
+    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] with the spec's mean and deviation."""
+    std = np.asarray(spec.std, np.float32)
+    scale = (1.0 / (255.0 * std)).astype(np.float32)
+    offset = (np.asarray(spec.mean, np.float32) / std).astype(np.float32)
+    planes = rgb.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    planes *= scale[:, None, None]
+    planes -= offset[:, None, None]
+    return planes
+
+
+def denormalise(planes: Float32Array, spec: ModelSpec) -> UInt8Array:
+    """float32 [B, 3, H, W] back to uint8 [B, H, W, 3], rounded and clipped.
+
+    Raises:
+        InferenceError: a value is not finite.
+    """
+    scale = np.asarray(spec.std, np.float32) * np.float32(255)
+    offset = np.asarray(spec.mean, np.float32) * np.float32(255) + np.float32(0.5)
+    scaled = planes * scale[:, None, None] + offset[:, None, None]
+    # One sum tells whether any value is NaN or infinite, in a fraction of isfinite's time.
+    if not np.isfinite(scaled.sum(dtype=np.float64)):
+        raise InferenceError("the network returned values that are not finite: try --device cpu, or other weights")
+    np.clip(scaled, 0, 255, out=scaled)
+    return np.ascontiguousarray(scaled.astype(np.uint8).transpose(0, 2, 3, 1))
+
+
+def normalise_tensor(rgb01: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
+    """Same as `normalise` for a tensor [B, 3, H, W] in [0, 1]."""
+    mean = torch.tensor(spec.mean, device=rgb01.device).view(1, 3, 1, 1)
+    std = torch.tensor(spec.std, device=rgb01.device).view(1, 3, 1, 1)
+    return (rgb01 - mean) / std
+
+
+def denormalise_tensor(planes: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
+    """Inverse of `normalise_tensor`; not clipped."""
+    mean = torch.tensor(spec.mean, device=planes.device).view(1, 3, 1, 1)
+    std = torch.tensor(spec.std, device=planes.device).view(1, 3, 1, 1)
+    return planes * std + mean
+
+
+def fill_nodata(rgb: UInt8Array, mask: npt.NDArray[np.uint8]) -> UInt8Array:
+    """Give every nodata pixel the colour of its nearest valid one, so that no edge gets a dark fringe.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+        mask: uint8 [H, W], 0 where there is no data.
+
+    Returns:
+        uint8 [H, W, 3]; `rgb` itself where nothing, or everything, is missing.
+    """
+    if rgb.shape[:2] != mask.shape:
+        raise InputError(f"picture {list(rgb.shape)} and mask {list(mask.shape)} differ in size")
+    missing = mask == 0
+    if not missing.any() or missing.all():
+        return rgb
+    rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    filled: UInt8Array = rgb[rows, columns]
+    return filled

@@ -1,0 +1,70 @@
+"""Windows in, restored pixels out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sr_model.pixels import UInt8Array, check_rgb, denormalise, normalise
+from sr_model.runtimes import DeviceName, Runtime, RuntimeName, choose_runtime
+from sr_model.spec import ModelSpec
+from sr_model.weights import Weights, bundled_weights_path, load_weights
+
+
+class Restorer:
+    """A verified network on a runtime. Thread-safe; the same input gives the same bytes."""
+
+    def __init__(self, spec: ModelSpec, digest: str, runtime: Runtime) -> None:
+        self.spec = spec
+        self.digest = digest
+        self._runtime = runtime
+
+    @property
+    def runtime(self) -> str:
+        """Name of runtime, device and precision."""
+        return self._runtime.name
+
+    @classmethod
+    def open(
+        cls,
+        weights: Path | None = None,
+        *,
+        runtime: RuntimeName = "auto",
+        device: DeviceName = "auto",
+        threads: int | None = None,
+    ) -> Restorer:
+        """Load a weights file, by default the bundled one.
+
+        Raises:
+            WeightsError: the file does not verify.
+            RuntimeUnavailableError: the device that was asked for is missing.
+        """
+        loaded = load_weights(weights or bundled_weights_path())
+        return cls.from_weights(loaded, runtime=runtime, device=device, threads=threads)
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Weights,
+        *,
+        runtime: RuntimeName = "auto",
+        device: DeviceName = "auto",
+        threads: int | None = None,
+    ) -> Restorer:
+        """Put verified weights on a runtime; raises as `open` does."""
+        return cls(weights.spec, weights.digest, choose_runtime(weights, runtime, device, threads))
+
+    def restore(self, rgb: UInt8Array) -> UInt8Array:
+        """Restore windows on the model's grid.
+
+        Args:
+            rgb: uint8 [B, H, W, 3] at the model's GSD, nodata filled; H and W multiples of `spec.stride`.
+
+        Returns:
+            uint8 [B, H, W, 3] of the same size, halo included.
+
+        Raises:
+            InputError: wrong shape or dtype.
+            InferenceError: the network failed, or returned values that are no picture.
+        """
+        check_rgb(rgb, self.spec.stride)
+        return denormalise(self._runtime.forward(normalise(rgb, self.spec)), self.spec)

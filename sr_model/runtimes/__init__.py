@@ -1,0 +1,48 @@
+"""Where the network runs: one small protocol, two implementations, and the choice between them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from sr_model.errors import RuntimeUnavailableError
+from sr_model.runtimes.base import Runtime
+from sr_model.runtimes.onnx import OnnxRuntime
+from sr_model.runtimes.torch import TorchRuntime
+from sr_model.weights import Weights
+
+RuntimeName = Literal["auto", "torch", "onnx"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+__all__ = ["DeviceName", "OnnxRuntime", "Runtime", "RuntimeName", "TorchRuntime", "choose_runtime"]
+
+
+def choose_runtime(
+    weights: Weights, runtime: RuntimeName = "auto", device: DeviceName = "auto", threads: int | None = None
+) -> Runtime:
+    """A GPU when there is one, else ONNX Runtime; what was asked for by name, or an error.
+
+    Args:
+        weights: the network to load.
+        runtime: `torch`, `onnx` (CPU), or `auto`.
+        device: `cuda`, `mps`, `cpu`, or `auto`.
+        threads: CPU threads; by default one per core.
+
+    Raises:
+        RuntimeUnavailableError: the device that was asked for is missing, or the two do not go together.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device != "auto" and not available[device]:
+        raise RuntimeUnavailableError(
+            f"device {device} was asked for, but torch {torch.__version__} sees none here: "
+            "install a driver and a torch build that match, or use --device cpu"
+        )
+    if runtime == "onnx" and device not in ("auto", "cpu"):
+        raise RuntimeUnavailableError(f"ONNX Runtime runs on the CPU only: use --runtime torch with --device {device}")
+    if device == "auto":
+        gpus = [name for name in ("cuda", "mps") if available[name] and runtime != "onnx"]
+        device = gpus[0] if gpus else "cpu"  # type: ignore[assignment]
+    if device == "cpu" and runtime != "torch":
+        return OnnxRuntime(weights, threads=threads)
+    return TorchRuntime(weights, device, threads=threads)

@@ -1,0 +1,123 @@
+"""Weights files: safetensors with the spec and a content digest inside, so that nothing altered is ever loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sr_model.errors import WeightsError
+from sr_model.network import build
+from sr_model.spec import ModelSpec
+
+_SPEC_KEY: Final = "orthosharp_spec"
+_DIGEST_KEY: Final = "orthosharp_digest"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A verified weights file in memory; tensors are float32, whatever the file stores."""
+
+    spec: ModelSpec
+    state: dict[str, Tensor]
+    digest: str
+
+    def network(self) -> torch.nn.Module:
+        """The network with these weights, in eval mode.
+
+        Raises:
+            WeightsError: the tensors are not those of the spec's architecture.
+        """
+        network = build(self.spec)
+        try:
+            network.load_state_dict(self.state)
+        except RuntimeError as error:
+            raise WeightsError(
+                f"the tensors do not fit {self.spec.architecture} with {dict(self.spec.config)}: "
+                "the file comes from another version; export it again"
+            ) from error
+        return network.eval()
+
+
+def content_digest(spec: ModelSpec, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 (hex) over the canonical spec and every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(spec.to_json().encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_weights(
+    path: Path, spec: ModelSpec, state: dict[str, Tensor], *, dtype: torch.dtype = torch.float16
+) -> Weights:
+    """Write a weights file, whole or not at all, and return what `load_weights` reads from it.
+
+    Args:
+        path: a `.safetensors` file; an existing one is replaced.
+        spec: what the weights declare.
+        state: the network's `state_dict`.
+        dtype: how floating-point tensors are stored.
+    """
+    stored = {
+        name: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
+        for name, value in state.items()
+    }
+    metadata = {_SPEC_KEY: spec.to_json(), _DIGEST_KEY: content_digest(spec, stored), "format": "pt"}
+    write_atomic(path, save(stored, metadata))
+    return load_weights(path)
+
+
+def load_weights(path: Path) -> Weights:
+    """Read and verify a weights file.
+
+    Raises:
+        WeightsError: missing, no safetensors, without a spec, altered since it was written, or not finite.
+    """
+    if not path.is_file():
+        raise WeightsError(f"no weights file {path.name}: name an existing .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path.name} is no readable safetensors file ({error}): fetch or export it again") from error
+    if _SPEC_KEY not in metadata or _DIGEST_KEY not in metadata:
+        raise WeightsError(f"{path.name} has no orthosharp spec inside: make it with `orthosharp-train export`")
+    spec = ModelSpec.from_json(metadata[_SPEC_KEY])
+    digest = content_digest(spec, stored)
+    if digest != metadata[_DIGEST_KEY]:
+        raise WeightsError(f"{path.name} was altered or damaged (its digest does not verify): fetch or export it again")
+    state = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise WeightsError(f"{path.name} holds values that are not finite: the training diverged; export another run")
+    return Weights(spec, state, digest)
+
+
+def bundled_weights_path() -> Path:
+    """The small weights that ship with the package."""
+    return Path(__file__).parent / "bundled" / "compact.safetensors"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write to a temporary sibling, fsync, rename: `path` holds the old bytes or the new ones, never half."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
