@@ -64,4 +64,5 @@ class ToneMap:
         """Map uint8 [..., 3]; rounded and clipped."""
         mapped = _features(rgb.reshape(-1, 3)) @ np.asarray(self.coefficients, np.float32)
         scaled = np.clip(mapped * np.float32(255) + np.float32(0.5), 0, 255)
-        return scaled.astype(np.uint8).reshape(rgb.shape)
+        pixels: UInt8Array = scaled.astype(np.uint8).reshape(rgb.shape)
+        return pixels

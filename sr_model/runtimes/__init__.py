@@ -8,8 +8,8 @@ import torch
 
 from sr_model.errors import RuntimeUnavailableError
 from sr_model.runtimes.base import Runtime
-from sr_model.runtimes.onnx import OnnxRuntime
-from sr_model.runtimes.torch import TorchRuntime
+from sr_model.runtimes.onnx_runtime import OnnxRuntime
+from sr_model.runtimes.torch_runtime import TorchRuntime
 from sr_model.weights import Weights
 
 RuntimeName = Literal["auto", "torch", "onnx"]

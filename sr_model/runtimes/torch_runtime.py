@@ -18,7 +18,7 @@ class TorchRuntime:
         self._dtype = torch.float16 if self._device.type == "cuda" else torch.float32
         if threads and self._device.type == "cpu":
             torch.set_num_threads(threads)
-        network = weights.network().to(self._device, self._dtype, memory_format=torch.channels_last)
+        network = weights.network().to(self._device, self._dtype).to(memory_format=torch.channels_last)
         self._network = network.requires_grad_(False)
         precision = "fp16" if self._dtype is torch.float16 else "fp32"
         self.name = f"torch {self._device} {precision}"

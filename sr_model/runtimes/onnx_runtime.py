@@ -26,7 +26,7 @@ def to_onnx(weights: Weights) -> bytes:
         torch.onnx.export(
             weights.network(),
             (example,),
-            buffer,
+            buffer,  # type: ignore[arg-type] - the TorchScript exporter takes a file object
             input_names=["input"],
             output_names=["output"],
             dynamic_axes={"input": axes, "output": axes},
