@@ -1,0 +1,108 @@
+/**
+ * @file The page: one map, two pictures of the same place, and a handle between them.
+ */
+
+/* global L */
+
+import { loadConfig } from "./config.js";
+import { boundsOf, closestZoom, labelOf, Side, tileLayer } from "./layers.js";
+import { format, parse } from "./permalink.js";
+import { setUpShare } from "./share.js";
+import { Swipe } from "./swipe.js";
+import { showStatus, TileWatch } from "./watch.js";
+
+const byId = (id) => document.getElementById(id);
+
+function writeCaption(config) {
+  document.title = `${config.name} · orthosharp`;
+  byId("name").textContent = config.name;
+  byId("model").textContent = config.ai_notice;
+  byId("credit").textContent = config.credit;
+}
+
+function makeMap(config) {
+  const map = L.map("map", {
+    attributionControl: false, // the caption below the map says it, and is never folded away
+    zoomControl: false,
+    minZoom: config.minzoom,
+    maxZoom: closestZoom(config),
+    maxBounds: boundsOf(config).pad(0.5),
+    maxBoundsViscosity: 0.7,
+  });
+  L.control.zoom({ position: "bottomright" }).addTo(map);
+  L.control.scale({ position: "bottomleft", imperial: false }).addTo(map);
+  addZoomNote(map, config);
+  return map;
+}
+
+/** Says which zoom is shown, and whether its pixels are the network's own. */
+function addZoomNote(map, config) {
+  const note = L.DomUtil.create("div", "zoom-note");
+  const control = L.control({ position: "bottomleft" });
+  control.onAdd = () => note;
+  control.addTo(map);
+  map.on("zoomend", () => {
+    const zoom = map.getZoom();
+    const kind = Math.sign(zoom - config.native_zoom);
+    note.textContent = `zoom ${zoom} · ${{ "-1": "reduced", 0: "native resolution", 1: "enlarged" }[kind]}`;
+  });
+}
+
+/** The two selects; `changed` runs after either of them. */
+function setUpSelects(config, sides, changed) {
+  for (const [id, side] of Object.entries(sides)) {
+    byId(id).append(...config.layers.map((layer) => new Option(labelOf(layer), layer)));
+    byId(id).addEventListener("change", (event) => {
+      side.show(event.target.value);
+      changed();
+    });
+  }
+}
+
+async function start() {
+  const config = await loadConfig(document.baseURI);
+  writeCaption(config);
+  setUpShare(config);
+
+  const map = makeMap(config);
+  const watch = new TileWatch();
+  showStatus(watch, { map: byId("map"), note: byId("status"), text: byId("status-text"), retry: byId("retry") });
+  const sides = { left: new Side(map, config, "left", watch), right: new Side(map, config, "right", watch) };
+
+  const [lng, lat, zoom] = config.center;
+  const first = { zoom, lat, lng, left: "old", right: "restored", swipe: 50 };
+  let swipe = null;
+
+  const describe = () => swipe.describe(labelOf(sides.left.layer), labelOf(sides.right.layer));
+  const open = (view) => {
+    map.setView([view.lat, view.lng], view.zoom, { animate: false });
+    swipe ??= new Swipe(map, byId("handle"), { left: sides.left.element, right: sides.right.element });
+    swipe.percent = view.swipe;
+    for (const [id, side] of Object.entries(sides)) {
+      side.show(view[id]);
+      byId(id).value = side.layer;
+    }
+    describe();
+  };
+  const save = () => {
+    const { lat, lng } = map.getCenter();
+    const view = { zoom: map.getZoom(), lat, lng, left: sides.left.layer, right: sides.right.layer };
+    // replaceState: moving about a map must not fill the browser's history.
+    history.replaceState(null, "", format({ ...view, swipe: swipe.percent }));
+  };
+
+  setUpSelects(config, sides, () => {
+    describe();
+    save();
+  });
+  open(parse(location.hash, first));
+  watch.follow(tileLayer(config, "old")).addTo(map);
+  map.on("moveend", save);
+  swipe.addEventListener("change", save);
+  window.addEventListener("hashchange", () => open(parse(location.hash, first)));
+}
+
+start().catch((error) => {
+  byId("status-text").textContent = `The map could not start. ${error.message} Reload the page to try again.`;
+  byId("status").hidden = false;
+});
