@@ -76,7 +76,9 @@ class CompactUNet(nn.Module):
         w4, w8, w16, w2 = width, 2 * width, 8 * width // 3, width // 2
         self.stem = nn.Sequential(conv3(12, w4, 2), nn.ReLU(), ResidualBlock(w4))
         self.down8 = nn.Sequential(conv3(w4, w8, 2), nn.ReLU(), *(ResidualBlock(w8) for _ in range(blocks)))
-        self.down16 = nn.Sequential(conv3(w8, w16, 2), nn.ReLU(), *(ResidualBlock(w16) for _ in range(blocks)))
+        self.down16 = nn.Sequential(
+            conv3(w8, w16, 2), nn.ReLU(), *(ResidualBlock(w16) for _ in range(blocks))
+        )
         self.up8, self.join8 = ShuffleUp(w16, w8), conv3(2 * w8, w8)
         self.up4, self.join4 = ShuffleUp(w8, w4), conv3(2 * w4, w4)
         self.up2, self.join2 = ShuffleUp(w4, w2), conv3(w2 + 12, w4)
@@ -174,5 +176,7 @@ def build(spec: ModelSpec) -> nn.Module:
         raise WeightsError(f"unknown architecture {spec.architecture!r} (known: {known}): update orthosharp")
     builder, stride = _BUILDERS[spec.architecture]
     if spec.stride != stride:
-        raise WeightsError(f"{spec.architecture} has stride {stride}, the spec says {spec.stride}: export again")
+        raise WeightsError(
+            f"{spec.architecture} has stride {stride}, the spec says {spec.stride}: export again"
+        )
     return builder(spec)

@@ -49,7 +49,9 @@ def denormalise(planes: Float32Array, spec: ModelSpec) -> UInt8Array:
     scaled = planes * scale[:, None, None] + offset[:, None, None]
     # One sum tells whether any value is NaN or infinite, in a fraction of isfinite's time.
     if not np.isfinite(scaled.sum(dtype=np.float64)):
-        raise InferenceError("the network returned values that are not finite: try --device cpu, or other weights")
+        raise InferenceError(
+            "the network returned values that are not finite: try --device cpu, or other weights"
+        )
     np.clip(scaled, 0, 255, out=scaled)
     return np.ascontiguousarray(scaled.astype(np.uint8).transpose(0, 2, 3, 1))
 

@@ -67,7 +67,13 @@ class ModelSpec:
 
     @classmethod
     def compact(
-        cls, *, width: int = 48, blocks: int = 2, gsd_m: float = 0.3048, halo_px: int = 64, name: str = "compact"
+        cls,
+        *,
+        width: int = 48,
+        blocks: int = 2,
+        gsd_m: float = 0.3048,
+        halo_px: int = 64,
+        name: str = "compact",
     ) -> ModelSpec:
         """Spec of the small network; `width` scales every layer (8 gives a toy for tests)."""
         return cls(
@@ -117,7 +123,9 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """Canonical JSON: the same spec gives the same text."""
-        document = {item.name: getattr(self, item.name) for item in fields(self)} | {"config": dict(self.config)}
+        document = {item.name: getattr(self, item.name) for item in fields(self)} | {
+            "config": dict(self.config)
+        }
         return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -132,4 +140,6 @@ class ModelSpec:
             known = {item.name for item in fields(cls)}
             return cls(**{key: value for key, value in document.items() if key in known})
         except (ValueError, TypeError, AttributeError) as error:
-            raise WeightsError(f"the spec inside the weights cannot be read ({error}): export them again") from error
+            raise WeightsError(
+                f"the spec inside the weights cannot be read ({error}): export them again"
+            ) from error

@@ -45,7 +45,9 @@ class ToneMap:
             InputError: shapes differ, or there is no sample.
         """
         if old.shape != restored.shape or old.ndim != 2 or old.shape[1] != 3 or not len(old):
-            raise InputError(f"expected two arrays [samples, 3], got {list(old.shape)} and {list(restored.shape)}")
+            raise InputError(
+                f"expected two arrays [samples, 3], got {list(old.shape)} and {list(restored.shape)}"
+            )
         features = _features(old).astype(np.float64)
         change = (restored.astype(np.float64) - old) / 255
         normal = features.T @ features / len(old) + _RIDGE * np.eye(features.shape[1])

@@ -90,16 +90,24 @@ def load_weights(path: Path) -> Weights:
             metadata = file.metadata() or {}
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path.name} is no readable safetensors file ({error}): fetch or export it again") from error
+        raise WeightsError(
+            f"{path.name} is no readable safetensors file ({error}): fetch or export it again"
+        ) from error
     if _SPEC_KEY not in metadata or _DIGEST_KEY not in metadata:
-        raise WeightsError(f"{path.name} has no orthosharp spec inside: make it with `orthosharp-train export`")
+        raise WeightsError(
+            f"{path.name} has no orthosharp spec inside: make it with `orthosharp-train export`"
+        )
     spec = ModelSpec.from_json(metadata[_SPEC_KEY])
     digest = content_digest(spec, stored)
     if digest != metadata[_DIGEST_KEY]:
-        raise WeightsError(f"{path.name} was altered or damaged (its digest does not verify): fetch or export it again")
+        raise WeightsError(
+            f"{path.name} was altered or damaged (its digest does not verify): fetch or export it again"
+        )
     state = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise WeightsError(f"{path.name} holds values that are not finite: the training diverged; export another run")
+        raise WeightsError(
+            f"{path.name} holds values that are not finite: the training diverged; export another run"
+        )
     return Weights(spec, state, digest)
 
 

@@ -39,7 +39,9 @@ def choose_runtime(
             "install a driver and a torch build that match, or use --device cpu"
         )
     if runtime == "onnx" and device not in ("auto", "cpu"):
-        raise RuntimeUnavailableError(f"ONNX Runtime runs on the CPU only: use --runtime torch with --device {device}")
+        raise RuntimeUnavailableError(
+            f"ONNX Runtime runs on the CPU only: use --runtime torch with --device {device}"
+        )
     if device == "auto":
         gpus = [name for name in ("cuda", "mps") if available[name] and runtime != "onnx"]
         device = gpus[0] if gpus else "cpu"  # type: ignore[assignment]

@@ -21,12 +21,12 @@ def to_onnx(weights: Weights) -> bytes:
     axes = {0: "batch", 2: "height", 3: "width"}
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
-        # The TorchScript exporter is deprecated, but needs no further package and takes a tenth of the time.
+        # The TorchScript exporter is deprecated, but takes a tenth of the time and needs no onnxscript.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             weights.network(),
             (example,),
-            buffer,  # type: ignore[arg-type] - the TorchScript exporter takes a file object
+            buffer,  # type: ignore[arg-type]  # the TorchScript exporter takes a file object
             input_names=["input"],
             output_names=["output"],
             dynamic_axes={"input": axes, "output": axes},
@@ -45,7 +45,9 @@ class OnnxRuntime:
         options.log_severity_level = 3
         # Buffers of another window's size are given back: memory follows the largest window, not their sum.
         options.enable_mem_pattern = False
-        self._session = onnxruntime.InferenceSession(to_onnx(weights), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            to_onnx(weights), options, providers=["CPUExecutionProvider"]
+        )
         self.name = "onnxruntime cpu"
 
     def forward(self, planes: Float32Array) -> Float32Array:
@@ -53,5 +55,7 @@ class OnnxRuntime:
         try:
             (output,) = self._session.run(["output"], {"input": planes})
         except Exception as error:  # onnxruntime's exceptions have no common public root
-            raise InferenceError(f"ONNX Runtime failed on a window of {list(planes.shape)}: {error}") from error
+            raise InferenceError(
+                f"ONNX Runtime failed on a window of {list(planes.shape)}: {error}"
+            ) from error
         return np.asarray(output, np.float32)

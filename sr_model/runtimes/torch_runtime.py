@@ -40,7 +40,9 @@ class TorchRuntime:
     def _run(self, planes: Float32Array) -> Float32Array:
         try:
             with torch.inference_mode():
-                batch = torch.from_numpy(planes).to(self._device, self._dtype, memory_format=torch.channels_last)
+                batch = torch.from_numpy(planes).to(
+                    self._device, self._dtype, memory_format=torch.channels_last
+                )
                 output: Float32Array = self._network(batch).float().cpu().numpy()
                 return output
         except torch.OutOfMemoryError:
