@@ -1,0 +1,202 @@
+"""What people install: the wheel holds what it needs, and make repeats nothing and says what is wrong."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("sr_model", "tileserver", "training")
+BUNDLED_WEIGHTS_LIMIT_BYTES = 8_000_000
+
+
+def package_files() -> list[str]:
+    """Return every file of the packages as the wheel should name it."""
+    return sorted(
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build the wheel from a copy, because setuptools leaves its build folder beside what it builds."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    target = tmp_path_factory.mktemp("wheel")
+    # The project's own setuptools (extra "dev") builds: no isolated environment, no network.
+    command = [
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(target),
+        str(source),
+    ]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (built,) = target.glob("orthosharp-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel_names(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_wheel_holds_every_file_of_the_packages(wheel_names):
+    assert [name for name in package_files() if name not in wheel_names] == []
+
+
+def test_wheel_holds_the_page_the_weights_and_the_type_markers(wheel_names):
+    assert "tileserver/viewer/index.html" in wheel_names
+    assert any(name.startswith("sr_model/bundled/") and name.endswith(".safetensors") for name in wheel_names)
+    assert {f"{package}/py.typed" for package in PACKAGES} <= wheel_names
+
+
+def test_wheel_holds_nothing_else(wheel_names):
+    tops = {name.split("/")[0] for name in wheel_names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+
+
+def test_wheel_says_what_it_is(wheel, wheel_names):
+    (metadata_name,) = (name for name in wheel_names if name.endswith(".dist-info/METADATA"))
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = Parser().parsestr(archive.read(metadata_name).decode())
+    assert metadata["Name"] == "orthosharp"
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert set(metadata.get_all("Provides-Extra")) == {"training", "ray", "dev"}
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel_names)
+
+
+def test_installed_wheel_loads_its_weights_without_the_repository(wheel, tmp_path):
+    site = tmp_path / "site"
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
+    subprocess.run(pip, check=True, capture_output=True)
+    script = (
+        "import sr_model, tileserver, pathlib\n"
+        "path = sr_model.bundled_weights_path()\n"
+        "assert sr_model.load_weights(path).digest\n"
+        "print(path, pathlib.Path(tileserver.__file__), sep='\\n')"
+    )
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(Path(line).is_relative_to(site) for line in done.stdout.split())
+
+
+def test_bundled_weights_are_small():
+    for path in (ROOT / "sr_model" / "bundled").glob("*.safetensors"):
+        assert path.stat().st_size < BUNDLED_WEIGHTS_LIMIT_BYTES
+
+
+@pytest.mark.parametrize("name", ["orthosharp", "orthosharp-train"])
+def test_script_can_be_called(name):
+    (script,) = entry_points(group="console_scripts", name=name)
+    assert callable(script.load())
+
+
+def run_make(*arguments):
+    """Run make as from a plain shell: without the flags that an outer make hands down."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_make_helps_by_default():
+    assert run_make().stdout == run_make("help").stdout
+    for target in ("demo", "setup", "test", "test-all", "lint", "clean"):
+        assert f"make {target} " in run_make("help").stdout
+
+
+def test_make_installs_again_only_if_pyproject_changed(tmp_path):
+    changed_at = (ROOT / "pyproject.toml").stat().st_mtime
+    stamps = [tmp_path / f".stamp-{name}" for name in ("venv", "demo", "dev")]
+    for stamp in stamps:
+        stamp.touch()
+        os.utime(stamp, (changed_at + 10, changed_at + 10))
+    assert run_make("--question", f"VENV={tmp_path}", "setup").returncode == 0
+    assert "pip install" not in run_make("--dry-run", f"VENV={tmp_path}", "demo").stdout
+    for stamp in stamps:
+        os.utime(stamp, (changed_at - 10, changed_at - 10))
+    assert run_make("--question", f"VENV={tmp_path}", "setup").returncode == 1
+    assert "pip install" in run_make("--dry-run", f"VENV={tmp_path}", "demo").stdout
+
+
+def test_make_takes_torch_from_the_index_that_was_named(tmp_path):
+    plan = run_make(
+        "--dry-run", f"VENV={tmp_path / 'venv'}", "TORCH_INDEX=https://wheels.invalid/cpu", "demo"
+    ).stdout
+    torch_first, rest = plan.split("--index-url https://wheels.invalid/cpu torch torchvision")
+    assert "--editable ." not in torch_first
+    assert "--editable ." in rest
+
+
+def test_make_refuses_an_old_python_and_names_the_way_out(tmp_path):
+    done = run_make(f"VENV={tmp_path / 'venv'}", "PYTHON=false", "setup")
+    assert done.returncode != 0
+    assert "Python 3.11 or newer" in done.stderr
+    assert "make PYTHON=python3.12 setup" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_make_repairs_a_package_whose_install_was_cut_off(tmp_path):
+    info = tmp_path / "lib" / "python3.11" / "site-packages" / "half-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").touch()
+    whole = info.with_name("whole-1.0.dist-info")
+    whole.mkdir()
+    (whole / "INSTALLER").write_text("pip\n")
+    (tmp_path / ".stamp-venv").touch()
+    done = run_make(f"VENV={tmp_path}", "demo")  # fails at the missing python, after the repair
+    assert done.returncode != 0
+    assert not info.exists()
+    assert whole.exists()
+
+
+def test_ci_runs_the_tests_and_the_linters():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    lines = script.read_text().splitlines()
+    assert "make test" in lines
+    assert "make lint" in lines
