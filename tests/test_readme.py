@@ -1,0 +1,88 @@
+"""What the documents name exists: links, make targets, commands, options, settings and routes."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from tileserver.cli import main as orthosharp
+from tileserver.settings import Settings
+from training.cli import main as orthosharp_train
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+SETTINGS_PAGE = ROOT / "docs" / "settings.md"
+COMMANDS = {"orthosharp": orthosharp, "orthosharp-train": orthosharp_train}
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+CALL = re.compile(r"(?:^|[\s/])(orthosharp(?:-train)?) ([a-z]+)\b([^|#\n]*)")
+MAKE = re.compile(r"^make\b((?: [A-Z_]+=(?:\"[^\"]*\"|\S+))*)((?: [a-z][a-z-]*)*)", re.MULTILINE)
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def code_of(document):
+    """Return the code of a document, fenced or between backticks, with continuation lines joined."""
+    pieces = [block or inline for block, inline in CODE.findall(document.read_text())]
+    return "\n".join(pieces).replace("\\\n", " ")
+
+
+def anchors_of(document):
+    """Return the anchors that a Markdown renderer gives the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_document
+def test_links_lead_somewhere(document):
+    for target in LINK.findall(document.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (document.parent / path).resolve() if path else document
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors_of(linked), target
+
+
+@each_document
+def test_make_targets_and_variables_exist(document):
+    makefile = (ROOT / "Makefile").read_text()
+    for variables, targets in MAKE.findall(code_of(document)):
+        for variable in re.findall(r"([A-Z_]+)=", variables):
+            assert re.search(rf"\b{variable}\b", makefile), variable
+        for target in targets.split():
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@each_document
+def test_commands_and_options_exist(document):
+    for program, name, rest in CALL.findall(code_of(document)):
+        command = COMMANDS[program].commands.get(name)
+        assert command is not None, f"{program} {name}"
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        named = set(re.findall(r"(?<!\S)\[?(--[a-z][a-z-]*)", rest))
+        assert named <= known, f"{program} {name}: {sorted(named - known)}"
+
+
+@each_document
+def test_help_of_every_named_command_can_be_read(document):
+    for program, name, _ in CALL.findall(code_of(document)):
+        result = CliRunner().invoke(COMMANDS[program], [name, "--help"])
+        assert result.exit_code == 0, result.output
+        assert isinstance(COMMANDS[program], click.Group)
+
+
+def test_settings_page_names_every_setting():
+    named = set(re.findall(r"`ORTHOSHARP_([A-Z_]+)`", SETTINGS_PAGE.read_text()))
+    assert named == {name.upper() for name in Settings.model_fields}
+
+
+def test_settings_page_gives_the_defaults():
+    rows = re.findall(r"^\| `ORTHOSHARP_([A-Z_]+)` \| `([^`-]+)` \|", SETTINGS_PAGE.read_text(), re.MULTILINE)
+    assert rows
+    for name, written in rows:
+        default = Settings.model_fields[name.lower()].default
+        assert type(default)(written) == default, name
