@@ -1,0 +1,149 @@
+"""A bounded queue with a deadline in front of the network.
+
+One worker thread owns the network, which uses every core or the whole accelerator by itself. Windows that wait
+together may go through it together. A full queue refuses at once: a line that only grows helps nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from sr_model import InferenceError
+from sr_model.errors import SrModelError
+from tileserver.errors import OverloadedError
+from tileserver.raster import UInt8Array
+from tileserver.stages import Stages
+
+
+class Network(Protocol):
+    """The part of `sr_model.Restorer` that the queue needs."""
+
+    def restore(self, rgb: UInt8Array) -> UInt8Array:
+        """uint8 [batch, height, width, 3] to the same."""
+
+
+@dataclass(eq=False)
+class _Job:
+    rgb: UInt8Array
+    deadline: float
+    queued: float = field(default_factory=time.perf_counter)
+    started: float = 0.0
+    result: Future[UInt8Array] = field(default_factory=Future)
+
+
+class NetworkQueue:
+    """Feeds waiting windows to the network.
+
+    Args:
+        network: what restores them; called from one thread only.
+        max_waiting: windows that may wait; one more gets OverloadedError.
+        deadline_s: longest time from the call to the result.
+        batch: windows of the same shape that go through the network together.
+    """
+
+    def __init__(self, network: Network, *, max_waiting: int, deadline_s: float, batch: int = 1) -> None:
+        self._network = network
+        self._max_waiting = max_waiting
+        self._deadline_s = deadline_s
+        self._batch = batch
+        self._jobs: deque[_Job] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="orthosharp-network", daemon=True)
+        self._worker.start()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def restore(self, rgb: UInt8Array, stages: Stages) -> UInt8Array:
+        """Restore one window and wait for it.
+
+        Args:
+            rgb: uint8 [height, width, 3], both multiples of the network's stride.
+            stages: gets the waiting time as `queue` and the network's as `infer`.
+
+        Raises:
+            OverloadedError: the queue is full, or the deadline has passed.
+            InferenceError: the network failed.
+        """
+        job = _Job(rgb, time.perf_counter() + self._deadline_s)
+        with self._changed:
+            if self._closed:
+                raise OverloadedError("the server is shutting down: try again in a moment")
+            if len(self._jobs) >= self._max_waiting:
+                raise OverloadedError(f"{len(self._jobs)} metatiles wait for the network: try again in a moment")
+            self._jobs.append(job)
+            self._changed.notify()
+        try:
+            restored = job.result.result(timeout=self._deadline_s)
+        except FutureTimeoutError:
+            raise self._too_late() from None
+        stages.add("queue", job.started - job.queued)
+        stages.add("infer", time.perf_counter() - job.started)
+        return restored
+
+    def close(self) -> None:
+        """Finish what runs, refuse what waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._worker.join()
+
+    def _too_late(self) -> OverloadedError:
+        return OverloadedError(f"the network had no time for this within {self._deadline_s:g} s: try again", 5)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs or self._closed)
+                if self._closed:
+                    waiting = list(self._jobs)
+                    self._jobs.clear()
+                    break
+                jobs = self._take()
+            self._run(jobs)
+        for job in waiting:
+            job.result.set_exception(OverloadedError("the server is shutting down: try again in a moment"))
+
+    def _take(self) -> list[_Job]:
+        """The first job, and those directly behind it that have its shape."""
+        jobs = [self._jobs.popleft()]
+        while self._jobs and len(jobs) < self._batch and self._jobs[0].rgb.shape == jobs[0].rgb.shape:
+            jobs.append(self._jobs.popleft())
+        return jobs
+
+    def _run(self, jobs: list[_Job]) -> None:
+        now = time.perf_counter()
+        late = [job for job in jobs if job.deadline < now]
+        for job in late:
+            # Nobody waits for it any more.
+            job.result.set_exception(self._too_late())
+        alive = [job for job in jobs if job not in late]
+        if not alive:
+            return
+        for job in alive:
+            job.started = now
+        try:
+            restored = self._network.restore(np.stack([job.rgb for job in alive]))
+        except SrModelError as error:
+            self._fail(alive, error)
+        except Exception as error:  # noqa: BLE001 - any failure must reach those who wait, and the thread must live on
+            failure = InferenceError(f"the network failed ({type(error).__name__}): try again, or use --device cpu")
+            failure.__cause__ = error
+            self._fail(alive, failure)
+        else:
+            for job, picture in zip(alive, restored, strict=True):
+                job.result.set_result(picture)
+
+    @staticmethod
+    def _fail(jobs: list[_Job], error: Exception) -> None:
+        for job in jobs:
+            job.result.set_exception(error)

@@ -1,0 +1,74 @@
+"""Keys that cannot go stale: everything that decides a tile's bytes is in its key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import numpy as np
+import PIL
+import rasterio
+
+from tileserver import grid
+from tileserver.raster import NO_DIFFERENCE
+from tileserver.source import WARP_KERNEL, WARP_TOLERANCE_PX
+
+# Raise it when the code renders the same tile differently than before.
+RECIPE_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How pixels are made, apart from the photograph.
+
+    Attributes:
+        weights: digest of the weights, which contain the spec with halo and stride.
+        runtime: what runs them; another one rounds differently.
+        bands, rescale: how the photograph becomes RGB.
+    """
+
+    weights: str
+    runtime: str
+    bands: tuple[int, ...]
+    rescale: tuple[float, float]
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of these fields, of the constants of the code and of the libraries that make pixels."""
+        constants = {
+            "version": RECIPE_VERSION,
+            "metatile_px": grid.METATILE_PX,
+            "levels": [grid.LEVELS_BELOW, grid.LEVELS_ABOVE],
+            "warp": [WARP_KERNEL, WARP_TOLERANCE_PX],
+            "no_difference": NO_DIFFERENCE,
+            "libraries": [PIL.__version__, rasterio.__gdal_version__, np.__version__],
+        }
+        text = json.dumps([asdict(self), constants], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class TileKey:
+    """Key of an encoded tile.
+
+    Attributes:
+        content: digest of the photographs' fingerprints and of the recipe.
+        layer, tms, z, x, y, scale, ext: which tile, and as what.
+    """
+
+    content: str
+    layer: str
+    tms: str
+    z: int
+    x: int
+    y: int
+    scale: int
+    ext: str
+
+    @property
+    def etag(self) -> str:
+        """Strong entity tag. It needs no pixels, so a revalidation never costs an inference."""
+        parts = "/".join(str(value) for value in asdict(self).values())
+        return f'"{hashlib.sha256(parts.encode()).hexdigest()[:32]}"'

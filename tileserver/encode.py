@@ -1,0 +1,45 @@
+"""Pixels to bytes and media type."""
+
+from __future__ import annotations
+
+import io
+from typing import Final, Literal
+
+import numpy as np
+from PIL import Image
+
+from tileserver.raster import Raster
+
+Extension = Literal["png", "webp", "jpg"]
+
+MEDIA_TYPES: Final[dict[Extension, str]] = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
+JPEG_QUALITY: Final = 88
+WEBP_QUALITY: Final = 85
+
+
+def encode(raster: Raster, extension: Extension) -> bytes:
+    """Encode a picture; what has no data is transparent, or white where the format has no transparency.
+
+    Returns:
+        The file's bytes; none at all for a JPEG without any data, which HTTP says as 204.
+    """
+    if extension == "jpg":
+        return b"" if raster.is_empty else _save(_on_white(raster), "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    if raster.is_full:
+        image = Image.fromarray(raster.rgb)
+    else:
+        image = Image.fromarray(np.dstack([raster.rgb, raster.mask]))
+    if extension == "png":
+        return _save(image, "PNG", compress_level=6)
+    # exact=False lets the encoder choose hidden colours, which costs nothing visible.
+    return _save(image, "WEBP", quality=WEBP_QUALITY, method=4)
+
+
+def _on_white(raster: Raster) -> Image.Image:
+    return Image.fromarray(np.where(raster.mask[..., None] != 0, raster.rgb, np.uint8(255)))
+
+
+def _save(image: Image.Image, driver: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, driver, **options)
+    return buffer.getvalue()

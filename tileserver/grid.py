@@ -1,0 +1,211 @@
+"""Pure arithmetic from tiles to metatiles and windows in ground units; knows neither files nor networks.
+
+Every zoom of a quadtree tile matrix set is one global grid of pixels, y down, whose origin is the corner of tile
+0/0/0. A *window* (`sr_model.PixelWindow`) is a rectangle of it. A tile at scale @2x is a window of the next zoom.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import morecantile
+from morecantile import TileMatrixSet
+
+from sr_model import PixelWindow
+from tileserver.errors import OutsideError
+
+TILE_PX: Final = 256
+METATILE_TILES: Final = 4
+METATILE_PX: Final = METATILE_TILES * TILE_PX
+# One metatile of 4 x 4 tiles fills the 2 x 2 tiles above it and the one above those.
+LEVELS_BELOW: Final = 2
+LEVELS_ABOVE: Final = 2
+
+BBox = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, order=True)
+class TileAddress:
+    """One tile of a matrix set; `scale` 2 asks for the picture of the next zoom."""
+
+    z: int
+    x: int
+    y: int
+    scale: int = 1
+
+    @property
+    def pixel_zoom(self) -> int:
+        """Zoom whose pixels the tile shows."""
+        return self.z + self.scale - 1
+
+    @property
+    def window(self) -> PixelWindow:
+        """The tile in its pixel zoom's global grid."""
+        size = TILE_PX * self.scale
+        return PixelWindow(self.x * size, self.y * size, size, size)
+
+
+@dataclass(frozen=True)
+class QuadGrid:
+    """A tile matrix set whose every zoom halves the pixels of the one before.
+
+    Attributes:
+        tms_id: its name, such as WebMercatorQuad.
+        left, top: corner of tile 0/0/0 in units of the set's CRS.
+        cell0: width of a pixel at zoom 0, in units of the CRS.
+        columns0, rows0: tiles at zoom 0.
+    """
+
+    tms_id: str
+    left: float
+    top: float
+    cell0: float
+    columns0: int
+    rows0: int
+
+    @classmethod
+    def from_tms(cls, tms: TileMatrixSet) -> QuadGrid:
+        """Take over the geometry of a morecantile set.
+
+        Raises:
+            OutsideError: it is no quadtree of 256 px tiles.
+        """
+        name = str(tms.id)
+        if not is_quadtree(tms):
+            raise OutsideError(f"{name} is no quadtree of 256 px tiles: use WebMercatorQuad")
+        first = tms.tileMatrices[0]
+        corner = tms.xy_bounds(morecantile.Tile(0, 0, 0))
+        return cls(name, corner.left, corner.top, first.cellSize, first.matrixWidth, first.matrixHeight)
+
+    def cell(self, zoom: int) -> float:
+        """Width of a pixel in units of the CRS."""
+        return math.ldexp(self.cell0, -zoom)
+
+    def bounds(self, zoom: int, window: PixelWindow) -> BBox:
+        """Left, bottom, right, top of a window in units of the CRS."""
+        cell = self.cell(zoom)
+        return (
+            self.left + window.x * cell,
+            self.top - window.bottom * cell,
+            self.left + window.right * cell,
+            self.top - window.y * cell,
+        )
+
+    def covering(self, zoom: int, bounds: BBox) -> PixelWindow:
+        """The smallest window of whole pixels around left, bottom, right, top."""
+        cell = self.cell(zoom)
+        # Far less than a pixel, so that bounds that were computed from a window give that window again.
+        slack = 1e-6
+        x, y = (bounds[0] - self.left) / cell, (self.top - bounds[3]) / cell
+        right, bottom = (bounds[2] - self.left) / cell, (self.top - bounds[1]) / cell
+        x0, y0 = math.floor(x + slack), math.floor(y + slack)
+        return PixelWindow(
+            x0, y0, max(1, math.ceil(right - slack) - x0), max(1, math.ceil(bottom - slack) - y0)
+        )
+
+    def has_tile(self, tile: TileAddress) -> bool:
+        """Whether the matrix of the tile's zoom has such a column and row."""
+        return 0 <= tile.x < self.columns0 << tile.z and 0 <= tile.y < self.rows0 << tile.z
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """A grid over one photograph, with the zoom that the network works at.
+
+    Attributes:
+        grid: the tile matrix set.
+        native_zoom: zoom whose ground resolution is nearest the model's.
+        extent: left, bottom, right, top of the photograph in units of the grid's CRS.
+    """
+
+    grid: QuadGrid
+    native_zoom: int
+    extent: BBox
+
+    @property
+    def max_zoom(self) -> int:
+        """Last zoom of tiles; @2x tiles there show one more."""
+        return self.native_zoom + LEVELS_ABOVE
+
+    @property
+    def reach_zoom(self) -> int:
+        """First zoom that metatiles fill; coarser ones come from overviews."""
+        return self.native_zoom - LEVELS_BELOW
+
+    @property
+    def min_zoom(self) -> int:
+        """First zoom at which the photograph is larger than one tile; coarser ones are served all the same."""
+        for zoom in range(self.native_zoom + 1):
+            window = self.grid.covering(zoom, self.extent)
+            if max(window.width, window.height) > TILE_PX:
+                return max(0, zoom - 1)
+        return self.native_zoom
+
+    def touches(self, zoom: int, window: PixelWindow) -> bool:
+        """Whether the window may show any of the photograph."""
+        left, bottom, right, top = self.grid.bounds(zoom, window)
+        return left < self.extent[2] and right > self.extent[0] and bottom < self.extent[3] and top > self.extent[1]
+
+    def check(self, tile: TileAddress) -> None:
+        """Refuse a tile that cannot show anything.
+
+        Raises:
+            OutsideError: the zoom or the place is not served.
+        """
+        if not 0 <= tile.z <= self.max_zoom:
+            raise OutsideError(f"zoom {tile.z} is not served: use 0 to {self.max_zoom}")
+        if not self.grid.has_tile(tile):
+            raise OutsideError(f"{self.grid.tms_id} has no tile {tile.z}/{tile.x}/{tile.y}")
+        if not self.touches(tile.pixel_zoom, tile.window):
+            raise OutsideError(f"tile {tile.z}/{tile.x}/{tile.y} is outside the photograph: see the TileJSON's bounds")
+
+    def pieces(self, zoom: int, window: PixelWindow) -> Iterator[tuple[PixelWindow, PixelWindow]]:
+        """Split a window at the borders of metatiles.
+
+        Args:
+            zoom: the window's pixel zoom, `reach_zoom` or finer.
+            window: any window of that zoom.
+
+        Yields:
+            A metatile in the native zoom's grid, and the part of `window` that it covers.
+        """
+        step = scaled(METATILE_PX, zoom - self.native_zoom)
+        for row in range(window.y // step, -(-window.bottom // step)):
+            for column in range(window.x // step, -(-window.right // step)):
+                x, y = max(column * step, window.x), max(row * step, window.y)
+                right, bottom = min((column + 1) * step, window.right), min((row + 1) * step, window.bottom)
+                metatile = PixelWindow(column * METATILE_PX, row * METATILE_PX, METATILE_PX, METATILE_PX)
+                yield metatile, PixelWindow(x, y, right - x, bottom - y)
+
+
+def is_quadtree(tms: TileMatrixSet) -> bool:
+    """Whether every zoom halves the pixels of the one before, in tiles of 256 px from the same top left corner."""
+    matrices = tms.tileMatrices
+    first = matrices[0]
+    return all(
+        matrix.id == str(zoom)
+        and math.isclose(matrix.cellSize * 2**zoom, first.cellSize, rel_tol=1e-6)
+        and matrix.tileWidth == matrix.tileHeight == TILE_PX
+        and matrix.pointOfOrigin == first.pointOfOrigin
+        and matrix.cornerOfOrigin == "topLeft"
+        and not matrix.variableMatrixWidths
+        for zoom, matrix in enumerate(matrices)
+    )
+
+
+def scaled(length_px: int, zooms: int) -> int:
+    """A whole length in a grid that is `zooms` finer (or, negative, coarser)."""
+    return length_px << zooms if zooms >= 0 else length_px >> -zooms
+
+
+def magnified(window: PixelWindow, zooms: int) -> PixelWindow:
+    """The same ground in a grid that is `zooms` finer."""
+    return PixelWindow(window.x << zooms, window.y << zooms, window.width << zooms, window.height << zooms)
+
+
+def nearest_zoom(gsd_at_zoom0_m: float, gsd_m: float) -> int:
+    """Zoom whose ground resolution is nearest `gsd_m`, in octaves."""
+    return max(0, round(math.log2(gsd_at_zoom0_m / gsd_m)))

@@ -1,0 +1,165 @@
+"""Pixels of every layer at every zoom, out of metatiles, photographs and overviews."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final, Literal, get_args
+
+import morecantile
+
+from sr_model import ModelSpec, PixelWindow, ToneMap
+from tileserver.batching import NetworkQueue
+from tileserver.cache.memory import MemoryCache
+from tileserver.errors import OutsideError
+from tileserver.grid import is_quadtree, magnified
+from tileserver.metrics import Metrics
+from tileserver.raster import Raster, area_average, canvas, difference, paste, upsample
+from tileserver.render import render_metatile, with_margin
+from tileserver.single_flight import SingleFlight
+from tileserver.source import Source
+from tileserver.stages import Stages
+from tileserver.tone import fit_tone
+from tileserver.view import View
+
+Layer = Literal["restored", "old", "new", "difference"]
+LAYERS: Final[tuple[Layer, ...]] = get_args(Layer)
+WEB_MERCATOR: Final = "WebMercatorQuad"
+
+MetatileKey = tuple[str, PixelWindow]
+
+
+def supported_tms() -> morecantile.defaults.TileMatrixSets:
+    """Morecantile's tile matrix sets that are quadtrees of 256 px tiles."""
+    known = morecantile.tms
+    wanted = {name: known.get(name) for name in known.list()}
+    return morecantile.defaults.TileMatrixSets({name: tms for name, tms in wanted.items() if is_quadtree(tms)})
+
+
+class Pictures:
+    """Pixels of windows of any layer.
+
+    Args:
+        old: the photograph to restore.
+        new: a later photograph to compare with, or None.
+        spec: of the network.
+        network: the network.
+        metatile_bytes: memory for restored metatiles.
+        metrics: counts inferences and cache lookups.
+    """
+
+    def __init__(
+        self,
+        old: Source,
+        new: Source | None,
+        spec: ModelSpec,
+        network: NetworkQueue,
+        metatile_bytes: int,
+        metrics: Metrics,
+    ) -> None:
+        self._old = old
+        self._new = new
+        self._spec = spec
+        self._network = network
+        self._metrics = metrics
+        self._tms = supported_tms()
+        self._views: dict[tuple[str, bool], View] = {}
+        self._views_lock = threading.Lock()
+        self._tone: ToneMap | None = None
+        self._tone_lock = threading.Lock()
+        self.metatiles: MemoryCache[MetatileKey, Raster] = MemoryCache(metatile_bytes, lambda raster: raster.nbytes)
+        self._flights: SingleFlight[MetatileKey, Raster] = SingleFlight()
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers that are served."""
+        return tuple(layer for layer in LAYERS if layer != "new" or self._new)
+
+    def view(self, layer: str, tms: str) -> View:
+        """The layer's photograph on a tile matrix set.
+
+        Raises:
+            OutsideError: no such layer or set, or the set does not cover the photograph.
+        """
+        if layer not in self.layers:
+            raise OutsideError(f"there is no layer {layer!r}: use one of {', '.join(self.layers)}")
+        if tms not in self._tms.list():
+            raise OutsideError(f"there is no tile matrix set {tms!r}: see /tileMatrixSets")
+        source = self._new if layer == "new" and self._new else self._old
+        key = (tms, source is self._new)
+        with self._views_lock:
+            if key not in self._views:
+                self._views[key] = View(source, self._tms.get(tms), self._spec.gsd_m)
+            return self._views[key]
+
+    def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
+        """Pixels of a window of a zoom's global grid.
+
+        Raises:
+            OutsideError: no such layer or tile matrix set.
+            ReadError, OverloadedError, sr_model.InferenceError: as the pipeline raises them.
+        """
+        view = self.view(layer, tms)
+        if layer in ("old", "new"):
+            with stages.measure("read"):
+                return view.read(zoom, window)
+        if zoom < view.pyramid.reach_zoom:
+            return self._toned(layer, view, zoom, window, stages)
+        result = canvas(window)
+        for metatile, part in view.pyramid.pieces(zoom, window):
+            restored = _resample(self._metatile(view, metatile, stages), part, zoom - view.pyramid.native_zoom)
+            if layer == "difference" and not restored.is_empty:
+                restored = difference(self._seen(view, metatile, part, zoom, stages), restored)
+            if part == window:
+                return restored
+            paste(result, restored)
+        return result
+
+    def tone(self) -> ToneMap:
+        """The one colour map old -> restored of this photograph; fitted at the first call."""
+        with self._tone_lock:
+            if self._tone is None:
+                self._tone = fit_tone(self.view("old", WEB_MERCATOR), self._spec, self._network)
+            return self._tone
+
+    def _toned(self, layer: str, view: View, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
+        with stages.measure("infer"):
+            tone = self.tone()
+        with stages.measure("read"):
+            old = view.read(zoom, window)
+        toned = Raster(window, tone.apply(old.rgb), old.mask).masked()
+        return difference(old, toned) if layer == "difference" else toned
+
+    def _seen(self, view: View, metatile: PixelWindow, part: PixelWindow, zoom: int, stages: Stages) -> Raster:
+        """What the network saw, resampled as its answer is, so that the difference is the network's alone."""
+        with stages.measure("read"):
+            old = view.read(view.pyramid.native_zoom, with_margin(metatile))
+        return _resample(old, part, zoom - view.pyramid.native_zoom)
+
+    def _metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:
+        """Restored pixels of a metatile: from the cache, from a request that is faster, or from the network."""
+        key = (view.pyramid.grid.tms_id, metatile)
+        found = self.metatiles.get(key)
+        self._metrics.lookups.labels("metatile", "miss" if found is None else "hit").inc()
+        if found is not None:
+            return found
+        if not view.pyramid.touches(view.pyramid.native_zoom, metatile):
+            return Raster.blank(with_margin(metatile))
+
+        def render() -> Raster:
+            # Whoever was faster may have landed between the lookup above and this flight.
+            raster = self.metatiles.get(key)
+            if raster is None:
+                raster = render_metatile(view, metatile, self._spec, self._network, stages)
+                if not raster.is_empty:
+                    self._metrics.inferences.inc()
+                self.metatiles.put(key, raster)
+            return raster
+
+        return self._flights.do(key, render)
+
+
+def _resample(native: Raster, part: PixelWindow, zooms: int) -> Raster:
+    """The part, in a grid that is `zooms` finer (or, negative, coarser) than `native`'s."""
+    if zooms > 0:
+        return upsample(native, part, 1 << zooms)
+    return area_average(native.crop(magnified(part, -zooms)), 1 << -zooms)

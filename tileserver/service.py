@@ -1,0 +1,146 @@
+"""cache -> single flight -> render -> cache. HTTP calls this and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+from sr_model import Restorer
+from tileserver.batching import NetworkQueue
+from tileserver.cache import MemoryCache, Recipe, TileKey
+from tileserver.encode import MEDIA_TYPES, Extension, encode
+from tileserver.grid import TileAddress
+from tileserver.metrics import Metrics
+from tileserver.pictures import Pictures
+from tileserver.settings import Settings
+from tileserver.single_flight import SingleFlight
+from tileserver.source import Source
+from tileserver.stages import Stages
+
+
+@dataclass(frozen=True)
+class TileRequest:
+    """One tile of one layer, and the format it is wanted in."""
+
+    layer: str
+    tms: str
+    tile: TileAddress
+    extension: Extension
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An encoded tile.
+
+    Attributes:
+        body: the file; empty where a format without transparency has nothing to show.
+        media_type: its type.
+        etag: strong entity tag, with quotes.
+        hit: whether it came out of the cache.
+        stages: where the time went.
+    """
+
+    body: bytes
+    media_type: str
+    etag: str
+    hit: bool
+    stages: Stages
+
+
+class TileService:
+    """Answers tile requests; safe to call from many threads.
+
+    Raises:
+        SourceError, sr_model.SrModelError: a photograph or the weights cannot be served; see `errors`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        opened = {"rescale": settings.rescale, "open_datasets": settings.open_datasets}
+        self.settings = settings
+        self.metrics = Metrics()
+        self.old = Source.open(settings.source, bands=settings.bands, **opened)
+        self.new = Source.open(settings.new, open_datasets=settings.open_datasets) if settings.new else None
+        self.restorer = Restorer.open(settings.weights, runtime=settings.runtime, device=settings.device)
+        self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
+        self._network = NetworkQueue(
+            self.restorer, max_waiting=settings.queue_size, deadline_s=settings.deadline_s, batch=settings.batch
+        )
+        tile_bytes = settings.cache_bytes // 4
+        self.pictures = Pictures(
+            self.old, self.new, self.restorer.spec, self._network, settings.cache_bytes - tile_bytes, self.metrics
+        )
+        self._tiles: MemoryCache[TileKey, bytes] = MemoryCache(tile_bytes, len)
+        self._flights: SingleFlight[TileKey, bytes] = SingleFlight()
+        self._content = self._content_digest()
+        self.ready = False
+        self.metrics.watch("queue_length", "Metatiles that wait for the network", lambda: len(self._network))
+        self.metrics.watch("tile_cache_bytes", "Encoded tiles in memory", lambda: self._tiles.nbytes)
+        self.metrics.watch("metatile_cache_bytes", "Metatiles in memory", lambda: self.pictures.metatiles.nbytes)
+
+    def warm_up(self) -> None:
+        """Run the network once and fit the tone of overviews, so that no visitor waits for it."""
+        self.pictures.tone()
+        self.ready = True
+
+    def key(self, request: TileRequest) -> TileKey:
+        """Check a request and give its cache key, without any pixels.
+
+        Raises:
+            OutsideError: no such layer, matrix set, zoom or place.
+        """
+        tile = request.tile
+        self.pictures.view(request.layer, request.tms).pyramid.check(tile)
+        return TileKey(
+            self._content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension
+        )
+
+    def cached(self, request: TileRequest) -> Tile | None:
+        """The tile if it is at hand; never waits."""
+        key = self.key(request)
+        body = self._tiles.get(key)
+        self.metrics.lookups.labels("tile", "miss" if body is None else "hit").inc()
+        return None if body is None else self._answer(key, body, Stages(), hit=True)
+
+    def tile(self, request: TileRequest) -> Tile:
+        """The tile, rendered if need be. Concurrent calls for the same tile share one rendering.
+
+        Raises:
+            OutsideError, OverloadedError, ReadError, SourceChangedError, sr_model.InferenceError.
+        """
+        key, stages = self.key(request), Stages()
+        start = time.perf_counter()
+
+        def render() -> bytes:
+            body = self._tiles.get(key)
+            if body is None:
+                tile = request.tile
+                raster = self.pictures.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
+                with stages.measure("encode"):
+                    body = encode(raster, request.extension)
+                self._tiles.put(key, body)
+            return body
+
+        body = self._flights.do(key, render)
+        # What no stage accounts for was waiting for another request's work.
+        stages.add("queue", max(0.0, time.perf_counter() - start - sum(stages.seconds.values())))
+        self.metrics.observe(stages)
+        return self._answer(key, body, stages, hit=False)
+
+    def close(self) -> None:
+        """Stop the network and close files."""
+        self._network.close()
+        for source in (self.old, self.new):
+            if source is not None:
+                source.close()
+
+    def _answer(self, key: TileKey, body: bytes, stages: Stages, *, hit: bool) -> Tile:
+        extension: Extension = key.ext  # type: ignore[assignment]
+        return Tile(body, MEDIA_TYPES[extension], key.etag, hit, stages)
+
+    def _content_digest(self) -> str:
+        """Digest of everything that decides pixels, but for the tile itself."""
+        old = self.old.info
+        recipe = Recipe(self.restorer.digest, self.restorer.runtime, old.bands, old.rescale)
+        parts = [old.fingerprint, recipe.digest, self.new.info.fingerprint if self.new else ""]
+        return hashlib.sha256("/".join(parts).encode()).hexdigest()

@@ -1,0 +1,273 @@
+"""A georeferenced photograph, read as RGB and mask on any grid."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.warp import transform_bounds
+from rio_tiler import reader
+from rio_tiler.utils import non_alpha_indexes
+
+from sr_model import PixelWindow
+from tileserver.datasets import DatasetPool, open_dataset
+from tileserver.errors import ReadError, SourceChangedError, SourceError
+from tileserver.grid import BBox
+from tileserver.ground import WGS84, PixelSize, horizontal, pixel_size
+from tileserver.raster import Raster, UInt8Array
+
+# GDAL interpolates positions between exact ones up to this error in source pixels. Its own default, 0.125, shifts
+# pixels by window: neighbours would disagree. At 1e-4 fewer than 1 pixel in 1000 differs, by one grey level.
+WARP_TOLERANCE_PX: Final = 1e-4
+# Cubic, as in training: the network has learnt to undo this blur and no other.
+WARP_KERNEL: Final = "cubic"
+
+_RANGES: Final = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
+_SAMPLE_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known about a photograph once it is open.
+
+    Attributes:
+        name: its file name without folder and suffix.
+        crs: horizontal CRS.
+        bounds: left, bottom, right, top in units of `crs`.
+        bounds_lonlat: west, south, east, north in degrees.
+        width, height: size in pixels.
+        dtype: of its bands, such as uint8.
+        bands: the one or three bands that are shown, counted from 1.
+        rescale: values that become black and white.
+        pixel: ground size of its pixels.
+        overviews: their factors, ascending.
+        fingerprint: hex digest that changes with the file.
+        credit: whose photograph it is, as far as the file says; may be empty.
+        warnings: what could be better, with the way to it.
+    """
+
+    name: str
+    crs: CRS
+    bounds: BBox
+    bounds_lonlat: BBox
+    width: int
+    height: int
+    dtype: str
+    bands: tuple[int, ...]
+    rescale: tuple[float, float]
+    pixel: PixelSize
+    overviews: tuple[int, ...]
+    fingerprint: str
+    credit: str
+    warnings: tuple[str, ...]
+
+
+class Source:
+    """An open photograph; safe to use from many threads."""
+
+    def __init__(self, path: str, info: SourceInfo, open_datasets: int) -> None:
+        self.info = info
+        self._stat = _stat(path)
+        self._path = path
+        self._pools = [DatasetPool(path, open_datasets)]
+        self._pools += [DatasetPool(path, open_datasets, level) for level in range(len(info.overviews))]
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        *,
+        bands: tuple[int, ...] | None = None,
+        rescale: tuple[float, float] | None = None,
+        open_datasets: int = 8,
+    ) -> Source:
+        """Look at a file and refuse it if it cannot be served.
+
+        Raises:
+            SourceError: unreadable, without CRS, or without fitting bands.
+        """
+        try:
+            with open_dataset(path) as dataset:
+                info = _describe(path, dataset, bands, rescale)
+        except (RasterioError, OSError) as error:
+            raise SourceError(f"{path} cannot be read: {error}. Check it with gdalinfo") from error
+        return cls(path, info, open_datasets)
+
+    def read(self, crs: CRS, cell: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool) -> Raster:
+        """Warp a window of any grid out of the photograph.
+
+        Args:
+            crs: of the grid.
+            cell: from the grid's global pixels to units of `crs`.
+            window: wanted pixels of the grid; may lie partly or wholly outside the photograph.
+            pixel: ground size of the grid's pixels.
+            overviews: whether smaller copies inside the file may be used.
+
+        Raises:
+            ReadError: a block cannot be read.
+            SourceChangedError: the file is not the one that was opened.
+        """
+        if _stat(self._path) != self._stat:
+            raise SourceChangedError("the photograph was replaced: restart the server to show the new one")
+        level = self._overview(pixel) if overviews else 0
+        factor = self.info.overviews[level - 1] if level else 1
+        native = self.info.pixel.times(factor)
+        options = {
+            "src_crs": self.info.crs,
+            "crs": crs,
+            "transform": cell * Affine.translation(window.x, window.y),
+            "width": window.width,
+            "height": window.height,
+            "tolerance": WARP_TOLERANCE_PX,
+            # A pixel is nodata only where all of its bands are: pure red has a band of value 0.
+            "UNIFIED_SRC_NODATA": "YES",
+            # Else GDAL guesses the width of its filter from each block, and windows disagree.
+            "XSCALE": repr(native.x_m / pixel.x_m),
+            "YSCALE": repr(native.y_m / pixel.y_m),
+        }
+        try:
+            with self._pools[level].borrow() as dataset:
+                image = reader.read(
+                    dataset, indexes=self.info.bands, vrt_options=options, reproject_method=WARP_KERNEL
+                )
+        except (RasterioError, OSError) as error:
+            raise ReadError(
+                "a block of the photograph cannot be read: it may be damaged, or its store cannot be reached"
+            ) from error
+        return _to_raster(image.array, window, self.info.rescale)
+
+    def close(self) -> None:
+        """Close idle files."""
+        for pool in self._pools:
+            pool.close()
+
+    def _overview(self, pixel: PixelSize) -> int:
+        """Number of the coarsest overview that is no coarser than `pixel`; 0 is the picture itself."""
+        # 2 %: an overview of 1.22 m serves pixels of 1.21 m.
+        limit = 1.02 * pixel.gsd_m / self.info.pixel.gsd_m
+        return sum(factor <= limit for factor in self.info.overviews)
+
+
+def _to_raster(array: np.ma.MaskedArray[Any, Any], window: PixelWindow, rescale: tuple[float, float]) -> Raster:
+    """Masked [bands, height, width] of any dtype to RGB and mask."""
+    hidden = np.ma.getmaskarray(array).all(axis=0)
+    values = array.data
+    if np.issubdtype(values.dtype, np.floating):
+        hidden |= ~np.isfinite(values).all(axis=0)
+        values = np.nan_to_num(values)
+    planes = values if values.dtype == np.uint8 and rescale == _RANGES["uint8"] else _stretch(values, rescale)
+    rgb = np.repeat(planes[0][..., None], 3, axis=2) if len(planes) == 1 else np.moveaxis(planes, 0, 2)
+    mask = np.where(hidden, 0, 255).astype(np.uint8)
+    return Raster(window, np.ascontiguousarray(rgb), mask).masked()
+
+
+def _stretch(values: np.ndarray[Any, Any], rescale: tuple[float, float]) -> UInt8Array:
+    low, high = rescale
+    stretched = (values.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
+    grey: UInt8Array = np.clip(np.rint(stretched), 0, 255).astype(np.uint8)
+    return grey
+
+
+def _describe(
+    path: str, dataset: DatasetReader, bands: tuple[int, ...] | None, rescale: tuple[float, float] | None
+) -> SourceInfo:
+    if dataset.crs is None or dataset.transform.is_identity:
+        raise SourceError(
+            f"{path} does not say where on Earth it is. Tell it with: "
+            "gdal_edit.py -a_srs EPSG:CODE -a_ullr LEFT TOP RIGHT BOTTOM FILE (or gdalwarp, if it has control points)"
+        )
+    crs = horizontal(dataset.crs)
+    bounds: BBox = tuple(dataset.bounds)
+    matrix = dataset.transform
+    centre = ((bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2)
+    lonlat = transform_bounds(crs, WGS84, *bounds, densify_pts=21)
+    if not all(math.isfinite(value) for value in lonlat):
+        raise SourceError(f"{path} lies outside of its own CRS: correct it with gdal_edit.py -a_srs or -a_ullr")
+    return SourceInfo(
+        name=Path(path).stem,
+        crs=crs,
+        bounds=bounds,
+        bounds_lonlat=lonlat,
+        width=dataset.width,
+        height=dataset.height,
+        dtype=dataset.dtypes[0],
+        bands=_choose_bands(path, dataset, bands),
+        rescale=_choose_range(path, dataset.dtypes[0], rescale),
+        pixel=pixel_size(crs, centre, (matrix.a, matrix.d), (matrix.b, matrix.e)),
+        overviews=tuple(dataset.overviews(1)),
+        fingerprint=_fingerprint(path, dataset),
+        credit=_credit(dataset),
+        warnings=tuple(_warnings(dataset)),
+    )
+
+
+def _choose_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...] | None) -> tuple[int, ...]:
+    if dataset.colorinterp[0] == ColorInterp.palette:
+        raise SourceError(f"{path} has a colour table. Expand it with: gdal_translate -expand rgb IN.tif OUT.tif")
+    usable: tuple[int, ...] = tuple(non_alpha_indexes(dataset))
+    if bands is not None:
+        missing = [band for band in bands if band not in usable]
+        if missing:
+            raise SourceError(f"{path} has no colour band {missing[0]}: choose among {list(usable)} with --bands")
+        return bands
+    if not usable:
+        raise SourceError(f"{path} has nothing but an alpha band: give a photograph")
+    return usable[:3] if len(usable) >= 3 else usable[:1]
+
+
+def _choose_range(path: str, dtype: str, rescale: tuple[float, float] | None) -> tuple[float, float]:
+    if rescale is not None:
+        return rescale
+    if dtype not in _RANGES:
+        raise SourceError(f"{path} has values of type {dtype}: say which are black and white with --rescale MIN,MAX")
+    return _RANGES[dtype]
+
+
+def _credit(dataset: DatasetReader) -> str:
+    tags = {key.upper(): str(value).strip() for key, value in dataset.tags().items()}
+    names = ("CREDIT", "TIFFTAG_COPYRIGHT", "COPYRIGHT", "TIFFTAG_IMAGEDESCRIPTION")
+    return next((tags[name] for name in names if tags.get(name)), "")
+
+
+def _warnings(dataset: DatasetReader) -> Iterator[str]:
+    if max(dataset.width, dataset.height) > 512 and not dataset.overviews(1):
+        yield (
+            "the photograph has no overviews, so small zooms will be slow. Make a COG with: "
+            "gdal_translate -of COG -co COMPRESS=JPEG -co QUALITY=90 IN.tif OUT.tif"
+        )
+
+
+def _fingerprint(path: str, dataset: DatasetReader) -> str:
+    """Digest of what is cheap to read and changes with the file: its header, samples of its bytes, its date."""
+    digest = hashlib.sha256()
+    profile = {key: str(value) for key, value in dataset.profile.items()}
+    digest.update(json.dumps([profile, dataset.overviews(1), dataset.tags()], sort_keys=True).encode())
+    stat = _stat(path)
+    digest.update(repr(stat).encode())
+    if stat is not None:
+        size = stat[0]
+        with Path(path).open("rb") as file:
+            for part in range(16):
+                file.seek(max(0, size - _SAMPLE_BYTES) * part // 15)
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def _stat(path: str) -> tuple[int, int] | None:
+    """Size and date of a local file; None for what only GDAL can open."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

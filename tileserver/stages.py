@@ -1,0 +1,34 @@
+"""Where the time of one request goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+STAGES: Final = ("queue", "read", "infer", "encode")
+
+
+class Stages:
+    """Seconds spent waiting, reading, in the network and encoding, for one request."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count seconds towards a stage."""
+        self.seconds[stage] += seconds
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Count the time of a block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - start)
+
+    def server_timing(self) -> str:
+        """Value of the header Server-Timing, in milliseconds."""
+        return ", ".join(f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in self.seconds.items())

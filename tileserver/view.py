@@ -1,0 +1,64 @@
+"""A photograph seen through one tile matrix set: pixels of any zoom's global grid."""
+
+from __future__ import annotations
+
+import math
+
+from affine import Affine
+from morecantile import TileMatrixSet
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.warp import transform_bounds
+
+from sr_model import PixelWindow
+from tileserver.errors import OutsideError
+from tileserver.grid import Pyramid, QuadGrid, nearest_zoom
+from tileserver.ground import PixelSize, pixel_size
+from tileserver.raster import Raster
+from tileserver.source import Source
+
+
+class View:
+    """Reads windows of a grid's zooms.
+
+    Args:
+        source: the photograph.
+        tms: the tile matrix set.
+        gsd_m: ground sample distance that the network wants; decides the native zoom.
+
+    Raises:
+        OutsideError: the set is no quadtree, or does not cover the photograph.
+    """
+
+    def __init__(self, source: Source, tms: TileMatrixSet, gsd_m: float) -> None:
+        self.source = source
+        self.crs = CRS.from_user_input(tms.rasterio_crs)
+        self.tms = tms
+        grid = QuadGrid.from_tms(tms)
+        info = source.info
+        try:
+            extent = transform_bounds(info.crs, self.crs, *info.bounds, densify_pts=21)
+            centre = ((extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2)
+            # Measured with pixels near the source's own size, then scaled: zoom 0's would span the globe.
+            guess = max(0, round(math.log2(grid.cell0 / max((extent[2] - extent[0]) / info.width, 1e-12))))
+            cell = grid.cell(guess)
+            size = pixel_size(self.crs, centre, (cell, 0.0), (0.0, -cell))
+        except RasterioError as error:
+            raise OutsideError(f"{grid.tms_id} does not cover the photograph: use WebMercatorQuad") from error
+        if not all(math.isfinite(value) for value in (*extent, size.x_m, size.y_m)):
+            raise OutsideError(f"{grid.tms_id} does not cover the photograph: use WebMercatorQuad")
+        self._pixel0 = size.times(2.0**guess)
+        self.pyramid = Pyramid(grid, nearest_zoom(self._pixel0.gsd_m, gsd_m), extent)
+
+    def pixel(self, zoom: int) -> PixelSize:
+        """Ground size of the zoom's pixels at the middle of the photograph."""
+        return self._pixel0.times(2.0**-zoom)
+
+    def read(self, zoom: int, window: PixelWindow) -> Raster:
+        """Pixels of a window, warped from the photograph; its overviews serve zooms below the native one."""
+        grid = self.pyramid.grid
+        cell = grid.cell(zoom)
+        affine = Affine(cell, 0.0, grid.left, 0.0, -cell, grid.top)
+        return self.source.read(
+            self.crs, affine, window, self.pixel(zoom), overviews=zoom < self.pyramid.native_zoom
+        )
