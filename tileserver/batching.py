@@ -79,7 +79,9 @@ class NetworkQueue:
             if self._closed:
                 raise OverloadedError("the server is shutting down: try again in a moment")
             if len(self._jobs) >= self._max_waiting:
-                raise OverloadedError(f"{len(self._jobs)} metatiles wait for the network: try again in a moment")
+                raise OverloadedError(
+                    f"{len(self._jobs)} metatiles wait for the network: try again in a moment"
+                )
             self._jobs.append(job)
             self._changed.notify()
         try:
@@ -98,7 +100,9 @@ class NetworkQueue:
         self._worker.join()
 
     def _too_late(self) -> OverloadedError:
-        return OverloadedError(f"the network had no time for this within {self._deadline_s:g} s: try again", 5)
+        return OverloadedError(
+            f"the network had no time for this within {self._deadline_s:g} s: try again", 5
+        )
 
     def _work(self) -> None:
         while True:
@@ -136,7 +140,9 @@ class NetworkQueue:
         except SrModelError as error:
             self._fail(alive, error)
         except Exception as error:  # noqa: BLE001 - any failure must reach those who wait, and the thread must live on
-            failure = InferenceError(f"the network failed ({type(error).__name__}): try again, or use --device cpu")
+            failure = InferenceError(
+                f"the network failed ({type(error).__name__}): try again, or use --device cpu"
+            )
             failure.__cause__ = error
             self._fail(alive, failure)
         else:

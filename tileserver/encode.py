@@ -24,7 +24,9 @@ def encode(raster: Raster, extension: Extension) -> bytes:
         The file's bytes; none at all for a JPEG without any data, which HTTP says as 204.
     """
     if extension == "jpg":
-        return b"" if raster.is_empty else _save(_on_white(raster), "JPEG", quality=JPEG_QUALITY, subsampling=0)
+        return (
+            b"" if raster.is_empty else _save(_on_white(raster), "JPEG", quality=JPEG_QUALITY, subsampling=0)
+        )
     if raster.is_full:
         image = Image.fromarray(raster.rgb)
     else:

@@ -147,7 +147,12 @@ class Pyramid:
     def touches(self, zoom: int, window: PixelWindow) -> bool:
         """Whether the window may show any of the photograph."""
         left, bottom, right, top = self.grid.bounds(zoom, window)
-        return left < self.extent[2] and right > self.extent[0] and bottom < self.extent[3] and top > self.extent[1]
+        return (
+            left < self.extent[2]
+            and right > self.extent[0]
+            and bottom < self.extent[3]
+            and top > self.extent[1]
+        )
 
     def check(self, tile: TileAddress) -> None:
         """Refuse a tile that cannot show anything.
@@ -160,7 +165,9 @@ class Pyramid:
         if not self.grid.has_tile(tile):
             raise OutsideError(f"{self.grid.tms_id} has no tile {tile.z}/{tile.x}/{tile.y}")
         if not self.touches(tile.pixel_zoom, tile.window):
-            raise OutsideError(f"tile {tile.z}/{tile.x}/{tile.y} is outside the photograph: see the TileJSON's bounds")
+            raise OutsideError(
+                f"tile {tile.z}/{tile.x}/{tile.y} is outside the photograph: see the TileJSON's bounds"
+            )
 
     def pieces(self, zoom: int, window: PixelWindow) -> Iterator[tuple[PixelWindow, PixelWindow]]:
         """Split a window at the borders of metatiles.

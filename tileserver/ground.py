@@ -46,9 +46,7 @@ def pixel_size(
     ys = [centre[1], centre[1] + steps * column[1], centre[1] + steps * row[1]]
     longitudes, latitudes = transform(crs, WGS84, xs, ys)[:2]
     geod = pyproj.Geod(ellps="WGS84")
-    sides = [
-        geod.inv(longitudes[0], latitudes[0], longitudes[i], latitudes[i])[2] / steps for i in (1, 2)
-    ]
+    sides = [geod.inv(longitudes[0], latitudes[0], longitudes[i], latitudes[i])[2] / steps for i in (1, 2)]
     return PixelSize(sides[0], sides[1])
 
 

@@ -21,7 +21,11 @@ class Metrics:
         self.lookups = self._counter("cache_lookups", "Lookups of tiles and metatiles", "cache", "result")
         self.overloads = self._counter("overloads", "Requests refused because a queue was full or too slow")
         self._stage = Histogram(
-            "orthosharp_stage_seconds", "Time of rendered tiles", ["stage"], buckets=_SECONDS, registry=self._registry
+            "orthosharp_stage_seconds",
+            "Time of rendered tiles",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self._registry,
         )
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:

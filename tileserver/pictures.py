@@ -32,7 +32,9 @@ def supported_tms() -> morecantile.defaults.TileMatrixSets:
     """Morecantile's tile matrix sets that are quadtrees of 256 px tiles."""
     known = morecantile.tms
     wanted = {name: known.get(name) for name in known.list()}
-    return morecantile.defaults.TileMatrixSets({name: tms for name, tms in wanted.items() if is_quadtree(tms)})
+    return morecantile.defaults.TileMatrixSets(
+        {name: tms for name, tms in wanted.items() if is_quadtree(tms)}
+    )
 
 
 class Pictures:
@@ -66,7 +68,9 @@ class Pictures:
         self._views_lock = threading.Lock()
         self._tone: ToneMap | None = None
         self._tone_lock = threading.Lock()
-        self.metatiles: MemoryCache[MetatileKey, Raster] = MemoryCache(metatile_bytes, lambda raster: raster.nbytes)
+        self.metatiles: MemoryCache[MetatileKey, Raster] = MemoryCache(
+            metatile_bytes, lambda raster: raster.nbytes
+        )
         self._flights: SingleFlight[MetatileKey, Raster] = SingleFlight()
 
     @property
@@ -106,7 +110,9 @@ class Pictures:
             return self._toned(layer, view, zoom, window, stages)
         result = canvas(window)
         for metatile, part in view.pyramid.pieces(zoom, window):
-            restored = _resample(self._metatile(view, metatile, stages), part, zoom - view.pyramid.native_zoom)
+            native = self._metatile(view, metatile, stages)
+            with stages.measure("encode"):
+                restored = _resample(native, part, zoom - view.pyramid.native_zoom)
             if layer == "difference" and not restored.is_empty:
                 restored = difference(self._seen(view, metatile, part, zoom, stages), restored)
             if part == window:
@@ -126,10 +132,13 @@ class Pictures:
             tone = self.tone()
         with stages.measure("read"):
             old = view.read(zoom, window)
-        toned = Raster(window, tone.apply(old.rgb), old.mask).masked()
-        return difference(old, toned) if layer == "difference" else toned
+        with stages.measure("encode"):
+            toned = Raster(window, tone.apply(old.rgb), old.mask).masked()
+            return difference(old, toned) if layer == "difference" else toned
 
-    def _seen(self, view: View, metatile: PixelWindow, part: PixelWindow, zoom: int, stages: Stages) -> Raster:
+    def _seen(
+        self, view: View, metatile: PixelWindow, part: PixelWindow, zoom: int, stages: Stages
+    ) -> Raster:
         """What the network saw, resampled as its answer is, so that the difference is the network's alone."""
         with stages.measure("read"):
             old = view.read(view.pyramid.native_zoom, with_margin(metatile))

@@ -59,7 +59,9 @@ class Raster:
 
     def masked(self) -> Raster:
         """Same picture with 0 wherever there is no data, so that hidden pixels never decide bytes."""
-        return self if self.is_full else Raster(self.window, self.rgb * (self.mask[..., None] != 0), self.mask)
+        return (
+            self if self.is_full else Raster(self.window, self.rgb * (self.mask[..., None] != 0), self.mask)
+        )
 
 
 def paste(target: Raster, piece: Raster) -> None:
@@ -88,7 +90,8 @@ def area_average(raster: Raster, factor: int) -> Raster:
     if factor == 1:
         return raster
     x, y, width, height = (
-        value // factor for value in (raster.window.x, raster.window.y, raster.window.width, raster.window.height)
+        value // factor
+        for value in (raster.window.x, raster.window.y, raster.window.width, raster.window.height)
     )
     valid = (raster.mask != 0).reshape(height, factor, width, factor)
     count = valid.sum(axis=(1, 3), dtype=np.uint32)

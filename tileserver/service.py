@@ -6,13 +6,14 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-from sr_model import Restorer
+from sr_model import PixelWindow, Restorer
 from tileserver.batching import NetworkQueue
 from tileserver.cache import MemoryCache, Recipe, TileKey
 from tileserver.encode import MEDIA_TYPES, Extension, encode
 from tileserver.grid import TileAddress
 from tileserver.metrics import Metrics
 from tileserver.pictures import Pictures
+from tileserver.raster import Raster
 from tileserver.settings import Settings
 from tileserver.single_flight import SingleFlight
 from tileserver.source import Source
@@ -64,11 +65,19 @@ class TileService:
         self.restorer = Restorer.open(settings.weights, runtime=settings.runtime, device=settings.device)
         self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
         self._network = NetworkQueue(
-            self.restorer, max_waiting=settings.queue_size, deadline_s=settings.deadline_s, batch=settings.batch
+            self.restorer,
+            max_waiting=settings.queue_size,
+            deadline_s=settings.deadline_s,
+            batch=settings.batch,
         )
         tile_bytes = settings.cache_bytes // 4
         self.pictures = Pictures(
-            self.old, self.new, self.restorer.spec, self._network, settings.cache_bytes - tile_bytes, self.metrics
+            self.old,
+            self.new,
+            self.restorer.spec,
+            self._network,
+            settings.cache_bytes - tile_bytes,
+            self.metrics,
         )
         self._tiles: MemoryCache[TileKey, bytes] = MemoryCache(tile_bytes, len)
         self._flights: SingleFlight[TileKey, bytes] = SingleFlight()
@@ -76,7 +85,9 @@ class TileService:
         self.ready = False
         self.metrics.watch("queue_length", "Metatiles that wait for the network", lambda: len(self._network))
         self.metrics.watch("tile_cache_bytes", "Encoded tiles in memory", lambda: self._tiles.nbytes)
-        self.metrics.watch("metatile_cache_bytes", "Metatiles in memory", lambda: self.pictures.metatiles.nbytes)
+        self.metrics.watch(
+            "metatile_cache_bytes", "Metatiles in memory", lambda: self.pictures.metatiles.nbytes
+        )
 
     def warm_up(self) -> None:
         """Run the network once and fit the tone of overviews, so that no visitor waits for it."""
@@ -115,7 +126,9 @@ class TileService:
             body = self._tiles.get(key)
             if body is None:
                 tile = request.tile
-                raster = self.pictures.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
+                raster = self.pictures.raster(
+                    request.layer, request.tms, tile.pixel_zoom, tile.window, stages
+                )
                 with stages.measure("encode"):
                     body = encode(raster, request.extension)
                 self._tiles.put(key, body)
@@ -126,6 +139,14 @@ class TileService:
         stages.add("queue", max(0.0, time.perf_counter() - start - sum(stages.seconds.values())))
         self.metrics.observe(stages)
         return self._answer(key, body, stages, hit=False)
+
+    def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> Raster:
+        """Pixels of any window, for pictures that are no tiles; the same pixels as the tiles'.
+
+        Raises:
+            As `tile`.
+        """
+        return self.pictures.raster(layer, tms, zoom, window, Stages())
 
     def close(self) -> None:
         """Stop the network and close files."""

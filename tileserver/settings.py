@@ -34,15 +34,25 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
 
-    threads: int = Field(max(4, min(32, 2 * (os.cpu_count() or 2))), ge=1, description="Requests worked on at once.")
+    threads: int = Field(
+        max(4, min(32, 2 * (os.cpu_count() or 2))), ge=1, description="Requests worked on at once."
+    )
     max_requests: int = Field(512, ge=1, description="Requests that may wait; more get 503 at once.")
-    queue_size: int = Field(64, ge=1, description="Metatiles that may wait for the network; more get 503 at once.")
+    queue_size: int = Field(
+        64, ge=1, description="Metatiles that may wait for the network; more get 503 at once."
+    )
     deadline_s: float = Field(60.0, gt=0, description="Longest wait for the network before a 503.")
     batch: int = Field(1, ge=1, le=64, description="Waiting metatiles that go through the network together.")
-    cache_bytes: int = Field(512 * 2**20, ge=0, description="Memory for restored metatiles and encoded tiles.")
-    max_age_s: int = Field(600, ge=0, description="How long browsers keep a tile before they ask for its ETag.")
+    cache_bytes: int = Field(
+        512 * 2**20, ge=0, description="Memory for restored metatiles and encoded tiles."
+    )
+    max_age_s: int = Field(
+        600, ge=0, description="How long browsers keep a tile before they ask for its ETag."
+    )
     max_image_px: int = Field(2048, ge=256, le=8192, description="Longest side of a preview or bbox picture.")
-    open_datasets: int = Field(8, ge=1, description="Files kept open at the same time, per photograph and overview.")
+    open_datasets: int = Field(
+        8, ge=1, description="Files kept open at the same time, per photograph and overview."
+    )
 
     @field_validator("bands", "rescale", mode="before")
     @classmethod
@@ -54,12 +64,16 @@ class Settings(BaseSettings):
     @classmethod
     def _one_or_three(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if value is not None and (len(value) not in (1, 3) or min(value) < 1):
-            raise ValueError("give one band (grey) or three (red, green, blue), counted from 1, such as 4,1,2")
+            raise ValueError(
+                "give one band (grey) or three (red, green, blue), counted from 1, such as 4,1,2"
+            )
         return value
 
     @field_validator("rescale")
     @classmethod
-    def _increasing(cls, value: tuple[float, float] | None, info: ValidationInfo) -> tuple[float, float] | None:
+    def _increasing(
+        cls, value: tuple[float, float] | None, info: ValidationInfo
+    ) -> tuple[float, float] | None:
         if value is not None and not value[0] < value[1]:
             raise ValueError(f"{info.field_name} needs MIN,MAX with MIN below MAX, such as 0,4095")
         return value

@@ -104,7 +104,9 @@ class Source:
             raise SourceError(f"{path} cannot be read: {error}. Check it with gdalinfo") from error
         return cls(path, info, open_datasets)
 
-    def read(self, crs: CRS, cell: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool) -> Raster:
+    def read(
+        self, crs: CRS, cell: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool
+    ) -> Raster:
         """Warp a window of any grid out of the photograph.
 
         Args:
@@ -159,7 +161,9 @@ class Source:
         return sum(factor <= limit for factor in self.info.overviews)
 
 
-def _to_raster(array: np.ma.MaskedArray[Any, Any], window: PixelWindow, rescale: tuple[float, float]) -> Raster:
+def _to_raster(
+    array: np.ma.MaskedArray[Any, Any], window: PixelWindow, rescale: tuple[float, float]
+) -> Raster:
     """Masked [bands, height, width] of any dtype to RGB and mask."""
     hidden = np.ma.getmaskarray(array).all(axis=0)
     values = array.data
@@ -193,7 +197,9 @@ def _describe(
     centre = ((bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2)
     lonlat = transform_bounds(crs, WGS84, *bounds, densify_pts=21)
     if not all(math.isfinite(value) for value in lonlat):
-        raise SourceError(f"{path} lies outside of its own CRS: correct it with gdal_edit.py -a_srs or -a_ullr")
+        raise SourceError(
+            f"{path} lies outside of its own CRS: correct it with gdal_edit.py -a_srs or -a_ullr"
+        )
     return SourceInfo(
         name=Path(path).stem,
         crs=crs,
@@ -214,12 +220,16 @@ def _describe(
 
 def _choose_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...] | None) -> tuple[int, ...]:
     if dataset.colorinterp[0] == ColorInterp.palette:
-        raise SourceError(f"{path} has a colour table. Expand it with: gdal_translate -expand rgb IN.tif OUT.tif")
+        raise SourceError(
+            f"{path} has a colour table. Expand it with: gdal_translate -expand rgb IN.tif OUT.tif"
+        )
     usable: tuple[int, ...] = tuple(non_alpha_indexes(dataset))
     if bands is not None:
         missing = [band for band in bands if band not in usable]
         if missing:
-            raise SourceError(f"{path} has no colour band {missing[0]}: choose among {list(usable)} with --bands")
+            raise SourceError(
+                f"{path} has no colour band {missing[0]}: choose among {list(usable)} with --bands"
+            )
         return bands
     if not usable:
         raise SourceError(f"{path} has nothing but an alpha band: give a photograph")
@@ -230,7 +240,9 @@ def _choose_range(path: str, dtype: str, rescale: tuple[float, float] | None) ->
     if rescale is not None:
         return rescale
     if dtype not in _RANGES:
-        raise SourceError(f"{path} has values of type {dtype}: say which are black and white with --rescale MIN,MAX")
+        raise SourceError(
+            f"{path} has values of type {dtype}: say which are black and white with --rescale MIN,MAX"
+        )
     return _RANGES[dtype]
 
 

@@ -24,7 +24,9 @@ class MemoryCache(Generic[K, V]):
     """
 
     def __init__(self, max_bytes: int, size: Callable[[V], int]) -> None:
-        self._values: LRUCache[K, V] = LRUCache(max_bytes, getsizeof=lambda value: size(value) + _OVERHEAD_BYTES)
+        self._values: LRUCache[K, V] = LRUCache(
+            max_bytes, getsizeof=lambda value: size(value) + _OVERHEAD_BYTES
+        )
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:

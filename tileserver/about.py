@@ -1,0 +1,111 @@
+"""What the server says about its pictures: whose they are, and that a network made them."""
+
+from __future__ import annotations
+
+import html
+from typing import Any, Final
+
+from tileserver.encode import Extension
+from tileserver.grid import TileAddress
+from tileserver.pictures import WEB_MERCATOR
+from tileserver.service import TileService
+
+DEFAULT_FORMAT: Final[Extension] = "webp"
+# Layers that the network had a hand in.
+AI_LAYERS: Final = ("restored", "difference")
+
+
+def ai_header(service: TileService) -> str:
+    """Value of the header that restored pictures carry."""
+    restorer = service.restorer
+    return f"AI-restored; model={restorer.spec.name}; digest={restorer.digest}"
+
+
+def ai_notice(service: TileService) -> str:
+    """The same for readers."""
+    return f"AI-restored by {service.restorer.spec.name} ({service.restorer.digest[:12]})"
+
+
+def title(service: TileService) -> str:
+    """Name of the map."""
+    return service.settings.name or service.old.info.name
+
+
+def credit(service: TileService) -> str:
+    """Whose photographs these are."""
+    if service.settings.credit is not None:
+        return service.settings.credit
+    found = [source.info.credit for source in (service.old, service.new) if source]
+    return "; ".join(dict.fromkeys(text for text in found if text))
+
+
+def tile_path(layer: str, tms: str, extension: str = DEFAULT_FORMAT) -> str:
+    """Template of the layer's tiles, below the server's root."""
+    return f"/{layer}/tiles/{tms}/{{z}}/{{x}}/{{y}}.{extension}"
+
+
+def tilejson(
+    service: TileService, base_url: str, layer: str, tms: str, extension: Extension
+) -> dict[str, Any]:
+    """TileJSON 3.0.0 of a layer.
+
+    Args:
+        service: the service.
+        base_url: where it is reached, without a slash at the end.
+        layer: name of the layer.
+        tms: name of the tile matrix set.
+        extension: format of the tiles.
+
+    Raises:
+        OutsideError: no such layer or set.
+    """
+    view = service.pictures.view(layer, tms)
+    bounds = view.source.info.bounds_lonlat
+    # Most clients put this into a page as it is.
+    notes = [html.escape(credit(service))] if credit(service) else []
+    if layer in AI_LAYERS:
+        restorer = service.restorer
+        notes.append(f"AI-restored ({html.escape(restorer.spec.name)}, {restorer.digest[:12]})")
+    return {
+        "tilejson": "3.0.0",
+        "name": f"{title(service)}: {layer}",
+        "version": "1.0.0",
+        "scheme": "xyz",
+        "attribution": " | ".join(notes),
+        "tiles": [base_url + tile_path(layer, tms, extension)],
+        "bounds": list(bounds),
+        "center": [*_middle(bounds), view.pyramid.native_zoom],
+        "minzoom": view.pyramid.min_zoom,
+        "maxzoom": view.pyramid.max_zoom,
+    }
+
+
+def page_config(service: TileService) -> dict[str, Any]:
+    """What the page needs to know; addresses are relative, so that it works behind a prefix."""
+    layers = [layer for layer in ("old", "restored", "difference", "new") if layer in service.pictures.layers]
+    view = service.pictures.view("restored", WEB_MERCATOR)
+    bounds, pyramid = view.source.info.bounds_lonlat, view.pyramid
+    return {
+        "name": title(service),
+        "credit": credit(service),
+        "ai_notice": ai_notice(service),
+        "layers": layers,
+        "tiles": {layer: tile_path(layer, WEB_MERCATOR) for layer in layers},
+        "bounds": list(bounds),
+        "center": [*_middle(bounds), max(pyramid.min_zoom, pyramid.native_zoom - 1)],
+        "minzoom": pyramid.min_zoom,
+        "maxzoom": pyramid.max_zoom,
+        "native_zoom": pyramid.native_zoom,
+    }
+
+
+def example_tile(service: TileService) -> TileAddress:
+    """The tile in the middle of the photograph at its native zoom."""
+    pyramid = service.pictures.view("restored", WEB_MERCATOR).pyramid
+    window = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
+    x, y = window.x + window.width // 2, window.y + window.height // 2
+    return TileAddress(pyramid.native_zoom, x // 256, y // 256)
+
+
+def _middle(bounds: tuple[float, float, float, float]) -> tuple[float, float]:
+    return (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2

@@ -1,0 +1,130 @@
+"""The application: one service, its routes, and what errors mean to a visitor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from rio_tiler.errors import RioTilerError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse
+from starlette.staticfiles import StaticFiles
+from titiler.core.factory import TMSFactory
+
+from sr_model import SrModelError
+from tileserver import about
+from tileserver.errors import HTTP_STATUS, OverloadedError, TileServerError
+from tileserver.middleware import AI_HEADER, AnswerHeaders, LimitRequests
+from tileserver.pictures import supported_tms
+from tileserver.routes import LayerFactory, machine_routes, safe_crs_dependencies, short_routes
+from tileserver.service import TileService
+from tileserver.settings import Settings
+from tileserver.tiles import TileEndpoint
+
+logger = logging.getLogger("orthosharp")
+
+VIEWER: Final = Path(__file__).parent / "viewer"
+_EXPOSED: Final = ["ETag", "Cache-Status", "Server-Timing", "Retry-After", AI_HEADER]
+
+
+def create_app(settings: Settings, service: TileService | None = None) -> FastAPI:
+    """Open the photographs and the network, and put them behind HTTP.
+
+    Args:
+        settings: what to serve, and how.
+        service: one that is open already; closed with the application either way.
+
+    Raises:
+        StartError, sr_model.SrModelError: something cannot be served.
+    """
+    opened = service or TileService(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if not opened.ready:
+            await anyio.to_thread.run_sync(opened.warm_up)
+        yield
+        await anyio.to_thread.run_sync(opened.close)
+
+    # Swagger's page would fetch its scripts from elsewhere; /openapi.json stays.
+    app = FastAPI(title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = opened
+    app.dependency_overrides.update(safe_crs_dependencies())
+    endpoint = TileEndpoint.of(opened)
+    for layer in opened.pictures.layers:
+        factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
+        app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
+    app.include_router(short_routes(endpoint))
+    app.include_router(machine_routes(opened))
+    app.include_router(TMSFactory(supported_tms=supported_tms()).router)
+    _add_page(app)
+    _add_error_handlers(app, opened)
+    # Starlette wraps in reverse: the last added sees the request first.
+    app.add_middleware(LimitRequests, most=settings.max_requests)
+    app.add_middleware(
+        AnswerHeaders,
+        ai_note=about.ai_header(opened),
+        ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in about.AI_LAYERS)),
+    )
+    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"], expose_headers=_EXPOSED)
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        return FileResponse(VIEWER / "index.html")
+
+    app.mount("/viewer", StaticFiles(directory=VIEWER), name="viewer")
+
+
+def _add_error_handlers(app: FastAPI, service: TileService) -> None:
+    """One table decides the status; one line says the reason; nothing of it is ever cached."""
+
+    async def known(request: Request, error: Exception) -> JSONResponse:
+        status = next((code for kind, code in HTTP_STATUS if isinstance(error, kind)), 500)
+        headers = {"Cache-Control": "no-store"}
+        if isinstance(error, OverloadedError):
+            headers["Retry-After"] = str(error.retry_after_s)
+            service.metrics.overloads.inc()
+        elif status >= 500:
+            logger.error("%s: %s", request.url.path, error, exc_info=error.__cause__)
+        return JSONResponse({"detail": str(error)}, status, headers)
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:])
+        return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422, {"Cache-Control": "no-store"})
+
+    async def http(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        headers = {**(error.headers or {}), "Cache-Control": "no-store"}
+        return JSONResponse({"detail": str(error.detail)}, error.status_code, headers)
+
+    async def unreadable(_: Request, error: Exception) -> JSONResponse:
+        logger.warning("rio-tiler refused a picture: %s", error)
+        return JSONResponse(
+            {"detail": "this picture cannot be made: ask for tiles"}, 422, {"Cache-Control": "no-store"}
+        )
+
+    async def unknown(_: Request, __: Exception) -> JSONResponse:
+        # The server's log has the traceback; the visitor gets no internals.
+        return JSONResponse(
+            {"detail": "an error inside the server: see its log"}, 500, {"Cache-Control": "no-store"}
+        )
+
+    for kind in (TileServerError, SrModelError):
+        app.add_exception_handler(kind, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RioTilerError, unreadable)
+    app.add_exception_handler(Exception, unknown)

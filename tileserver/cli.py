@@ -1,0 +1,180 @@
+"""`orthosharp serve` and `orthosharp info`: parse, call, report."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import uvicorn
+from pydantic import ValidationError
+
+from sr_model import Restorer, SrModelError
+from tileserver import about
+from tileserver.app import create_app
+from tileserver.errors import SettingsError, StartError
+from tileserver.pictures import WEB_MERCATOR, supported_tms
+from tileserver.service import TileService
+from tileserver.settings import Settings
+from tileserver.source import Source
+from tileserver.view import View
+
+DEMO = Path(__file__).parent.parent / "examples" / "demo"
+
+
+def refuse(reason: object) -> NoReturn:
+    """Say why there is no way on, and leave with 2."""
+    click.echo(f"orthosharp: {reason}", err=True)
+    sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="orthosharp")
+def main() -> None:
+    """Serve an old aerial photograph as if it had been taken today."""
+
+
+@main.command()
+@click.argument("source", required=False)
+@click.option("--new", help="A later photograph of the same ground, to compare with.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Weights of the network [default: the bundled ones]."
+)
+@click.option("--host", help="Address to listen on [default: 127.0.0.1].")
+@click.option("--port", type=int, help="Port to listen on [default: 8000]; 0 takes a free one.")
+@click.option("--runtime", type=click.Choice(["auto", "torch", "onnx"]), help="What runs the network.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs.")
+@click.option("--bands", metavar="R,G,B", help="Bands to show, counted from 1; one band is shown in grey.")
+@click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white.")
+@click.option("--credit", help="Whose photograph it is [default: what the file says].")
+@click.option("--name", help="Title of the page [default: the file's name].")
+@click.option("--demo", is_flag=True, help="Serve the example of the repository.")
+@click.option("--access-log", is_flag=True, help="Print every request.")
+def serve(*, demo: bool, access_log: bool, **options: Any) -> None:  # noqa: ANN401
+    """Serve SOURCE, a georeferenced TIFF. Every option can also be set as ORTHOSHARP_NAME in the environment."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    try:
+        settings = make_settings(options, demo=demo)
+        listener = listen(settings.host, settings.port)
+        service = TileService(settings)
+    except (StartError, SrModelError) as error:
+        refuse(error)
+    with listener:
+        report(service)
+        click.echo("Warming up the network ...", err=True)
+        app = create_app(settings, service)
+        try:
+            service.warm_up()
+        except Exception as error:  # noqa: BLE001 - whatever it is, a server that cannot restore must not start
+            refuse(f"the network could not restore a sample of the photograph: {error}")
+        click.echo(banner(service, settings.host, listener.getsockname()[1]))
+        config = uvicorn.Config(app, log_level="warning", access_log=access_log)
+        if access_log:
+            logging.getLogger("uvicorn.access").setLevel(logging.INFO)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+@main.command()
+@click.argument("source")
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights to check against.")
+def info(source: str, weights: Path | None) -> None:
+    """Show what SOURCE is, and whether the network can restore it."""
+    try:
+        opened = Source.open(source)
+        spec = Restorer.open(weights, runtime="onnx").spec
+        spec.check_source_gsd(opened.info.pixel.gsd_m)
+        view = View(opened, supported_tms().get(WEB_MERCATOR), spec.gsd_m)
+    except (StartError, SrModelError) as error:
+        refuse(error)
+    found, pyramid = opened.info, view.pyramid
+    click.echo(
+        f"{found.name}: {found.width} x {found.height} px of {found.dtype}, bands {list(found.bands)}\n"
+        f"  pixel on the ground   {found.pixel.gsd_m:.3f} m\n"
+        f"  west south east north {' '.join(f'{value:.5f}' for value in found.bounds_lonlat)}\n"
+        f"  overviews             {list(found.overviews) or 'none'}\n"
+        f"  credit                {found.credit or 'not in the file: give --credit'}\n"
+        f"  restored at zoom      {pyramid.native_zoom} of {pyramid.min_zoom} to {pyramid.max_zoom}, by {spec.name}"
+    )
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def make_settings(options: dict[str, Any], *, demo: bool) -> Settings:
+    """Settings from the command line over the environment.
+
+    Raises:
+        SettingsError: an option makes no sense, there is no source, or no demo.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if demo:
+        old, new = DEMO / "2010.tif", DEMO / "2017.tif"
+        if not (old.exists() and new.exists()):
+            raise SettingsError(
+                "the demo's photographs are not installed: clone the repository and call it from there (make demo), "
+                "or serve a photograph of your own with: orthosharp serve OLD.tif"
+            )
+        given = {"source": str(old), "new": str(new), "name": "Demo: a village in 2010", **given}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]) if first["loc"] else "settings"
+        if option == "source":
+            raise SettingsError(
+                "which photograph? Give it as SOURCE, set ORTHOSHARP_SOURCE, or try --demo"
+            ) from error
+        raise SettingsError(f"--{option.replace('_', '-')}: {first['msg']}") from error
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything slow happens.
+
+    Raises:
+        SettingsError: the port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"cannot listen on {host} port {port} ({error.strerror}): choose another one with --port, or --port 0"
+        ) from error
+    return listener
+
+
+def report(service: TileService) -> None:
+    """Print what could be better."""
+    for source in filter(None, (service.old, service.new)):
+        for warning in source.info.warnings:
+            click.echo(f"warning: {source.info.name}: {warning}", err=True)
+
+
+def banner(service: TileService, host: str, port: int) -> str:
+    """What to open and what to paste."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    root = f"http://{shown}:{port}"
+    lines = [
+        f"\n  orthosharp serves {about.title(service)}",
+        f"  restored by {service.restorer.spec.name} on {service.restorer.runtime}",
+        "",
+    ]
+    lines.append(f"  Open        {root}/")
+    for layer in service.pictures.layers:
+        lines.append(f"  {layer:<11} {root}{about.tile_path(layer, WEB_MERCATOR)}")
+    lines += [
+        f"  TileJSON    {root}/tilejson.json",
+        f"  WMTS        {root}/restored/WMTSCapabilities.xml",
+        "",
+    ]
+    return "\n".join([*lines, "  Press Ctrl+C to stop."])
+
+
+if __name__ == "__main__":
+    main()
