@@ -4,7 +4,7 @@
 #
 #   docker build --tag orthosharp .
 #   docker run --rm --publish 8000:8000 orthosharp                                      the demo
-#   docker run --rm --publish 8000:8000 --volume /photos:/data:ro orthosharp serve /data/1998.tif --host 0.0.0.0
+#   docker run --rm --publish 8000:8000 --volume /photos:/data:ro orthosharp serve /data/1998.tif
 #
 # torch's default wheels for Linux carry CUDA. For a machine without a GPU give the CPU wheel index that pytorch.org
 # ("Get started") names: docker build --build-arg TORCH_INDEX=URL ... ; another CUDA version is chosen the same way.
@@ -31,11 +31,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home orthosharp
 COPY --from=build /opt/orthosharp /opt/orthosharp
+COPY examples/demo /demo
 ENV PATH=/opt/orthosharp/bin:$PATH \
+    ORTHOSHARP_HOST=0.0.0.0 \
     PYTHONUNBUFFERED=1
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=4).close()"]
 ENTRYPOINT ["orthosharp"]
-CMD ["serve", "--demo", "--host", "0.0.0.0"]
+CMD ["serve", "/demo/2010.tif", "--new", "/demo/2017.tif"]
