@@ -67,7 +67,7 @@ export class Swipe extends EventTarget {
     handle.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       handle.setPointerCapture(event.pointerId);
-      grip_px = event.clientX - handle.offsetLeft;
+      grip_px = event.clientX - (this.#map.getSize().x * this.#percent) / 100;
     });
     handle.addEventListener("pointermove", (event) => {
       if (grip_px !== null) this.percent = ((event.clientX - grip_px) / this.#map.getSize().x) * 100;

@@ -1,0 +1,471 @@
+"""The page in a real browser, over a real server: either side of the handle shows what was asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from rasterio.enums import Resampling
+
+from sr_model import save_weights
+from sr_model.network import build
+from sr_model.spec import ModelSpec
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(os.environ.get("ORTHOSHARP_NO_BROWSER") == "1", reason="ORTHOSHARP_NO_BROWSER=1"),
+]
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+CREDIT = "County Survey Office <1998> & Sons"
+NAME = "Test meadow, 1998"
+DESKTOP = {"width": 1000, "height": 700}
+PHONE = {"width": 360, "height": 740}
+PATCH_PX = 48
+TILE_PX = 256
+
+# Every tile has come, and has faded in.
+SETTLED = """() => document.querySelector('#map').getAttribute('aria-busy') === 'false'
+    && [...document.querySelectorAll('.leaflet-tile')].every(
+        (tile) => !tile.src || tile.style.opacity === '' || Number(tile.style.opacity) === 1)"""
+
+
+# The server and the browser
+
+
+def write_photo(path: Path, seed: int) -> Path:
+    """A photo of 0.6 m per pixel whose blotches betray a shift of one pixel."""
+    random = np.random.default_rng(seed)
+    blotches = random.integers(40, 200, (3, 160, 160), dtype=np.uint8)
+    image = np.stack(
+        [np.asarray(Image.fromarray(band).resize((960, 960), Image.Resampling.BICUBIC)) for band in blotches]
+    )
+    profile = {
+        "driver": "GTiff",
+        "count": 3,
+        "dtype": "uint8",
+        "width": 960,
+        "height": 960,
+        "crs": "EPSG:32618",
+        "transform": rasterio.Affine(0.6, 0.0, 620_000.0, 0.0, -0.6, 4_695_000.0),
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+    }
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(image)
+        dataset.build_overviews([2, 4], Resampling.average)
+    return path
+
+
+def write_reddening_weights(path: Path) -> Path:
+    """An untrained network that gives back its input, a good deal redder."""
+    torch.manual_seed(5)
+    spec = ModelSpec.compact(width=8)
+    state = build(spec).state_dict()
+    state["head.expand.bias"][:4] += 1.0  # PixelShuffle: the first four channels are red's four sub-pixels
+    save_weights(path, spec, state)
+    return path
+
+
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as response:
+        body: bytes = response.read()
+    return body
+
+
+def wait_until_ready(
+    process: subprocess.Popen[bytes], origin: str, log: Path, timeout_s: float = 120
+) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            fetch(f"{origin}/readyz")
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+        else:
+            return
+    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server over a small photo, in a process of its own."""
+    folder = tmp_path_factory.mktemp("viewer")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tileserver.cli", "serve", str(write_photo(folder / "old.tif", 1))]
+    command += ["--new", str(write_photo(folder / "new.tif", 2))]
+    command += ["--weights", str(write_reddening_weights(folder / "w.safetensors")), "--port", str(port)]
+    environment = os.environ | {"ORTHOSHARP_NAME": NAME, "ORTHOSHARP_CREDIT": CREDIT}
+    log = folder / "server.log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, env=environment, stdout=sink, stderr=subprocess.STDOUT)
+        try:
+            wait_until_ready(process, f"http://127.0.0.1:{port}", log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if executable is None:
+        pytest.fail(
+            "no Chromium: install it (Debian, Ubuntu: sudo apt-get install chromium), "
+            "or leave these tests out with ORTHOSHARP_NO_BROWSER=1"
+        )
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_ARGS))
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A visit of the page, with what the browser complained of and what it asked for."""
+
+    def __init__(self, context: BrowserContext, origin: str) -> None:
+        self.origin = origin
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on(
+            "console",
+            lambda message: (
+                self.complaints.append(message.text) if message.type in ("error", "warning") else None
+            ),
+        )
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, path: str = "/") -> Page:
+        self.page.goto(self.origin + path)
+        self.settle()
+        return self.page
+
+    def settle(self) -> None:
+        self.page.wait_for_selector("#map[aria-busy]", state="attached")
+        self.page.wait_for_function(SETTLED, timeout=60_000)
+
+    def patch(self, x: float, y: float) -> np.ndarray:
+        """What the screen shows around a point of the page: [PATCH_PX, PATCH_PX, 3] in CSS pixels."""
+        clip = {
+            "x": int(x) - PATCH_PX // 2,
+            "y": int(y) - PATCH_PX // 2,
+            "width": PATCH_PX,
+            "height": PATCH_PX,
+        }
+        shot = self.page.screenshot(clip=clip, scale="css")  # type: ignore[arg-type]
+        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), dtype=np.int16)
+
+    def expected(self, layer: str, x: float, y: float) -> np.ndarray:
+        """The same pixels, put together from the server's tiles by the arithmetic of Web Mercator alone."""
+        zoom, lat, lng = self.place()
+        size = self.page.locator("#map").bounding_box()
+        assert size is not None
+        world_px = TILE_PX * 2**zoom
+        centre_x = world_px * (lng / 360 + 0.5)
+        centre_y = world_px * (0.5 - np.arctanh(np.sin(np.radians(lat))) / (2 * np.pi))
+        left = round(centre_x - size["width"] / 2) + int(x) - PATCH_PX // 2
+        top = round(centre_y - size["height"] / 2) + int(y) - PATCH_PX // 2
+        columns = range(left // TILE_PX, (left + PATCH_PX - 1) // TILE_PX + 1)
+        rows = range(top // TILE_PX, (top + PATCH_PX - 1) // TILE_PX + 1)
+        mosaic = np.concatenate(
+            [np.concatenate([self.tile(layer, zoom, column, row) for column in columns], 1) for row in rows],
+            0,
+        )
+        top, left = top - rows[0] * TILE_PX, left - columns[0] * TILE_PX
+        return mosaic[top : top + PATCH_PX, left : left + PATCH_PX]
+
+    def tile(self, layer: str, zoom: int, column: int, row: int) -> np.ndarray:
+        data = fetch(f"{self.origin}/{layer}/tiles/WebMercatorQuad/{zoom}/{column}/{row}.webp")
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=np.int16)
+
+    def place(self) -> tuple[int, float, float]:
+        """Zoom, latitude and longitude, as the address bar has them."""
+        found = re.search(r"#map=(\d+)/(-?[\d.]+)/(-?[\d.]+)&", self.page.url)
+        assert found, f"no place in {self.page.url}"
+        return int(found[1]), float(found[2]), float(found[3])
+
+    def shows(self, layer: str, x: float, y: float) -> None:
+        """Assert that the page shows this layer, and no other, at this point."""
+        seen, wanted = self.patch(x, y), self.expected(layer, x, y)
+        assert np.abs(seen - wanted).mean() < 1.5, f"{layer} expected at {x}, {y}"
+
+
+@pytest.fixture
+def visit(browser: Browser, origin: str) -> Iterator[Callable[..., Visit]]:
+    """Makes visits; at the end none of them may have met an error or left the server."""
+    visits: list[Visit] = []
+
+    def make(*, strict: bool = True, **options: object) -> Visit:
+        context = browser.new_context(**({"viewport": DESKTOP} | options))  # type: ignore[arg-type]
+        made = Visit(context, origin)
+        if strict:
+            visits.append(made)
+        return made
+
+    yield make
+    for made in visits:
+        assert made.complaints == []
+        assert {urlsplit(url).netloc for url in made.requests if not url.startswith("data:")} == {
+            urlsplit(origin).netloc
+        }
+    for context in browser.contexts:
+        context.close()
+
+
+def view(
+    origin: str, *, left: str = "old", right: str = "restored", swipe: float = 50, zoom_in: int = 0
+) -> str:
+    """The hash of a view at the photo's middle and native zoom."""
+    config = json.loads(fetch(f"{origin}/config.json"))
+    lng, lat, _ = config["center"]
+    zoom = config["native_zoom"] + zoom_in
+    return f"#map={zoom}/{lat:.6f}/{lng:.6f}&left={left}&right={right}&swipe={swipe}"
+
+
+def drag_handle(page: Page, to_x: float) -> None:
+    box = page.locator("#handle").bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(to_x, y, steps=5)
+    page.mouse.up()
+
+
+# What the page does
+
+
+def test_the_handle_parts_the_old_photo_from_the_restored_one(
+    visit: Callable[..., Visit], origin: str
+) -> None:
+    a_visit = visit()
+    page = a_visit.open("/" + view(origin))
+    y = 250
+    assert np.abs(a_visit.expected("old", 400, y) - a_visit.expected("restored", 400, y)).mean() > 10
+    a_visit.shows("old", 400, y)
+    a_visit.shows("restored", 600, y)
+
+    drag_handle(page, 250)
+    a_visit.shows("old", 150, y)
+    a_visit.shows("restored", 400, y)
+    assert "swipe=25" in page.url
+
+    drag_handle(page, 750)
+    a_visit.shows("old", 600, y)
+    a_visit.shows("restored", 880, y)
+
+
+def test_any_layer_on_either_side(visit: Callable[..., Visit], origin: str) -> None:
+    a_visit = visit()
+    page = a_visit.open("/" + view(origin))
+    assert page.locator("#left option").all_inner_texts() == [
+        "Old photo",
+        "AI-restored",
+        "Difference",
+        "New photo",
+    ]
+    page.select_option("#left", "new")
+    page.select_option("#right", "difference")
+    a_visit.settle()
+    a_visit.shows("new", 300, 400)
+    a_visit.shows("difference", 700, 400)
+    page.select_option("#right", "old")
+    a_visit.settle()
+    a_visit.shows("old", 700, 400)
+
+
+def test_the_keyboard_is_enough(visit: Callable[..., Visit], origin: str) -> None:
+    a_visit = visit()
+    page = a_visit.open("/" + view(origin))
+    handle = page.get_by_role("slider")
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if handle.evaluate("(element) => element === document.activeElement"):
+            break
+    before = a_visit.place()
+    page.keyboard.press("ArrowRight")
+    assert handle.get_attribute("aria-valuenow") == "51"
+    page.keyboard.press("PageDown")
+    assert handle.get_attribute("aria-valuenow") == "41"
+    assert handle.get_attribute("aria-valuetext") == "41 %: Old photo on the left, AI-restored on the right"
+    page.keyboard.press("Home")
+    a_visit.shows("restored", 100, 400)
+    page.keyboard.press("End")
+    a_visit.shows("old", 880, 400)
+    assert a_visit.place() == before, "the map moved with the handle"
+
+    page.get_by_role("button", name="Use in QGIS").focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_role("dialog").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.get_by_role("dialog").is_visible()
+
+
+def test_the_permalink_brings_back_place_zoom_layers_and_swipe(
+    visit: Callable[..., Visit], origin: str
+) -> None:
+    first = visit()
+    page = first.open("/" + view(origin, left="new", swipe=30))
+    page.mouse.move(600, 300)
+    page.mouse.down()
+    page.mouse.move(500, 340, steps=4)
+    page.wait_for_timeout(300)  # let go at rest, or the map glides on
+    page.mouse.up()
+    page.get_by_role("button", name="Zoom out").click()
+    page.wait_for_timeout(600)
+    first.settle()
+
+    again = visit()
+    again.open(page.url.removeprefix(origin))
+    assert again.page.url == page.url
+    assert again.page.input_value("#left") == "new"
+    assert again.page.get_by_role("slider").get_attribute("aria-valuenow") == "30"
+    assert np.abs(again.patch(500, 400) - first.patch(500, 400)).mean() < 1
+    again.shows("new", 150, 300)
+    again.shows("restored", 600, 300)
+
+    again.page.evaluate(f"location.hash = '{view(origin, right='old', swipe=80)}'")
+    again.settle()
+    assert again.page.input_value("#right") == "old"
+    again.page.evaluate("location.hash = '#map=nowhere&left=nonsense&swipe=-3'")
+    again.settle()
+    assert again.page.input_value("#left") == "old"
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_credit_and_notice_are_always_in_sight(visit: Callable[..., Visit], size: dict[str, int]) -> None:
+    page = visit(viewport=size).open()
+    for said in (CREDIT, "AI-restored", "Restored pictures are a guess by a neural network.", NAME):
+        element = page.locator("footer").get_by_text(said).last
+        box = element.bounding_box()
+        assert element.is_visible()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= size["width"]
+        assert box["y"] + box["height"] <= size["height"]
+    assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+    map_box = page.locator("#map").bounding_box()
+    assert map_box is not None
+    assert map_box["height"] > 0.75 * size["height"]
+
+
+def test_a_phone_swipes_by_touch_and_gets_dense_tiles(visit: Callable[..., Visit], origin: str) -> None:
+    a_visit = visit(viewport=PHONE, device_scale_factor=2, has_touch=True, is_mobile=True)
+    page = a_visit.open("/" + view(origin))
+    widths = page.evaluate(
+        "[...document.querySelectorAll('.leaflet-tile-loaded')].map((tile) => tile.naturalWidth)"
+    )
+    assert set(widths) == {2 * TILE_PX}
+    tiles = [url for url in a_visit.requests if "/tiles/" in url]
+    assert tiles
+    assert all(url.endswith("@2x.webp") for url in tiles)
+
+    before = a_visit.place()
+    session = page.context.new_cdp_session(page)
+    for kind, x in (("touchStart", 180), ("touchMove", 150), ("touchMove", 90), ("touchEnd", None)):
+        points = [] if x is None else [{"x": x, "y": 300}]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.wait_for_function("() => location.hash.includes('swipe=25')")
+    assert a_visit.place() == before, "the map moved with the handle"
+
+
+def test_tiles_are_asked_for_only_inside_the_photo_and_its_zooms(
+    visit: Callable[..., Visit], origin: str
+) -> None:
+    a_visit = visit()
+    page = a_visit.open("/" + view(origin, zoom_in=30))  # as close as the map goes: the browser enlarges
+    page.evaluate(f"location.hash = '{view(origin, zoom_in=-30)}'")
+    a_visit.settle()
+    tiles = [url for url in a_visit.requests if "/tiles/" in url]
+    assert tiles
+    for url in tiles:
+        fetch(url)  # 404 would raise
+
+
+def test_slow_tiles_show_the_old_photo_and_failed_ones_are_asked_for_again(
+    visit: Callable[..., Visit], origin: str
+) -> None:
+    a_visit = visit(strict=False)  # the browser itself complains of status 503
+    page = a_visit.page
+    full = True
+
+    def refuse(route: Route) -> None:
+        if full:
+            route.fulfill(status=503, headers={"Retry-After": "1", "Cache-Control": "no-store"}, body="{}")
+        else:
+            route.continue_()
+
+    page.route("**/restored/tiles/**", refuse)
+    page.goto(f"{origin}/{view(origin)}")
+    page.locator("#status").get_by_text("Drawing").wait_for()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.leaflet-tile-pane img')].every((tile) => tile.naturalWidth)"
+    )
+    page.wait_for_timeout(400)
+    a_visit.shows("old", 700, 300)
+    full = False
+    a_visit.settle()
+    a_visit.shows("restored", 700, 300)
+    assert not page.locator("#status").is_visible()
+
+
+def test_the_page_works_under_a_prefix(visit: Callable[..., Visit], origin: str) -> None:
+    """A proxy that cuts a prefix off and tells the server nothing of it."""
+    a_visit = visit()
+    prefix = f"{origin}/maps/old-photos"
+
+    def cut(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace(prefix, origin)))
+
+    a_visit.page.route(f"{prefix}/**", cut)
+    page = a_visit.open("/maps/old-photos/")
+    assert all(url.startswith(f"{prefix}/") for url in a_visit.requests if not url.startswith("data:"))
+    page.get_by_role("button", name="Use in QGIS").click()
+    url = page.input_value("#share-url")
+    assert url == f"{prefix}/restored/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.webp"
+    page.select_option("#share-layer", "old")
+    assert page.input_value("#share-url") == url.replace("/restored/", "/old/")
+
+
+def test_a_server_that_does_not_answer_is_said_in_words(visit: Callable[..., Visit], origin: str) -> None:
+    a_visit = visit(strict=False)
+    a_visit.page.route("**/config.json", lambda route: route.fulfill(status=503, body="{}"))
+    a_visit.page.goto(origin)
+    note = a_visit.page.get_by_role("status").filter(has_text="could not start")
+    note.wait_for()
+    assert "503" in note.inner_text()
