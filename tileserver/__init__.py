@@ -1,0 +1,1 @@
+"""The old photograph as a basemap: tiles, metatiles, caches and HTTP."""

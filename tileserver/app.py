@@ -11,7 +11,6 @@ from typing import Final
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.cors import CORSMiddleware
 from rio_tiler.errors import RioTilerError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,7 +21,7 @@ from titiler.core.factory import TMSFactory
 from sr_model import SrModelError
 from tileserver import about
 from tileserver.errors import HTTP_STATUS, OverloadedError, TileServerError
-from tileserver.middleware import AI_HEADER, AnswerHeaders, LimitRequests
+from tileserver.middleware import AnswerHeaders, LimitRequests
 from tileserver.pictures import supported_tms
 from tileserver.routes import LayerFactory, machine_routes, safe_crs_dependencies, short_routes
 from tileserver.service import TileService
@@ -32,7 +31,6 @@ from tileserver.tiles import TileEndpoint
 logger = logging.getLogger("orthosharp")
 
 VIEWER: Final = Path(__file__).parent / "viewer"
-_EXPOSED: Final = ["ETag", "Cache-Status", "Server-Timing", "Retry-After", AI_HEADER]
 
 
 def create_app(settings: Settings, service: TileService | None = None) -> FastAPI:
@@ -74,7 +72,6 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
         ai_note=about.ai_header(opened),
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in about.AI_LAYERS)),
     )
-    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"], expose_headers=_EXPOSED)
     return app
 
 

@@ -1,7 +1,7 @@
 """A bounded queue with a deadline in front of the network.
 
-One worker thread owns the network, which uses every core or the whole accelerator by itself. Windows that wait
-together may go through it together. A full queue refuses at once: a line that only grows helps nobody.
+One worker thread owns the network, which uses every core or the whole accelerator by itself. Windows that
+wait together may go through it together. A full queue refuses at once: a line that only grows helps nobody.
 """
 
 from __future__ import annotations

@@ -40,9 +40,7 @@ def main() -> None:
 @main.command()
 @click.argument("source", required=False)
 @click.option("--new", help="A later photograph of the same ground, to compare with.")
-@click.option(
-    "--weights", type=click.Path(path_type=Path), help="Weights of the network [default: the bundled ones]."
-)
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights file [default: the bundled one].")
 @click.option("--host", help="Address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=int, help="Port to listen on [default: 8000]; 0 takes a free one.")
 @click.option("--runtime", type=click.Choice(["auto", "torch", "onnx"]), help="What runs the network.")
@@ -54,7 +52,7 @@ def main() -> None:
 @click.option("--demo", is_flag=True, help="Serve the example of the repository.")
 @click.option("--access-log", is_flag=True, help="Print every request.")
 def serve(*, demo: bool, access_log: bool, **options: Any) -> None:  # noqa: ANN401
-    """Serve SOURCE, a georeferenced TIFF. Every option can also be set as ORTHOSHARP_NAME in the environment."""
+    """Serve SOURCE, a georeferenced TIFF. Options can also be set in the environment, as ORTHOSHARP_PORT."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         settings = make_settings(options, demo=demo)
@@ -96,7 +94,7 @@ def info(source: str, weights: Path | None) -> None:
         f"  west south east north {' '.join(f'{value:.5f}' for value in found.bounds_lonlat)}\n"
         f"  overviews             {list(found.overviews) or 'none'}\n"
         f"  credit                {found.credit or 'not in the file: give --credit'}\n"
-        f"  restored at zoom      {pyramid.native_zoom} of {pyramid.min_zoom} to {pyramid.max_zoom}, by {spec.name}"
+        f"  zooms                 {pyramid.min_zoom}-{pyramid.max_zoom}, restored at {pyramid.native_zoom}"
     )
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -113,7 +111,7 @@ def make_settings(options: dict[str, Any], *, demo: bool) -> Settings:
         old, new = DEMO / "2010.tif", DEMO / "2017.tif"
         if not (old.exists() and new.exists()):
             raise SettingsError(
-                "the demo's photographs are not installed: clone the repository and call it from there (make demo), "
+                "the demo's photographs are not installed: clone the repository and call `make demo` there, "
                 "or serve a photograph of your own with: orthosharp serve OLD.tif"
             )
         given = {"source": str(old), "new": str(new), "name": "Demo: a village in 2010", **given}
@@ -144,7 +142,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SettingsError(
-            f"cannot listen on {host} port {port} ({error.strerror}): choose another one with --port, or --port 0"
+            f"cannot listen on {host} port {port} ({error.strerror}): choose another with --port, or --port 0"
         ) from error
     return listener
 
@@ -158,7 +156,8 @@ def report(service: TileService) -> None:
 
 def banner(service: TileService, host: str, port: int) -> str:
     """What to open and what to paste."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only shown, not listened on
+    shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
     root = f"http://{shown}:{port}"
     lines = [
         f"\n  orthosharp serves {about.title(service)}",
@@ -166,8 +165,9 @@ def banner(service: TileService, host: str, port: int) -> str:
         "",
     ]
     lines.append(f"  Open        {root}/")
-    for layer in service.pictures.layers:
-        lines.append(f"  {layer:<11} {root}{about.tile_path(layer, WEB_MERCATOR)}")
+    lines += [
+        f"  {layer:<11} {root}{about.tile_path(layer, WEB_MERCATOR)}" for layer in service.pictures.layers
+    ]
     lines += [
         f"  TileJSON    {root}/tilejson.json",
         f"  WMTS        {root}/restored/WMTSCapabilities.xml",

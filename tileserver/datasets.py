@@ -44,7 +44,7 @@ class DatasetPool:
             try:
                 yield dataset
             except BaseException:
-                # After an error a dataset may remember a half-read block, so the next request gets a fresh one.
+                # A dataset may remember a half-read block after an error: the next request gets a fresh one.
                 dataset.close()
                 raise
             with self._lock:

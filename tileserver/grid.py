@@ -1,7 +1,8 @@
 """Pure arithmetic from tiles to metatiles and windows in ground units; knows neither files nor networks.
 
-Every zoom of a quadtree tile matrix set is one global grid of pixels, y down, whose origin is the corner of tile
-0/0/0. A *window* (`sr_model.PixelWindow`) is a rectangle of it. A tile at scale @2x is a window of the next zoom.
+Every zoom of a quadtree tile matrix set is one global grid of pixels, y down, whose origin is the corner of
+tile 0/0/0. A *window* (`sr_model.PixelWindow`) is a rectangle of it. A tile at scale @2x is a window of the
+next zoom.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class Pyramid:
 
     @property
     def min_zoom(self) -> int:
-        """First zoom at which the photograph is larger than one tile; coarser ones are served all the same."""
+        """Last zoom at which the photograph fits into one tile; coarser ones are served all the same."""
         for zoom in range(self.native_zoom + 1):
             window = self.grid.covering(zoom, self.extent)
             if max(window.width, window.height) > TILE_PX:
@@ -189,7 +190,7 @@ class Pyramid:
 
 
 def is_quadtree(tms: TileMatrixSet) -> bool:
-    """Whether every zoom halves the pixels of the one before, in tiles of 256 px from the same top left corner."""
+    """Whether every zoom halves the pixels of the one before, in tiles of 256 px from one corner."""
     matrices = tms.tileMatrices
     first = matrices[0]
     return all(

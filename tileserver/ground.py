@@ -32,7 +32,7 @@ class PixelSize:
 def pixel_size(
     crs: CRS, centre: tuple[float, float], column: tuple[float, float], row: tuple[float, float]
 ) -> PixelSize:
-    """Measure a pixel along geodesics, so that feet, degrees and Web Mercator's cos(latitude) need no special case.
+    """Measure a pixel along geodesics: feet, degrees and Web Mercator's cos(latitude) are no special cases.
 
     Args:
         crs: what the other arguments are given in.
@@ -51,7 +51,7 @@ def pixel_size(
 
 
 def horizontal(crs: CRS) -> CRS:
-    """The horizontal part of a compound CRS: heights play no part in a picture, and their grids may be missing."""
+    """The horizontal part of a compound CRS: pictures have no heights, and height grids may be missing."""
     parsed = pyproj.CRS.from_wkt(crs.to_wkt())
     if not parsed.is_compound:
         return crs

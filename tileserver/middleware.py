@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_SECURITY_POLICY: Final = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 AI_HEADER: Final = "X-Orthosharp"
+_EXPOSED: Final = f"ETag, Cache-Status, Server-Timing, Retry-After, {AI_HEADER}"
 # Asked for by machines that watch the server, above all when it is busy.
 _ALWAYS_OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -69,6 +70,9 @@ class AnswerHeaders:
         headers = MutableHeaders(raw=list(head["headers"]))
         status: int = head["status"]
         headers["X-Content-Type-Options"] = "nosniff"
+        # Maps on other sites may show the tiles. Simple GETs need no preflight.
+        headers["Access-Control-Allow-Origin"] = "*"
+        headers["Access-Control-Expose-Headers"] = _EXPOSED
         headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         if status >= 400:
             headers["Cache-Control"] = "no-store"

@@ -145,7 +145,7 @@ class Pictures:
         return _resample(old, part, zoom - view.pyramid.native_zoom)
 
     def _metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:
-        """Restored pixels of a metatile: from the cache, from a request that is faster, or from the network."""
+        """Restored pixels of a metatile: from the cache, a request that is faster, or the network."""
         key = (view.pyramid.grid.tms_id, metatile)
         found = self.metatiles.get(key)
         self._metrics.lookups.labels("metatile", "miss" if found is None else "hit").inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,7 +43,7 @@ class LayerInput:
 
 
 @attr.s
-class LayerReader(BaseReader):  # type: ignore[misc]
+class LayerReader(BaseReader):
     """Pictures of one layer for any rectangle, made of the same pixels as its tiles."""
 
     input: LayerInput = attr.ib()
@@ -73,20 +74,22 @@ class LayerReader(BaseReader):  # type: ignore[misc]
     def info(self) -> Info:
         """What the layer consists of: three bands of 8 bits, whatever the photograph has."""
         source = self._view.source.info
-        return Info(
-            bounds=source.bounds,
-            crs=source.crs.to_wkt(),
-            band_metadata=[(f"b{number}", {}) for number in (1, 2, 3)],
-            band_descriptions=[(f"b{number}", name) for number, name in enumerate(_BANDS, 1)],
-            dtype="uint8",
-            colorinterp=list(_BANDS),
-            nodata_type="Mask",
-            count=3,
-            width=source.width,
-            height=source.height,
-            gsd_m=round(source.pixel.gsd_m, 4),
-            overviews=list(source.overviews),
-        )
+        # Validated, since the fields that rio-tiler adds for rasters are no part of its model.
+        document = {
+            "bounds": source.bounds,
+            "crs": source.crs.to_wkt(),
+            "band_metadata": [(f"b{number}", {}) for number in (1, 2, 3)],
+            "band_descriptions": [(f"b{number}", name) for number, name in enumerate(_BANDS, 1)],
+            "dtype": "uint8",
+            "colorinterp": list(_BANDS),
+            "nodata_type": "Mask",
+            "count": 3,
+            "width": source.width,
+            "height": source.height,
+            "gsd_m": round(source.pixel.gsd_m, 4),
+            "overviews": list(source.overviews),
+        }
+        return Info.model_validate(document)
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, **_: Any) -> ImageData:  # noqa: ANN401
         """One tile as an array."""
@@ -245,14 +248,16 @@ def _project(source: CRS, target: CRS, bbox: BBox) -> BBox:
         BadParameterError: they are no rectangle there.
     """
     try:
-        projected: BBox = (
-            tuple(bbox) if source == target else transform_bounds(source, target, *bbox, densify_pts=21)
-        )
+        left, bottom, right, top = bbox
+        if source != target:
+            left, bottom, right, top = transform_bounds(
+                source, target, left, bottom, right, top, densify_pts=21
+            )
     except RasterioError as error:
         raise BadParameterError("the rectangle cannot be expressed in that CRS") from error
-    if not (np.isfinite(projected).all() and projected[0] < projected[2] and projected[1] < projected[3]):
+    if not (all(map(math.isfinite, (left, bottom, right, top))) and left < right and bottom < top):
         raise BadParameterError("this is no rectangle: give minx,miny,maxx,maxy in the order of the CRS")
-    return projected
+    return left, bottom, right, top
 
 
 def _image(raster: Raster, bounds: BBox, crs: CRS) -> ImageData:

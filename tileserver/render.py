@@ -10,7 +10,7 @@ from tileserver.raster import Raster
 from tileserver.stages import Stages
 from tileserver.view import View
 
-# Kept around a metatile, out of its halo, so that interpolation for finer zooms knows what lies across the border.
+# Kept of a metatile's halo, so that interpolation for finer zooms knows what lies across the border.
 MARGIN_PX: Final = 4
 
 
@@ -37,8 +37,8 @@ def render_metatile(
         stages: gets the time of reading, waiting and inference.
 
     Returns:
-        Restored pixels of the metatile and its margin, with the photograph's own mask. Where the photograph has no
-        pixel, the network is not asked.
+        Restored pixels of the metatile and its margin, with the photograph's own mask. Where the photograph
+        has no pixel, the network is not asked.
     """
     kept = with_margin(metatile)
     outer = aligned_window(metatile, max(spec.halo_px, MARGIN_PX), spec.stride)

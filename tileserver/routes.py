@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from attrs import define, field
 from fastapi import APIRouter, Query
-from fastapi.exceptions import RequestValidationError
 from morecantile.defaults import TileMatrixSets
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
@@ -26,14 +25,6 @@ from tileserver.reader import LayerInput, LayerReader
 from tileserver.service import TileService
 from tileserver.tiles import TileEndpoint
 
-__all__ = [
-    "LayerFactory",
-    "RequestValidationError",
-    "machine_routes",
-    "safe_crs_dependencies",
-    "short_routes",
-]
-
 _CRS_NAME = re.compile(r"\[?(EPSG|ESRI|OGC|IAU_2015):[A-Za-z0-9]{1,12}\]?", re.IGNORECASE)
 _CRS_URI = re.compile(r"https?://www\.opengis\.net/def/crs/(EPSG|OGC|ESRI)/[0-9.]+/([A-Za-z0-9]{1,12})")
 
@@ -46,8 +37,8 @@ def base_url(request: Request) -> str:
 def named_crs(text: str | None) -> CRS | None:
     """A CRS by authority and code.
 
-    titiler accepts whatever GDAL can make a CRS of, which includes names of files and addresses on the network that
-    GDAL then opens. No visitor may make the server do that.
+    titiler accepts whatever GDAL can make a CRS of, which includes names of files and addresses on the
+    network that GDAL then opens. No visitor may make the server do that.
 
     Raises:
         BadParameterError: it is no such name, or nobody knows it.
@@ -79,7 +70,7 @@ def safe_crs_dependencies() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 
 @define(kw_only=True)
-class LayerFactory(TilerFactory):  # type: ignore[misc]
+class LayerFactory(TilerFactory):
     """titiler's routes for one layer. Nothing in a URL chooses what is opened, computed or rescaled.
 
     Attributes:
@@ -103,7 +94,7 @@ class LayerFactory(TilerFactory):  # type: ignore[misc]
         """Register all routes of the layer."""
         source = LayerInput(self.endpoint.service, self.layer)
         self.path_dependency = lambda: source
-        super().register_routes()
+        super().register_routes()  # type: ignore[no-untyped-call]
         self.wmts()
 
     def tile(self) -> None:
@@ -113,23 +104,23 @@ class LayerFactory(TilerFactory):  # type: ignore[misc]
         @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}@{scale}x.{format}", name="scaled_tile")
         async def scaled(
             request: Request,
-            tileMatrixSetId: str,
+            tileMatrixSetId: str,  # noqa: N803
             z: int,
             x: int,
             y: int,
             scale: int,
-            format: str,  # noqa: A002, N803
+            format: str,  # noqa: A002
         ) -> Response:
             return await endpoint.answer(request, layer, tileMatrixSetId, TileAddress(z, x, y, scale), format)
 
         @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}.{format}", name="tile")
         async def formatted(
             request: Request,
-            tileMatrixSetId: str,
+            tileMatrixSetId: str,  # noqa: N803
             z: int,
             x: int,
             y: int,
-            format: str,  # noqa: A002, N803
+            format: str,  # noqa: A002
         ) -> Response:
             return await endpoint.answer(request, layer, tileMatrixSetId, TileAddress(z, x, y), format)
 

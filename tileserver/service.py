@@ -57,10 +57,14 @@ class TileService:
     """
 
     def __init__(self, settings: Settings) -> None:
-        opened = {"rescale": settings.rescale, "open_datasets": settings.open_datasets}
         self.settings = settings
         self.metrics = Metrics()
-        self.old = Source.open(settings.source, bands=settings.bands, **opened)
+        self.old = Source.open(
+            settings.source,
+            bands=settings.bands,
+            rescale=settings.rescale,
+            open_datasets=settings.open_datasets,
+        )
         self.new = Source.open(settings.new, open_datasets=settings.open_datasets) if settings.new else None
         self.restorer = Restorer.open(settings.weights, runtime=settings.runtime, device=settings.device)
         self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)

@@ -27,8 +27,9 @@ from tileserver.grid import BBox
 from tileserver.ground import WGS84, PixelSize, horizontal, pixel_size
 from tileserver.raster import Raster, UInt8Array
 
-# GDAL interpolates positions between exact ones up to this error in source pixels. Its own default, 0.125, shifts
-# pixels by window: neighbours would disagree. At 1e-4 fewer than 1 pixel in 1000 differs, by one grey level.
+# GDAL interpolates positions between exact ones up to this error in source pixels. Its own default, 0.125,
+# shifts pixels by window: neighbours would disagree. At 1e-4 fewer than 1 pixel in 1000 differs, by one grey
+# level. (At 0, rasterio 1.4 fails to build the exact transformer.)
 WARP_TOLERANCE_PX: Final = 1e-4
 # Cubic, as in training: the network has learnt to undo this blur and no other.
 WARP_KERNEL: Final = "cubic"
@@ -189,7 +190,8 @@ def _describe(
     if dataset.crs is None or dataset.transform.is_identity:
         raise SourceError(
             f"{path} does not say where on Earth it is. Tell it with: "
-            "gdal_edit.py -a_srs EPSG:CODE -a_ullr LEFT TOP RIGHT BOTTOM FILE (or gdalwarp, if it has control points)"
+            "gdal_edit.py -a_srs EPSG:CODE -a_ullr LEFT TOP RIGHT BOTTOM FILE, "
+            "or gdalwarp if it has control points"
         )
     crs = horizontal(dataset.crs)
     bounds: BBox = tuple(dataset.bounds)
@@ -261,7 +263,7 @@ def _warnings(dataset: DatasetReader) -> Iterator[str]:
 
 
 def _fingerprint(path: str, dataset: DatasetReader) -> str:
-    """Digest of what is cheap to read and changes with the file: its header, samples of its bytes, its date."""
+    """Digest of what is cheap to read and changes with the file: header, samples of its bytes, date."""
     digest = hashlib.sha256()
     profile = {key: str(value) for key, value in dataset.profile.items()}
     digest.update(json.dumps([profile, dataset.overviews(1), dataset.tags()], sort_keys=True).encode())

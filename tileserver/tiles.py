@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -75,9 +74,10 @@ def checked_extension(extension: str) -> Extension:
     Raises:
         OutsideError: there is none such.
     """
-    if extension not in MEDIA_TYPES:
-        raise OutsideError(f"there is no format {extension!r}: use one of {', '.join(MEDIA_TYPES)}")
-    return cast(Extension, extension)
+    for known in MEDIA_TYPES:
+        if extension == known:
+            return known
+    raise OutsideError(f"there is no format {extension!r}: use one of {', '.join(MEDIA_TYPES)}")
 
 
 def check_scale(tile: TileAddress) -> None:

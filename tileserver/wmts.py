@@ -47,7 +47,8 @@ def capabilities(service: TileService, base_url: str, layer: str, tms_names: lis
         contents.append(_matrix_set(name, view))
     address = f"{base_url}/{layer}/WMTSCapabilities.xml"
     ET.SubElement(root, f"{{{_WMTS}}}ServiceMetadataURL", {f"{{{_XLINK}}}href": address})
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
 
 
 def _layer(service: TileService, base_url: str, layer: str, views: dict[str, View]) -> ET.Element:
