@@ -53,7 +53,7 @@ format: $(VENV)/.stamp-dev ## let ruff rewrite what it can
 
 # Asked before anything is installed, so that nobody waits for torch to hear that a browser is missing.
 browser:
-	@if [ -n "$$ORTHOSHARP_NO_BROWSER" ]; then exit 0; fi; \
+	@if [ "$$ORTHOSHARP_NO_BROWSER" = 1 ]; then exit 0; fi; \
 	for name in $(BROWSERS); do command -v $$name >/dev/null 2>&1 && exit 0; done; \
 	echo "The test of the viewer needs Chromium, and none of these is on the PATH: $(BROWSERS)." >&2; \
 	echo "Install it (Debian: apt-get install chromium), or leave that test out: make ORTHOSHARP_NO_BROWSER=1 test" >&2; \
