@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 import pytest
-import rasterio
-import torch
+from conftest import running_server
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
-from rasterio.enums import Resampling
-
-from sr_model import save_weights
-from sr_model.network import build
-from sr_model.spec import ModelSpec
 
 pytestmark = [
     pytest.mark.browser,
@@ -46,7 +34,7 @@ CHROMIUM_ARGS = (
 )
 CREDIT = "County Survey Office <1998> & Sons"
 NAME = "Test meadow, 1998"
-DESKTOP = {"width": 1000, "height": 700}
+DESKTOP = {"width": 760, "height": 560}
 PHONE = {"width": 360, "height": 740}
 PATCH_PX = 48
 TILE_PX = 256
@@ -57,86 +45,12 @@ SETTLED = """() => document.querySelector('#map').getAttribute('aria-busy') === 
         (tile) => !tile.src || tile.style.opacity === '' || Number(tile.style.opacity) === 1)"""
 
 
-# The server and the browser
-
-
-def write_photo(path: Path, seed: int) -> Path:
-    """A photo of 0.6 m per pixel whose blotches betray a shift of one pixel."""
-    random = np.random.default_rng(seed)
-    blotches = random.integers(40, 200, (3, 160, 160), dtype=np.uint8)
-    image = np.stack(
-        [np.asarray(Image.fromarray(band).resize((960, 960), Image.Resampling.BICUBIC)) for band in blotches]
-    )
-    profile = {
-        "driver": "GTiff",
-        "count": 3,
-        "dtype": "uint8",
-        "width": 960,
-        "height": 960,
-        "crs": "EPSG:32618",
-        "transform": rasterio.Affine(0.6, 0.0, 620_000.0, 0.0, -0.6, 4_695_000.0),
-        "tiled": True,
-        "blockxsize": 256,
-        "blockysize": 256,
-    }
-    with rasterio.open(path, "w", **profile) as dataset:
-        dataset.write(image)
-        dataset.build_overviews([2, 4], Resampling.average)
-    return path
-
-
-def write_reddening_weights(path: Path) -> Path:
-    """An untrained network that gives back its input, a good deal redder."""
-    torch.manual_seed(5)
-    spec = ModelSpec.compact(width=8)
-    state = build(spec).state_dict()
-    state["head.expand.bias"][:4] += 1.0  # PixelShuffle: the first four channels are red's four sub-pixels
-    save_weights(path, spec, state)
-    return path
-
-
-def fetch(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=30) as response:
-        body: bytes = response.read()
-    return body
-
-
-def wait_until_ready(
-    process: subprocess.Popen[bytes], origin: str, log: Path, timeout_s: float = 120
-) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            fetch(f"{origin}/readyz")
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-        else:
-            return
-    raise AssertionError(f"the server did not start:\n{log.read_text()}")
-
-
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server over a small photo, in a process of its own."""
-    folder = tmp_path_factory.mktemp("viewer")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tileserver.cli", "serve", str(write_photo(folder / "old.tif", 1))]
-    command += ["--new", str(write_photo(folder / "new.tif", 2))]
-    command += ["--weights", str(write_reddening_weights(folder / "w.safetensors")), "--port", str(port)]
-    environment = os.environ | {"ORTHOSHARP_NAME": NAME, "ORTHOSHARP_CREDIT": CREDIT}
-    log = folder / "server.log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(command, env=environment, stdout=sink, stderr=subprocess.STDOUT)
-        try:
-            wait_until_ready(process, f"http://127.0.0.1:{port}", log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+def origin(photo: Path, new_photo: Path, tiny_weights: Path) -> Iterator[str]:
+    """The address of a server over two small photos, in a process of its own."""
+    options = ["--new", new_photo, "--weights", tiny_weights, "--name", NAME, "--credit", CREDIT]
+    with running_server(photo, *options) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +124,10 @@ class Visit:
         return mosaic[top : top + PATCH_PX, left : left + PATCH_PX]
 
     def tile(self, layer: str, zoom: int, column: int, row: int) -> np.ndarray:
-        data = fetch(f"{self.origin}/{layer}/tiles/WebMercatorQuad/{zoom}/{column}/{row}.webp")
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=np.int16)
+        answer = httpx.get(f"{self.origin}/{layer}/tiles/WebMercatorQuad/{zoom}/{column}/{row}.webp")
+        return np.asarray(
+            Image.open(io.BytesIO(answer.raise_for_status().content)).convert("RGB"), dtype=np.int16
+        )
 
     def place(self) -> tuple[int, float, float]:
         """Zoom, latitude and longitude, as the address bar has them."""
@@ -251,7 +167,7 @@ def view(
     origin: str, *, left: str = "old", right: str = "restored", swipe: float = 50, zoom_in: int = 0
 ) -> str:
     """The hash of a view at the photo's middle and native zoom."""
-    config = json.loads(fetch(f"{origin}/config.json"))
+    config = httpx.get(f"{origin}/config.json").json()
     lng, lat, _ = config["center"]
     zoom = config["native_zoom"] + zoom_in
     return f"#map={zoom}/{lat:.6f}/{lng:.6f}&left={left}&right={right}&swipe={swipe}"
@@ -276,18 +192,18 @@ def test_the_handle_parts_the_old_photo_from_the_restored_one(
     a_visit = visit()
     page = a_visit.open("/" + view(origin))
     y = 250
-    assert np.abs(a_visit.expected("old", 400, y) - a_visit.expected("restored", 400, y)).mean() > 10
-    a_visit.shows("old", 400, y)
-    a_visit.shows("restored", 600, y)
+    assert np.abs(a_visit.expected("old", 300, y) - a_visit.expected("restored", 300, y)).mean() > 10
+    a_visit.shows("old", 300, y)
+    a_visit.shows("restored", 480, y)
 
-    drag_handle(page, 250)
-    a_visit.shows("old", 150, y)
-    a_visit.shows("restored", 400, y)
+    drag_handle(page, 190)
+    a_visit.shows("old", 100, y)
+    a_visit.shows("restored", 300, y)
     assert "swipe=25" in page.url
 
-    drag_handle(page, 750)
-    a_visit.shows("old", 600, y)
-    a_visit.shows("restored", 880, y)
+    drag_handle(page, 570)
+    a_visit.shows("old", 450, y)
+    a_visit.shows("restored", 670, y)
 
 
 def test_any_layer_on_either_side(visit: Callable[..., Visit], origin: str) -> None:
@@ -302,11 +218,11 @@ def test_any_layer_on_either_side(visit: Callable[..., Visit], origin: str) -> N
     page.select_option("#left", "new")
     page.select_option("#right", "difference")
     a_visit.settle()
-    a_visit.shows("new", 300, 400)
-    a_visit.shows("difference", 700, 400)
+    a_visit.shows("new", 250, 300)
+    a_visit.shows("difference", 500, 300)
     page.select_option("#right", "old")
     a_visit.settle()
-    a_visit.shows("old", 700, 400)
+    a_visit.shows("old", 500, 300)
 
 
 def test_the_keyboard_is_enough(visit: Callable[..., Visit], origin: str) -> None:
@@ -324,9 +240,9 @@ def test_the_keyboard_is_enough(visit: Callable[..., Visit], origin: str) -> Non
     assert handle.get_attribute("aria-valuenow") == "41"
     assert handle.get_attribute("aria-valuetext") == "41 %: Old photo on the left, AI-restored on the right"
     page.keyboard.press("Home")
-    a_visit.shows("restored", 100, 400)
+    a_visit.shows("restored", 100, 300)
     page.keyboard.press("End")
-    a_visit.shows("old", 880, 400)
+    a_visit.shows("old", 600, 300)
     assert a_visit.place() == before, "the map moved with the handle"
 
     page.get_by_role("button", name="Use in QGIS").focus()
@@ -341,9 +257,9 @@ def test_the_permalink_brings_back_place_zoom_layers_and_swipe(
 ) -> None:
     first = visit()
     page = first.open("/" + view(origin, left="new", swipe=30))
-    page.mouse.move(600, 300)
+    page.mouse.move(500, 300)
     page.mouse.down()
-    page.mouse.move(500, 340, steps=4)
+    page.mouse.move(400, 340, steps=4)
     page.wait_for_timeout(300)  # let go at rest, or the map glides on
     page.mouse.up()
     page.get_by_role("button", name="Zoom out").click()
@@ -355,9 +271,9 @@ def test_the_permalink_brings_back_place_zoom_layers_and_swipe(
     assert again.page.url == page.url
     assert again.page.input_value("#left") == "new"
     assert again.page.get_by_role("slider").get_attribute("aria-valuenow") == "30"
-    assert np.abs(again.patch(500, 400) - first.patch(500, 400)).mean() < 1
-    again.shows("new", 150, 300)
-    again.shows("restored", 600, 300)
+    assert np.abs(again.patch(400, 300) - first.patch(400, 300)).mean() < 1
+    again.shows("new", 120, 300)
+    again.shows("restored", 450, 300)
 
     again.page.evaluate(f"location.hash = '{view(origin, right='old', swipe=80)}'")
     again.settle()
@@ -409,12 +325,13 @@ def test_tiles_are_asked_for_only_inside_the_photo_and_its_zooms(
 ) -> None:
     a_visit = visit()
     page = a_visit.open("/" + view(origin, zoom_in=30))  # as close as the map goes: the browser enlarges
+    page.evaluate(f"location.hash = '{view(origin, left='new', zoom_in=-2)}'")
+    a_visit.settle()
     page.evaluate(f"location.hash = '{view(origin, zoom_in=-30)}'")
     a_visit.settle()
     tiles = [url for url in a_visit.requests if "/tiles/" in url]
     assert tiles
-    for url in tiles:
-        fetch(url)  # 404 would raise
+    assert {httpx.get(url).status_code for url in tiles} == {200}
 
 
 def test_slow_tiles_show_the_old_photo_and_failed_ones_are_asked_for_again(
@@ -437,10 +354,10 @@ def test_slow_tiles_show_the_old_photo_and_failed_ones_are_asked_for_again(
         "() => [...document.querySelectorAll('.leaflet-tile-pane img')].every((tile) => tile.naturalWidth)"
     )
     page.wait_for_timeout(400)
-    a_visit.shows("old", 700, 300)
+    a_visit.shows("old", 500, 300)
     full = False
     a_visit.settle()
-    a_visit.shows("restored", 700, 300)
+    a_visit.shows("restored", 500, 300)
     assert not page.locator("#status").is_visible()
 
 

@@ -9,7 +9,8 @@
  * @property {string} ai_notice       which model made the restored pictures
  * @property {string[]} layers        "old", "restored", "difference" and perhaps "new"
  * @property {Object<string, string>} tiles  layer -> absolute address with {z}, {x}, {y}
- * @property {number[]} bounds        west, south, east, north in degrees
+ * @property {number[]} bounds        west, south, east, north of the old photo, in degrees
+ * @property {Object<string, number[]>} layerBounds  the same for every layer: the new photo may show less
  * @property {number[]} center        longitude, latitude, zoom
  * @property {number} minzoom         the server draws no tile further out
  * @property {number} maxzoom         the server draws no tile closer
@@ -24,14 +25,27 @@
  * @throws {Error} a sentence for the reader when the server does not answer, or answers something else
  */
 export async function loadConfig(pageUrl) {
-  const response = await fetch(new URL("config.json", pageUrl), { cache: "no-cache" });
-  if (!response.ok) throw new Error(`The server answered ${response.status} when asked what it shows.`);
-  const config = await response.json();
+  const config = await fetchJson(new URL("config.json", pageUrl));
   for (const key of ["layers", "tiles", "bounds", "center", "minzoom", "maxzoom", "native_zoom"]) {
     if (config[key] === undefined) throw new Error(`The server's config.json has no '${key}'.`);
   }
-  const tiles = config.layers.map((layer) => [layer, absoluteTemplate(config.tiles[layer], pageUrl)]);
-  return { ...config, tiles: Object.fromEntries(tiles) };
+  const tiles = {};
+  const layerBounds = {};
+  for (const layer of config.layers) {
+    tiles[layer] = absoluteTemplate(config.tiles[layer], pageUrl);
+    layerBounds[layer] = config.bounds;
+  }
+  if (config.layers.includes("new")) {
+    const tileJson = await fetchJson(new URL("new/WebMercatorQuad/tilejson.json", pageUrl));
+    layerBounds.new = tileJson.bounds;
+  }
+  return { ...config, tiles, layerBounds };
+}
+
+async function fetchJson(url) {
+  const response = await fetch(url, { cache: "no-cache" });
+  if (!response.ok) throw new Error(`The server answered ${response.status} when asked what it shows.`);
+  return response.json();
 }
 
 /**

@@ -19,9 +19,8 @@ export function closestZoom(config) {
   return config.maxzoom + OVERZOOM;
 }
 
-/** The corners of the photo as Leaflet wants them. */
-export function boundsOf(config) {
-  const [west, south, east, north] = config.bounds;
+/** Corners as Leaflet wants them, from west, south, east, north. */
+export function toLatLngBounds([west, south, east, north]) {
   return L.latLngBounds([south, west], [north, east]);
 }
 
@@ -34,7 +33,7 @@ export function leafletTemplate(template) {
 }
 
 /**
- * One layer of tiles; asks for nothing outside the photo's bounds and the server's zooms.
+ * One layer of tiles; asks for nothing outside the layer's bounds and the server's zooms.
  *
  * @param {import("./config.js").Config} config
  * @param {string} layer
@@ -42,7 +41,7 @@ export function leafletTemplate(template) {
  */
 export function tileLayer(config, layer, options = {}) {
   return L.tileLayer(leafletTemplate(config.tiles[layer]), {
-    bounds: boundsOf(config),
+    bounds: toLatLngBounds(config.layerBounds[layer]),
     minZoom: config.minzoom,
     maxZoom: closestZoom(config),
     maxNativeZoom: config.maxzoom,

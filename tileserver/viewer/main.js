@@ -5,7 +5,7 @@
 /* global L */
 
 import { loadConfig } from "./config.js";
-import { boundsOf, closestZoom, labelOf, Side, tileLayer } from "./layers.js";
+import { closestZoom, labelOf, Side, tileLayer, toLatLngBounds } from "./layers.js";
 import { format, parse } from "./permalink.js";
 import { setUpShare } from "./share.js";
 import { Swipe } from "./swipe.js";
@@ -16,7 +16,7 @@ const byId = (id) => document.getElementById(id);
 function writeCaption(config) {
   document.title = `${config.name} · orthosharp`;
   byId("name").textContent = config.name;
-  byId("model").textContent = config.ai_notice;
+  byId("ai-notice").textContent = config.ai_notice;
   byId("credit").textContent = config.credit;
 }
 
@@ -26,7 +26,7 @@ function makeMap(config) {
     zoomControl: false,
     minZoom: config.minzoom,
     maxZoom: closestZoom(config),
-    maxBounds: boundsOf(config).pad(0.5),
+    maxBounds: toLatLngBounds(config.bounds).pad(0.5),
     maxBoundsViscosity: 0.7,
   });
   L.control.zoom({ position: "bottomright" }).addTo(map);

@@ -33,16 +33,21 @@ export function setUpShare(config) {
 }
 
 function leafletCode(config, layer) {
-  const [west, south, east, north] = config.bounds.map((degrees) => Number(degrees.toFixed(6)));
-  const notice = layer === "restored" || layer === "difference" ? ` | ${config.ai_notice}` : "";
+  const [west, south, east, north] = config.layerBounds[layer].map((degrees) => Number(degrees.toFixed(6)));
+  const notes = layer === "restored" || layer === "difference" ? [config.credit, config.ai_notice] : [config.credit];
   return [
     `L.tileLayer(${JSON.stringify(leafletTemplate(config.tiles[layer]))}, {`,
     `  minZoom: ${config.minzoom},`,
     `  maxNativeZoom: ${config.maxzoom},`,
     `  bounds: [[${south}, ${west}], [${north}, ${east}]],`,
-    `  attribution: ${JSON.stringify(config.credit + notice)},`,
+    `  attribution: ${JSON.stringify(notes.filter(Boolean).map(escapeHtml).join(" | "))},`,
     "}).addTo(map);",
   ].join("\n");
+}
+
+/** Leaflet puts an attribution into the page as it is. */
+function escapeHtml(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
 /** Copies a field. The clipboard is closed to pages without TLS, so there the text is at least marked. */
