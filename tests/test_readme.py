@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import click
+import mercantile
 import pytest
 from click.testing import CliRunner
 
@@ -19,6 +20,7 @@ COMMANDS = {"orthosharp": orthosharp, "orthosharp-train": orthosharp_train}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 CALL = re.compile(r"(?:^|[\s/])(orthosharp(?:-train)?) ([a-z]+)\b([^|#\n]*)")
+ADDRESS = re.compile(r"http://127\.0\.0\.1:8000(/[^\"`\s]*)")
 MAKE = re.compile(r"^make\b((?: [A-Z_]+=(?:\"[^\"]*\"|\S+))*)((?: [a-z][a-z-]*)*)", re.MULTILINE)
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -73,6 +75,15 @@ def test_help_of_every_named_command_can_be_read(document):
         result = CliRunner().invoke(COMMANDS[program], [name, "--help"])
         assert result.exit_code == 0, result.output
         assert isinstance(COMMANDS[program], click.Group)
+
+
+@each_document
+def test_addresses_answer(document, served):
+    longitude, latitude, zoom = served.get("/tilejson.json").json()["center"]
+    tile = mercantile.tile(longitude, latitude, int(zoom))
+    for path in ADDRESS.findall(document.read_text()):
+        answer = served.get(path.format(z=tile.z, x=tile.x, y=tile.y))
+        assert answer.status_code == 200, path
 
 
 def test_settings_page_names_every_setting():
