@@ -195,7 +195,8 @@ def is_quadtree(tms: TileMatrixSet) -> bool:
     first = matrices[0]
     return all(
         matrix.id == str(zoom)
-        and math.isclose(matrix.cellSize * 2**zoom, first.cellSize, rel_tol=1e-6)
+        # Definitions print rounded cell sizes: over the whole matrix that may come to half a pixel, not more.
+        and abs(matrix.cellSize * 2**zoom / first.cellSize - 1) * matrix.matrixWidth * TILE_PX < 0.5
         and matrix.tileWidth == matrix.tileHeight == TILE_PX
         and matrix.pointOfOrigin == first.pointOfOrigin
         and matrix.cornerOfOrigin == "topLeft"

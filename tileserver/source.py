@@ -106,13 +106,13 @@ class Source:
         return cls(path, info, open_datasets)
 
     def read(
-        self, crs: CRS, cell: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool
+        self, crs: CRS, transform: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool
     ) -> Raster:
         """Warp a window of any grid out of the photograph.
 
         Args:
             crs: of the grid.
-            cell: from the grid's global pixels to units of `crs`.
+            transform: from the window's pixels to units of `crs`.
             window: wanted pixels of the grid; may lie partly or wholly outside the photograph.
             pixel: ground size of the grid's pixels.
             overviews: whether smaller copies inside the file may be used.
@@ -129,7 +129,7 @@ class Source:
         options = {
             "src_crs": self.info.crs,
             "crs": crs,
-            "transform": cell * Affine.translation(window.x, window.y),
+            "transform": transform,
             "width": window.width,
             "height": window.height,
             "tolerance": WARP_TOLERANCE_PX,

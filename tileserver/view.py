@@ -58,7 +58,7 @@ class View:
         """Pixels of a window, warped from the photograph; its overviews serve zooms below the native one."""
         grid = self.pyramid.grid
         cell = grid.cell(zoom)
-        affine = Affine(cell, 0.0, grid.left, 0.0, -cell, grid.top)
+        transform = Affine(cell, 0.0, grid.left + window.x * cell, 0.0, -cell, grid.top - window.y * cell)
         return self.source.read(
-            self.crs, affine, window, self.pixel(zoom), overviews=zoom < self.pyramid.native_zoom
+            self.crs, transform, window, self.pixel(zoom), overviews=zoom < self.pyramid.native_zoom
         )

@@ -1,0 +1,144 @@
+"""Single flight, the bounded queue and the bounded cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from sr_model import InferenceError
+from tileserver.batching import NetworkQueue
+from tileserver.cache import MemoryCache
+from tileserver.errors import OverloadedError
+from tileserver.single_flight import SingleFlight
+from tileserver.stages import Stages
+
+WINDOW = np.zeros((16, 16, 3), np.uint8)
+
+
+class SlowNetwork:
+    """Adds one to every pixel, when it is let."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.batches: list[int] = []
+        self.error: Exception | None = None
+
+    def restore(self, rgb: np.ndarray) -> np.ndarray:
+        self.batches.append(len(rgb))
+        assert self.gate.wait(10)
+        if self.error:
+            raise self.error
+        return rgb + np.uint8(1)
+
+
+def wait_until(condition: object, timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_concurrent_calls_share_one_computation() -> None:
+    flight: SingleFlight[str, int] = SingleFlight()
+    started, gate, calls = threading.Event(), threading.Event(), []
+
+    def compute() -> int:
+        calls.append(1)
+        started.set()
+        assert gate.wait(10)
+        return 42
+
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(flight.do, "key", compute)]
+        assert started.wait(10)
+        futures += [pool.submit(flight.do, "key", compute) for _ in range(7)]
+        time.sleep(0.05)
+        gate.set()
+        assert [future.result() for future in futures] == [42] * 8
+    assert len(calls) == 1
+
+
+def test_an_error_reaches_all_and_is_not_kept() -> None:
+    flight: SingleFlight[str, int] = SingleFlight()
+
+    def fail() -> int:
+        raise InferenceError("broken")
+
+    with pytest.raises(InferenceError):
+        flight.do("key", fail)
+    assert flight.do("key", lambda: 1) == 1
+
+
+def test_full_queue_refuses_at_once_and_the_rest_is_served() -> None:
+    network = SlowNetwork()
+    queue = NetworkQueue(network, max_waiting=2, deadline_s=10)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(queue.restore, WINDOW, Stages())
+        wait_until(lambda: network.batches)
+        waiting = [pool.submit(queue.restore, WINDOW, Stages()) for _ in range(2)]
+        wait_until(lambda: len(queue) == 2)
+        begin = time.perf_counter()
+        with pytest.raises(OverloadedError) as refused:
+            queue.restore(WINDOW, Stages())
+        assert time.perf_counter() - begin < 1
+        assert refused.value.retry_after_s > 0
+        network.gate.set()
+        assert all((future.result() == 1).all() for future in [first, *waiting])
+    queue.close()
+
+
+def test_windows_that_wait_together_go_together() -> None:
+    network = SlowNetwork()
+    queue = NetworkQueue(network, max_waiting=8, deadline_s=10, batch=4)
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(queue.restore, WINDOW, Stages())]
+        wait_until(lambda: network.batches)
+        futures += [pool.submit(queue.restore, WINDOW, Stages()) for _ in range(5)]
+        wait_until(lambda: len(queue) == 5)
+        network.gate.set()
+        assert all((future.result() == 1).all() for future in futures)
+    assert network.batches == [1, 4, 1]
+    queue.close()
+
+
+def test_deadline_passes_while_waiting() -> None:
+    network = SlowNetwork()
+    queue = NetworkQueue(network, max_waiting=8, deadline_s=0.1)
+    with pytest.raises(OverloadedError, match="no time"):
+        queue.restore(WINDOW, Stages())
+    network.gate.set()
+    stages = Stages()
+    assert (queue.restore(WINDOW, stages) == 1).all()
+    assert stages.seconds["infer"] > 0
+    queue.close()
+
+
+@pytest.mark.parametrize("error", [InferenceError("not finite"), RuntimeError("out of memory")])
+def test_failed_inference_is_reported_and_the_worker_lives_on(error: Exception) -> None:
+    network = SlowNetwork()
+    network.gate.set()
+    network.error = error
+    queue = NetworkQueue(network, max_waiting=8, deadline_s=10)
+    with pytest.raises(InferenceError):
+        queue.restore(WINDOW, Stages())
+    network.error = None
+    assert (queue.restore(WINDOW, Stages()) == 1).all()
+    queue.close()
+    with pytest.raises(OverloadedError, match="shutting down"):
+        queue.restore(WINDOW, Stages())
+
+
+def test_cache_is_bounded_in_bytes() -> None:
+    cache: MemoryCache[int, bytes] = MemoryCache(20_000, len)
+    for number in range(100):
+        cache.put(number, bytes(1000))
+        assert cache.nbytes <= 20_000
+    assert cache.get(99) == bytes(1000)
+    assert cache.get(0) is None
+    cache.put(100, bytes(30_000))
+    assert cache.get(100) is None
+    assert cache.get(99) == bytes(1000)

@@ -1,0 +1,79 @@
+"""Arithmetic between zooms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sr_model import PixelWindow
+from tileserver.raster import Raster, area_average, canvas, difference, paste, upsample
+
+RANDOM = np.random.default_rng(3)
+
+
+def noise(window: PixelWindow, share_valid: float = 1.0) -> Raster:
+    mask = np.where(RANDOM.random((window.height, window.width)) < share_valid, 255, 0).astype(np.uint8)
+    rgb = RANDOM.integers(0, 256, (window.height, window.width, 3), dtype=np.uint8)
+    return Raster(window, rgb, mask).masked()
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_area_average_is_the_rounded_mean(factor: int) -> None:
+    raster = noise(PixelWindow(8, 16, 32, 24))
+    mean = raster.rgb.reshape(24 // factor, factor, 32 // factor, factor, 3).mean(axis=(1, 3))
+    small = area_average(raster, factor)
+    assert small.window == PixelWindow(8 // factor, 16 // factor, 32 // factor, 24 // factor)
+    assert np.abs(small.rgb - mean).max() <= 0.5
+
+
+def test_area_average_leaves_out_what_has_no_data() -> None:
+    raster = noise(PixelWindow(0, 0, 8, 8), 0.6)
+    raster.rgb[raster.mask != 0] = 200
+    small = area_average(raster, 4)
+    assert set(small.rgb[small.mask != 0].ravel()) == {200}
+    valid = (raster.mask != 0).reshape(2, 4, 2, 4).mean(axis=(1, 3))
+    np.testing.assert_array_equal(small.mask != 0, valid >= 0.5)
+
+
+@given(st.sampled_from((2, 4, 8)), st.integers(0, 3), st.integers(0, 3))
+def test_upsampled_tiles_have_no_seams(factor: int, column: int, row: int) -> None:
+    """Tiles cut out of one picture, each with only its own metatile's margin, agree with the whole."""
+    whole = noise(PixelWindow(-4, -4, 40, 40))
+    big = upsample(whole, PixelWindow(0, 0, 32 * factor, 32 * factor), factor)
+    side = 8 * factor
+    window = PixelWindow(column * side, row * side, side, side)
+    near = whole.crop(PixelWindow(column * 8 - 4, row * 8 - 4, 16, 16))
+    np.testing.assert_array_equal(upsample(near, window, factor).rgb, big.crop(window).rgb)
+
+
+def test_upsampling_keeps_the_place_of_things() -> None:
+    raster = canvas(PixelWindow(0, 0, 16, 16))
+    raster.mask[:] = 255
+    raster.rgb[:, 8:] = 255
+    big = upsample(raster, PixelWindow(0, 0, 64, 64), 4)
+    assert (big.rgb[:, :28] < 10).all()
+    assert (big.rgb[:, 36:] > 245).all()
+
+
+def test_difference_is_grey_where_nothing_changed() -> None:
+    old = noise(PixelWindow(0, 0, 8, 8))
+    assert (difference(old, old).rgb == 128).all()
+    brighter = Raster(old.window, np.minimum(old.rgb, 200) + np.uint8(5), old.mask)
+    base = Raster(old.window, np.minimum(old.rgb, 200), old.mask)
+    assert (difference(base, brighter).rgb == 133).all()
+
+
+def test_paste_and_crop() -> None:
+    target = canvas(PixelWindow(10, 10, 20, 20))
+    piece = noise(PixelWindow(15, 12, 4, 6))
+    paste(target, piece)
+    np.testing.assert_array_equal(target.crop(piece.window).rgb, piece.rgb)
+    assert np.count_nonzero(target.mask) == 24
+
+
+def test_blank_takes_no_memory() -> None:
+    blank = Raster.blank(PixelWindow(0, 0, 1032, 1032))
+    assert blank.is_empty
+    assert blank.nbytes < 1000
