@@ -20,7 +20,8 @@ FOLDER = Path(__file__).parent / "images"
 MOST_BYTES = 1_500_000
 # Every tile has come, and has faded in.
 SETTLED = """() => document.querySelector('#map').getAttribute('aria-busy') === 'false'
-    && [...document.querySelectorAll('.leaflet-tile')].every((tile) => Number(tile.style.opacity || 1) === 1)"""
+    && [...document.querySelectorAll('.leaflet-tile')].every(
+        (tile) => Number(tile.style.opacity || 1) === 1)"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ VILLAGE_LAT, VILLAGE_LNG = 42.3942, -73.5272
 
 def take(browser: Browser, url: str, shot: Shot) -> Path:
     """Take one screenshot, of the village at the native zoom with the handle in the middle."""
-    zoom = httpx.get(f"{url}/config.json").raise_for_status().json()["native_zoom"]
+    # On a dense screen the tiles of a zoom have the pixels of the next one.
+    zoom = httpx.get(f"{url}/config.json").raise_for_status().json()["native_zoom"] - (shot.density > 1)
     page = browser.new_page(
         viewport={"width": shot.width, "height": shot.height}, device_scale_factor=shot.density
     )

@@ -361,6 +361,29 @@ def test_slow_tiles_show_the_old_photo_and_failed_ones_are_asked_for_again(
     assert not page.locator("#status").is_visible()
 
 
+def test_tiles_that_never_come_are_said_in_words_and_can_be_asked_for_again(
+    visit: Callable[..., Visit], origin: str
+) -> None:
+    a_visit = visit(strict=False)
+    page = a_visit.page
+    page.clock.install()
+    page.route("**/restored/tiles/**", lambda route: route.fulfill(status=502, body="{}"))
+    page.goto(f"{origin}/{view(origin)}")
+    note = page.locator("#status")
+    for _ in range(100):
+        page.clock.run_for(12_000)  # longer than the longest wait before another try
+        if "did not come" in note.inner_text():
+            break
+        page.wait_for_timeout(100)
+    assert "the old photo may show there" in note.inner_text()
+    page.unroute("**/restored/tiles/**")
+    page.clock.resume()
+    page.get_by_role("button", name="Try again").click()
+    a_visit.settle()
+    a_visit.shows("restored", 500, 300)
+    assert not note.is_visible()
+
+
 def test_the_page_works_under_a_prefix(visit: Callable[..., Visit], origin: str) -> None:
     """A proxy that cuts a prefix off and tells the server nothing of it."""
     a_visit = visit()

@@ -35,7 +35,7 @@ function makeMap(config) {
   return map;
 }
 
-/** Says which zoom is shown, and whether its pixels are the network's own. */
+/** Says which zoom is shown, and whether its pixels are the network's own; @2x tiles are those of the next zoom. */
 function addZoomNote(map, config) {
   const note = L.DomUtil.create("div", "zoom-note");
   const control = L.control({ position: "bottomleft" });
@@ -43,8 +43,8 @@ function addZoomNote(map, config) {
   control.addTo(map);
   map.on("zoomend", () => {
     const zoom = map.getZoom();
-    const kind = Math.sign(zoom - config.native_zoom);
-    note.textContent = `zoom ${zoom} · ${{ "-1": "reduced", 0: "native resolution", 1: "enlarged" }[kind]}`;
+    const above = zoom + (L.Browser.retina ? 1 : 0) - config.native_zoom;
+    note.textContent = `zoom ${zoom} · ${above === 0 ? "native size" : above < 0 ? "reduced" : "enlarged"}`;
   });
 }
 
@@ -97,6 +97,7 @@ async function start() {
   });
   open(parse(location.hash, first));
   watch.follow(tileLayer(config, "old")).addTo(map);
+  save();
   map.on("moveend", save);
   swipe.addEventListener("change", save);
   window.addEventListener("hashchange", () => open(parse(location.hash, first)));

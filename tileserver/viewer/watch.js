@@ -82,6 +82,7 @@ export function showStatus(watch, { map, note, text, retry }) {
     const { pending, failed } = watch;
     if (pending) text.textContent = `Drawing ${count(pending)}…`;
     else if (failed) text.textContent = `${count(failed)} did not come; the old photo may show there.`;
+    note.setAttribute("aria-live", pending ? "off" : "polite"); // nobody wants every tile read out
     retry.hidden = pending > 0 || failed === 0;
     note.hidden = pending === 0 && failed === 0;
   };
