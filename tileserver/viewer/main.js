@@ -32,6 +32,8 @@ function makeMap(config) {
   L.control.zoom({ position: "bottomright" }).addTo(map);
   L.control.scale({ position: "bottomleft", imperial: false }).addTo(map);
   addZoomNote(map, config);
+  // Leaflet hears only of the window; the caption below the map can grow by a line as well.
+  new ResizeObserver(() => map.invalidateSize({ animate: false })).observe(map.getContainer());
   return map;
 }
 
@@ -73,7 +75,11 @@ async function start() {
   const first = { zoom, lat, lng, left: "old", right: "restored", swipe: 50 };
   let swipe = null;
 
-  const describe = () => swipe.describe(labelOf(sides.left.layer), labelOf(sides.right.layer));
+  const describe = () => {
+    const shown = [sides.left.layer, sides.right.layer];
+    swipe.describe(...shown.map(labelOf));
+    byId("legend").hidden = !shown.includes("difference");
+  };
   const open = (view) => {
     map.setView([view.lat, view.lng], view.zoom, { animate: false });
     swipe ??= new Swipe(map, byId("handle"), { left: sides.left.element, right: sides.right.element });
@@ -95,8 +101,9 @@ async function start() {
     describe();
     save();
   });
-  open(parse(location.hash, first));
+  // The old photo comes first: its tiles are quick, and browsers ask a server for only a few things at once.
   watch.follow(tileLayer(config, "old")).addTo(map);
+  open(parse(location.hash, first));
   save();
   map.on("moveend", save);
   swipe.addEventListener("change", save);

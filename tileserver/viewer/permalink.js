@@ -1,5 +1,5 @@
 /**
- * @file The view as an address: #map=18/42.393960/-73.527160&left=old&right=restored&swipe=50
+ * @file The view as an address: #map=18/42.3939600/-73.5271600&left=old&right=restored&swipe=50
  */
 
 /**
@@ -12,9 +12,9 @@
  * @property {number} swipe    per cent of the map's width
  */
 
-/** The hash for a view. Six decimals of a degree are about a pixel at zoom 20. */
+/** The hash for a view. Seven decimals of a degree are less than half a pixel at zoom 22. */
 export function format({ zoom, lat, lng, left, right, swipe }) {
-  return `#map=${zoom}/${lat.toFixed(6)}/${lng.toFixed(6)}&left=${left}&right=${right}&swipe=${swipe}`;
+  return `#map=${zoom}/${lat.toFixed(7)}/${lng.toFixed(7)}&left=${left}&right=${right}&swipe=${swipe}`;
 }
 
 /**
