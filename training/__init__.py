@@ -1,0 +1,1 @@
+"""Pairs of an old and a new photograph of the same ground, to weights."""

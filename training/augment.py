@@ -1,0 +1,59 @@
+"""Augmentation of a batch on its device: old and new together, colours of the old side only."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def augment(
+    old: Tensor, new: Tensor, out_px: int, scale_range: tuple[float, float], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """One of eight flips and turns for the batch's halves, one scale for the batch, colour jitter per old crop.
+
+    Args:
+        old: uint8 [B, 3, H, H], with H at least `out_px` times the largest scale.
+        new: the same ground, likewise.
+        out_px: side of the result.
+        scale_range: pixel sizes of the result, in those of the input; sampled log-uniformly.
+        generator: source of every draw, on the CPU.
+
+    Returns:
+        Two float32 tensors [B, 3, out_px, out_px] in [0, 1].
+    """
+    low, high = scale_range
+    draw = float(torch.rand((), generator=generator))
+    scale = low * (high / low) ** draw
+    side = min(round(out_px * scale), old.shape[-1])
+    old, new = (_resize(_crop(x, side).float().div_(255), out_px) for x in (old, new))
+    turn = int(torch.randint(8, (), generator=generator))
+    old, new = (_turn(x, turn) for x in (old, new))
+    return _colour_jitter(old, generator), new
+
+
+def _crop(x: Tensor, side: int) -> Tensor:
+    start = (x.shape[-1] - side) // 2
+    return x[..., start : start + side, start : start + side]
+
+
+def _resize(x: Tensor, out_px: int) -> Tensor:
+    if x.shape[-1] == out_px:
+        return x
+    shrinks = x.shape[-1] > out_px
+    resized = F.interpolate(x, size=(out_px, out_px), mode="bicubic", antialias=shrinks, align_corners=False)
+    return resized.clamp_(0, 1)
+
+
+def _turn(x: Tensor, turn: int) -> Tensor:
+    if turn & 4:
+        x = x.flip(-1)
+    return torch.rot90(x, turn & 3, (-2, -1)).contiguous()
+
+
+def _colour_jitter(old: Tensor, generator: torch.Generator) -> Tensor:
+    """Gain and offset per band and crop, small: the cast of the old photo is part of what is learnt."""
+    shape = (len(old), 3, 1, 1)
+    gain = 1 + 0.05 * torch.randn(shape, generator=generator).to(old.device)
+    offset = 0.02 * torch.randn(shape, generator=generator).to(old.device)
+    return (old * gain + offset).clamp_(0, 1)

@@ -1,0 +1,212 @@
+"""`orthosharp-train pairs | fit | evaluate | export`: parse, call, report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from sr_model.errors import SrModelError
+from sr_model.restorer import Restorer
+from training.config import FitConfig, LossWeights
+from training.errors import TrainingError
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Group(click.Group):
+    """Turns our errors into one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (TrainingError, SrModelError) as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Group)
+@click.version_option(package_name="orthosharp")
+def main() -> None:
+    """Two photographs of the same ground, years apart, to weights for `orthosharp serve`."""
+
+
+@main.command()
+@click.argument("old", type=_FILE)
+@click.argument("new", type=_FILE)
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--gsd", "gsd_m", type=click.FloatRange(min=0, min_open=True), help="Metres per pixel [the new photo's]."
+)
+@click.option(
+    "--size", "size_px", type=click.IntRange(64, 2048), default=500, show_default=True, help="Chip, in px."
+)
+@click.option("--max-shift", "max_shift_m", type=click.FloatRange(0.1, 50), default=8.0, show_default=True)
+@click.option("--min-confidence", type=float, default=4.0, show_default=True, help="Of the local shift.")
+@click.option(
+    "--validation", type=float, nargs=4, metavar="W S E N", help="Block to keep, in the new photo's CRS."
+)
+def pairs(
+    old: Path,
+    new: Path,
+    out: Path,
+    gsd_m: float | None,
+    size_px: int,
+    max_shift_m: float,
+    min_confidence: float,
+    validation: tuple[float, float, float, float] | None,
+) -> None:
+    """Cut registered chips of OLD and NEW into the folder OUT."""
+    from training.pairs import make_pairs
+
+    with Progress(console=Console(stderr=True)) as bar:
+        tasks = {stage: bar.add_task(stage, total=None) for stage in ("register", "cut")}
+        chips = make_pairs(
+            old,
+            new,
+            out,
+            gsd_m=gsd_m,
+            size_px=size_px,
+            max_shift_m=max_shift_m,
+            min_confidence=min_confidence,
+            validation=validation,
+            progress=lambda stage, done, total: bar.update(tasks[stage], completed=done, total=total),
+        )
+    for split in ("train", "validation", "dropped"):
+        click.echo(f"{split}: {sum(chip.split == split for chip in chips)} chips")
+
+
+_DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
+
+
+@main.command()
+@click.argument("pairs", type=_FOLDER, nargs=-1)
+@click.option(
+    "--out", "run", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder."
+)
+@click.option(
+    "--degrade", multiple=True, metavar="PICTURE[:N]", help="Sharp picture to age; :N reduces it N times."
+)
+@click.option(
+    "--perceptual", default="imagenet", show_default=True, help="VGG16: imagenet, or a safetensors file."
+)
+@click.option(
+    "--architecture", type=click.Choice(["compact", "resnet34"]), default="compact", show_default=True
+)
+@click.option("--gsd", "gsd_m", type=float, help="Metres per pixel [that of the pairs].")
+@click.option("--steps", type=click.IntRange(min=1), default=_DEFAULTS["steps"], show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), default=_DEFAULTS["batch"], show_default=True)
+@click.option(
+    "--crop", "crop_px", type=click.IntRange(64, 1024), default=_DEFAULTS["crop_px"], show_default=True
+)
+@click.option("--aged-share", type=click.FloatRange(0, 1), default=_DEFAULTS["aged_share"], show_default=True)
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=_DEFAULTS["lr"], show_default=True)
+@click.option("--weight", "weights", multiple=True, metavar="TERM=W", help="Weight of a scalar loss term.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--init", type=_FILE, help="Weights to start from.")
+@click.option("--resume", is_flag=True, help="Go on from the run's saved progress.")
+@click.option(
+    "--every", type=click.IntRange(min=1), default=100, show_default=True, help="Steps between savings."
+)
+def fit(
+    pairs: tuple[Path, ...],
+    run: Path,
+    gsd_m: float | None,
+    weights: tuple[str, ...],
+    init: Path | None,
+    resume: bool,
+    every: int,
+    **choices: Any,
+) -> None:
+    """Train on folders of PAIRS, and on pictures to age."""
+    from training.fit import fit as train
+    from training.pairs import read_site
+
+    sites = [read_site(folder) for folder in pairs]
+    gsd_m = gsd_m or (float(sites[0]["gsd_m"]) if sites else FitConfig.gsd_m)
+    config = FitConfig(pairs=tuple(map(str, pairs)), gsd_m=gsd_m, loss=_loss_weights(weights), **choices)
+    trained = train(config, run, init=init, resume=resume, every=every)
+    click.echo(f"{run / 'last.safetensors'} {trained.digest[:12]}")
+
+
+def _loss_weights(options: Sequence[str]) -> LossWeights:
+    scalars = {item.name for item in fields(LossWeights) if isinstance(item.default, float)}
+    chosen = {}
+    for option in options:
+        name, _, value = option.partition("=")
+        if name not in scalars:
+            raise click.BadParameter(
+                f"{name!r} is no term; known: {', '.join(sorted(scalars))}", param_hint="--weight"
+            )
+        try:
+            chosen[name] = float(value)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is no number", param_hint="--weight") from None
+    return LossWeights(**chosen)  # type: ignore[arg-type]  # scalars only
+
+
+@main.command()
+@click.argument("weights", type=_FILE)
+@click.argument("pairs", type=_FOLDER, nargs=-1, required=True)
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the scores here."
+)
+@click.option(
+    "--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write a comparison sheet here."
+)
+@click.option(
+    "--rows", type=click.IntRange(1, 50), default=4, show_default=True, help="Chips per site on the sheet."
+)
+@click.option("--credit", multiple=True, help="Whose pictures, once per site.")
+def evaluate(
+    weights: Path,
+    pairs: tuple[Path, ...],
+    json_path: Path | None,
+    sheet: Path | None,
+    rows: int,
+    credit: tuple[str, ...],
+) -> None:
+    """Score WEIGHTS beside bicubic and unsharp mask on the validation chips of PAIRS."""
+    from training.evaluate import comparison_sheet, evaluate_site, table
+    from training.metrics import TextureFeatures
+
+    restorer, features = Restorer.open(weights), TextureFeatures()
+    scores = [score for folder in pairs for score in evaluate_site(restorer, folder, features)]
+    click.echo(table(scores))
+    if json_path:
+        json_path.write_text(json.dumps([asdict(score) for score in scores], indent=2) + "\n")
+    if sheet:
+        picture = comparison_sheet(restorer, pairs, rows, credit or ("",) * len(pairs))
+        picture.save(sheet, quality=88)
+
+
+@main.command()
+@click.argument("run", type=_FOLDER)
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--name", default="compact", show_default=True, help="What headers call the model.")
+@click.option("--provenance", required=True, help="A sentence that says what it was trained on.")
+@click.option("--credit", required=True, help="Whose pictures taught it.")
+def export(run: Path, out: Path, name: str, provenance: str, credit: str) -> None:
+    """Write the weights of RUN to OUT.safetensors, the halo measured and the spec complete."""
+    from training.dataset import load_pairs
+    from training.export import export as write
+
+    folders = [Path(folder) for folder in json.loads((run / "config.json").read_text())["pairs"]]
+    pictures = [pair.old for pair in load_pairs(folders, "validation")]
+    weights = write(run, out, pictures, name=name, provenance=provenance, credit=credit)
+    spec = weights.spec
+    click.echo(
+        f"{out.name} {weights.digest[:12]}: {spec.architecture}, {spec.gsd_m:.3g} m, halo {spec.halo_px} px"
+    )
+
+
+if __name__ == "__main__":
+    main()

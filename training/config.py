@@ -1,0 +1,50 @@
+"""Every choice of a training run in one frozen value, stored beside its weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term; see `training.losses`. Feature weights go from VGG's shallow taps to its deep ones."""
+
+    pixel_real: float = 2.0
+    pixel_aged: float = 8.0
+    colour: float = 5.0
+    perceptual: float = 0.004
+    style: float = 2e-4
+    features: tuple[float, ...] = (0.0, 2.0, 5.0, 15.0)
+    gram: tuple[float, ...] = (0.0, 0.0, 2.0, 4.0)
+    structure: float = 2.0
+    adversarial: tuple[float, ...] = (0.2, 0.05, 0.02, 0.01)
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """One run of `orthosharp-train fit`."""
+
+    pairs: tuple[str, ...]
+    degrade: tuple[str, ...] = ()
+    perceptual: str = "imagenet"
+    architecture: str = "compact"
+    gsd_m: float = 0.3048
+    steps: int = 4000
+    batch: int = 8
+    crop_px: int = 112
+    perceptual_share: float = 0.5
+    scale_range: tuple[float, float] = (0.7, 1.4)
+    aged_share: float = 0.25
+    lr: float = 4e-4
+    weight_decay: float = 1e-3
+    adversarial_from: float = 0.1
+    ema: float = 0.998
+    seed: int = 0
+    precision: str = "auto"
+    loss: LossWeights = field(default_factory=LossWeights)
+
+    def write(self, path: Path) -> None:
+        """Save as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n")

@@ -1,0 +1,23 @@
+"""Everything that training raises on purpose.
+
+TrainingError
+├── PairError      the two photographs make no pairs: no overlap, no CRS, wrong bands, too coarse
+├── DatasetError   a folder of pairs is missing, empty or damaged
+└── RunError       a training run's folder is missing, or holds another run
+"""
+
+
+class TrainingError(Exception):
+    """Root of the tree; its message ends with the way out."""
+
+
+class PairError(TrainingError):
+    """The two photographs make no pairs: no overlap, no CRS, wrong bands, too coarse."""
+
+
+class DatasetError(TrainingError):
+    """A folder of pairs is missing, empty or damaged."""
+
+
+class RunError(TrainingError):
+    """A training run's folder is missing, or holds another run."""

@@ -1,0 +1,187 @@
+"""What the network is told to want.
+
+`PerceptualLoss` is that of fastai's lesson 7 (after Johnson et al. 2016, Gatys et al. 2016): L1 between VGG16's
+features and between their Gram matrices. Here a discriminator looks at the same features (after Sauer et al. 2021,
+Projected GAN), which costs little more than the features that are computed anyway and tells textures apart that Gram
+matrices do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import VGG16_Weights, vgg16
+
+from sr_model.spec import IMAGENET_MEAN, IMAGENET_STD
+from training.errors import TrainingError
+
+# ReLU outputs of torchvision's vgg16().features just before each max-pool: relu1_2, 2_2, 3_3, 4_3, 5_3.
+_TAPS: Final = (3, 8, 15, 22, 29)
+_CHANNELS: Final = (64, 128, 256, 512, 512)
+_LUMA: Final = (0.299, 0.587, 0.114)
+
+
+def luma(rgb: Tensor) -> Tensor:
+    """[B, 3, H, W] to [B, 1, H, W] (ITU-R BT.601)."""
+    weights = torch.tensor(_LUMA, device=rgb.device, dtype=rgb.dtype).view(1, 3, 1, 1)
+    return (rgb * weights).sum(1, keepdim=True)
+
+
+class VggFeatures(nn.Module):
+    """Frozen VGG16 trunk: pictures in [0, 1] to the features before its first `taps` max-pools."""
+
+    def __init__(self, source: str | Path = "imagenet", taps: int = 5) -> None:
+        super().__init__()
+        self.taps = _TAPS[:taps]
+        self.channels = _CHANNELS[:taps]
+        self.layers = vgg16(weights=None).features[: self.taps[-1] + 1]
+        for layer in self.layers:
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False
+        self.layers.to(memory_format=torch.channels_last)
+        self.layers.load_state_dict(self._state(source, set(self.layers.state_dict())))
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    @staticmethod
+    def _state(source: str | Path, wanted: set[str]) -> dict[str, Tensor]:
+        if source == "imagenet":
+            state = VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(progress=False, check_hash=True)
+        else:
+            try:
+                state = load_file(source)
+            except (OSError, RuntimeError) as error:
+                raise TrainingError(
+                    f"--perceptual {Path(source).name} cannot be read: name a safetensors file "
+                    "with torchvision's vgg16 features, or `imagenet`"
+                ) from error
+        state = {
+            k.removeprefix("features."): v.float() for k, v in state.items() if k.startswith("features.")
+        }
+        if missing := wanted - set(state):
+            raise TrainingError(
+                f"the VGG16 weights lack {sorted(missing)[0]}: name a file with features.N keys"
+            )
+        return {key: state[key] for key in wanted}
+
+    def train(self, mode: bool = True) -> VggFeatures:
+        """Stays in eval mode."""
+        return super().train(mode and False)
+
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        """[B, 3, H, W] in [0, 1] to one tensor [B, C, H / 2^i, W / 2^i] per tap."""
+        x = (rgb - self.mean) / self.std
+        features = []
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            if index in self.taps:
+                features.append(x)
+        return features
+
+
+def gram(features: Tensor) -> Tensor:
+    """X X^T / (c h w): [B, C, H, W] to [B, C, C]."""
+    batch, channels, height, width = features.shape
+    flat = features.float().reshape(batch, channels, height * width)
+    return flat @ flat.transpose(1, 2) / (channels * height * width)
+
+
+def feature_loss(restored: Sequence[Tensor], new: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Weighted L1 between features, the weights from shallow to deep."""
+    terms = [w * F.l1_loss(a.float(), b.float()) for a, b, w in zip(restored, new, weights, strict=True) if w]
+    return torch.stack(terms).sum()
+
+
+def gram_loss(restored: Sequence[Tensor], new: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Weighted L1 between Gram matrices, weights squared and times 5e3 as in the published recipe."""
+    terms = [
+        w * w * 5e3 * F.l1_loss(gram(a), gram(b)) for a, b, w in zip(restored, new, weights, strict=True) if w
+    ]
+    return torch.stack(terms).sum()
+
+
+def colour_loss(restored: Tensor, new: Tensor, block_px: int = 8) -> Tensor:
+    """L1 between area averages: colour and light without the detail that misregistration would blur."""
+    return F.l1_loss(F.avg_pool2d(restored, block_px), F.avg_pool2d(new, block_px))
+
+
+def structure_loss(restored: Tensor, old: Tensor, block_px: int = 2, floor: float = 0.97) -> Tensor:
+    """How far the correlation with the old photo, at its own pixel size, falls below `floor`.
+
+    Colour-blind (luma), and blind to contrast: Pearson's correlation per crop.
+    """
+    a, b = (F.avg_pool2d(luma(x), block_px).flatten(1) for x in (restored, old))
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    # A flat field has no structure to keep: its noise must not be asked for.
+    noise = 1e-4 * a.shape[1]
+    correlation = ((a * b).sum(1) + noise) / (
+        (a.square().sum(1) + noise) * (b.square().sum(1) + noise)
+    ).sqrt()
+    return F.relu(floor - correlation).mean()
+
+
+class Discriminator(nn.Module):
+    """Patch discriminator on pixels (beside the old photo's colours) and on some of VGG's features.
+
+    Every head gives one logit per place; a hinge loss wants new photos above 1 and restored ones below -1.
+    """
+
+    def __init__(self, feature_channels: Sequence[int], width: int = 48) -> None:
+        super().__init__()
+        self.pixels = nn.Sequential(
+            nn.Conv2d(6, width, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 3 * width, 3, 1, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(3 * width, 1, 3, 1, 1),
+        )
+        self.features = nn.ModuleList(self._head(channels) for channels in feature_channels)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.utils.parametrizations.spectral_norm(module)
+
+    @staticmethod
+    def _head(channels: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(channels, 48, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(48, 48, 3, 1, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(48, 1, 1),
+        )
+
+    def forward(self, rgb: Tensor, old: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
+        """Pictures [B, 3, H, W] in [0, 1] and VGG features of some of them to logits, one tensor per head."""
+        # Of the old photo only its colours: where edges lie would betray which picture was made from it.
+        colours = F.interpolate(F.avg_pool2d(old, 8), scale_factor=8.0, mode="bilinear")
+        logits = [self.pixels(torch.cat([rgb, colours], 1) * 4 - 2)]
+        logits += [head(_unit(feature)) for head, feature in zip(self.features, features, strict=True)]
+        return [value.float() for value in logits]
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Each place's features to a root mean square of 1, so that a head sees the kind of texture, not its strength."""
+    return features * features.float().square().mean(1, keepdim=True).add(1e-6).rsqrt()
+
+
+def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Hinge loss (Lim and Ye 2017), averaged over the heads."""
+    terms = [F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True)]
+    return torch.stack(terms).mean()
+
+
+def generator_loss(fake: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """What the network gets from the discriminator: a weighted sum over the heads, that on pixels first."""
+    return torch.stack([-w * f.mean() for f, w in zip(fake, weights, strict=True)]).sum()

