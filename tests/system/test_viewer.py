@@ -290,7 +290,7 @@ def test_the_permalink_brings_back_place_zoom_layers_and_swipe(
     again.shows("new", 120, 300)
     again.shows("restored", 450, 300)
 
-    again.go(f"{view(origin, right='old', swipe=80)}")
+    again.go(view(origin, right="old", swipe=80))
     assert again.page.input_value("#right") == "old"
     again.go("#map=nowhere&left=nonsense&swipe=-3")
     assert again.page.input_value("#left") == "old"
@@ -337,9 +337,9 @@ def test_tiles_are_asked_for_only_inside_the_photo_and_its_zooms(
     visit: Callable[..., Visit], origin: str
 ) -> None:
     a_visit = visit()
-    page = a_visit.open("/" + view(origin, zoom_in=30))  # as close as the map goes: the browser enlarges
-    a_visit.go(f"{view(origin, left='new', zoom_in=-2)}")
-    a_visit.go(f"{view(origin, zoom_in=-30)}")
+    a_visit.open("/" + view(origin, zoom_in=30))  # as close as the map goes: the browser enlarges
+    a_visit.go(view(origin, left="new", zoom_in=-2))
+    a_visit.go(view(origin, zoom_in=-30))
     tiles = [url for url in a_visit.requests if "/tiles/" in url]
     assert tiles
     assert {httpx.get(url).status_code for url in tiles} == {200}
