@@ -25,8 +25,9 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def one_cycle(step: int, steps: int, warm_up: float = 0.1, final: float = 0.02) -> float:
-    """Factor of the learning rate: a linear rise, then half a cosine (Smith 2018). A function of the step alone,
-    so that a resumed run needs no scheduler's state.
+    """Factor of the learning rate: a linear rise, then half a cosine (Smith 2018).
+
+    A function of the step alone, so that a resumed run needs no scheduler's state.
     """
     rise = max(round(steps * warm_up), 1)
     if step < rise:

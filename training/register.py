@@ -75,8 +75,8 @@ def correlation_surface(old: UInt8Array, new: UInt8Array, reach_px: int) -> Floa
     centre = surface[row - reach_px : row + reach_px + 1, column - reach_px : column + reach_px + 1]
     smoothed: Float32Array = gaussian_filter(centre.astype(np.float32), _SURFACE_SIGMA_PX)
     deviation = float(smoothed.std())
-    surface = (smoothed - smoothed.mean()) / np.float32(deviation if deviation > 0 else 1.0)
-    return surface
+    standard: Float32Array = (smoothed - smoothed.mean()) / np.float32(deviation if deviation > 0 else 1.0)
+    return standard
 
 
 def read_shift(surface: Float32Array) -> Shift:
