@@ -64,13 +64,14 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
     app.include_router(machine_routes(opened))
     app.include_router(TMSFactory(supported_tms=supported_tms()).router)
     _add_page(app)
-    _add_error_handlers(app, opened)
+    _add_error_handlers(app)
     # Starlette wraps in reverse: the last added sees the request first.
     app.add_middleware(LimitRequests, most=settings.max_requests)
     app.add_middleware(
         AnswerHeaders,
         ai_note=about.ai_header(opened),
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in about.AI_LAYERS)),
+        count=opened.metrics.count_answer,
     )
     return app
 
@@ -83,7 +84,7 @@ def _add_page(app: FastAPI) -> None:
     app.mount("/viewer", StaticFiles(directory=VIEWER), name="viewer")
 
 
-def _add_error_handlers(app: FastAPI, service: TileService) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
     """One table decides the status; one line says the reason; nothing of it is ever cached."""
 
     async def known(request: Request, error: Exception) -> JSONResponse:
@@ -91,7 +92,6 @@ def _add_error_handlers(app: FastAPI, service: TileService) -> None:
         headers = {"Cache-Control": "no-store"}
         if isinstance(error, OverloadedError):
             headers["Retry-After"] = str(error.retry_after_s)
-            service.metrics.overloads.inc()
         elif status >= 500:
             logger.error("%s: %s", request.url.path, error, exc_info=error.__cause__)
         return JSONResponse({"detail": str(error)}, status, headers)

@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from tileserver.stages import Stages
 
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+# Labels come from visitors, so there is a list of them.
+_LAYERS = frozenset({"restored", "old", "new", "difference"})
 
 
 class Metrics:
@@ -36,6 +38,14 @@ class Metrics:
         """Count where the time of a rendered tile went."""
         for stage, seconds in stages.seconds.items():
             self._stage.labels(stage).observe(seconds)
+
+    def count_answer(self, path: str, status: int) -> None:
+        """Count an answer over HTTP towards its layer."""
+        first = path.split("/")[1] if "/" in path else ""
+        layer = {"tiles": "restored"}.get(first, first)
+        self.requests.labels(layer if layer in _LAYERS else "none", str(status)).inc()
+        if status == 503 and path != "/readyz":
+            self.overloads.inc()
 
     def exposition(self) -> bytes:
         """Text for /metrics."""

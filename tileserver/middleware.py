@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,11 +40,13 @@ class AnswerHeaders:
         app: the application.
         ai_note: value of X-Orthosharp for everything below `ai_prefixes`.
         ai_prefixes: paths whose pictures the network made.
+        count: told the path and status of every answer.
     """
 
     app: ASGIApp
     ai_note: str
     ai_prefixes: tuple[str, ...]
+    count: Callable[[str, int], None]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -90,6 +93,7 @@ class AnswerHeaders:
             status, body = 304, b""
             for name in ("content-length", "content-type"):
                 del headers[name]
+        self.count(local_path(scope), status)
         await send({"type": "http.response.start", "status": status, "headers": headers.raw})
         await send({"type": "http.response.body", "body": body})
 

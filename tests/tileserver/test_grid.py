@@ -30,7 +30,9 @@ windows = st.builds(
 def tiles(draw: st.DrawFn) -> TileAddress:
     z = draw(st.integers(0, 22))
     last = 2**z - 1
-    return TileAddress(z, draw(st.integers(0, last)), draw(st.integers(0, last)), draw(st.sampled_from((1, 2))))
+    return TileAddress(
+        z, draw(st.integers(0, last)), draw(st.integers(0, last)), draw(st.sampled_from((1, 2)))
+    )
 
 
 @given(tiles())
@@ -61,7 +63,9 @@ def test_covering_inverts_bounds(tile: TileAddress) -> None:
 
 @given(tiles())
 def test_tile_at_2x_is_its_four_children(tile: TileAddress) -> None:
-    children = [TileAddress(tile.z + 1, 2 * tile.x + i, 2 * tile.y + j).window for j in (0, 1) for i in (0, 1)]
+    children = [
+        TileAddress(tile.z + 1, 2 * tile.x + i, 2 * tile.y + j).window for j in (0, 1) for i in (0, 1)
+    ]
     doubled = TileAddress(tile.z, tile.x, tile.y, 2).window
     assert (doubled.x, doubled.y) == (children[0].x, children[0].y)
     assert (doubled.right, doubled.bottom) == (children[3].right, children[3].bottom)

@@ -1,0 +1,379 @@
+"""Routes, headers and errors, as a client sees them."""
+
+from __future__ import annotations
+
+import io
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import middle_tile
+from PIL import Image
+from starlette.testclient import TestClient
+
+from sr_model import InferenceError
+from tileserver.app import create_app
+from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceChangedError, TileServerError
+from tileserver.grid import TileAddress
+from tileserver.service import TileService
+from tileserver.settings import Settings
+
+MakeService = Callable[..., TileService]
+MERCATOR = "WebMercatorQuad"
+
+
+def service_of(client: TestClient) -> TileService:
+    service: TileService = client.app.state.service  # type: ignore[attr-defined]
+    return service
+
+
+def path_of(client: TestClient, offset: int = 0) -> str:
+    tile = middle_tile(service_of(client), offset)
+    return f"{tile.z}/{tile.x}/{tile.y}"
+
+
+@pytest.mark.parametrize(
+    ("extension", "media_type", "format_name"),
+    [("png", "image/png", "PNG"), ("webp", "image/webp", "WEBP"), ("jpg", "image/jpeg", "JPEG")],
+)
+def test_tile_and_its_headers(served: TestClient, extension: str, media_type: str, format_name: str) -> None:
+    url = f"/tiles/{path_of(served)}.{extension}"
+    first = served.get(url)
+    assert first.status_code == 200
+    assert first.headers["content-type"] == media_type
+    image = Image.open(io.BytesIO(first.content))
+    assert (image.format, image.size) == (format_name, (256, 256))
+    assert first.headers["cache-status"] == "orthosharp; fwd=miss"
+    assert first.headers["cache-control"] == "public, max-age=600"
+    stages = [part.split(";")[0] for part in first.headers["server-timing"].split(", ")]
+    assert stages == ["queue", "read", "infer", "encode"]
+    restorer = service_of(served).restorer
+    assert first.headers["x-orthosharp"] == f"AI-restored; model=tiny; digest={restorer.digest}"
+    assert first.headers["access-control-allow-origin"] == "*"
+    second = served.get(url)
+    assert second.headers["cache-status"] == "orthosharp; hit"
+    assert second.content == first.content
+    same = served.get(f"/restored/tiles/{MERCATOR}/{path_of(served)}.{extension}")
+    assert same.content == first.content
+
+
+def test_revalidation_costs_nothing(served: TestClient) -> None:
+    url = f"/tiles/{path_of(served, 1)}.webp"
+    etag = served.get(url).headers["etag"]
+    assert not etag.startswith("W/")
+    for header in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+        answer = served.get(url, headers={"If-None-Match": header})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+        assert answer.headers["cache-control"] == "public, max-age=600"
+    assert served.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_hidpi_and_layers(served: TestClient) -> None:
+    pictures = {}
+    for layer in ("old", "restored", "new", "difference"):
+        answer = served.get(f"/{layer}/tiles/{MERCATOR}/{path_of(served)}@2x.png")
+        assert answer.status_code == 200
+        pictures[layer] = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"), np.int16)
+        assert pictures[layer].shape == (512, 512, 3)
+        assert ("x-orthosharp" in answer.headers) == (layer in ("restored", "difference"))
+    assert pictures["restored"][..., 0].mean() > pictures["old"][..., 0].mean() + 5
+    assert np.abs(pictures["new"] - pictures["old"]).mean() > 5
+    geographic = middle_tile(service_of(served), tms="WGS1984Quad")
+    url = f"/restored/tiles/WGS1984Quad/{geographic.z}/{geographic.x}/{geographic.y}.png"
+    assert served.get(url).status_code == 200
+
+
+def test_tilejson_names_tiles_that_exist(served: TestClient) -> None:
+    for url, layer, tms in (
+        ("/tilejson.json", "restored", MERCATOR),
+        ("/old/WGS1984Quad/tilejson.json", "old", "WGS1984Quad"),
+        ("/new/WebMercatorQuad/tilejson.json?tile_format=png", "new", MERCATOR),
+    ):
+        answer = served.get(url)
+        document = answer.json()
+        assert document["tilejson"] == "3.0.0"
+        assert "etag" in answer.headers
+        assert "Test Survey &lt;1998&gt;" in document["attribution"]
+        digest = service_of(served).restorer.digest[:12]
+        assert (f"AI-restored (tiny, {digest})" in document["attribution"]) == (layer == "restored")
+        west, south, east, north = document["bounds"]
+        lon, lat, _ = document["center"]
+        assert west < lon < east
+        assert south < lat < north
+        tile = middle_tile(service_of(served), tms=tms)
+        assert document["minzoom"] < tile.z < document["maxzoom"]
+        template = document["tiles"][0]
+        assert template.startswith("http://testserver/")
+        found = served.get(template.format(z=tile.z, x=tile.x, y=tile.y))
+        assert found.status_code == 200
+    assert document["tiles"][0].endswith(".png")
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "word"),
+    [
+        ("/tiles/19/0/0.png", 404, "outside"),
+        ("/tiles/25/0/0.png", 404, "zoom 25"),
+        ("/tiles/-1/0/0.png", 404, "zoom -1"),
+        ("/tiles/3/8/0.png", 404, "no tile"),
+        ("/tiles/{middle}.gif", 404, "png, webp, jpg"),
+        ("/tiles/{middle}@3x.png", 422, "@2x"),
+        ("/tiles/{middle}@x.png", 422, "y: "),
+        ("/tiles/a/0/0.png", 422, "z: "),
+        ("/tiles/99999999999999999999/0/0.png", 404, "zoom"),
+        ("/tiles/1/1.5/0.png", 422, "x: "),
+        ("/nolayer/tiles/WebMercatorQuad/1/1/1.png", 404, "Not Found"),
+        ("/old/tiles/NoSuchSet/1/1/1.png", 404, "tileMatrixSets"),
+        ("/old/tiles/GNOSISGlobalGrid/1/1/1.png", 404, "tileMatrixSets"),
+        ("/old/tiles/NZTM2000Quad/1/1/1.png", 404, ""),
+        ("/old/NoSuchSet/tilejson.json", 404, "tileMatrixSets"),
+        ("/tilejson.json?tile_format=gif", 422, "tile_format"),
+        ("/restored/bbox/10,10,11,11.png", 404, "outside"),
+        ("/restored/bbox/3,2,1,0.png", 422, "minx,miny"),
+        ("/restored/bbox/nan,2,3,4.png", 422, "minx,miny"),
+        ("/restored/preview/99999x99999.png", 422, "2048"),
+        ("/restored/preview.png?max_size=0", 422, "2048"),
+        ("/restored/point/0,0", 404, "no pixel"),
+        ("/viewer/../app.py", 404, "Not Found"),
+        ("/viewer/nothing.js", 404, "Not Found"),
+    ],
+)
+def test_what_bad_requests_get(served: TestClient, url: str, status: int, word: str) -> None:
+    before = service_of(served).metrics.inferences._value.get()
+    answer = served.get(url.format(middle=path_of(served)))
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json()) == ["detail"]
+    assert word in answer.json()["detail"]
+    assert "\n" not in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert "etag" not in answer.headers
+    assert service_of(served).metrics.inferences._value.get() == before
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        "/etc/hostname",
+        "http://127.0.0.1:9/x.prj",
+        "{folder}/old.prj",
+        "EPSG:0",
+        "+proj=utm",
+        "file:///etc/passwd",
+    ],
+)
+def test_no_visitor_makes_the_server_open_anything(served: TestClient, photo: Path, crs: str) -> None:
+    """GDAL opens files and addresses that are given as a CRS; titiler hands it what the visitor wrote."""
+    (photo.parent / "old.prj").write_text("EPSG:3857")
+    value = crs.format(folder=photo.parent)
+    for url, name in (
+        ("/old/info.geojson", "crs"),
+        ("/old/tiles", "crs"),
+        ("/old/preview.png", "dst_crs"),
+        ("/old/bbox/-73.54,42.39,-73.53,42.4.png", "coord_crs"),
+        ("/old/point/-73.54,42.39", "coord_crs"),
+    ):
+        answer = served.get(url, params={name: value})
+        assert answer.status_code == 422, answer.text
+        assert "EPSG:3857" in answer.json()["detail"]
+    assert served.get("/old/info?url=/etc/passwd").json()["width"] == 640
+
+
+def test_titilers_routes_work_for_every_layer(served: TestClient) -> None:
+    west, south, east, north = served.get("/tilejson.json").json()["bounds"]
+    middle = f"{(west + east) / 2},{(south + north) / 2}"
+    box = f"{west + (east - west) / 3},{south + (north - south) / 3},{middle}"
+    for layer in ("old", "restored", "new", "difference"):
+        info = served.get(f"/{layer}/info").json()
+        assert info["dtype"] == "uint8"
+        assert served.get(f"/{layer}/info.geojson").json()["geometry"]["type"] == "Polygon"
+        preview = served.get(f"/{layer}/preview.png?max_size=200")
+        assert max(Image.open(io.BytesIO(preview.content)).size) == 200
+        assert "etag" in preview.headers
+        part = served.get(f"/{layer}/bbox/{box}/120x90.png")
+        assert Image.open(io.BytesIO(part.content)).size == (120, 90)
+        assert ("x-orthosharp" in part.headers) == (layer in ("restored", "difference"))
+        assert len(served.get(f"/{layer}/point/{middle}").json()["values"]) == 3
+        assert served.get(f"/{layer}/tiles").status_code == 200
+        assert served.get(f"/{layer}/tiles/{MERCATOR}").json()["tileMatrixSetLimits"]
+        assert served.get(f"/{layer}/statistics?max_size=64").json()["b1"]["count"] > 0
+
+
+def test_bbox_shows_the_same_pixels_as_tiles(served: TestClient) -> None:
+    service = service_of(served)
+    tile = middle_tile(service)
+    bounds = service.pictures.view("restored", MERCATOR).pyramid.grid.bounds(tile.z, tile.window)
+    box = ",".join(map(repr, bounds))
+    crs = {"coord_crs": "EPSG:3857", "dst_crs": "EPSG:3857"}
+    part = served.get(f"/restored/bbox/{box}/256x256.png", params=crs)
+    direct = served.get(f"/tiles/{path_of(served)}.png")
+    one, other = (
+        np.asarray(Image.open(io.BytesIO(a.content)).convert("RGB"), np.int16) for a in (part, direct)
+    )
+    assert np.abs(one - other).max() <= 1
+
+
+def test_feature_hides_what_is_outside(served: TestClient) -> None:
+    west, south, east, north = served.get("/tilejson.json").json()["bounds"]
+    ring = [[west, south], [east, south], [east, north], [west, south]]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    answer = served.post("/old/feature.png?max_size=100", json=feature)
+    assert answer.status_code == 200
+    alpha = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))[..., 3]
+    assert 0.4 < (alpha != 0).mean() < 0.6
+
+
+def test_wmts_capabilities_are_complete(served: TestClient) -> None:
+    answer = served.get("/restored/WMTSCapabilities.xml")
+    assert answer.headers["content-type"] == "application/xml"
+    root = ET.fromstring(answer.content)
+    names = {"w": "http://www.opengis.net/wmts/1.0", "ows": "http://www.opengis.net/ows/1.1"}
+    assert root.findtext("w:Contents/w:Layer/ows:Identifier", namespaces=names) == "restored"
+    assert "AI-restored" in (root.findtext("w:Contents/w:Layer/ows:Abstract", namespaces=names) or "")
+    template = root.find("w:Contents/w:Layer/w:ResourceURL", names).attrib["template"]  # type: ignore[union-attr]
+    tile = middle_tile(service_of(served))
+    for ours, value in (
+        ("TileMatrixSet", MERCATOR),
+        ("TileMatrix", tile.z),
+        ("TileCol", tile.x),
+        ("TileRow", tile.y),
+    ):
+        template = template.replace(f"{{{ours}}}", str(value))
+    assert served.get(template).status_code == 200
+    mercator = next(
+        element
+        for element in root.findall("w:Contents/w:TileMatrixSet", names)
+        if element.findtext("ows:Identifier", namespaces=names) == MERCATOR
+    )
+    first = mercator.find("w:TileMatrix", names)
+    assert first is not None
+    assert float(first.findtext("w:ScaleDenominator", namespaces=names) or 0) == pytest.approx(
+        559082264.0287178
+    )
+
+
+def test_page_its_files_and_its_configuration(served: TestClient) -> None:
+    page = served.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    config = served.get("/config.json").json()
+    assert config["layers"] == ["old", "restored", "difference", "new"]
+    assert config["ai_notice"] == f"AI-restored by tiny ({service_of(served).restorer.digest[:12]})"
+    assert config["credit"] == "Test Survey <1998>"
+    tile = middle_tile(service_of(served))
+    for template in config["tiles"].values():
+        assert served.get(template.format(z=tile.z, x=tile.x, y=tile.y)).status_code == 200
+
+
+def test_health_and_metrics(served: TestClient) -> None:
+    assert served.get("/healthz").json() == {"status": "ok"}
+    assert served.get("/readyz").json()["status"] == "ready"
+    served.get(f"/tiles/{path_of(served)}.png")
+    text = served.get("/metrics").text
+    names = (
+        "inferences_total",
+        "requests_total",
+        "cache_lookups_total",
+        "queue_length",
+        "stage_seconds_bucket",
+    )
+    for name in names:
+        assert f"orthosharp_{name}" in text
+    assert 'orthosharp_requests_total{layer="restored",status="200"}' in text
+
+
+@pytest.fixture
+def broken(make_service: MakeService) -> TestClient:
+    """An application that was not warmed up, for services that fail."""
+    service = make_service()
+    return TestClient(create_app(service.settings, service), raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ReadError("a block cannot be read"), 502),
+        (InferenceError("the network failed"), 500),
+        (OverloadedError("full", 7), 503),
+        (SourceChangedError("replaced"), 503),
+        (RuntimeError("/secret/path/old.tif is broken"), 500),
+        (OSError(2, "No such file", "/secret/path/old.tif"), 500),
+    ],
+)
+def test_failures_are_told_and_not_kept(
+    broken: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    service = service_of(broken)
+    url = f"/tiles/{path_of(broken)}.png"
+    with monkeypatch.context() as patch:
+        patch.setattr(service.pictures, "raster", lambda *_: (_ for _ in ()).throw(error))
+        for _ in range(2):
+            answer = broken.get(url)
+            assert answer.status_code == status
+            assert answer.headers["cache-control"] == "no-store"
+            assert list(answer.json()) == ["detail"]
+            assert "/secret" not in answer.text
+            assert answer.headers.get("retry-after") == ("7" if isinstance(error, OverloadedError) else None)
+    assert broken.get(url).status_code == 200
+
+
+def test_empty_tiles_are_transparent_or_204(
+    make_service: MakeService, make_photo: Callable[..., Path]
+) -> None:
+    service = make_service(source=str(make_photo("holed", hole="alpha")))
+    client = TestClient(create_app(service.settings, service))
+    pyramid = service.pictures.view("old", MERCATOR).pyramid
+    extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
+    tile = TileAddress(
+        pyramid.native_zoom, (extent.x + extent.width // 8) // 256, (extent.y + extent.height // 4) // 256
+    )
+    url = f"/tiles/{tile.z}/{tile.x}/{tile.y}"
+    for extension in ("png", "webp"):
+        answer = client.get(f"{url}.{extension}")
+        assert answer.status_code == 200
+        assert np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))[..., 3].max() == 0
+    answer = client.get(f"{url}.jpg")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "etag" not in answer.headers
+
+
+def test_a_crowd_is_refused_at_once(make_service: MakeService) -> None:
+    service = make_service(max_requests=1)
+    app = create_app(service.settings, service)
+    client = TestClient(app)
+    inner: list[int] = []
+
+    @app.get("/nested")
+    def nested() -> dict[str, int]:
+        answer = client.get("/tilejson.json")
+        inner.append(answer.status_code)
+        assert answer.headers["retry-after"]
+        assert client.get("/healthz").status_code == 200
+        return {}
+
+    assert client.get("/nested").status_code == 200
+    assert inner == [503]
+    assert client.get("/tilejson.json").status_code == 200
+
+
+def test_works_behind_a_prefix(make_service: MakeService) -> None:
+    service = make_service()
+    client = TestClient(create_app(service.settings, service), root_path="/maps")
+    document = client.get("/maps/tilejson.json").json()
+    assert document["tiles"][0].startswith("http://testserver/maps/restored/tiles/")
+    tile = middle_tile(service)
+    answer = client.get(document["tiles"][0].format(z=tile.z, x=tile.x, y=tile.y))
+    assert answer.status_code == 200
+    assert "x-orthosharp" in answer.headers
+
+
+def test_every_error_has_a_status() -> None:
+    def leaves(kind: type[Exception]) -> list[type[Exception]]:
+        return [leaf for child in kind.__subclasses__() for leaf in [child, *leaves(child)]]
+
+    for kind in leaves(TileServerError):
+        statuses = [status for known, status in HTTP_STATUS if issubclass(kind, known)]
+        assert statuses, kind
+    assert Settings(source="x").max_age_s == 600

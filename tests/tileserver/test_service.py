@@ -1,0 +1,241 @@
+"""One inference per metatile, whoever asks; nothing that fails is kept."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import middle_tile, write_tiny_weights
+from PIL import Image
+
+from sr_model import InferenceError
+from tileserver.errors import OutsideError, OverloadedError, ReadError, SourceChangedError
+from tileserver.grid import METATILE_PX, TileAddress
+from tileserver.service import TileRequest, TileService
+from tileserver.settings import Settings
+
+MakeService = Callable[..., TileService]
+MERCATOR = "WebMercatorQuad"
+
+
+def request(
+    tile: TileAddress, layer: str = "restored", extension: str = "png", tms: str = MERCATOR
+) -> TileRequest:
+    return TileRequest(layer, tms, tile, extension)  # type: ignore[arg-type]
+
+
+def pixels(service: TileService, tile: TileAddress, layer: str = "restored") -> np.ndarray:
+    body = service.tile(request(tile, layer)).body
+    return np.asarray(Image.open(io.BytesIO(body)).convert("RGB"), np.int16)
+
+
+def inferences(service: TileService) -> float:
+    return service.metrics.inferences._value.get()
+
+
+def metatile_corner(service: TileService) -> TileAddress:
+    """First tile of the metatile in the middle of the photograph."""
+    tile = middle_tile(service)
+    return TileAddress(tile.z, tile.x // 4 * 4, tile.y // 4 * 4)
+
+
+def test_one_inference_fills_a_metatile_and_the_five_tiles_above(make_service: MakeService) -> None:
+    service = make_service()
+    first = metatile_corner(service)
+    tiles = [TileAddress(first.z, first.x + i, first.y + j) for i in range(4) for j in range(4)]
+    tiles += [
+        TileAddress(first.z - 1, first.x // 2 + i, first.y // 2 + j) for i in range(2) for j in range(2)
+    ]
+    tiles += [TileAddress(first.z - 2, first.x // 4, first.y // 4)]
+    tiles += [TileAddress(first.z + 1, first.x * 2 + 3, first.y * 2 + 1)]
+    tiles += [TileAddress(first.z + 2, first.x * 4 + 3, first.y * 4 + 1, 2)]
+    for tile in tiles:
+        service.tile(request(tile))
+    assert inferences(service) == 1
+
+
+def test_64_concurrent_requests_in_4_metatiles_are_4_inferences(make_service: MakeService) -> None:
+    service = make_service()
+    first = metatile_corner(service)
+    # The photograph covers parts of at least two by two metatiles around its middle one.
+    pyramid = service.pictures.view("restored", MERCATOR).pyramid
+    extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
+    left = first.x - 4 if extent.x < (first.x - 1) * 256 else first.x
+    top = first.y - 4 if extent.y < (first.y - 1) * 256 else first.y
+    tiles = [TileAddress(first.z, left + i, top + j) for i in range(8) for j in range(8)]
+    inside = [tile for tile in tiles if pyramid.touches(tile.z, tile.window)]
+    metatiles = {(tile.x // 4, tile.y // 4) for tile in inside}
+    assert len(metatiles) == 4
+    requests = [request(inside[number % len(inside)]) for number in range(64)]
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(service.tile, requests))
+    assert all(answer.body for answer in answers)
+    assert inferences(service) == 4
+    assert all(service.cached(one) for one in requests)
+
+
+def test_a_tile_at_2x_is_the_picture_of_the_next_zoom(make_service: MakeService) -> None:
+    service = make_service()
+    for offset in (-4, -3, -1, 0, 1):
+        tile = middle_tile(service, offset)
+        doubled = pixels(service, TileAddress(tile.z, tile.x, tile.y, 2))
+        assert doubled.shape == (512, 512, 3)
+        child = TileAddress(tile.z + 1, 2 * tile.x + 1, 2 * tile.y)
+        if service.pictures.view("restored", MERCATOR).pyramid.touches(child.z, child.window):
+            np.testing.assert_array_equal(doubled[:256, 256:], pixels(service, child))
+
+
+def test_zooming_never_flashes(make_service: MakeService) -> None:
+    """Mean colours of the same ground at all zooms agree, though overviews never meet the network."""
+    service = make_service()
+    reach = service.pictures.view("restored", MERCATOR).pyramid.reach_zoom
+    tile = middle_tile(service, -2)
+    assert tile.z == reach
+    near = pixels(service, tile)
+    far = pixels(service, TileAddress(tile.z - 1, tile.x // 2, tile.y // 2))
+    x, y = tile.x % 2 * 128, tile.y % 2 * 128
+    small = near.reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
+    same = far[y : y + 128, x : x + 128]
+    valid = (small > 10).all(axis=2) & (same > 10).all(axis=2)
+    assert valid.mean() > 0.3
+    assert np.abs(small[valid].mean(axis=0) - same[valid].mean(axis=0)).max() < 3
+    old = pixels(service, TileAddress(tile.z - 1, tile.x // 2, tile.y // 2), "old")[y : y + 128, x : x + 128]
+    assert np.abs(old[valid].mean(axis=0) - same[valid].mean(axis=0)).max() > 5, "the network changes colours"
+
+
+def test_difference_is_restored_minus_old(make_service: MakeService) -> None:
+    service = make_service()
+    tile = middle_tile(service)
+    change = pixels(service, tile) - pixels(service, tile, "old") + 128
+    seen = pixels(service, tile, "difference")
+    error = np.abs(seen - np.clip(change, 0, 255))
+    assert error.max() <= 1
+    assert (error > 0).mean() < 0.002
+    assert inferences(service) == 1
+
+
+def test_outside_needs_no_inference(make_service: MakeService) -> None:
+    service = make_service()
+    tile = middle_tile(service)
+    for wrong in (
+        TileAddress(tile.z, tile.x + 100, tile.y),
+        TileAddress(tile.z + 3, tile.x * 8, tile.y * 8),
+        TileAddress(tile.z, -1, 0),
+        TileAddress(3, 8, 0),
+    ):
+        with pytest.raises(OutsideError):
+            service.tile(request(wrong))
+    for layer, tms in (("newest", MERCATOR), ("new", MERCATOR), ("old", "NoSuchSet")):
+        with pytest.raises(OutsideError):
+            service.tile(request(tile, layer, tms=tms))
+    assert inferences(service) == 0
+
+
+def test_hole_is_kept_and_its_edge_has_no_dark_fringe(
+    make_service: MakeService, make_photo: Callable[..., Path]
+) -> None:
+    holed = make_service(source=str(make_photo("holed", hole="mask")))
+    whole = make_service()
+    pyramid = holed.pictures.view("restored", MERCATOR).pyramid
+    extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
+    # A tile inside the hole, and one across its eastern edge.
+    y = (extent.y + extent.height // 4) // 256
+    inside = TileAddress(pyramid.native_zoom, (extent.x + extent.width // 8) // 256, y)
+    image = Image.open(io.BytesIO(holed.tile(request(inside)).body))
+    assert image.mode == "RGBA"
+    assert np.asarray(image)[..., 3].max() == 0
+    assert holed.tile(request(inside, extension="jpg")).body == b""
+    across = TileAddress(pyramid.native_zoom, (extent.x + extent.width // 4) // 256, y)
+    cut = np.asarray(Image.open(io.BytesIO(holed.tile(request(across)).body)), np.int16)
+    full = pixels(whole, across)
+    edge = (cut[..., 3] != 0) & (np.roll(cut[..., 3], 3, axis=1) == 0)
+    assert 100 < np.count_nonzero(edge) < 2000
+    assert abs(cut[..., :3][edge].mean() - full[edge].mean()) < 6
+    white = np.asarray(Image.open(io.BytesIO(holed.tile(request(across, extension="jpg")).body)))
+    assert white[cut[..., 3] == 0].mean() > 245
+
+
+def test_a_failed_inference_is_not_kept(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make_service()
+    tile = middle_tile(service)
+    with monkeypatch.context() as patch:
+        patch.setattr(service.restorer, "restore", lambda _: (_ for _ in ()).throw(RuntimeError("boom")))
+        for _ in range(2):
+            with pytest.raises(InferenceError):
+                service.tile(request(tile))
+    assert service.cached(request(tile)) is None
+    assert service.tile(request(tile)).body
+    assert inferences(service) == 1
+
+
+def test_a_failed_read_is_not_kept(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make_service()
+    tile = middle_tile(service)
+    with monkeypatch.context() as patch:
+        patch.setattr(service.old, "read", lambda *_, **__: (_ for _ in ()).throw(ReadError("a block")))
+        with pytest.raises(ReadError):
+            service.tile(request(tile, "old"))
+        with pytest.raises(ReadError):
+            service.tile(request(tile))
+    assert service.tile(request(tile, "old")).body
+    assert service.tile(request(tile)).body
+
+
+def test_replaced_photograph_is_not_served_under_old_keys(
+    make_service: MakeService, make_photo: Callable[..., Path]
+) -> None:
+    first = make_service(source=str(make_photo()))
+    tile = middle_tile(first)
+    tag = first.key(request(tile)).etag
+    make_photo(seed=9)
+    with pytest.raises(SourceChangedError):
+        first.tile(request(tile))
+    assert make_service(source=str(make_photo(seed=9))).key(request(tile)).etag != tag
+
+
+def test_keys_tell_everything_apart(make_service: MakeService, tmp_path: Path) -> None:
+    service = make_service()
+    tile = middle_tile(service)
+    doubled = TileAddress(tile.z, tile.x, tile.y, 2)
+    tags = {
+        service.key(request(tile, layer, ext)).etag
+        for layer in ("old", "restored")
+        for ext in ("png", "webp")
+    }
+    tags.add(service.key(request(doubled)).etag)
+    other_weights = write_tiny_weights(tmp_path / "w.safetensors", name="other")
+    for settings in ({"weights": other_weights}, {"rescale": (0, 200)}, {"bands": (3, 2, 1)}):
+        tags.add(make_service(**settings).key(request(tile)).etag)
+    assert len(tags) == 8
+
+
+def test_full_queue_is_said_at_once(make_service: MakeService) -> None:
+    service = make_service(queue_size=1, deadline_s=0.001)
+    with pytest.raises(OverloadedError):
+        service.tile(request(middle_tile(service)))
+
+
+def test_cache_of_no_bytes_still_serves(make_service: MakeService) -> None:
+    service = make_service(cache_bytes=0)
+    tile = middle_tile(service)
+    first = service.tile(request(tile)).body
+    assert service.tile(request(tile)).body == first
+    assert service.cached(request(tile)) is None
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORTHOSHARP_SOURCE", "a.tif")
+    monkeypatch.setenv("ORTHOSHARP_RESCALE", "0,4095")
+    monkeypatch.setenv("ORTHOSHARP_BANDS", "4,1,2")
+    settings = Settings()  # type: ignore[call-arg]
+    assert (settings.source, settings.rescale, settings.bands) == ("a.tif", (0.0, 4095.0), (4, 1, 2))
+    with pytest.raises(ValueError, match="MIN below MAX"):
+        Settings(source="a.tif", rescale=(5, 1))
+
+
+def test_metatile_size_suits_every_stride() -> None:
+    assert METATILE_PX % 32 == 0
