@@ -136,7 +136,9 @@ class Visit:
         return mosaic[top : top + PATCH_PX, left : left + PATCH_PX]
 
     def tile(self, layer: str, zoom: int, column: int, row: int) -> np.ndarray:
-        answer = httpx.get(f"{self.origin}/{layer}/tiles/WebMercatorQuad/{zoom}/{column}/{row}.webp")
+        answer = httpx.get(
+            f"{self.origin}/{layer}/tiles/WebMercatorQuad/{zoom}/{column}/{row}.webp", timeout=60
+        )
         return np.asarray(
             Image.open(io.BytesIO(answer.raise_for_status().content)).convert("RGB"), dtype=np.int16
         )
@@ -179,7 +181,7 @@ def view(
     origin: str, *, left: str = "old", right: str = "restored", swipe: float = 50, zoom_in: int = 0
 ) -> str:
     """The hash of a view at the photo's middle and native zoom."""
-    config = httpx.get(f"{origin}/config.json").json()
+    config = httpx.get(f"{origin}/config.json", timeout=60).json()
     lng, lat, _ = config["center"]
     zoom = config["native_zoom"] + zoom_in
     return f"#map={zoom}/{lat:.6f}/{lng:.6f}&left={left}&right={right}&swipe={swipe}"
@@ -342,7 +344,7 @@ def test_tiles_are_asked_for_only_inside_the_photo_and_its_zooms(
     a_visit.go(view(origin, zoom_in=-30))
     tiles = [url for url in a_visit.requests if "/tiles/" in url]
     assert tiles
-    assert {httpx.get(url).status_code for url in tiles} == {200}
+    assert {httpx.get(url, timeout=60).status_code for url in tiles} == {200}
 
 
 def test_slow_tiles_show_the_old_photo_and_failed_ones_are_asked_for_again(
