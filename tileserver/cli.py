@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from sr_model import Restorer, SrModelError
 from tileserver import about
 from tileserver.app import create_app
-from tileserver.errors import SettingsError, StartError
+from tileserver.errors import SettingsError, StartError, TileServerError
 from tileserver.pictures import WEB_MERCATOR, supported_tms
 from tileserver.service import TileService
 from tileserver.settings import Settings
@@ -51,28 +51,34 @@ def main() -> None:
 @click.option("--name", help="Title of the page [default: the file's name].")
 @click.option("--demo", is_flag=True, help="Serve the example of the repository.")
 @click.option("--access-log", is_flag=True, help="Print every request.")
-def serve(*, demo: bool, access_log: bool, **options: Any) -> None:  # noqa: ANN401
+def serve(*, demo: bool, access_log: bool, **options: Any) -> None:
     """Serve SOURCE, a georeferenced TIFF. Options can also be set in the environment, as ORTHOSHARP_PORT."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         settings = make_settings(options, demo=demo)
-        listener = listen(settings.host, settings.port)
-        service = TileService(settings)
+        with listen(settings.host, settings.port) as listener:
+            run(settings, listener, access_log=access_log)
     except (StartError, SrModelError) as error:
         refuse(error)
-    with listener:
+
+
+def run(settings: Settings, listener: socket.socket, *, access_log: bool) -> None:
+    """Open everything, try it out, say where it is, and serve until Ctrl+C.
+
+    Raises:
+        StartError, sr_model.SrModelError: something cannot be served.
+    """
+    service = TileService(settings)
+    try:
         report(service)
         click.echo("Warming up the network ...", err=True)
         app = create_app(settings, service)
-        try:
-            service.warm_up()
-        except Exception as error:  # noqa: BLE001 - whatever it is, a server that cannot restore must not start
-            refuse(f"the network could not restore a sample of the photograph: {error}")
-        click.echo(banner(service, settings.host, listener.getsockname()[1]))
-        config = uvicorn.Config(app, log_level="warning", access_log=access_log)
-        if access_log:
-            logging.getLogger("uvicorn.access").setLevel(logging.INFO)
-        uvicorn.Server(config).run(sockets=[listener])
+        service.warm_up()
+    except TileServerError as error:
+        raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
+    click.echo(banner(service, settings.host, listener.getsockname()[1]))
+    config = uvicorn.Config(app, log_level="info" if access_log else "warning", access_log=access_log)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 @main.command()

@@ -58,7 +58,7 @@ class DatasetPool:
             dataset.close()
 
 
-def open_dataset(path: str, **options: Any) -> DatasetReader:  # noqa: ANN401
+def open_dataset(path: str, **options: Any) -> DatasetReader:
     """Open a raster without the warning about missing georeference, which `Source` reports as an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -27,10 +27,8 @@ def encode(raster: Raster, extension: Extension) -> bytes:
         return (
             b"" if raster.is_empty else _save(_on_white(raster), "JPEG", quality=JPEG_QUALITY, subsampling=0)
         )
-    if raster.is_full:
-        image = Image.fromarray(raster.rgb)
-    else:
-        image = Image.fromarray(np.dstack([raster.rgb, raster.mask]))
+    pixels = raster.rgb if raster.is_full else np.dstack([raster.rgb, raster.mask])
+    image = Image.fromarray(pixels)
     if extension == "png":
         return _save(image, "PNG", compress_level=6)
     # exact=False lets the encoder choose hidden colours, which costs nothing visible.

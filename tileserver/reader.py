@@ -91,7 +91,7 @@ class LayerReader(BaseReader):
         }
         return Info.model_validate(document)
 
-    def tile(self, tile_x: int, tile_y: int, tile_z: int, **_: Any) -> ImageData:  # noqa: ANN401
+    def tile(self, tile_x: int, tile_y: int, tile_z: int, **_: Any) -> ImageData:
         """One tile as an array."""
         window = PixelWindow(tile_x * 256, tile_y * 256, 256, 256)
         view = self._own_view
@@ -106,7 +106,7 @@ class LayerReader(BaseReader):
         max_size: int | None = None,
         height: int | None = None,
         width: int | None = None,
-        **_: Any,  # noqa: ANN401
+        **_: Any,
     ) -> ImageData:
         """A rectangle as a picture of bounded size.
 
@@ -136,17 +136,17 @@ class LayerReader(BaseReader):
         height: int | None = None,
         width: int | None = None,
         dst_crs: CRS | None = None,
-        **_: Any,  # noqa: ANN401
+        **_: Any,
     ) -> ImageData:
         """The whole photograph."""
         return self.part(self.bounds, dst_crs, self.crs, max_size, height, width)
 
-    def statistics(self, **kwargs: Any) -> dict[str, BandStatistics]:  # noqa: ANN401
+    def statistics(self, **kwargs: Any) -> dict[str, BandStatistics]:
         """Statistics of the preview's bands."""
         statistics: dict[str, BandStatistics] = self.preview().statistics(**kwargs)
         return statistics
 
-    def point(self, lon: float, lat: float, coord_crs: CRS = WGS84, **_: Any) -> PointData:  # noqa: ANN401
+    def point(self, lon: float, lat: float, coord_crs: CRS = WGS84, **_: Any) -> PointData:
         """The colour at a place, at the native zoom.
 
         Raises:
@@ -176,7 +176,7 @@ class LayerReader(BaseReader):
         shape: dict[str, Any],
         dst_crs: CRS | None = None,
         shape_crs: CRS = WGS84,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> ImageData:
         """The rectangle around a GeoJSON feature, with everything outside of it hidden."""
         geometry = shape.get("geometry", shape)
@@ -225,7 +225,8 @@ class LayerReader(BaseReader):
         )
         if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
             raise OutsideError("the rectangle is outside the photograph: see the TileJSON's bounds")
-        wanted_cell = min((ground[2] - ground[0]) / columns, (ground[3] - ground[1]) / rows)
+        # A trifle more, so that the rectangle of a tile is read at the tile's own zoom.
+        wanted_cell = 1.000001 * min((ground[2] - ground[0]) / columns, (ground[3] - ground[1]) / rows)
         zoom = next(
             (z for z in range(pyramid.max_zoom) if pyramid.grid.cell(z) <= wanted_cell), pyramid.max_zoom
         )

@@ -56,7 +56,7 @@ class Settings(BaseSettings):
 
     @field_validator("bands", "rescale", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:  # noqa: ANN401
+    def _split(cls, value: Any) -> Any:
         """Accept '4,1,2' from the command line and the environment."""
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 

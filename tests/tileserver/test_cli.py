@@ -1,0 +1,97 @@
+"""What the person at the terminal sees when something is wrong: a reason, no traceback, exit code 2."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tileserver import cli
+
+MakePhoto = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These calls must fail before anything is served."""
+    for name in ("ORTHOSHARP_SOURCE", "ORTHOSHARP_NEW"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cli.uvicorn, "Server", lambda *_: pytest.fail("a server was started"))
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def refused(result: Result, *words: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in result.stderr
+    assert len(result.stderr.splitlines()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"crs": None}, ("where on Earth", "gdal_edit.py")),
+        ({"gsd_m": 10.0}, ("10 m per pixel", "orthosharp-train")),
+        ({"gsd_m": 0.05}, ("0.05 m per pixel", "finer")),
+        ({"dtype": "float32"}, ("--rescale MIN,MAX",)),
+    ],
+)
+def test_photographs_that_cannot_be_served(
+    make_photo: MakePhoto, tiny_weights: Path, changes: dict[str, object], words: tuple[str, ...]
+) -> None:
+    refused(
+        call("serve", make_photo(**changes), "--weights", tiny_weights, "--port", 0, "--runtime", "onnx"),
+        *words,
+    )
+
+
+def test_files_that_are_none(tmp_path: Path, tiny_weights: Path) -> None:
+    (tmp_path / "letter.tif").write_text("Dear server")
+    for name in ("letter.tif", "nothing.tif"):
+        refused(call("serve", tmp_path / name, "--weights", tiny_weights, "--port", 0), name, "gdalinfo")
+        refused(call("info", tmp_path / name), name)
+
+
+def test_weights_that_are_none(photo: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    refused(call("serve", photo, "--weights", tmp_path / "none.safetensors", "--port", 0), "none.safetensors")
+    damaged = bytearray(tiny_weights.read_bytes())
+    damaged[-5] ^= 1
+    (tmp_path / "damaged.safetensors").write_bytes(damaged)
+    refused(call("serve", photo, "--weights", tmp_path / "damaged.safetensors", "--port", 0), "digest")
+
+
+def test_options_that_make_no_sense(photo: Path) -> None:
+    refused(call("serve"), "SOURCE", "--demo")
+    refused(call("serve", photo, "--bands", "1,2"), "--bands", "4,1,2")
+    refused(call("serve", photo, "--rescale", "5,1"), "--rescale", "0,4095")
+    refused(call("serve", photo, "--port", 99999), "--port")
+    refused(call("serve", photo, "--runtime", "onnx", "--device", "cuda", "--port", 0), "--")
+
+
+def test_a_port_that_is_taken(photo: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        refused(call("serve", photo, "--port", port), str(port), "--port 0")
+
+
+def test_a_demo_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli, "DEMO", tmp_path)
+    refused(call("serve", "--demo"), "make demo")
+
+
+def test_info_tells_zooms_and_warns(make_photo: MakePhoto, tiny_weights: Path) -> None:
+    result = call("info", make_photo(overviews=()), "--weights", tiny_weights)
+    assert result.exit_code == 0, result.output
+    assert "0.600 m" in result.stdout
+    assert "restored at 19" in result.stdout
+    assert "Test Survey <1998>" in result.stdout
+    assert "gdal_translate -of COG" in result.stderr
