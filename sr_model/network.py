@@ -16,7 +16,6 @@ from typing import Final, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import ResNet34_Weights, resnet34
 
 from sr_model.errors import WeightsError
 from sr_model.spec import ModelSpec
@@ -119,6 +118,9 @@ class ResNetUNet(nn.Module):
     stride: Final = 32
 
     def __init__(self) -> None:
+        # Imported late: torchvision costs every start seconds, and the bundled network does not need it.
+        from torchvision.models import resnet34
+
         super().__init__()
         self.encoder = resnet34(weights=None)
         del self.encoder.fc, self.encoder.avgpool
@@ -133,6 +135,8 @@ class ResNetUNet(nn.Module):
 
     def load_imagenet(self) -> None:
         """Fill the encoder with torchvision's ImageNet weights (downloaded once by torchvision)."""
+        from torchvision.models import ResNet34_Weights
+
         state = ResNet34_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
         self.encoder.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 )
 @click.option("--aged-share", type=click.FloatRange(0, 1), default=_DEFAULTS["aged_share"], show_default=True)
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=_DEFAULTS["lr"], show_default=True)
+@click.option("--pixels-only", is_flag=True, help="Colours and structure alone: a fast start for --init.")
 @click.option("--weight", "weights", multiple=True, metavar="TERM=W", help="Weight of a scalar loss term.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--init", type=_FILE, help="Weights to start from.")
@@ -120,6 +121,7 @@ def fit(
     pairs: tuple[Path, ...],
     run: Path,
     gsd_m: float | None,
+    pixels_only: bool,
     weights: tuple[str, ...],
     init: Path | None,
     resume: bool,
@@ -132,12 +134,14 @@ def fit(
 
     sites = [read_site(folder) for folder in pairs]
     gsd_m = gsd_m or (float(sites[0]["gsd_m"]) if sites else FitConfig.gsd_m)
-    config = FitConfig(pairs=tuple(map(str, pairs)), gsd_m=gsd_m, loss=_loss_weights(weights), **choices)
+    config = FitConfig(
+        pairs=tuple(map(str, pairs)), gsd_m=gsd_m, loss=_loss_weights(weights, pixels_only), **choices
+    )
     trained = train(config, run, init=init, resume=resume, every=every)
     click.echo(f"{run / 'last.safetensors'} {trained.digest[:12]}")
 
 
-def _loss_weights(options: Sequence[str]) -> LossWeights:
+def _loss_weights(options: Sequence[str], pixels_only: bool) -> LossWeights:
     scalars = {item.name for item in fields(LossWeights) if isinstance(item.default, float)}
     chosen = {}
     for option in options:
@@ -150,7 +154,8 @@ def _loss_weights(options: Sequence[str]) -> LossWeights:
             chosen[name] = float(value)
         except ValueError:
             raise click.BadParameter(f"{value!r} is no number", param_hint="--weight") from None
-    return LossWeights(**chosen)  # type: ignore[arg-type]  # scalars only
+    start = LossWeights.of_pixels() if pixels_only else LossWeights()
+    return replace(start, **chosen)  # type: ignore[arg-type]  # scalars only
 
 
 @main.command()

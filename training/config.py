@@ -21,6 +21,16 @@ class LossWeights:
     structure: float = 2.0
     adversarial: tuple[float, ...] = (0.2, 0.05, 0.02, 0.01)
 
+    @property
+    def pixels_only(self) -> bool:
+        """Whether no term needs VGG or the discriminator."""
+        return not (self.perceptual or self.style or any(self.adversarial))
+
+    @classmethod
+    def of_pixels(cls) -> LossWeights:
+        """Colours and structure alone: a fast start, before textures are asked for."""
+        return cls(perceptual=0.0, style=0.0, adversarial=(0.0,) * 4)
+
 
 @dataclass(frozen=True)
 class FitConfig:

@@ -52,9 +52,9 @@ def _soften(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
 def _tone(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
     """Faded colour, cast, haze (a veil of light) and gamma."""
     grey = picture.mean(axis=2, keepdims=True)
-    picture = grey + (picture - grey) * np.float32(rng.uniform(0.4, 1.0))
-    picture = np.clip(picture, 1e-4, 1) ** np.float32(rng.uniform(0.75, 1.35))
-    veil, cast = rng.uniform(0.0, 0.3), rng.uniform(0.9, 1.1, 3).astype(np.float32)
+    picture = grey + (picture - grey) * np.float32(rng.uniform(0.6, 1.0))
+    picture = np.clip(picture, 1e-4, 1) ** np.float32(rng.uniform(0.85, 1.2))
+    veil, cast = rng.uniform(0.0, 0.2), rng.uniform(0.94, 1.06, 3).astype(np.float32)
     hazy: Float32Array = picture * np.float32(1 - veil) * cast + np.float32(veil * rng.uniform(0.4, 0.8))
     return hazy
 

@@ -25,6 +25,7 @@ _PATCH_PX: Final = 116
 _BLOCKS: Final = (2, 4, 7)
 _HIGH_BAND: Final = (0.2, 0.5)
 _PERIODS_PX: Final = (2, 4, 8)
+_SPECTRUM_PX: Final = 128
 
 
 def luma(rgb: UInt8Array) -> FloatArray:
@@ -33,13 +34,16 @@ def luma(rgb: UInt8Array) -> FloatArray:
     return result
 
 
-def patches(pictures: Sequence[UInt8Array], size_px: int = _PATCH_PX) -> UInt8Array:
-    """Cut pictures into whole squares: uint8 [N, size, size, 3]."""
+def patches(
+    pictures: Sequence[UInt8Array], size_px: int = _PATCH_PX, step_px: int | None = None
+) -> UInt8Array:
+    """Cut pictures into squares, side by side or every `step_px`: uint8 [N, size, size, 3]."""
+    step = step_px or size_px
     cut = [
         picture[y : y + size_px, x : x + size_px]
         for picture in pictures
-        for y in range(0, picture.shape[0] - size_px + 1, size_px)
-        for x in range(0, picture.shape[1] - size_px + 1, size_px)
+        for y in range(0, picture.shape[0] - size_px + 1, step)
+        for x in range(0, picture.shape[1] - size_px + 1, step)
     ]
     return np.stack(cut)
 
@@ -113,34 +117,31 @@ def high_frequency_ratio(pictures: Sequence[UInt8Array], news: Sequence[UInt8Arr
 
 
 def pattern_ratio(pictures: Sequence[UInt8Array]) -> float:
-    """Largest power at periods of 2, 4 or 8 px over the median of its spectral neighbours; 1 is no pattern.
+    """Largest power at periods of 2, 4 or 8 px over that of its spectral neighbours; 1 is no pattern.
 
-    Pictures must start at the network's own phase. Every combination of these periods along x and y counts, so a
-    checkerboard does too. Sides are cropped to multiples of 8.
+    Pictures must start at the network's own phase, a multiple of 8 px. Every combination of these periods along x
+    and y counts, so a checkerboard does too. The spectrum is the mean over half-overlapping windows (Welch 1967):
+    one window's would be too noisy for a limit near 1.
     """
-    side = min(min(picture.shape[:2]) for picture in pictures) // 8 * 8
-    power = np.mean([_power(luma(picture)[:side, :side]) for picture in pictures], axis=0)
-    step = side // 8
-    ratios = [
-        power[y, x] / np.median(_neighbours(power, y, x))
-        for y in range(0, side // 2 + 1, step)
-        for x in range(0, side, step)
-        if (y, x) != (0, 0) and _period(y, x, side) in _PERIODS_PX
+    windows = patches(pictures, _SPECTRUM_PX, _SPECTRUM_PX // 2)
+    power = np.mean([_power(luma(window)) for window in windows], axis=0)
+    half, step = _SPECTRUM_PX // 2, _SPECTRUM_PX // max(_PERIODS_PX)
+    places = [
+        (y, x) for y in range(0, half + 1, step) for x in range(0, _SPECTRUM_PX, step) if (y, x) != (0, 0)
     ]
-    return float(max(ratios))
+    return float(max(power[place] / _neighbouring_power(power, *place) for place in places))
 
 
-def _period(y: int, x: int, side: int) -> int:
-    return max(side // np.gcd(side, y) if y else 1, side // np.gcd(side, x) if x else 1)
+def _neighbouring_power(power: FloatArray, y: int, x: int) -> float:
+    """Geometric mean 3 to 5 bins away on both sides, so that a falling spectrum is met in its middle.
 
-
-def _neighbours(power: FloatArray, y: int, x: int) -> list[float]:
-    """Frequencies 2 to 6 bins away; on an axis, where streets and fields leave a ridge, along that axis only."""
-    side = len(power)
-    offsets = [offset for offset in range(-6, 7) if abs(offset) >= 2]
-    along_y = [] if y == 0 else [(y + o, x) for o in offsets]
-    along_x = [] if x == 0 else [(y, x + o) for o in offsets]
-    return [float(power[row % side, column % side]) for row, column in along_y + along_x]
+    On an axis, where streets and fields leave a ridge, along that axis only.
+    """
+    offsets = [offset for offset in range(-5, 6) if abs(offset) >= 3]
+    along_y = [] if y == 0 else [(y + offset, x) for offset in offsets]
+    along_x = [] if x == 0 else [(y, x + offset) for offset in offsets]
+    values = [power[row % len(power), column % len(power)] for row, column in along_y + along_x]
+    return float(np.exp(np.mean(np.log(values))))
 
 
 def structure_kept(picture: UInt8Array, old: UInt8Array, ratio: float) -> float:

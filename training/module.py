@@ -52,17 +52,21 @@ class RestorationModule(lightning.LightningModule):
         self.step = 0
 
     def configure_optimizers(self) -> Any:
-        """AdamW for the network (the pretrained encoder ten times slower) and for the discriminator."""
+        """AdamW for the network (a pretrained encoder first frozen, then slower) and for the discriminator."""
         encoder = list(self.network.encoder.parameters()) if isinstance(self.network, ResNetUNet) else []
         known = {id(parameter) for parameter in encoder}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
-        groups = [{"params": rest, "scale": 1.0}, {"params": encoder, "scale": 0.1}]
+        groups = [
+            {"params": rest, "scale": 1.0, "frozen_until": 0.0},
+            {"params": encoder, "scale": 0.1, "frozen_until": 0.2},
+        ]
+        judges = {"params": list(self.discriminator.parameters()), "scale": 0.4, "frozen_until": 0.0}
         config = self.config
         return (
             torch.optim.AdamW(
                 [g for g in groups if g["params"]], config.lr, (0.9, 0.99), weight_decay=config.weight_decay
             ),
-            torch.optim.AdamW(self.discriminator.parameters(), config.lr, (0.5, 0.99), weight_decay=0.0),
+            torch.optim.AdamW([judges], config.lr, (0.5, 0.99), weight_decay=0.0),
         )
 
     def restore(self, network: nn.Module, old: Tensor) -> Tensor:
@@ -75,39 +79,38 @@ class RestorationModule(lightning.LightningModule):
         old, new = augment(batch[0], batch[1], self.config.crop_px, self.config.scale_range, generator)
         old, new = (x.contiguous(memory_format=torch.channels_last) for x in (old, new))
         restored = self.restore(self.network, old)
+        pixels = self._pixel_terms(restored, old, new, batch[2])
+        optimise_network, optimise_discriminator = cast("list[Any]", self.optimizers())
+        self._schedule(optimise_network, optimise_discriminator)
+        if self.config.loss.pixels_only:
+            self._finish(optimise_network, pixels)
+            return
         # VGG costs ten times what the network costs: it sees a share of the batch, which buys more steps.
         seen = max(round(len(old) * self.config.perceptual_share), 1)
         features = self.vgg(restored[:seen])
         with torch.no_grad():
             wanted = self.vgg(new[:seen])
-        adversarial = self.step >= self.config.adversarial_from * self.config.steps
-        optimise_network, optimise_discriminator = cast("list[Any]", self.optimizers())
-        self._schedule(optimise_network, optimise_discriminator)
 
         self.discriminator.requires_grad_(False)
-        terms = self._terms(restored, old, new, batch[2], features, wanted)
-        terms["adversarial"] = self._fool(restored, old, features) if adversarial else restored.new_zeros(())
-        self._step(optimise_network, torch.stack(list(terms.values())).sum(), self.network)
+        terms = pixels | self._feature_terms(features, wanted)
+        if self.step >= self.config.adversarial_from * self.config.steps:
+            terms["adversarial"] = self._fool(restored, old, features)
+        self._finish(optimise_network, terms)
 
         self.discriminator.requires_grad_(True)
         fake = self.discriminator(restored.detach(), old, [f.detach() for f in features[_JUDGED]])
-        real = self.discriminator(new, old, wanted[_JUDGED])
-        terms["discriminator"] = losses.discriminator_loss(real, fake)
-        self._step(optimise_discriminator, terms["discriminator"], self.discriminator)
+        judged = losses.discriminator_loss(self.discriminator(new, old, wanted[_JUDGED]), fake)
+        self.log("loss/discriminator", judged.detach(), on_step=True)
+        self._step(optimise_discriminator, judged, self.discriminator)
 
+    def _finish(self, optimiser: Any, terms: dict[str, Tensor]) -> None:
+        """Step the network, its average and the counter."""
+        self._step(optimiser, torch.stack(list(terms.values())).sum(), self.network)
         self._average()
         self.step += 1
         self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()}, on_step=True)
 
-    def _terms(
-        self,
-        restored: Tensor,
-        old: Tensor,
-        new: Tensor,
-        aged: Tensor,
-        features: list[Tensor],
-        wanted: list[Tensor],
-    ) -> dict[str, Tensor]:
+    def _pixel_terms(self, restored: Tensor, old: Tensor, new: Tensor, aged: Tensor) -> dict[str, Tensor]:
         weight = self.config.loss
         exact = aged.view(-1, 1, 1, 1).float()
         difference = (restored - new).abs()
@@ -115,11 +118,16 @@ class RestorationModule(lightning.LightningModule):
             "pixel_real": weight.pixel_real * (difference * (1 - exact)).mean(),
             "pixel_aged": weight.pixel_aged * (difference * exact).mean(),
             "colour": weight.colour * losses.colour_loss(restored, new),
-            "features": weight.perceptual * losses.feature_loss(features, wanted, weight.features),
-            "gram": weight.style * losses.gram_loss(features, wanted, weight.gram),
             "structure": weight.structure * losses.structure_loss(restored, old),
             # Values outside 0..255 would be clipped to blotches.
             "range": 10 * (F.relu(restored - 1) + F.relu(-restored)).mean(),
+        }
+
+    def _feature_terms(self, features: list[Tensor], wanted: list[Tensor]) -> dict[str, Tensor]:
+        weight = self.config.loss
+        return {
+            "features": weight.perceptual * losses.feature_loss(features, wanted, weight.features),
+            "gram": weight.style * losses.gram_loss(features, wanted, weight.gram),
         }
 
     def _fool(self, restored: Tensor, old: Tensor, features: list[Tensor]) -> Tensor:
@@ -128,11 +136,10 @@ class RestorationModule(lightning.LightningModule):
 
     def _schedule(self, *optimisers: Any) -> None:
         factor = one_cycle(self.step, self.config.steps)
-        frozen = self.step < 0.2 * self.config.steps
         for optimiser in optimisers:
             for group in optimiser.param_groups:
-                scale = group.get("scale", 1.0)
-                group["lr"] = self.config.lr * factor * (0.0 if frozen and scale < 1 else scale)
+                frozen = self.step < group["frozen_until"] * self.config.steps
+                group["lr"] = 0.0 if frozen else self.config.lr * factor * group["scale"]
 
     def _step(self, optimiser: Any, loss: Tensor, module: nn.Module) -> None:
         optimiser.zero_grad(set_to_none=True)

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+from torchvision.models.resnet import BasicBlock
+
+from sr_model import ModelSpec
+from sr_model.network import ShuffleUp, build
+
+SPECS = {"compact": ModelSpec.compact(width=8, blocks=1), "resnet34": ModelSpec.resnet34()}
+
+
+@pytest.fixture(params=SPECS)
+def network(request):
+    torch.manual_seed(0)
+    return build(SPECS[request.param]).eval(), SPECS[request.param]
+
+
+def test_output_lies_on_the_inputs_grid(network):
+    net, spec = network
+    with torch.inference_mode():
+        for height, width in ((spec.stride, 2 * spec.stride), (3 * spec.stride, spec.stride)):
+            assert net(torch.zeros(2, 3, height, width)).shape == (2, 3, height, width)
+
+
+def test_a_shift_by_the_stride_shifts_the_output(network):
+    """What makes seams impossible: the same pixel has the same value in two windows that both see its context."""
+    net, spec = network
+    for block in net.modules():
+        if isinstance(block, BasicBlock):
+            # Untrained residuals amplify: without this the border would reach the middle of any window.
+            torch.nn.init.constant_(block.bn2.weight, 0.05)
+    picture = torch.randn(1, 3, 512, 512 + spec.stride)
+    with torch.inference_mode():
+        left, right = net(picture[..., :512]), net(picture[..., spec.stride :])
+    middle = slice(240, 272)
+    aligned = _difference(left, right, middle, spec.stride)
+    # A shift that is no multiple of the stride does change values.
+    with torch.inference_mode():
+        odd = _difference(left, net(picture[..., 3 : 512 + 3]), middle, 3)
+    assert aligned < 0.05 * odd
+    assert odd > 1e-3
+
+
+def _difference(left, right, middle, shift):
+    moved = slice(middle.start - shift, middle.stop - shift)
+    return float((left[..., middle, middle] - right[..., middle, moved]).abs().mean())
+
+
+def test_icnr_starts_without_a_checkerboard():
+    torch.manual_seed(1)
+    up = ShuffleUp(6, 4, kernel=3)
+    expanded = up.expand(torch.randn(1, 6, 8, 8))
+    for part in torch.split(expanded, 4, dim=1):
+        assert torch.allclose(part, part[:, :1].expand_as(part), atol=1e-6)
+
+
+def test_the_blur_has_a_zero_where_a_shuffle_would_draw_a_pattern():
+    up = ShuffleUp(1, 1)
+    with torch.no_grad():
+        up.expand.weight.copy_(torch.tensor([1.0, -1.0, 1.0, -1.0]).view(4, 1, 1, 1))
+    stripes = up(torch.ones(1, 1, 16, 16))
+    assert float(stripes.detach()[..., 1:, 1:].abs().max()) < 1e-6
+
+
+def test_the_resnet_encoder_takes_torchvisions_weights(monkeypatch):
+    """The real loading code, with a state of torchvision's own layout in place of the download."""
+    from torchvision.models import ResNet34_Weights, resnet34
+
+    torch.manual_seed(5)
+    state = resnet34(weights=None).state_dict()
+    monkeypatch.setattr(ResNet34_Weights, "get_state_dict", lambda *_args, **_kwargs: state)
+    net = build(SPECS["resnet34"])
+    net.load_imagenet()
+    assert torch.equal(net.encoder.layer3[0].conv1.weight, state["layer3.0.conv1.weight"])
+
+
+def test_the_compact_network_has_at_most_three_million_parameters():
+    assert sum(p.numel() for p in build(ModelSpec.compact()).parameters()) <= 3_000_000
+
+
+def test_an_untrained_network_returns_nearly_its_input(network):
+    net, _ = network
+    x = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (1, 3, 64, 64)).astype(np.float32))
+    with torch.inference_mode():
+        assert float((net(x) - x).abs().mean()) < 0.5

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sr_model import InferenceError, InputError, ModelSpec, fill_nodata
+from sr_model.pixels import check_rgb, denormalise, denormalise_tensor, normalise, normalise_tensor
+
+SPEC = ModelSpec.compact(width=8)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+
+
+def test_denormalise_undoes_normalise():
+    rgb = noise(2, 16, 32, 3)
+    assert (denormalise(normalise(rgb, SPEC), SPEC) == rgb).all()
+
+
+def test_arrays_and_tensors_are_normalised_alike():
+    rgb = noise(1, 16, 16, 3)
+    tensor = torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 255
+    planes = normalise_tensor(tensor, SPEC)
+    assert np.allclose(planes.numpy(), normalise(rgb, SPEC), atol=1e-5)
+    assert torch.allclose(denormalise_tensor(planes, SPEC), tensor, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_make_no_picture(bad):
+    planes = normalise(noise(1, 16, 16, 3), SPEC)
+    planes[0, 1, 5, 5] = bad
+    with pytest.raises(InferenceError, match="not finite"):
+        denormalise(planes, SPEC)
+
+
+def test_wrong_input_is_refused_with_the_size_to_pad_to():
+    with pytest.raises(InputError, match="pad to 32 x 48"):
+        check_rgb(noise(1, 20, 40, 3), 16)
+    with pytest.raises(InputError, match="expected uint8"):
+        check_rgb(noise(1, 16, 16, 3).astype(np.float32), 16)
+    with pytest.raises(InputError, match="expected uint8"):
+        check_rgb(noise(16, 16, 3), 16)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_nodata_takes_the_nearest_valid_colour(seed):
+    random = np.random.default_rng(seed)
+    rgb = random.integers(0, 256, (9, 11, 3)).astype(np.uint8)
+    mask = np.where(random.random((9, 11)) < 0.5, 255, 0).astype(np.uint8)
+    filled = fill_nodata(rgb, mask)
+    valid = np.argwhere(mask)
+    assert (filled[mask > 0] == rgb[mask > 0]).all()
+    for y, x in np.argwhere(mask == 0)[:5] if len(valid) else []:
+        distance = ((valid - (y, x)) ** 2).sum(1)
+        nearest = {tuple(rgb[i, j]) for i, j in valid[distance == distance.min()]}
+        assert tuple(filled[y, x]) in nearest
+
+
+def test_a_picture_without_nodata_or_without_data_is_returned_as_it_is():
+    rgb = noise(4, 4, 3)
+    assert fill_nodata(rgb, np.full((4, 4), 255, np.uint8)) is rgb
+    assert fill_nodata(rgb, np.zeros((4, 4), np.uint8)) is rgb

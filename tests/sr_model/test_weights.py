@@ -1,0 +1,106 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sr_model import (
+    GsdMismatchError,
+    ModelSpec,
+    WeightsError,
+    bundled_weights_path,
+    load_weights,
+    save_weights,
+)
+from sr_model.network import build
+
+SPEC = ModelSpec.compact(width=8, blocks=1, name="toy")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(3)
+    return save_weights(
+        tmp_path / "toy.safetensors", SPEC, build(SPEC).state_dict()
+    ), tmp_path / "toy.safetensors"
+
+
+def test_what_is_saved_is_loaded(saved):
+    weights, path = saved
+    again = load_weights(path)
+    assert again.spec == SPEC
+    assert again.digest == weights.digest
+    assert again.network().state_dict().keys() == build(SPEC).state_dict().keys()
+    assert not list(path.parent.glob(".*"))
+
+
+def test_the_spec_survives_json():
+    spec = dataclasses.replace(SPEC, credit="Größe 'x'", provenance="trained on two towns")
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert json.loads(spec.to_json())["config"] == {"width": 8, "blocks": 1}
+
+
+@pytest.mark.parametrize("offset", [-3, -5000])
+def test_a_changed_byte_is_found(saved, offset):
+    _, path = saved
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="altered or damaged"):
+        load_weights(path)
+
+
+def test_files_that_are_no_weights_are_refused(tmp_path, saved):
+    _, path = saved
+    with pytest.raises(WeightsError, match="no weights file"):
+        load_weights(tmp_path / "none.safetensors")
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(WeightsError, match="no readable safetensors"):
+        load_weights(tmp_path / "text.safetensors")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="no readable safetensors"):
+        load_weights(path)
+    save_file({"a": torch.zeros(2)}, tmp_path / "bare.safetensors")
+    with pytest.raises(WeightsError, match="no orthosharp spec"):
+        load_weights(tmp_path / "bare.safetensors")
+
+
+def test_weights_that_diverged_are_refused(tmp_path):
+    state = build(SPEC).state_dict()
+    state["stem.0.weight"][0] = float("nan")
+    with pytest.raises(WeightsError, match="not finite"):
+        save_weights(tmp_path / "nan.safetensors", SPEC, state)
+
+
+def test_an_unknown_architecture_and_a_wrong_stride_are_refused():
+    with pytest.raises(WeightsError, match="unknown architecture"):
+        build(dataclasses.replace(SPEC, architecture="vit"))
+    with pytest.raises(WeightsError, match="has stride 16"):
+        build(dataclasses.replace(SPEC, stride=32))
+    with pytest.raises(WeightsError, match="no multiple of stride"):
+        dataclasses.replace(SPEC, halo_px=20)
+
+
+def test_tensors_of_another_size_are_refused(tmp_path, saved):
+    _, path = saved
+    wider = dataclasses.replace(SPEC, config={"width": 16, "blocks": 1})
+    weights = save_weights(tmp_path / "other.safetensors", wider, load_file(path))
+    with pytest.raises(WeightsError, match="do not fit"):
+        weights.network()
+
+
+def test_a_photograph_outside_the_trained_range_is_refused():
+    SPEC.check_source_gsd(0.61)
+    with pytest.raises(GsdMismatchError, match="finer photographs"):
+        SPEC.check_source_gsd(0.05)
+    with pytest.raises(GsdMismatchError, match="coarser photographs"):
+        SPEC.check_source_gsd(10)
+
+
+def test_the_bundled_weights_are_small_and_verify():
+    weights = load_weights(bundled_weights_path())
+    assert bundled_weights_path().stat().st_size < 8_000_000
+    assert sum(tensor.numel() for tensor in weights.state.values()) <= 3_000_000
+    assert weights.spec.credit
+    assert "untrained" not in weights.spec.provenance

@@ -1,0 +1,40 @@
+import numpy as np
+from test_register import ground
+
+from training.augment import augment
+from training.degrade import age
+from training.metrics import high_frequency_ratio
+
+
+def test_a_seed_gives_one_picture_and_another_seed_another():
+    sharp = ground(1, 128).astype(np.uint8)
+    first, again, other = (age(sharp, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    assert (first == again).all()
+    assert (first != other).any()
+    assert first.shape == sharp.shape
+
+
+def test_ageing_takes_fine_detail_and_keeps_the_place():
+    rng = np.random.default_rng(0)
+    sharp = np.clip(ground(2, 128) + rng.normal(0, 12, (128, 128, 3)), 0, 255).astype(np.uint8)
+    aged = [age(sharp, np.random.default_rng(seed)) for seed in range(12)]
+    assert np.median([high_frequency_ratio([old], [sharp]) for old in aged]) < 0.5
+    for old in aged:
+        correlation = [
+            np.corrcoef(np.roll(old, shift, 1).mean(2).ravel(), sharp.mean(2).ravel())[0, 1]
+            for shift in (-1, 0, 1)
+        ]
+        assert np.argmax(correlation) == 1
+
+
+def test_old_and_new_are_augmented_together():
+    import torch
+
+    new = torch.from_numpy(ground(3, 160).astype(np.uint8)).permute(2, 0, 1)[None].repeat(2, 1, 1, 1)
+    for seed in range(12):
+        old, other = augment(new, new, 96, (0.7, 1.4), torch.Generator().manual_seed(seed))
+        assert old.shape == other.shape == (2, 3, 96, 96)
+        # Only colours differ: gain and offset per band, so the bands stay correlated.
+        for band in range(3):
+            pair = torch.stack([old[0, band].flatten(), other[0, band].flatten()])
+            assert float(torch.corrcoef(pair)[0, 1]) > 0.99

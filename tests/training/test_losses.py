@@ -1,0 +1,68 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import vgg16
+
+from training import losses
+from training.errors import TrainingError
+
+
+@pytest.fixture(scope="session")
+def vgg_file(tmp_path_factory):
+    """VGG16's trunk with torchvision's keys and random values, in half precision as files of weights come."""
+    torch.manual_seed(0)
+    state = {f"features.{k}": v.half() for k, v in vgg16(weights=None).features.state_dict().items()}
+    path = tmp_path_factory.mktemp("vgg") / "vgg.safetensors"
+    save_file(state, path)
+    return path
+
+
+def test_vgg_gives_one_map_per_tap_and_stays_frozen(vgg_file):
+    vgg = losses.VggFeatures(vgg_file, taps=4).train()
+    assert not vgg.training
+    assert not any(p.requires_grad for p in vgg.parameters())
+    maps = vgg(torch.rand(1, 3, 64, 48))
+    assert [tuple(m.shape[1:]) for m in maps] == [(64, 64, 48), (128, 32, 24), (256, 16, 12), (512, 8, 6)]
+
+
+def test_vgg_weights_that_cannot_be_used_say_why(tmp_path):
+    with pytest.raises(TrainingError, match="cannot be read"):
+        losses.VggFeatures(tmp_path / "none.safetensors")
+    save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "part.safetensors")
+    with pytest.raises(TrainingError, match="lack"):
+        losses.VggFeatures(tmp_path / "part.safetensors")
+
+
+def test_imagenet_weights_come_through_torchvision(monkeypatch):
+    from torchvision.models import VGG16_Weights
+
+    state = vgg16(weights=None).state_dict()
+    monkeypatch.setattr(VGG16_Weights, "get_state_dict", lambda *_args, **_kwargs: state)
+    vgg = losses.VggFeatures("imagenet", taps=1)
+    assert torch.equal(vgg.layers[2].weight, state["features.2.weight"])
+
+
+def test_the_gram_matrix_is_the_published_one():
+    features = torch.randn(2, 3, 4, 5)
+    flat = features.reshape(2, 3, 20)
+    assert torch.allclose(losses.gram(features), torch.einsum("bik,bjk->bij", flat, flat) / 60)
+
+
+def test_structure_is_blind_to_colour_and_contrast_and_sees_changes():
+    torch.manual_seed(1)
+    old = torch.rand(2, 3, 64, 64)
+    assert float(losses.structure_loss(0.5 * old + 0.2, old)) == 0
+    assert float(losses.structure_loss(torch.rand(2, 3, 64, 64), old)) > 0.5
+
+
+def test_the_discriminator_learns_what_the_generator_is_told():
+    torch.manual_seed(0)
+    judge = losses.Discriminator([4])
+    picture, old, features = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32), [torch.rand(1, 4, 8, 8)]
+    logits = judge(picture, old, features)
+    assert [tuple(x.shape) for x in logits] == [(1, 1, 8, 8), (1, 1, 8, 8)]
+    right = losses.discriminator_loss([torch.full((1,), 2.0)], [torch.full((1,), -2.0)])
+    wrong = losses.discriminator_loss([torch.full((1,), -2.0)], [torch.full((1,), 2.0)])
+    assert float(right) == 0
+    assert float(wrong) == 6
+    assert float(losses.generator_loss([torch.ones(1), torch.ones(1)], (0.5, 0.25))) == -0.75

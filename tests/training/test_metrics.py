@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from training.evaluate import unsharp
+from training.metrics import (
+    TextureFeatures,
+    high_frequency_ratio,
+    kernel_distance,
+    patches,
+    pattern_ratio,
+    structure_kept,
+)
+
+
+def texture(seed: int, sigma: float = 0.7, size: int = 256) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 1, (size, size))
+    blobs = gaussian_filter(noise, sigma) / sigma**-1 * 60 + gaussian_filter(noise, 6) * 400
+    return np.clip(120 + np.repeat(blobs[..., None], 3, axis=2), 0, 255).astype(np.uint8)
+
+
+def test_texture_distance_tells_sharp_from_soft_and_is_blind_to_colour():
+    features = TextureFeatures()
+    truth = features(patches([texture(i) for i in range(6)]))
+    same = features(patches([texture(i) for i in range(10, 16)]))
+    soft = features(patches([gaussian_filter(texture(i), (1.5, 1.5, 0)) for i in range(6)]))
+    tinted = [(texture(i) * (0.7, 0.8, 0.6) + 20).astype(np.uint8) for i in range(10, 16)]
+    near, far, coloured = (kernel_distance(x, truth) for x in (same, soft, features(patches(tinted))))
+    assert far > 10 * abs(near)
+    assert far > 10 * abs(coloured)
+
+
+def test_high_frequency_energy_is_blind_to_contrast():
+    sharp = [texture(1)]
+    assert high_frequency_ratio(sharp, sharp) == pytest.approx(1)
+    dull = [(texture(1) * 0.5 + 60).astype(np.uint8)]
+    assert high_frequency_ratio(dull, sharp) == pytest.approx(1, abs=0.1)
+    soft = gaussian_filter(texture(1), (1, 1, 0))
+    assert high_frequency_ratio([soft], sharp) < high_frequency_ratio([unsharp(soft)], sharp) < 1
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+def test_a_faint_grid_is_found(period):
+    pictures = [texture(i, size=512) for i in range(6)]
+    assert pattern_ratio(pictures) < 1.4
+    grid = np.zeros((512, 512, 1))
+    grid[::period, ::period] = 10
+    assert pattern_ratio([np.clip(p + grid, 0, 255).astype(np.uint8) for p in pictures]) > 2
+
+
+def test_structure_is_compared_at_the_old_pixel_size():
+    picture = texture(1, sigma=3)
+    grain = np.random.default_rng(0).normal(0, 25, picture.shape)
+    grainy = np.clip(picture + grain, 0, 255).astype(np.uint8)
+    assert structure_kept(picture, picture, 2) == pytest.approx(1)
+    assert structure_kept(grainy, picture, 4) > structure_kept(grainy, picture, 1)
+    assert structure_kept(texture(2, sigma=3), picture, 2) < 0.3

@@ -1,0 +1,126 @@
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from click.testing import CliRunner
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from test_register import ground
+
+from training.cli import main
+from training.errors import DatasetError, PairError
+from training.pairs import common_grid, make_pairs, metres_per_unit, read_manifest, read_site
+
+FEET = "EPSG:6537"  # New York Long Island, US survey feet
+US_FOOT_M = 1200 / 3937
+
+
+def write(path, picture, pixel, origin=(753_000.0, 1_300_000.0), crs=FEET, **profile):
+    height, width, bands = picture.shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=width,
+        height=height,
+        count=bands,
+        dtype=picture.dtype,
+        crs=crs,
+        transform=Affine(pixel, 0, origin[0], 0, -pixel, origin[1]),
+        **profile,
+    ) as file:
+        file.write(np.moveaxis(picture, 2, 0))
+    return path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """New at 1 ft, old at 2 ft and lying 3 ft too far east; a black wedge in the north-west."""
+    folder = tmp_path_factory.mktemp("photos")
+    new = ground(1, size=640)
+    moved = np.roll(new, 3, axis=1)
+    old = gaussian_filter(moved, (1, 1, 0)).reshape(320, 2, 320, 2, 3).mean((1, 3))
+    new[:100, :100] = 0
+    return (
+        write(folder / "old.tif", (old * 0.7 + 60).astype(np.uint8), 2.0),
+        write(folder / "new.tif", new.astype(np.uint8), 1.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def pairs(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("pairs")
+    return make_pairs(*photos, out, size_px=128, max_shift_m=4.0, min_confidence=0.0, drop_changed=0.1), out
+
+
+def test_the_grid_is_in_metres_whatever_the_unit(photos):
+    grid = common_grid(*photos, None, 128)
+    assert grid.pixel == pytest.approx(1.0)
+    assert (grid.columns, grid.rows) == (5, 5)
+    assert metres_per_unit(grid.crs, 42) == pytest.approx(US_FOOT_M)
+    assert metres_per_unit(rasterio.CRS.from_epsg(3857), 60) == pytest.approx(0.5)
+
+
+def test_chips_are_registered_and_black_wedges_are_left_out(pairs):
+    chips, out = pairs
+    assert all(chip.dx_px == pytest.approx(3, abs=0.4) for chip in chips if chip.split == "train")
+    assert "0000_0000" not in {chip.name for chip in chips}
+    for chip in chips[:4]:
+        old, new = (np.asarray(Image.open(out / side / f"{chip.name}.png")) for side in ("old", "new"))
+        assert old.shape == new.shape == (128, 128, 3)
+    site = read_site(out)
+    assert site["gsd_m"] == pytest.approx(US_FOOT_M)
+    assert site["old_gsd_m"] == pytest.approx(2 * US_FOOT_M)
+
+
+def test_validation_is_a_block_with_a_gap_around_it(pairs):
+    chips, _ = pairs
+    rows = {split: {chip.row for chip in chips if chip.split == split} for split in ("train", "validation")}
+    assert rows["validation"] == {4}
+    assert max(rows["train"]) <= 2
+
+
+def test_the_manifest_survives_reading(pairs):
+    chips, out = pairs
+    assert read_manifest(out) == chips
+    assert all(json.loads(line)["split"] for line in (out / "manifest.jsonl").read_text().splitlines())
+    with pytest.raises(DatasetError, match="orthosharp-train pairs"):
+        read_manifest(out / "old")
+
+
+def test_what_makes_no_pairs_is_refused_before_any_work(photos, tmp_path):
+    old, new = photos
+    far = write(tmp_path / "far.tif", np.zeros((64, 64, 3), np.uint8), 2.0, origin=(900_000, 1_300_000))
+    nowhere = write(tmp_path / "nowhere.tif", np.zeros((64, 64, 3), np.uint8), 2.0, crs=None)
+    two = write(tmp_path / "two.tif", np.zeros((64, 64, 2), np.uint8), 2.0)
+    deep = write(tmp_path / "deep.tif", np.zeros((64, 64, 3), np.uint16), 2.0)
+    degrees = write(tmp_path / "degrees.tif", np.zeros((64, 64, 3), np.uint8), 1e-5, (-73.5, 42), "EPSG:4326")
+    cases = [
+        ((far, new), "overlap on less than one chip"),
+        ((nowhere, new), "no CRS"),
+        ((two, new), "2 bands"),
+        ((deep, new), "-ot Byte"),
+        ((new, old), "swap them"),
+        ((old, degrees), "not projected"),
+    ]
+    for files, message in cases:
+        with pytest.raises(PairError, match=message):
+            make_pairs(*files, tmp_path / "out", size_px=128)
+    with pytest.raises(PairError, match="finer than the new"):
+        make_pairs(old, new, tmp_path / "out", gsd_m=0.1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_says_what_it_made_and_fails_in_one_line(photos, tmp_path):
+    old, new = map(str, photos)
+    run = CliRunner().invoke(
+        main, ["pairs", old, new, str(tmp_path / "out"), "--size", "128", "--max-shift", "4"]
+    )
+    assert run.exit_code == 0, run.output
+    assert "validation: " in run.output
+    run = CliRunner().invoke(main, ["pairs", new, old, str(tmp_path / "no")])
+    assert run.exit_code == 2
+    assert "Error: " in run.output
+    assert "Traceback" not in run.output
