@@ -30,6 +30,7 @@ from tileserver.grid import TileAddress
 from tileserver.service import TileService
 from tileserver.settings import Settings
 
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let one warning pass that is not ours: rasterio 1.4 multiplies matrices as affine 3 would rather not."""
     config.addinivalue_line("filterwarnings", "ignore:Use `@` matmul:PendingDeprecationWarning")
