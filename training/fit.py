@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from pathlib import Path
@@ -21,6 +22,15 @@ from training.module import RestorationModule
 from training.progress import load_progress, save_progress
 
 WEIGHTS: Final = "last.safetensors"
+
+# What Lightning warns of here is meant: one worker keeps up, VGG stays in eval mode, the rest is its own affair.
+_LIGHTNINGS_ADVICE: Final = (
+    ".*does not have many workers.*",
+    ".*in eval mode at the start of training.*",
+    ".*smaller than the logging interval.*",
+    ".*Experiment logs directory.*",
+    ".*LeafSpec.*",
+)
 
 
 class _From(Sampler[int]):
@@ -87,7 +97,7 @@ def fit(
 
     Args:
         config: every choice.
-        run: a folder for `config.json`, `last.safetensors`, progress and `metrics.csv`.
+        run: a folder for `config.json`, `last.safetensors`, progress and metrics.
         init: weights to start from.
         resume: go on from the run's saved progress.
         every: steps between two savings.
@@ -108,10 +118,11 @@ def fit(
         module.network.load_imagenet()
     done = int(load_progress(run, _modules_only(module), {})) if resume else 0
     config.write(run / "config.json")
-    trainer = _trainer(config, run, every, resume)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        trainer.fit(module, _loader(config, done))
+        for message in _LIGHTNINGS_ADVICE:
+            warnings.filterwarnings("ignore", message=message)
+        _trainer(config, run, every, done if resume else None).fit(module, _loader(config, done))
     return load_weights(run / WEIGHTS)
 
 
@@ -119,13 +130,13 @@ def _modules_only(module: RestorationModule) -> dict[str, Any]:
     return {"network": module.network, "average": module.average, "discriminator": module.discriminator}
 
 
-def _trainer(config: FitConfig, run: Path, every: int, resume: bool) -> lightning.Trainer:
+def _trainer(config: FitConfig, run: Path, every: int, resumed_at: int | None) -> lightning.Trainer:
     callbacks: list[lightning.Callback] = [_Keep(run, every)]
     return lightning.Trainer(
         max_epochs=1,
         precision=_precision(config.precision),
-        callbacks=[_Resume(run), *callbacks] if resume else callbacks,
-        logger=CSVLogger(run, name="", version=""),
+        callbacks=callbacks if resumed_at is None else [_Resume(run), *callbacks],
+        logger=CSVLogger(run, name="metrics", version=f"from_{resumed_at or 0}"),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -53,8 +53,8 @@ def test_a_missing_gpu_that_was_asked_for_is_an_error(weights, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RuntimeUnavailableError, match="--device cpu"):
         Restorer.from_weights(weights, device="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(RuntimeUnavailableError, match="CPU only"):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         Restorer.from_weights(weights, runtime="onnx", device="cuda")
 
 

@@ -1,12 +1,12 @@
 import numpy as np
-from test_register import ground
+import torch
 
 from training.augment import augment
 from training.degrade import age
 from training.metrics import high_frequency_ratio
 
 
-def test_a_seed_gives_one_picture_and_another_seed_another():
+def test_a_seed_gives_one_picture_and_another_seed_another(ground):
     sharp = ground(1, 128).astype(np.uint8)
     first, again, other = (age(sharp, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert (first == again).all()
@@ -14,7 +14,7 @@ def test_a_seed_gives_one_picture_and_another_seed_another():
     assert first.shape == sharp.shape
 
 
-def test_ageing_takes_fine_detail_and_keeps_the_place():
+def test_ageing_takes_fine_detail_and_keeps_the_place(ground):
     rng = np.random.default_rng(0)
     sharp = np.clip(ground(2, 128) + rng.normal(0, 12, (128, 128, 3)), 0, 255).astype(np.uint8)
     aged = [age(sharp, np.random.default_rng(seed)) for seed in range(12)]
@@ -27,9 +27,7 @@ def test_ageing_takes_fine_detail_and_keeps_the_place():
         assert np.argmax(correlation) == 1
 
 
-def test_old_and_new_are_augmented_together():
-    import torch
-
+def test_old_and_new_are_augmented_together(ground):
     new = torch.from_numpy(ground(3, 160).astype(np.uint8)).permute(2, 0, 1)[None].repeat(2, 1, 1, 1)
     for seed in range(12):
         old, other = augment(new, new, 96, (0.7, 1.4), torch.Generator().manual_seed(seed))

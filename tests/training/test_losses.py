@@ -7,16 +7,6 @@ from training import losses
 from training.errors import TrainingError
 
 
-@pytest.fixture(scope="session")
-def vgg_file(tmp_path_factory):
-    """VGG16's trunk with torchvision's keys and random values, in half precision as files of weights come."""
-    torch.manual_seed(0)
-    state = {f"features.{k}": v.half() for k, v in vgg16(weights=None).features.state_dict().items()}
-    path = tmp_path_factory.mktemp("vgg") / "vgg.safetensors"
-    save_file(state, path)
-    return path
-
-
 def test_vgg_gives_one_map_per_tap_and_stays_frozen(vgg_file):
     vgg = losses.VggFeatures(vgg_file, taps=4).train()
     assert not vgg.training

@@ -3,50 +3,14 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 from click.testing import CliRunner
 from PIL import Image
-from scipy.ndimage import gaussian_filter
-from test_register import ground
 
 from training.cli import main
 from training.errors import DatasetError, PairError
 from training.pairs import common_grid, make_pairs, metres_per_unit, read_manifest, read_site
 
-FEET = "EPSG:6537"  # New York Long Island, US survey feet
 US_FOOT_M = 1200 / 3937
-
-
-def write(path, picture, pixel, origin=(753_000.0, 1_300_000.0), crs=FEET, **profile):
-    height, width, bands = picture.shape
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=width,
-        height=height,
-        count=bands,
-        dtype=picture.dtype,
-        crs=crs,
-        transform=Affine(pixel, 0, origin[0], 0, -pixel, origin[1]),
-        **profile,
-    ) as file:
-        file.write(np.moveaxis(picture, 2, 0))
-    return path
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """New at 1 ft, old at 2 ft and lying 3 ft too far east; a black wedge in the north-west."""
-    folder = tmp_path_factory.mktemp("photos")
-    new = ground(1, size=640)
-    moved = np.roll(new, 3, axis=1)
-    old = gaussian_filter(moved, (1, 1, 0)).reshape(320, 2, 320, 2, 3).mean((1, 3))
-    new[:100, :100] = 0
-    return (
-        write(folder / "old.tif", (old * 0.7 + 60).astype(np.uint8), 2.0),
-        write(folder / "new.tif", new.astype(np.uint8), 1.0),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +54,7 @@ def test_the_manifest_survives_reading(pairs):
         read_manifest(out / "old")
 
 
-def test_what_makes_no_pairs_is_refused_before_any_work(photos, tmp_path):
+def test_what_makes_no_pairs_is_refused_before_any_work(photos, write, tmp_path):
     old, new = photos
     far = write(tmp_path / "far.tif", np.zeros((64, 64, 3), np.uint8), 2.0, origin=(900_000, 1_300_000))
     nowhere = write(tmp_path / "nowhere.tif", np.zeros((64, 64, 3), np.uint8), 2.0, crs=None)

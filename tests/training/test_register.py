@@ -6,23 +6,13 @@ from scipy.ndimage import shift as move
 from training.register import correlation_surface, read_shift, shift_field
 
 
-def ground(seed: int, size: int = 320) -> np.ndarray:
-    """Fields and roofs: flat patches of several sizes with edges, [size, size, 3] in 0-255."""
-    random = np.random.default_rng(seed)
-    picture = np.full((size, size), 110.0)
-    for _ in range(150):
-        y, x, h, w = (*random.integers(0, size, 2), *random.integers(6, 50, 2))
-        picture[y : y + h, x : x + w] = random.uniform(40, 220)
-    return np.repeat(gaussian_filter(picture, 0.8)[..., None], 3, axis=2)
-
-
 def photo(picture: np.ndarray, seed: int) -> np.ndarray:
     noisy = picture + np.random.default_rng(seed).normal(0, 4, picture.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(0.0, 0.0), (2.3, -1.6), (-7.5, 4.25)])
-def test_a_planted_shift_comes_back_through_blur_and_another_season(dx, dy):
+def test_a_planted_shift_comes_back_through_blur_and_another_season(ground, dx, dy):
     new = ground(1)
     # The old picture lies (dx, dy) further right and down, is soft, hazy, and of other colours.
     old = gaussian_filter(move(new, (dy, dx, 0), order=3, mode="nearest"), (1.2, 1.2, 0))
@@ -33,12 +23,12 @@ def test_a_planted_shift_comes_back_through_blur_and_another_season(dx, dy):
     assert found.confidence > 6
 
 
-def test_other_ground_gives_no_confidence():
+def test_other_ground_gives_no_confidence(ground):
     found = read_shift(correlation_surface(photo(ground(1), 2), photo(ground(9), 3), reach_px=16))
     assert found.confidence < 5.5
 
 
-def test_neighbours_decide_where_one_chip_says_nothing():
+def test_neighbours_decide_where_one_chip_says_nothing(ground):
     new = ground(4)
     old = move(new, (1.0, 3.0, 0), order=3, mode="nearest")
     good = correlation_surface(photo(old, 1), photo(new, 2), 12)
