@@ -218,6 +218,13 @@ def command_line(*arguments: object) -> list[str]:
     return [*program, *map(str, arguments)]
 
 
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:  # a busy machine
+        return False
+
+
 @contextmanager
 def running_server(*arguments: object) -> Iterator[Server]:
     """Start `orthosharp serve` on a free port and wait for its banner."""
@@ -236,8 +243,8 @@ def running_server(*arguments: object) -> Iterator[Server]:
         addresses = [line.split()[-1] for line in lines if "Open" in line]
         assert addresses, f"the server did not start:\n{banner}"
         url = addresses[0].rstrip("/")
-        deadline = time.monotonic() + 30
-        while httpx.get(f"{url}/readyz").status_code != 200:
+        deadline = time.monotonic() + 60
+        while not _is_ready(url):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         yield Server(process, url, banner)

@@ -67,7 +67,8 @@ class AnswerHeaders:
                 return
             await self._finish(scope, head, bytes(body), started, send)
 
-        await self.app(scope, receive, collect)
+        # A HEAD is answered as the GET would be, without its body.
+        await self.app({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope, receive, collect)
 
     async def _finish(self, scope: Scope, head: Message, body: bytes, started: float, send: Send) -> None:
         headers = MutableHeaders(raw=list(head["headers"]))
@@ -94,6 +95,8 @@ class AnswerHeaders:
             for name in ("content-length", "content-type"):
                 del headers[name]
         self.count(local_path(scope), status)
+        if scope["method"] == "HEAD":
+            body = b""
         await send({"type": "http.response.start", "status": status, "headers": headers.raw})
         await send({"type": "http.response.body", "body": body})
 

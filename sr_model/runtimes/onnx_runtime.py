@@ -55,7 +55,8 @@ class OnnxRuntime:
         try:
             (output,) = self._session.run(["output"], {"input": planes})
         except Exception as error:  # onnxruntime's exceptions have no common public root
+            # Its text may name paths, and this message reaches visitors: the cause keeps it for the log.
             raise InferenceError(
-                f"ONNX Runtime failed on a window of {list(planes.shape)}: {error}"
+                f"ONNX Runtime failed on a window of {list(planes.shape)}: see the log"
             ) from error
         return np.asarray(output, np.float32)

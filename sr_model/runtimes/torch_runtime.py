@@ -48,4 +48,4 @@ class TorchRuntime:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            raise InferenceError(f"torch failed on a window of {list(planes.shape)}: {error}") from error
+            raise InferenceError(f"torch failed on a window of {list(planes.shape)}: see the log") from error

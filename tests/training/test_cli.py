@@ -2,6 +2,7 @@ import json
 
 from click.testing import CliRunner
 from PIL import Image
+from training_data import old_and_new, write_vgg
 
 from sr_model import Restorer, load_weights
 from training.cli import main
@@ -13,10 +14,22 @@ def run(*arguments):
     return result.output
 
 
-def test_from_two_photographs_to_weights_that_the_server_takes(large_photos, vgg_file, tmp_path):
+def test_from_two_photographs_to_weights_that_the_server_takes(tmp_path):
     pairs, fitted, weights = tmp_path / "pairs", tmp_path / "run", tmp_path / "out.safetensors"
-    run("pairs", *large_photos, pairs, "--size", 400, "--max-shift", 4, "--min-confidence", 0)
-    run("fit", pairs, "--out", fitted, "--perceptual", vgg_file, "--pixels-only", "--steps", 2, "--batch", 2)
+    run("pairs", *old_and_new(tmp_path, 1240), pairs, "--size", 400, "--max-shift", 4, "--min-confidence", 0)
+    run(
+        "fit",
+        pairs,
+        "--out",
+        fitted,
+        "--perceptual",
+        write_vgg(tmp_path / "vgg.safetensors"),
+        "--pixels-only",
+        "--steps",
+        2,
+        "--batch",
+        2,
+    )
     said = run("export", fitted, weights, "--name", "toy", "--provenance", "a test", "--credit", "nobody")
     assert "halo" in said
     spec = load_weights(weights).spec

@@ -1,12 +1,13 @@
 import numpy as np
 import torch
+from training_data import make_ground as ground
 
 from training.augment import augment
 from training.degrade import age
 from training.metrics import high_frequency_ratio
 
 
-def test_a_seed_gives_one_picture_and_another_seed_another(ground):
+def test_a_seed_gives_one_picture_and_another_seed_another():
     sharp = ground(1, 128).astype(np.uint8)
     first, again, other = (age(sharp, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert (first == again).all()
@@ -14,7 +15,7 @@ def test_a_seed_gives_one_picture_and_another_seed_another(ground):
     assert first.shape == sharp.shape
 
 
-def test_ageing_takes_fine_detail_and_keeps_the_place(ground):
+def test_ageing_takes_fine_detail_and_keeps_the_place():
     rng = np.random.default_rng(0)
     sharp = np.clip(ground(2, 128) + rng.normal(0, 12, (128, 128, 3)), 0, 255).astype(np.uint8)
     aged = [age(sharp, np.random.default_rng(seed)) for seed in range(12)]
@@ -27,7 +28,7 @@ def test_ageing_takes_fine_detail_and_keeps_the_place(ground):
         assert np.argmax(correlation) == 1
 
 
-def test_old_and_new_are_augmented_together(ground):
+def test_old_and_new_are_augmented_together():
     new = torch.from_numpy(ground(3, 160).astype(np.uint8)).permute(2, 0, 1)[None].repeat(2, 1, 1, 1)
     for seed in range(12):
         old, other = augment(new, new, 96, (0.7, 1.4), torch.Generator().manual_seed(seed))

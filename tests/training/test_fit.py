@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training_data import make_ground as ground
+from training_data import old_and_new, write_vgg
 
 from sr_model import load_weights
 from training.config import FitConfig, LossWeights
@@ -13,15 +15,15 @@ from training.pairs import make_pairs
 
 
 @pytest.fixture(scope="module")
-def config(photos, vgg_file, ground, tmp_path_factory):
+def config(tmp_path_factory):
     """A few steps on real files: pairs, and a sharp picture to age."""
     folder = tmp_path_factory.mktemp("fit")
-    make_pairs(*photos, folder / "pairs", size_px=128, max_shift_m=4.0, min_confidence=0.0)
+    make_pairs(*old_and_new(folder, 640), folder / "pairs", size_px=128, max_shift_m=4.0, min_confidence=0.0)
     Image.fromarray(ground(8, 256).astype(np.uint8)).save(folder / "sharp.png")
     return FitConfig(
         pairs=(str(folder / "pairs"),),
         degrade=(str(folder / "sharp.png"),),
-        perceptual=str(vgg_file),
+        perceptual=str(write_vgg(folder / "vgg.safetensors")),
         steps=4,
         batch=2,
         crop_px=64,

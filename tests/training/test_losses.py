@@ -2,9 +2,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torchvision.models import vgg16
+from training_data import write_vgg
 
 from training import losses
 from training.errors import TrainingError
+
+
+@pytest.fixture(scope="module")
+def vgg_file(tmp_path_factory):
+    return write_vgg(tmp_path_factory.mktemp("vgg") / "vgg.safetensors")
 
 
 def test_vgg_gives_one_map_per_tap_and_stays_frozen(vgg_file):

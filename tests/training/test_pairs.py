@@ -5,12 +5,19 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 from PIL import Image
+from training_data import old_and_new
+from training_data import write_photo as write
 
 from training.cli import main
 from training.errors import DatasetError, PairError
 from training.pairs import common_grid, make_pairs, metres_per_unit, read_manifest, read_site
 
 US_FOOT_M = 1200 / 3937
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return old_and_new(tmp_path_factory.mktemp("photos"), 640)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +61,7 @@ def test_the_manifest_survives_reading(pairs):
         read_manifest(out / "old")
 
 
-def test_what_makes_no_pairs_is_refused_before_any_work(photos, write, tmp_path):
+def test_what_makes_no_pairs_is_refused_before_any_work(photos, tmp_path):
     old, new = photos
     far = write(tmp_path / "far.tif", np.zeros((64, 64, 3), np.uint8), 2.0, origin=(900_000, 1_300_000))
     nowhere = write(tmp_path / "nowhere.tif", np.zeros((64, 64, 3), np.uint8), 2.0, crs=None)

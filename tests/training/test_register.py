@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as move
+from training_data import make_ground as ground
 
 from training.register import correlation_surface, read_shift, shift_field
 
@@ -12,7 +13,7 @@ def photo(picture: np.ndarray, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(0.0, 0.0), (2.3, -1.6), (-7.5, 4.25)])
-def test_a_planted_shift_comes_back_through_blur_and_another_season(ground, dx, dy):
+def test_a_planted_shift_comes_back_through_blur_and_another_season(dx, dy):
     new = ground(1)
     # The old picture lies (dx, dy) further right and down, is soft, hazy, and of other colours.
     old = gaussian_filter(move(new, (dy, dx, 0), order=3, mode="nearest"), (1.2, 1.2, 0))
@@ -23,12 +24,12 @@ def test_a_planted_shift_comes_back_through_blur_and_another_season(ground, dx, 
     assert found.confidence > 6
 
 
-def test_other_ground_gives_no_confidence(ground):
+def test_other_ground_gives_no_confidence():
     found = read_shift(correlation_surface(photo(ground(1), 2), photo(ground(9), 3), reach_px=16))
     assert found.confidence < 5.5
 
 
-def test_neighbours_decide_where_one_chip_says_nothing(ground):
+def test_neighbours_decide_where_one_chip_says_nothing():
     new = ground(4)
     old = move(new, (1.0, 3.0, 0), order=3, mode="nearest")
     good = correlation_surface(photo(old, 1), photo(new, 2), 12)

@@ -1,5 +1,8 @@
+"""Ground, photographs and a VGG file for the tests of training."""
+
+from pathlib import Path
+
 import numpy as np
-import pytest
 import rasterio
 import torch
 from affine import Affine
@@ -10,13 +13,10 @@ from torchvision.models import vgg16
 FEET = "EPSG:6537"  # New York Long Island, US survey feet
 
 
-@pytest.fixture(scope="session")
-def vgg_file(tmp_path_factory):
+def write_vgg(path: Path) -> Path:
     """VGG16's trunk with torchvision's keys and random values, in half precision as files of weights come."""
     torch.manual_seed(0)
-    state = {f"features.{k}": v.half() for k, v in vgg16(weights=None).features.state_dict().items()}
-    path = tmp_path_factory.mktemp("vgg") / "vgg.safetensors"
-    save_file(state, path)
+    save_file({f"features.{k}": v.half() for k, v in vgg16(weights=None).features.state_dict().items()}, path)
     return path
 
 
@@ -28,11 +28,6 @@ def make_ground(seed: int, size: int = 320) -> np.ndarray:
         y, x, h, w = (*random.integers(0, size, 2), *random.integers(6, 50, 2))
         picture[y : y + h, x : x + w] = random.uniform(40, 220)
     return np.repeat(gaussian_filter(picture, 0.8)[..., None], 3, axis=2)
-
-
-@pytest.fixture(scope="session")
-def ground():
-    return make_ground
 
 
 def write_photo(path, picture, pixel, origin=(753_000.0, 1_300_000.0), crs=FEET):
@@ -53,11 +48,6 @@ def write_photo(path, picture, pixel, origin=(753_000.0, 1_300_000.0), crs=FEET)
     return path
 
 
-@pytest.fixture(scope="session")
-def write():
-    return write_photo
-
-
 def old_and_new(folder, size):
     """New at 1 ft, old at 2 ft and lying 3 ft too far east; a black wedge in the north-west."""
     new = make_ground(1, size)
@@ -68,13 +58,3 @@ def old_and_new(folder, size):
         write_photo(folder / "old.tif", (old * 0.7 + 60).astype(np.uint8), 2.0),
         write_photo(folder / "new.tif", new.astype(np.uint8), 1.0),
     )
-
-
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory):
-    return old_and_new(tmp_path_factory.mktemp("photos"), 640)
-
-
-@pytest.fixture(scope="session")
-def large_photos(tmp_path_factory):
-    return old_and_new(tmp_path_factory.mktemp("photos"), 1240)
