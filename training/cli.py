@@ -201,12 +201,9 @@ def evaluate(
 @click.option("--credit", required=True, help="Whose pictures taught it.")
 def export(run: Path, out: Path, name: str, provenance: str, credit: str) -> None:
     """Write the weights of RUN to OUT.safetensors, the halo measured and the spec complete."""
-    from training.dataset import load_pairs
     from training.export import export as write
 
-    folders = [Path(folder) for folder in json.loads((run / "config.json").read_text())["pairs"]]
-    pictures = [pair.old for pair in load_pairs(folders, "validation")]
-    weights = write(run, out, pictures, name=name, provenance=provenance, credit=credit)
+    weights = write(run, out, name=name, provenance=provenance, credit=credit)
     spec = weights.spec
     click.echo(
         f"{out.name} {weights.digest[:12]}: {spec.architecture}, {spec.gsd_m:.3g} m, halo {spec.halo_px} px"

@@ -11,15 +11,15 @@ from pathlib import Path
 class LossWeights:
     """Weight of each term; see `training.losses`. Feature weights go from VGG's shallow taps to its deep ones."""
 
-    pixel_real: float = 2.0
+    pixel_real: float = 0.5
     pixel_aged: float = 8.0
     colour: float = 5.0
     perceptual: float = 0.004
-    style: float = 2e-4
+    style: float = 4e-4
     features: tuple[float, ...] = (0.0, 2.0, 5.0, 15.0)
     gram: tuple[float, ...] = (0.0, 0.0, 2.0, 4.0)
-    structure: float = 2.0
-    adversarial: tuple[float, ...] = (0.2, 0.05, 0.02, 0.01)
+    structure: float = 4.0
+    adversarial: tuple[float, ...] = (0.4, 0.1, 0.04, 0.02)
 
     @property
     def pixels_only(self) -> bool:
@@ -49,7 +49,7 @@ class FitConfig:
     aged_share: float = 0.25
     lr: float = 4e-4
     weight_decay: float = 1e-3
-    adversarial_from: float = 0.1
+    adversarial_from: float = 0.0
     ema: float = 0.998
     seed: int = 0
     precision: str = "auto"

@@ -22,6 +22,7 @@ from training.module import RestorationModule
 from training.progress import load_progress, save_progress
 
 WEIGHTS: Final = "last.safetensors"
+CONFIG: Final = "config.json"
 
 # What Lightning warns of here is meant: one worker keeps up, VGG stays in eval mode, the rest is its own affair.
 _LIGHTNINGS_ADVICE: Final = (
@@ -117,7 +118,7 @@ def fit(
     elif isinstance(module.network, ResNetUNet):
         module.network.load_imagenet()
     done = int(load_progress(run, _modules_only(module), {})) if resume else 0
-    config.write(run / "config.json")
+    config.write(run / CONFIG)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for message in _LIGHTNINGS_ADVICE:

@@ -118,16 +118,22 @@ def colour_loss(restored: Tensor, new: Tensor, block_px: int = 8) -> Tensor:
 def structure_loss(restored: Tensor, old: Tensor, block_px: int = 2, floor: float = 0.97) -> Tensor:
     """How far the correlation with the old photo, at its own pixel size, falls below `floor`.
 
-    Colour-blind (luma), and blind to contrast: Pearson's correlation per crop.
+    Colour-blind (luma), and blind to contrast: Pearson's correlation per crop, and once over the whole batch, so
+    that woods and fields keep their order of brightness too.
     """
     a, b = (F.avg_pool2d(luma(x), block_px).flatten(1) for x in (restored, old))
+    return (
+        F.relu(floor - _correlation(a, b)).mean()
+        + F.relu(floor - _correlation(a.view(1, -1), b.view(1, -1))).mean()
+    )
+
+
+def _correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson's correlation of each row."""
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     # A flat field has no structure to keep: its noise must not be asked for.
     noise = 1e-4 * a.shape[1]
-    correlation = ((a * b).sum(1) + noise) / (
-        (a.square().sum(1) + noise) * (b.square().sum(1) + noise)
-    ).sqrt()
-    return F.relu(floor - correlation).mean()
+    return ((a * b).sum(1) + noise) / ((a.square().sum(1) + noise) * (b.square().sum(1) + noise)).sqrt()
 
 
 class Discriminator(nn.Module):

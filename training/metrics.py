@@ -125,10 +125,9 @@ def pattern_ratio(pictures: Sequence[UInt8Array]) -> float:
     """
     windows = patches(pictures, _SPECTRUM_PX, _SPECTRUM_PX // 2)
     power = np.mean([_power(luma(window)) for window in windows], axis=0)
-    half, step = _SPECTRUM_PX // 2, _SPECTRUM_PX // max(_PERIODS_PX)
-    places = [
-        (y, x) for y in range(0, half + 1, step) for x in range(0, _SPECTRUM_PX, step) if (y, x) != (0, 0)
-    ]
+    bins = [0, *(_SPECTRUM_PX // period for period in _PERIODS_PX)]
+    # Negative columns are the other diagonal; negative rows would only repeat the spectrum of a real picture.
+    places = {(y, sign * x) for y in bins for x in bins for sign in (1, -1)} - {(0, 0)}
     return float(max(power[place] / _neighbouring_power(power, *place) for place in places))
 
 

@@ -56,7 +56,6 @@ def test_unknown_loss_terms_and_missing_runs_are_refused(tmp_path):
     assert result.exit_code == 2
     assert "known: " in result.output
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_text('{"pairs": []}')
     arguments = ["export", str(tmp_path / "run"), str(tmp_path / "o"), "--provenance", "a", "--credit", "b"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
