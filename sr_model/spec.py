@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -14,6 +15,9 @@ from sr_model.errors import GsdMismatchError, WeightsError
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
+# What HTTP headers can carry.
+_NAME: Final = re.compile(r"[A-Za-z0-9._ -]{1,64}")
+
 Config = Mapping[str, "int | tuple[int, ...]"]
 
 
@@ -22,7 +26,7 @@ class ModelSpec:
     """The contract between training and serving, stored inside every weights file.
 
     Attributes:
-        name: what pictures and headers call the model.
+        name: what pictures and headers call the model; at most 64 letters, digits, spaces and `._-`.
         architecture: `compact` or `resnet34`, see `sr_model.network`.
         gsd_m: ground sample distance of input and output, in metres per pixel.
         gsd_range_m: pixel sizes seen in training (scale jitter), so the ones that tiles may have.
@@ -53,6 +57,11 @@ class ModelSpec:
             object.__setattr__(self, pair, tuple(float(value) for value in getattr(self, pair)))
         frozen = {key: tuple(v) if isinstance(v, list | tuple) else int(v) for key, v in self.config.items()}
         object.__setattr__(self, "config", MappingProxyType(frozen))
+        if not _NAME.fullmatch(self.name):
+            raise WeightsError(
+                f"the model's name {self.name!r} does not fit into a header: export the weights with a name "
+                "of 1 to 64 letters A-Z, digits, spaces, dots, - and _"
+            )
         if self.stride < 1 or self.halo_px < 0 or self.halo_px % self.stride:
             raise WeightsError(
                 f"halo_px {self.halo_px} is no multiple of stride {self.stride}: "

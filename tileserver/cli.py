@@ -13,10 +13,11 @@ import click
 import uvicorn
 from pydantic import ValidationError
 
-from sr_model import Restorer, SrModelError
+from sr_model import SrModelError, bundled_weights_path, load_weights
 from tileserver import about
 from tileserver.app import create_app
 from tileserver.errors import SettingsError, StartError, TileServerError
+from tileserver.grid import BBox
 from tileserver.pictures import WEB_MERCATOR, supported_tms
 from tileserver.service import TileService
 from tileserver.settings import Settings
@@ -87,11 +88,14 @@ def run(settings: Settings, listener: socket.socket, *, access_log: bool) -> Non
 @main.command()
 @click.argument("source")
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights to check against.")
-def info(source: str, weights: Path | None) -> None:
+@click.option("--bands", metavar="R,G,B", help="Bands to show, as for serve.")
+@click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white, as for serve.")
+def info(weights: Path | None, **options: Any) -> None:
     """Show what SOURCE is, and whether the network can restore it."""
     try:
-        opened = Source.open(source)
-        spec = Restorer.open(weights, runtime="onnx").spec
+        settings = make_settings(options, demo=False)
+        opened = Source.open(settings.source, bands=settings.bands, rescale=settings.rescale)
+        spec = load_weights(weights or bundled_weights_path()).spec
         spec.check_source_gsd(opened.info.pixel.gsd_m)
         view = View(opened, supported_tms().get(WEB_MERCATOR), spec.gsd_m)
     except (StartError, SrModelError) as error:
@@ -142,6 +146,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         SettingsError: the port is taken, or the address is not this machine's.
     """
+    if not host:
+        raise SettingsError("--host is empty: give an address such as 127.0.0.1, or 0.0.0.0 for all")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -161,6 +167,16 @@ def report(service: TileService) -> None:
     for source in filter(None, (service.old, service.new)):
         for warning in source.info.warnings:
             click.echo(f"warning: {source.info.name}: {warning}", err=True)
+    if service.new and not overlap(service.old.info.bounds_lonlat, service.new.info.bounds_lonlat):
+        click.echo(
+            "warning: the later photograph shows other ground than the old one: check what --new names",
+            err=True,
+        )
+
+
+def overlap(one: BBox, other: BBox) -> bool:
+    """Whether two rectangles share ground."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def banner(service: TileService, host: str, port: int) -> str:

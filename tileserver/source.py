@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
@@ -43,7 +44,7 @@ class SourceInfo:
     """What is known about a photograph once it is open.
 
     Attributes:
-        name: its file name without folder and suffix.
+        name: its file name without folder and suffix, or query in an address.
         crs: horizontal CRS.
         bounds: left, bottom, right, top in units of `crs`.
         bounds_lonlat: west, south, east, north in degrees.
@@ -96,12 +97,12 @@ class Source:
         """Look at a file and refuse it if it cannot be served.
 
         Raises:
-            SourceError: unreadable, without CRS, or without fitting bands.
+            SourceError: unreadable, without a CRS on Earth, across the antimeridian, or without fitting bands.
         """
         try:
             with open_dataset(path) as dataset:
                 info = _describe(path, dataset, bands, rescale)
-        except (RasterioError, OSError) as error:
+        except (RasterioError, CPLE_BaseError, OSError) as error:
             raise SourceError(f"{path} cannot be read: {error}. Check it with gdalinfo") from error
         return cls(path, info, open_datasets)
 
@@ -194,16 +195,31 @@ def _describe(
             "or gdalwarp if it has control points"
         )
     crs = horizontal(dataset.crs)
-    bounds: BBox = tuple(dataset.bounds)
+    if not (crs.is_geographic or crs.is_projected):
+        raise SourceError(
+            f"{path} has a CRS that is not tied to the Earth: name the right one with "
+            "gdal_edit.py -a_srs EPSG:CODE FILE"
+        )
+    # Sorted, since the rows of some rasters run from south to north.
+    left, right = sorted((dataset.bounds.left, dataset.bounds.right))
+    bottom, top = sorted((dataset.bounds.bottom, dataset.bounds.top))
+    bounds: BBox = (left, bottom, right, top)
     matrix = dataset.transform
-    centre = ((bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2)
+    centre = ((left + right) / 2, (bottom + top) / 2)
     lonlat = transform_bounds(crs, WGS84, *bounds, densify_pts=21)
     if not all(math.isfinite(value) for value in lonlat):
         raise SourceError(
             f"{path} lies outside of its own CRS: correct it with gdal_edit.py -a_srs or -a_ullr"
         )
+    # A trifle more than 180 is rounding of a picture that ends there.
+    if not -180.000001 <= lonlat[0] < lonlat[2] <= 180.000001:
+        raise SourceError(
+            f"{path} crosses the antimeridian, which no tile does: "
+            "cut it there with gdal_translate -projwin and serve one part"
+        )
     return SourceInfo(
-        name=Path(path).stem,
+        # What follows the name in an address may be a signature.
+        name=Path(path.split("?")[0]).stem,
         crs=crs,
         bounds=bounds,
         bounds_lonlat=lonlat,

@@ -6,13 +6,14 @@ import math
 
 from affine import Affine
 from morecantile import TileMatrixSet
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError
-from tileserver.grid import Pyramid, QuadGrid, nearest_zoom
+from tileserver.grid import TILE_PX, Pyramid, QuadGrid, nearest_zoom
 from tileserver.ground import PixelSize, pixel_size
 from tileserver.raster import Raster
 from tileserver.source import Source
@@ -43,12 +44,16 @@ class View:
             guess = max(0, round(math.log2(grid.cell0 / max((extent[2] - extent[0]) / info.width, 1e-12))))
             cell = grid.cell(guess)
             size = pixel_size(self.crs, centre, (cell, 0.0), (0.0, -cell))
-        except RasterioError as error:
+        except (RasterioError, CPLE_BaseError) as error:
             raise OutsideError(f"{grid.tms_id} does not cover the photograph: use WebMercatorQuad") from error
         if not all(math.isfinite(value) for value in (*extent, size.x_m, size.y_m)):
             raise OutsideError(f"{grid.tms_id} does not cover the photograph: use WebMercatorQuad")
         self._pixel0 = size.times(2.0**guess)
         self.pyramid = Pyramid(grid, nearest_zoom(self._pixel0.gsd_m, gsd_m), extent)
+        # PROJ computes positions far outside of the set too, and there are no tiles there.
+        whole = PixelWindow(0, 0, grid.columns0 * TILE_PX, grid.rows0 * TILE_PX)
+        if not self.pyramid.touches(0, whole):
+            raise OutsideError(f"{grid.tms_id} does not cover the photograph: use WebMercatorQuad")
 
     def pixel(self, zoom: int) -> PixelSize:
         """Ground size of the zoom's pixels at the middle of the photograph."""

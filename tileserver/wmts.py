@@ -9,6 +9,7 @@ from tileserver.about import AI_LAYERS, ai_notice, credit, tile_path, title
 from tileserver.encode import MEDIA_TYPES
 from tileserver.errors import OutsideError
 from tileserver.grid import TILE_PX
+from tileserver.pictures import WEB_MERCATOR
 from tileserver.service import TileService
 from tileserver.view import View
 
@@ -37,7 +38,8 @@ def capabilities(service: TileService, base_url: str, layer: str, tms_names: lis
     _text(identification, _OWS, "AccessConstraints", credit(service) or "NONE")
     contents = ET.SubElement(root, f"{{{_WMTS}}}Contents")
     views = {}
-    for name in tms_names:
+    # GDAL and QGIS take the first set unless told otherwise.
+    for name in sorted(tms_names, key=lambda name: (name != WEB_MERCATOR, name)):
         try:
             views[name] = service.pictures.view(layer, name)
         except OutsideError:

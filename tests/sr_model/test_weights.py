@@ -104,3 +104,9 @@ def test_the_bundled_weights_are_small_and_verify():
     assert sum(tensor.numel() for tensor in weights.state.values()) <= 3_000_000
     assert weights.spec.credit
     assert "untrained" not in weights.spec.provenance
+
+
+@pytest.mark.parametrize("name", ["", "été", "two\nlines", "x" * 65])
+def test_a_name_that_headers_cannot_carry_is_refused(name):
+    with pytest.raises(WeightsError, match="export the weights with a name"):
+        dataclasses.replace(SPEC, name=name)

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tileserver import cli
+from tileserver.service import TileService
 
 MakePhoto = Callable[..., Path]
 
@@ -95,3 +96,24 @@ def test_info_tells_zooms_and_warns(make_photo: MakePhoto, tiny_weights: Path) -
     assert "restored at 19" in result.stdout
     assert "Test Survey <1998>" in result.stdout
     assert "gdal_translate -of COG" in result.stderr
+
+
+def test_an_empty_host(photo: Path) -> None:
+    refused(call("serve", photo, "--host", "", "--port", 0), "--host", "127.0.0.1")
+
+
+def test_info_takes_bands_and_range(make_photo: MakePhoto, tiny_weights: Path) -> None:
+    path = make_photo(dtype="float32", bands=4)
+    result = call("info", path, "--weights", tiny_weights, "--bands", "4,1,2", "--rescale", "0,65535")
+    assert result.exit_code == 0, result.output
+    assert "bands [4, 1, 2]" in result.stdout
+
+
+def test_a_later_photograph_of_other_ground_is_warned_of(
+    make_photo: MakePhoto, make_service: Callable[..., TileService], capsys: pytest.CaptureFixture[str]
+) -> None:
+    far = make_photo("far", origin=(650_000.0, 4_695_000.0))
+    cli.report(make_service(new=str(far)))
+    assert "other ground" in capsys.readouterr().err
+    cli.report(make_service(new=str(make_photo("near"))))
+    assert "other ground" not in capsys.readouterr().err

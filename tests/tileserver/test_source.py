@@ -226,3 +226,40 @@ def test_unreadable_files_and_missing_bands(make_photo: MakePhoto, tmp_path: Pat
 def test_float_photographs_are_stretched(make_photo: MakePhoto) -> None:
     view = open_view(make_photo(dtype="float32"), rescale=(0.0, 256 * 255.0))
     assert view.read(18, middle(view, 18, 64)).rgb.std() > 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crs": 'LOCAL_CS["site",UNIT["metre",1]]'}, "not tied to the Earth"),
+        ({"crs": "EPSG:4326", "gsd_m": 1e-5, "origin": (179.999, 0.0)}, "antimeridian"),
+        ({"crs": "EPSG:32601", "origin": (166_000.0, 10_000.0)}, "antimeridian"),
+    ],
+)
+def test_places_without_tiles_are_refused(
+    make_photo: MakePhoto, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SourceError, match=message):
+        Source.open(str(make_photo(**changes)))
+
+
+def test_rows_may_run_north(make_photo: MakePhoto) -> None:
+    path = make_photo(overviews=())
+    with rasterio.open(path, "r+") as dataset:
+        dataset.transform = rasterio.Affine(0.6, 0, 620_000, 0, 0.6, 4_695_000)
+    left, bottom, right, top = Source.open(str(path)).info.bounds
+    assert left < right
+    assert bottom < top
+
+
+def test_a_signature_is_no_part_of_the_name(make_photo: MakePhoto) -> None:
+    path = make_photo()
+    signed = path.rename(path.with_name("old.tif?sig=secret.x"))
+    assert Source.open(str(signed)).info.name == "old"
+
+
+def test_sets_without_tiles_there_are_refused(make_photo: MakePhoto) -> None:
+    source = Source.open(str(make_photo()))
+    for name in ("EuropeanETRS89_LAEAQuad", "NZTM2000Quad", "LINZAntarticaMapTilegrid"):
+        with pytest.raises(OutsideError, match="WebMercatorQuad"):
+            View(source, morecantile.tms.get(name), 0.3048)

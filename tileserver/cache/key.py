@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Final
 
-import numpy as np
-import PIL
 import rasterio
 
-from tileserver import grid
+from tileserver import encode, grid, tone
 from tileserver.raster import NO_DIFFERENCE
+from tileserver.render import MARGIN_PX
 from tileserver.source import WARP_KERNEL, WARP_TOLERANCE_PX
 
 # Raise it when the code renders the same tile differently than before.
 RECIPE_VERSION: Final = 1
+# Other versions of these may round pixels differently.
+_LIBRARIES: Final = ("numpy", "onnxruntime", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ class Recipe:
             "levels": [grid.LEVELS_BELOW, grid.LEVELS_ABOVE],
             "warp": [WARP_KERNEL, WARP_TOLERANCE_PX],
             "no_difference": NO_DIFFERENCE,
-            "libraries": [PIL.__version__, rasterio.__gdal_version__, np.__version__],
+            "margin_px": MARGIN_PX,
+            "quality": [encode.JPEG_QUALITY, encode.WEBP_QUALITY],
+            "tone": [tone.SAMPLES_PER_SIDE, tone.SAMPLE_PX],
+            "gdal": rasterio.__gdal_version__,
+            "libraries": {name: version(name) for name in _LIBRARIES},
         }
         text = json.dumps([asdict(self), constants], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
