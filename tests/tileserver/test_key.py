@@ -1,0 +1,19 @@
+"""Whatever decides pixels changes the key."""
+
+from __future__ import annotations
+
+import pytest
+
+from tileserver.cache import Recipe, key
+
+
+@pytest.mark.parametrize(
+    "constant", ["MARGIN_PX", "encode.JPEG_QUALITY", "encode.WEBP_QUALITY", "tone.SAMPLE_PX", "version"]
+)
+def test_another_constant_or_library_gives_another_key(
+    constant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe("weights", "onnx", (1, 2, 3), (0.0, 255.0))
+    before = recipe.digest
+    monkeypatch.setattr(f"{key.__name__}.{constant}", (lambda _: "9") if constant == "version" else 1)
+    assert recipe.digest != before
