@@ -20,7 +20,7 @@ from titiler.core.factory import TMSFactory
 
 from sr_model import SrModelError
 from tileserver import about
-from tileserver.errors import HTTP_STATUS, OverloadedError, TileServerError
+from tileserver.errors import HTTP_STATUS, OverloadedError, SourceChangedError, TileServerError
 from tileserver.middleware import AnswerHeaders, LimitRequests
 from tileserver.pictures import supported_tms
 from tileserver.routes import LayerFactory, machine_routes, safe_crs_dependencies, short_routes
@@ -30,6 +30,8 @@ from tileserver.tiles import TileEndpoint
 
 logger = logging.getLogger("orthosharp")
 
+# When to ask again for a photograph that somebody has to restart the server for.
+RESTART_S: Final = 60
 VIEWER: Final = Path(__file__).parent / "viewer"
 
 
@@ -85,7 +87,10 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    """One table decides the status; one line says the reason; nothing of it is ever cached."""
+    """One table decides the status; one line says the reason; nothing of it is ever cached.
+
+    Anything else that is raised ends in `AnswerHeaders`.
+    """
 
     async def known(request: Request, error: Exception) -> JSONResponse:
         status = next((code for kind, code in HTTP_STATUS if isinstance(error, kind)), 500)
@@ -93,6 +98,8 @@ def _add_error_handlers(app: FastAPI) -> None:
         if isinstance(error, OverloadedError):
             headers["Retry-After"] = str(error.retry_after_s)
         elif status >= 500:
+            if isinstance(error, SourceChangedError):
+                headers["Retry-After"] = str(RESTART_S)
             logger.error("%s: %s", request.url.path, error, exc_info=error.__cause__)
         return JSONResponse({"detail": str(error)}, status, headers)
 
@@ -113,15 +120,8 @@ def _add_error_handlers(app: FastAPI) -> None:
             {"detail": "this picture cannot be made: ask for tiles"}, 422, {"Cache-Control": "no-store"}
         )
 
-    async def unknown(_: Request, __: Exception) -> JSONResponse:
-        # The server's log has the traceback; the visitor gets no internals.
-        return JSONResponse(
-            {"detail": "an error inside the server: see its log"}, 500, {"Cache-Control": "no-store"}
-        )
-
     for kind in (TileServerError, SrModelError):
         app.add_exception_handler(kind, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RioTilerError, unreadable)
-    app.add_exception_handler(Exception, unknown)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+logger = logging.getLogger("orthosharp")
+
 CONTENT_SECURITY_POLICY: Final = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 AI_HEADER: Final = "X-Orthosharp"
 _EXPOSED: Final = f"ETag, Cache-Status, Server-Timing, Retry-After, {AI_HEADER}"
+# GeoJSON of a feature is the only thing that visitors send.
+MAX_BODY_BYTES: Final = 1_000_000
 # Asked for by machines that watch the server, above all when it is busy.
 _ALWAYS_OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -56,19 +62,30 @@ class AnswerHeaders:
         started = time.perf_counter()
         head: Message | None = None
         body = bytearray()
+        answered = False
 
         async def collect(message: Message) -> None:
-            nonlocal head
+            nonlocal head, answered
             if message["type"] == "http.response.start":
                 head = message
                 return
             body.extend(message.get("body", b""))
             if message.get("more_body", False) or head is None:
                 return
+            answered = True
             await self._finish(scope, head, bytes(body), started, send)
 
         # A HEAD is answered as the GET would be, without its body.
-        await self.app({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope, receive, collect)
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        try:
+            await self.app(inner, receive, collect)
+        except Exception:
+            # The log has the traceback; the visitor gets no internals.
+            logger.exception("%s", local_path(scope))
+            if not answered:
+                head, body = None, bytearray()
+                failure = JSONResponse({"detail": "an error inside the server: see its log"}, 500)
+                await failure(inner, receive, collect)
 
     async def _finish(self, scope: Scope, head: Message, body: bytes, started: float, send: Send) -> None:
         headers = MutableHeaders(raw=list(head["headers"]))
@@ -101,6 +118,25 @@ class AnswerHeaders:
         await send({"type": "http.response.body", "body": body})
 
 
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"at most {MAX_BODY_BYTES} bytes can be sent: simplify the feature")
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Lets no longer body through, whatever its Content-Length says."""
+    received = 0
+
+    async def bounded() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_BODY_BYTES:
+            raise _too_large()
+        return message
+
+    return bounded
+
+
 @dataclass
 class Crowd:
     """How many requests are inside."""
@@ -110,7 +146,7 @@ class Crowd:
 
 @dataclass(frozen=True)
 class LimitRequests:
-    """Refuses at once what would only wait in line.
+    """Refuses at once what would only wait in line, and bodies that are too large.
 
     Attributes:
         app: the application.
@@ -129,10 +165,15 @@ class LimitRequests:
         if self.crowd.inside >= self.most:
             await self._refuse()(scope, receive, send)
             return
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+            too_large = JSONResponse({"detail": _too_large().detail}, 413)
+            await too_large(scope, receive, send)
+            return
         # Only the event loop's thread comes here, so no lock is needed.
         self.crowd.inside += 1
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, _bounded(receive), send)
         finally:
             self.crowd.inside -= 1
 

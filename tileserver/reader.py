@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 import attr
 import numpy as np
 from morecantile import TileMatrixSet
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.features import bounds as shape_bounds
 from rasterio.features import geometry_mask
 from rasterio.transform import from_bounds
 from rasterio.warp import Resampling, reproject, transform, transform_bounds, transform_geom
-from rio_tiler.constants import WEB_MERCATOR_TMS
+from rio_tiler.constants import WEB_MERCATOR_CRS, WEB_MERCATOR_TMS
 from rio_tiler.io.base import BaseReader
 from rio_tiler.models import BandStatistics, ImageData, Info, PointData
 
@@ -31,7 +31,14 @@ from tileserver.view import View
 _BANDS: Final = ("red", "green", "blue")
 # A picture that needs more metatiles is made of overviews instead.
 MAX_METATILES: Final = 16
+# Pixels that may be read for every one of the largest picture.
+MAX_OVERSAMPLING: Final = 4
+# Far more than any CRS reaches, in metres, feet or degrees; arithmetic with it is still exact enough.
+_FARTHEST: Final = 1e9
+_MERCATOR_LATITUDE: Final = 85.0511287798066
 _DEFAULT_PX: Final = 1024
+# What GDAL raises where a CRS has no such place, and Python where numbers are too large.
+_MISFITS: Final = (RasterioError, CPLE_BaseError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -155,11 +162,13 @@ class LayerReader(BaseReader):
         pyramid, zoom = self._view.pyramid, self._view.pyramid.native_zoom
         try:
             xs, ys = transform(coord_crs, self._view.crs, [lon], [lat])[:2]
-            window = pyramid.grid.covering(zoom, (xs[0], ys[0], xs[0], ys[0]))
-        except (RasterioError, ValueError, OverflowError) as error:
+        except _MISFITS as error:
             raise BadParameterError(
                 "the coordinates do not fit their CRS: give lon,lat in degrees"
             ) from error
+        if not _within_reach(lon, lat, xs[0], ys[0]):
+            raise BadParameterError("the coordinates do not fit their CRS: give lon,lat in degrees")
+        window = pyramid.grid.covering(zoom, (xs[0], ys[0], xs[0], ys[0]))
         pixel = PixelWindow(window.x, window.y, 1, 1)
         raster = self.input.service.raster(self.input.layer, WEB_MERCATOR, zoom, pixel)
         if raster.is_empty:
@@ -185,7 +194,7 @@ class LayerReader(BaseReader):
             if target_crs != shape_crs:
                 geometry = transform_geom(shape_crs, target_crs, geometry)
             bounds = shape_bounds(geometry)
-        except (RasterioError, ValueError, KeyError, TypeError) as error:
+        except (*_MISFITS, KeyError, TypeError) as error:
             raise BadParameterError("this is no GeoJSON polygon in the given CRS") from error
         sizes = {name: kwargs.get(name) for name in ("max_size", "height", "width")}
         image = self.part(bounds, target_crs, target_crs, **sizes)
@@ -203,6 +212,8 @@ class LayerReader(BaseReader):
                 f"a picture has 1 to {most} pixels on a side: ask for a smaller one, or for tiles"
             )
         aspect = (target[2] - target[0]) / (target[3] - target[1])
+        if not 1e-6 <= aspect <= 1e6:
+            raise BadParameterError("the rectangle is too narrow for a picture: give a wider one")
         if width or height:
             columns = width or round((height or 1) * aspect)
             rows = height or round((width or 1) / aspect)
@@ -230,11 +241,23 @@ class LayerReader(BaseReader):
         zoom = next(
             (z for z in range(pyramid.max_zoom) if pyramid.grid.cell(z) <= wanted_cell), pyramid.max_zoom
         )
+        most = MAX_OVERSAMPLING * self.input.service.settings.max_image_px**2
+        while zoom > 0 and _area(pyramid.grid.covering(zoom, clipped)) > most:
+            zoom -= 1
         if zoom >= pyramid.reach_zoom:
             pieces = list(pyramid.pieces(zoom, _with_context(pyramid.grid.covering(zoom, clipped))))
             if len(pieces) > MAX_METATILES and self.input.layer not in ("old", "new"):
                 zoom = pyramid.reach_zoom - 1
         return zoom, _with_context(pyramid.grid.covering(zoom, clipped))
+
+
+def _within_reach(*coordinates: float) -> bool:
+    """Whether they are numbers that anything can be at."""
+    return all(abs(value) <= _FARTHEST for value in coordinates)
+
+
+def _area(window: PixelWindow) -> int:
+    return window.width * window.height
 
 
 def _with_context(window: PixelWindow) -> PixelWindow:
@@ -250,13 +273,16 @@ def _project(source: CRS, target: CRS, bbox: BBox) -> BBox:
     """
     try:
         left, bottom, right, top = bbox
+        if source.is_geographic and target == WEB_MERCATOR_CRS:
+            # Its poles are infinitely far away.
+            bottom, top = max(bottom, -_MERCATOR_LATITUDE), min(top, _MERCATOR_LATITUDE)
         if source != target:
             left, bottom, right, top = transform_bounds(
                 source, target, left, bottom, right, top, densify_pts=21
             )
-    except RasterioError as error:
+    except _MISFITS as error:
         raise BadParameterError("the rectangle cannot be expressed in that CRS") from error
-    if not (all(map(math.isfinite, (left, bottom, right, top))) and left < right and bottom < top):
+    if not (_within_reach(left, bottom, right, top) and left < right and bottom < top):
         raise BadParameterError("this is no rectangle: give minx,miny,maxx,maxy in the order of the CRS")
     return left, bottom, right, top
 

@@ -143,6 +143,9 @@ class LayerFactory(TilerFactory):
                 about.tilejson(service, base_url(request), layer, tileMatrixSetId, tile_format)
             )
 
+    def statistics(self) -> None:
+        """Register no statistics: nobody needs them, and their parameters have no bounds."""
+
     def wmts(self) -> None:
         """Register the layer's WMTS capabilities."""
         layer, service, names = self.layer, self.endpoint.service, list(self.supported_tms.list())
@@ -184,14 +187,17 @@ def machine_routes(service: TileService) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> JSONResponse:
+        if service.outdated:
+            return JSONResponse({"detail": service.outdated}, 503)
         if service.ready:
             return JSONResponse({"status": "ready", "runtime": service.restorer.runtime})
         return JSONResponse(
             {"detail": "the network is warming up: ask again in a moment"}, 503, {"Retry-After": "1"}
         )
 
+    # On the event loop, since all threads may be busy when somebody looks.
     @router.get("/metrics")
-    def metrics() -> PlainTextResponse:
+    async def metrics() -> PlainTextResponse:
         return PlainTextResponse(service.metrics.exposition(), media_type="text/plain; version=0.0.4")
 
     @router.get("/config.json")

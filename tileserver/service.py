@@ -10,6 +10,7 @@ from sr_model import PixelWindow, Restorer
 from tileserver.batching import NetworkQueue
 from tileserver.cache import MemoryCache, Recipe, TileKey
 from tileserver.encode import MEDIA_TYPES, Extension, encode
+from tileserver.errors import SourceChangedError
 from tileserver.grid import TileAddress
 from tileserver.metrics import Metrics
 from tileserver.pictures import Pictures
@@ -87,6 +88,7 @@ class TileService:
         self._flights: SingleFlight[TileKey, bytes] = SingleFlight()
         self._content = self._content_digest()
         self.ready = False
+        self.outdated = ""  # why nothing new can be made any more
         self.metrics.watch("queue_length", "Metatiles that wait for the network", lambda: len(self._network))
         self.metrics.watch("tile_cache_bytes", "Encoded tiles in memory", lambda: self._tiles.nbytes)
         self.metrics.watch(
@@ -130,9 +132,7 @@ class TileService:
             body = self._tiles.get(key)
             if body is None:
                 tile = request.tile
-                raster = self.pictures.raster(
-                    request.layer, request.tms, tile.pixel_zoom, tile.window, stages
-                )
+                raster = self._raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
                 with stages.measure("encode"):
                     body = encode(raster, request.extension)
                 self._tiles.put(key, body)
@@ -150,7 +150,7 @@ class TileService:
         Raises:
             As `tile`.
         """
-        return self.pictures.raster(layer, tms, zoom, window, Stages())
+        return self._raster(layer, tms, zoom, window, Stages())
 
     def close(self) -> None:
         """Stop the network and close files."""
@@ -158,6 +158,13 @@ class TileService:
         for source in (self.old, self.new):
             if source is not None:
                 source.close()
+
+    def _raster(self, layer: str, tms: str, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
+        try:
+            return self.pictures.raster(layer, tms, zoom, window, stages)
+        except SourceChangedError as error:
+            self.outdated = str(error)
+            raise
 
     def _answer(self, key: TileKey, body: bytes, stages: Stages, *, hit: bool) -> Tile:
         extension: Extension = key.ext  # type: ignore[assignment]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import anyio
 import anyio.to_thread
 from anyio import CapacityLimiter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tileserver.encode import MEDIA_TYPES, Extension
-from tileserver.errors import BadParameterError, OutsideError
+from tileserver.errors import BadParameterError, OutsideError, OverloadedError
 from tileserver.grid import TileAddress
 from tileserver.middleware import etag_matches
 from tileserver.service import Tile, TileRequest, TileService
@@ -49,8 +50,18 @@ class TileEndpoint:
             return Response(status_code=304, headers=self._headers(etag, Stages(), hit=True))
         found = self.service.cached(wanted)
         if found is None:
-            found = await anyio.to_thread.run_sync(self.service.tile, wanted, limiter=self.limiter)
+            found = await self._render(wanted)
         return self._response(found)
+
+    async def _render(self, wanted: TileRequest) -> Tile:
+        """The tile from a thread, for which the wait is bounded in number and in time."""
+        settings, waiting = self.service.settings, self.limiter.statistics().tasks_waiting
+        if waiting >= settings.queue_size:
+            raise OverloadedError(f"{waiting} tiles wait for a thread: try again in a moment")
+        # Only the wait for a thread ends at the deadline: anyio shields what runs, and its tile is answered.
+        with anyio.move_on_after(settings.deadline_s):
+            return await anyio.to_thread.run_sync(self.service.tile, wanted, limiter=self.limiter)
+        raise OverloadedError(f"no thread had time for this within {settings.deadline_s:g} s: try again", 5)
 
     def _response(self, tile: Tile) -> Response:
         headers = self._headers(tile.etag, tile.stages, hit=tile.hit)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,11 @@ from conftest import middle_tile
 from PIL import Image
 from starlette.testclient import TestClient
 
-from sr_model import InferenceError
+from sr_model import InferenceError, PixelWindow
 from tileserver.app import create_app
 from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceChangedError, TileServerError
 from tileserver.grid import TileAddress
-from tileserver.service import TileService
+from tileserver.service import Tile, TileRequest, TileService
 from tileserver.settings import Settings
 
 MakeService = Callable[..., TileService]
@@ -136,6 +139,15 @@ def test_tilejson_names_tiles_that_exist(served: TestClient) -> None:
         ("/restored/preview/99999x99999.png", 422, "2048"),
         ("/restored/preview.png?max_size=0", 422, "2048"),
         ("/restored/point/0,0", 404, "no pixel"),
+        ("/restored/preview/1x2.png?dst_crs=EPSG:9999999", 422, "EPSG:3857"),
+        ("/old/point/1e300,5", 422, "lon,lat"),
+        ("/old/point/nan,5", 422, "lon,lat"),
+        ("/old/point/5,inf", 422, "lon,lat"),
+        ("/old/point/1e8,5?coord_crs=EPSG:3857", 404, "no pixel"),
+        ("/restored/bbox/-1e308,-1e308,1e308,1e308.png?coord_crs=EPSG:3857", 422, "minx,miny"),
+        ("/old/bbox/-73.54,42,-73.53,42.0000000001.png", 422, "narrow"),
+        ("/restored/statistics?histogram_range=5,1", 404, ""),
+        ("/restored/statistics?histogram_bins=1000000000", 404, ""),
         ("/viewer/../app.py", 404, "Not Found"),
         ("/viewer/nothing.js", 404, "Not Found"),
     ],
@@ -198,7 +210,6 @@ def test_titilers_routes_work_for_every_layer(served: TestClient) -> None:
         assert len(served.get(f"/{layer}/point/{middle}").json()["values"]) == 3
         assert served.get(f"/{layer}/tiles").status_code == 200
         assert served.get(f"/{layer}/tiles/{MERCATOR}").json()["tileMatrixSetLimits"]
-        assert served.get(f"/{layer}/statistics?max_size=64").json()["b1"]["count"] > 0
 
 
 def test_bbox_shows_the_same_pixels_as_tiles(served: TestClient) -> None:
@@ -315,7 +326,11 @@ def test_failures_are_told_and_not_kept(
             assert answer.headers["cache-control"] == "no-store"
             assert list(answer.json()) == ["detail"]
             assert "/secret" not in answer.text
-            assert answer.headers.get("retry-after") == ("7" if isinstance(error, OverloadedError) else None)
+            waits = {OverloadedError: "7", SourceChangedError: "60"}
+            assert answer.headers.get("retry-after") == waits.get(type(error))
+            assert answer.headers["x-content-type-options"] == "nosniff"
+    text = broken.get("/metrics").text
+    assert f'orthosharp_requests_total{{layer="restored",status="{status}"}} 2.0' in text
     assert broken.get(url).status_code == 200
 
 
@@ -356,6 +371,98 @@ def test_a_crowd_is_refused_at_once(make_service: MakeService) -> None:
     assert client.get("/nested").status_code == 200
     assert inner == [503]
     assert client.get("/tilejson.json").status_code == 200
+
+
+@pytest.fixture
+def one_thread(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """A server whose only thread is busy for as long as `app.state.gate` is closed."""
+    service = make_service(threads=1, queue_size=1, deadline_s=0.5)
+    service.ready = True
+    gate, tile = threading.Event(), service.tile
+
+    def slow(request: TileRequest) -> Tile:
+        assert gate.wait(20)
+        return tile(request)
+
+    monkeypatch.setattr(service, "tile", slow)
+    app = create_app(service.settings, service)
+    app.state.gate = gate
+    with TestClient(app) as client:
+        yield client
+        gate.set()
+
+
+def test_the_wait_for_a_thread_is_bounded(one_thread: TestClient) -> None:
+    gate: threading.Event = one_thread.app.state.gate  # type: ignore[attr-defined]
+    url = f"/tiles/{path_of(one_thread)}"
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(one_thread.get, f"{url}.png")
+        time.sleep(0.2)
+        second = pool.submit(one_thread.get, f"{url}.webp")
+        time.sleep(0.1)
+        begin = time.perf_counter()
+        third = one_thread.get(f"{url}.jpg")
+        assert (third.status_code, third.headers["retry-after"]) == (503, "2")
+        assert time.perf_counter() - begin < 0.2
+        late = second.result(timeout=10)
+        assert (late.status_code, late.headers["retry-after"]) == (503, "5")
+        assert one_thread.get("/metrics").status_code == 200
+        gate.set()
+        assert first.result(timeout=10).status_code == 200
+    assert one_thread.get(f"{url}.webp").status_code == 200
+
+
+def test_no_picture_reads_many_times_its_pixels(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service(max_image_px=256)
+    client = TestClient(create_app(service.settings, service))
+    read: list[PixelWindow] = []
+    raster = service.pictures.raster
+    monkeypatch.setattr(service.pictures, "raster", lambda *args: read.append(args[3]) or raster(*args))
+    bounds = ",".join(map(str, client.get("/tilejson.json").json()["bounds"]))
+    for layer in ("old", "restored"):
+        for url in (f"bbox/{bounds}/1x256.png", f"bbox/{bounds}/256x1.png", "preview/1x256.png"):
+            assert client.get(f"/{layer}/{url}").status_code == 200
+    assert len(read) == 6
+    assert all(window.width * window.height < 5 * 256**2 for window in read)
+
+
+def test_bbox_of_the_whole_globe_is_small(served: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = service_of(served).pictures
+    zooms: list[int] = []
+    raster = pictures.raster
+    monkeypatch.setattr(pictures, "raster", lambda *args: zooms.append(args[2]) or raster(*args))
+    assert served.get("/old/bbox/-180,-90,180,90.png?max_size=256").status_code == 200
+    assert zooms <= [2]
+
+
+def test_bodies_are_bounded(served: TestClient) -> None:
+    for content in (b" " * 1_100_000, iter([b" " * 100_000] * 11)):
+        answer = served.post("/old/feature.png", content=content)
+        assert answer.status_code == 413
+        assert "simplify" in answer.json()["detail"]
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_replaced_photograph_makes_the_server_unready(
+    make_service: MakeService, make_photo: Callable[..., Path]
+) -> None:
+    path = make_photo("replaced")
+    service = make_service(source=str(path))
+    service.warm_up()
+    client = TestClient(create_app(service.settings, service))
+    url = f"/tiles/{path_of(client)}.png"
+    assert client.get(url).status_code == 200
+    assert client.get("/readyz").status_code == 200
+    make_photo("replaced", seed=3, width=700)
+    answer = client.get("/old/preview.png?max_size=100")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "60"
+    ready = client.get("/readyz")
+    assert ready.status_code == 503
+    assert "restart" in ready.json()["detail"]
+    assert client.get(url).status_code == 200
 
 
 def test_works_behind_a_prefix(make_service: MakeService) -> None:
