@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from anyio import CapacityLimiter
 from conftest import middle_tile
 from PIL import Image
 from starlette.testclient import TestClient
@@ -22,6 +23,7 @@ from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceCha
 from tileserver.grid import TileAddress
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.settings import Settings
+from tileserver.tiles import TileEndpoint
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -373,10 +375,17 @@ def test_a_crowd_is_refused_at_once(make_service: MakeService) -> None:
     assert client.get("/tilejson.json").status_code == 200
 
 
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 @pytest.fixture
 def one_thread(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """A server whose only thread is busy for as long as `app.state.gate` is closed."""
-    service = make_service(threads=1, queue_size=1, deadline_s=0.5)
+    service = make_service(threads=1, queue_size=1, deadline_s=3.0)
     service.ready = True
     gate, tile = threading.Event(), service.tile
 
@@ -385,8 +394,10 @@ def one_thread(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> It
         return tile(request)
 
     monkeypatch.setattr(service, "tile", slow)
+    limiter = CapacityLimiter(1)
+    monkeypatch.setattr(TileEndpoint, "of", lambda of: TileEndpoint(of, limiter))
     app = create_app(service.settings, service)
-    app.state.gate = gate
+    app.state.gate, app.state.limiter = gate, limiter
     with TestClient(app) as client:
         yield client
         gate.set()
@@ -394,16 +405,17 @@ def one_thread(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> It
 
 def test_the_wait_for_a_thread_is_bounded(one_thread: TestClient) -> None:
     gate: threading.Event = one_thread.app.state.gate  # type: ignore[attr-defined]
+    limiter: CapacityLimiter = one_thread.app.state.limiter  # type: ignore[attr-defined]
     url = f"/tiles/{path_of(one_thread)}"
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(one_thread.get, f"{url}.png")
-        time.sleep(0.2)
+        wait_until(lambda: limiter.statistics().borrowed_tokens == 1)
         second = pool.submit(one_thread.get, f"{url}.webp")
-        time.sleep(0.1)
+        wait_until(lambda: limiter.statistics().tasks_waiting == 1)
         begin = time.perf_counter()
         third = one_thread.get(f"{url}.jpg")
         assert (third.status_code, third.headers["retry-after"]) == (503, "2")
-        assert time.perf_counter() - begin < 0.2
+        assert time.perf_counter() - begin < 2
         late = second.result(timeout=10)
         assert (late.status_code, late.headers["retry-after"]) == (503, "5")
         assert one_thread.get("/metrics").status_code == 200
