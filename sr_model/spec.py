@@ -21,6 +21,15 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._ -]{1,64}")
 Config = Mapping[str, "int | tuple[int, ...]"]
 
 
+def _untrained_ranges(gsd_m: float) -> dict[str, Any]:
+    """What a fresh network aims at; `orthosharp-train export` writes what it has seen."""
+    return {
+        "gsd_m": gsd_m,
+        "gsd_range_m": (0.7 * gsd_m, 1.4 * gsd_m),
+        "source_gsd_range_m": (0.65 * gsd_m, 3.2 * gsd_m),
+    }
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """The contract between training and serving, stored inside every weights file.
@@ -88,9 +97,7 @@ class ModelSpec:
         return cls(
             name=name,
             architecture="compact",
-            gsd_m=gsd_m,
-            gsd_range_m=(0.7 * gsd_m, 1.4 * gsd_m),
-            source_gsd_range_m=(0.65 * gsd_m, 3.2 * gsd_m),
+            **_untrained_ranges(gsd_m),
             stride=16,
             halo_px=halo_px,
             config={"width": width, "blocks": blocks},
@@ -102,9 +109,7 @@ class ModelSpec:
         return cls(
             name=name,
             architecture="resnet34",
-            gsd_m=gsd_m,
-            gsd_range_m=(0.7 * gsd_m, 1.4 * gsd_m),
-            source_gsd_range_m=(0.65 * gsd_m, 3.2 * gsd_m),
+            **_untrained_ranges(gsd_m),
             stride=32,
             halo_px=halo_px,
         )

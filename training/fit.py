@@ -69,9 +69,8 @@ class _Keep(lightning.Callback):
 
 
 def _parts(module: RestorationModule) -> tuple[dict[str, Any], dict[str, Any]]:
-    modules = {"network": module.network, "average": module.average, "discriminator": module.discriminator}
     network, discriminator = (getattr(o, "optimizer", o) for o in module.optimizers())  # type: ignore[union-attr]
-    return modules, {"adam_network": network, "adam_discriminator": discriminator}
+    return _modules(module), {"adam_network": network, "adam_discriminator": discriminator}
 
 
 class _Resume(lightning.Callback):
@@ -117,7 +116,7 @@ def fit(
         module.average.load_state_dict(state)
     elif isinstance(module.network, ResNetUNet):
         module.network.load_imagenet()
-    done = int(load_progress(run, _modules_only(module), {})) if resume else 0
+    done = int(load_progress(run, _modules(module), {})) if resume else 0
     config.write(run / CONFIG)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
@@ -127,7 +126,7 @@ def fit(
     return load_weights(run / WEIGHTS)
 
 
-def _modules_only(module: RestorationModule) -> dict[str, Any]:
+def _modules(module: RestorationModule) -> dict[str, Any]:
     return {"network": module.network, "average": module.average, "discriminator": module.discriminator}
 
 

@@ -51,7 +51,10 @@ class Chip:
 
 @dataclass(frozen=True)
 class Grid:
-    """The common grid: the new photo's CRS, at the target GSD, over the ground that both show."""
+    """The common grid: the new photo's CRS, at the target GSD, over the ground that both show.
+
+    `pixel` is in units of the CRS; `gsd_m` is the same in metres, `old_gsd_m` that of the old photo.
+    """
 
     crs: CRS
     pixel: float
@@ -60,6 +63,8 @@ class Grid:
     columns: int
     rows: int
     size_px: int
+    gsd_m: float
+    old_gsd_m: float
 
     def transform(self, column: int, row: int, margin_px: int, dx_px: float, dy_px: float) -> Affine:
         """Geotransform of a chip with a margin around it, moved by a shift in pixels."""
@@ -148,7 +153,7 @@ def common_grid(old_path: Path, new_path: Path, gsd_m: float | None, size_px: in
                 f"the photographs overlap on less than one chip of {size_px} px at {target_m:.3g} m: "
                 "check their CRS, or use a smaller --size"
             )
-        return Grid(new.crs, pixel, left, top, columns, rows, size_px)
+        return Grid(new.crs, pixel, left, top, columns, rows, size_px, target_m, old_gsd_m)
 
 
 class _Photo(AbstractContextManager["_Photo"]):
@@ -244,9 +249,7 @@ def make_pairs(
     grid = common_grid(old_path, new_path, gsd_m, size_px)
     block = validation or default_validation(grid)
     planned = {key: split for key in grid.chips() if (split := _split(grid, *key, block))}
-    with rasterio.open(new_path) as new_source:
-        unit_m = metres_per_unit(grid.crs, _latitude(new_source))
-    reach_px = math.ceil(max_shift_m / unit_m / grid.pixel)
+    reach_px = math.ceil(max_shift_m / grid.gsd_m)
     with _Photo(old_path, grid.crs) as old, _Photo(new_path, grid.crs) as new:
         surfaces = {}
         for done, key in enumerate(planned):
@@ -265,7 +268,7 @@ def make_pairs(
         raise PairError(
             "no chip is left for training: the photographs overlap on nodata only, or --size is too large"
         )
-    _write_manifest(out, kept, grid, unit_m, old_path, new_path)
+    _write_manifest(out, kept, grid, old_path, new_path)
     return kept
 
 
@@ -311,24 +314,18 @@ def _drop(chips: list[Chip], min_confidence: float, share: float) -> list[Chip]:
     ]
 
 
-def _write_manifest(out: Path, chips: list[Chip], grid: Grid, unit_m: float, old: Path, new: Path) -> None:
+def _write_manifest(out: Path, chips: list[Chip], grid: Grid, old: Path, new: Path) -> None:
     lines = [json.dumps(asdict(chip), sort_keys=True) for chip in chips]
     site = {
         "crs": grid.crs.to_wkt(),
-        "gsd_m": grid.pixel * unit_m,
+        "gsd_m": grid.gsd_m,
         "size_px": grid.size_px,
         "old": old.name,
         "new": new.name,
-        "old_gsd_m": _old_gsd_m(old, grid, unit_m),
+        "old_gsd_m": grid.old_gsd_m,
     }
     (out / SITE).write_text(json.dumps(site, indent=2) + "\n")
     (out / MANIFEST).write_text("\n".join(lines) + "\n")
-
-
-def _old_gsd_m(old_path: Path, grid: Grid, unit_m: float) -> float:
-    with rasterio.open(old_path) as old:
-        left, bottom, right, top = transform_bounds(old.crs, grid.crs, *old.bounds)
-        return math.sqrt((right - left) * (top - bottom) / (old.width * old.height)) * unit_m
 
 
 def read_manifest(folder: Path) -> list[Chip]:
