@@ -45,6 +45,7 @@ class FitConfig:
     batch: int = 8
     crop_px: int = 112
     perceptual_share: float = 0.5
+    perceptual_every: int = 1
     scale_range: tuple[float, float] = (0.7, 1.4)
     aged_share: float = 0.25
     lr: float = 4e-4

@@ -77,7 +77,8 @@ def load_sharp(sources: Sequence[str]) -> list[UInt8Array]:
 class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
     """An endless supply of crops; item `i` is a function of `i` and the seed alone.
 
-    Each item is the old and the new crop, uint8 [3, crop, crop], and whether they are exactly aligned (aged).
+    Each item is the old and the new crop, uint8 [3, crop, crop], and whether they are exactly aligned (aged). What
+    is aged is one of `sharp`, or as often the new side of a pair, whose textures are those that are wanted.
     """
 
     def __init__(
@@ -113,10 +114,12 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
         return pair.old[window], pair.new[window]
 
     def _aged_crop(self, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
+        from_pair = bool(self._pairs) and bool(rng.random() < 0.5)
+        pictures = [pair.new for pair in self._pairs] if from_pair else self._sharp
         # Larger pictures are drawn more often: every pixel has the same chance.
-        sizes = np.array([picture.shape[0] * picture.shape[1] for picture in self._sharp], np.float64)
+        sizes = np.array([picture.shape[0] * picture.shape[1] for picture in pictures], np.float64)
         for _ in range(_TRIES):
-            picture = self._sharp[rng.choice(len(sizes), p=sizes / sizes.sum())]
+            picture = pictures[rng.choice(len(sizes), p=sizes / sizes.sum())]
             new = picture[self._window(picture, rng)]
             if float((new.max(axis=2) < 4).mean()) <= _MAX_BLACK:
                 break

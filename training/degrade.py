@@ -1,6 +1,7 @@
 """Seeded synthetic ageing: what a scan of an old photograph does to a sharp one, for ground with no old photo.
 
-The order is that of the light's way: optics, film, haze and cast, scanner, compression.
+The order is that of the light's way: optics, film, haze and cast, scanner, compression; and once more the way of a
+file that was resampled and compressed again.
 """
 
 from __future__ import annotations
@@ -27,25 +28,21 @@ def age(rgb: UInt8Array, rng: np.random.Generator) -> UInt8Array:
         uint8 [H, W, 3].
     """
     picture: Float32Array = rgb.astype(np.float32) / np.float32(255)
-    picture = _soften(picture, rng)
-    picture = _grain(_tone(picture, rng), rng)
-    aged = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return _compress(aged, rng)
-
-
-def _soften(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """Blur, then down and up again by a ratio of up to 2.5, which need not be a whole number."""
     height, width = picture.shape[:2]
     ratio = float(rng.uniform(1.0, 2.5))
     sigma = float(rng.uniform(0.3, 0.55)) * ratio
-    blurred = gaussian_filter(picture, (sigma, sigma, 0))
     small = max(round(width / ratio), 1), max(round(height / ratio), 1)
-    planes = [
-        Image.fromarray(blurred[..., band])
-        .resize(small, Image.Resampling.BILINEAR)
-        .resize((width, height), Image.Resampling.BICUBIC)
-        for band in range(3)
-    ]
+    # Scanned at its own pixel size, which need not be a whole number of ours, and compressed there.
+    scanned = _resize(gaussian_filter(picture, (sigma, sigma, 0)), small, Image.Resampling.BILINEAR)
+    scanned = _grain(_tone(scanned, rng), rng)
+    stored = _compress((np.clip(scanned, 0, 1) * 255 + 0.5).astype(np.uint8), rng, 0.7)
+    aged = _resize(stored.astype(np.float32), (width, height), Image.Resampling.BICUBIC)
+    return _compress((np.clip(aged, 0, 255) + 0.5).astype(np.uint8), rng, 0.3)
+
+
+def _resize(picture: Float32Array, size: tuple[int, int], method: Image.Resampling) -> Float32Array:
+    """float32 [H, W, 3] to [h, w, 3]; `size` is (w, h)."""
+    planes = [Image.fromarray(picture[..., band]).resize(size, method) for band in range(3)]
     return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=2)
 
 
@@ -69,8 +66,8 @@ def _grain(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
     return picture + np.float32(strength) * grain[..., None]
 
 
-def _compress(rgb: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-    if rng.random() < 0.3:
+def _compress(rgb: UInt8Array, rng: np.random.Generator, chance: float) -> UInt8Array:
+    if rng.random() >= chance:
         return rgb
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=int(rng.integers(50, 95)))

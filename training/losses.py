@@ -139,13 +139,15 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
 class Discriminator(nn.Module):
     """Patch discriminator on pixels (beside the old photo's colours) and on some of VGG's features.
 
-    Every head gives one logit per place; a hinge loss wants new photos above 1 and restored ones below -1.
+    Every head gives one logit per place; a hinge loss wants new photos above 1 and restored ones below -1. The
+    head on pixels sees fine detail amplified: its contrast is a tenth of that of fields and roads, and unamplified it
+    would be the last thing that this head learns to look at.
     """
 
     def __init__(self, feature_channels: Sequence[int], width: int = 48) -> None:
         super().__init__()
         self.pixels = nn.Sequential(
-            nn.Conv2d(6, width, 4, 2, 1),
+            nn.Conv2d(9, width, 4, 2, 1),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, 4, 2, 1),
             nn.LeakyReLU(0.2),
@@ -168,12 +170,13 @@ class Discriminator(nn.Module):
             nn.Conv2d(48, 1, 1),
         )
 
-    def forward(self, rgb: Tensor, old: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
-        """Pictures [B, 3, H, W] in [0, 1] and VGG features of some of them to logits, one tensor per head."""
+    def forward(self, rgb: Tensor, old: Tensor, features: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Pictures [B, 3, H, W] in [0, 1], and VGG features of some of them if any, to logits, one tensor per head."""
         # Of the old photo only its colours: where edges lie would betray which picture was made from it.
         colours = F.interpolate(F.avg_pool2d(old, 8), scale_factor=8.0, mode="bilinear")
-        logits = [self.pixels(torch.cat([rgb, colours], 1) * 4 - 2)]
-        logits += [head(_unit(feature)) for head, feature in zip(self.features, features, strict=True)]
+        detail = rgb - F.avg_pool2d(F.pad(rgb, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
+        logits = [self.pixels(torch.cat([rgb * 4 - 2, detail * 16, colours * 4 - 2], 1))]
+        logits += [head(_unit(feature)) for head, feature in zip(self.features, features, strict=False)]
         return [value.float() for value in logits]
 
 
@@ -190,4 +193,4 @@ def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor
 
 def generator_loss(fake: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """What the network gets from the discriminator: a weighted sum over the heads, that on pixels first."""
-    return torch.stack([-w * f.mean() for f, w in zip(fake, weights, strict=True)]).sum()
+    return torch.stack([-w * f.mean() for f, w in zip(fake, weights, strict=False)]).sum()

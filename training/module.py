@@ -85,14 +85,17 @@ class RestorationModule(lightning.LightningModule):
         if self.config.loss.pixels_only:
             self._finish(optimise_network, pixels)
             return
-        # VGG costs ten times what the network costs: it sees a share of the batch, which buys more steps.
-        seen = max(round(len(old) * self.config.perceptual_share), 1)
-        features = self.vgg(restored[:seen])
+        # VGG costs ten times what the network costs: it sees some steps and a share of their batch, which buys
+        # many more steps. The discriminator's head on pixels sees them all.
+        seen = 0
+        if self.step % self.config.perceptual_every == 0:
+            seen = max(round(len(old) * self.config.perceptual_share), 1)
+        features = self.vgg(restored[:seen]) if seen else []
         with torch.no_grad():
-            wanted = self.vgg(new[:seen])
+            wanted = self.vgg(new[:seen]) if seen else []
 
         self.discriminator.requires_grad_(False)
-        terms = pixels | self._feature_terms(features, wanted)
+        terms = pixels | (self._feature_terms(features, wanted) if seen else {})
         if self.step >= self.config.adversarial_from * self.config.steps:
             terms["adversarial"] = self._fool(restored, old, features)
         self._finish(optimise_network, terms)

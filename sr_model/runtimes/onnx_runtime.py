@@ -10,6 +10,7 @@ import onnxruntime
 import torch
 
 from sr_model.errors import InferenceError
+from sr_model.network import fold_shuffles
 from sr_model.pixels import Float32Array
 from sr_model.weights import Weights
 
@@ -24,7 +25,7 @@ def to_onnx(weights: Weights) -> bytes:
         # The TorchScript exporter is deprecated, but takes a tenth of the time and needs no onnxscript.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            weights.network(),
+            fold_shuffles(weights.network()),
             (example,),
             buffer,  # type: ignore[arg-type]  # the TorchScript exporter takes a file object
             input_names=["input"],
