@@ -107,10 +107,26 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 @click.option(
     "--crop", "crop_px", type=click.IntRange(64, 1024), default=_DEFAULTS["crop_px"], show_default=True
 )
+@click.option(
+    "--perceptual-every",
+    type=click.IntRange(min=1),
+    default=_DEFAULTS["perceptual_every"],
+    show_default=True,
+    help="Steps between two that VGG sees; it costs more than all else.",
+)
 @click.option("--aged-share", type=click.FloatRange(0, 1), default=_DEFAULTS["aged_share"], show_default=True)
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=_DEFAULTS["lr"], show_default=True)
+@click.option(
+    "--ema", type=click.FloatRange(0, 1, max_open=True), default=_DEFAULTS["ema"], show_default=True
+)
 @click.option("--pixels-only", is_flag=True, help="Colours and structure alone: a fast start for --init.")
-@click.option("--weight", "weights", multiple=True, metavar="TERM=W", help="Weight of a scalar loss term.")
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="TERM=W",
+    help="Weight of a loss term; several, from shallow to deep, with commas.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--init", type=_FILE, help="Weights to start from.")
 @click.option("--resume", is_flag=True, help="Go on from the run's saved progress.")
@@ -142,20 +158,28 @@ def fit(
 
 
 def _loss_weights(options: Sequence[str], pixels_only: bool) -> LossWeights:
-    scalars = {item.name for item in fields(LossWeights) if isinstance(item.default, float)}
-    chosen = {}
+    lengths = {item.name: _length(item.default) for item in fields(LossWeights)}
+    chosen: dict[str, Any] = {}
     for option in options:
-        name, _, value = option.partition("=")
-        if name not in scalars:
-            raise click.BadParameter(
-                f"{name!r} is no term; known: {', '.join(sorted(scalars))}", param_hint="--weight"
-            )
+        name, _, text = option.partition("=")
+        if name not in lengths:
+            known = ", ".join(sorted(lengths))
+            raise click.BadParameter(f"{name!r} is no term; known: {known}", param_hint="--weight")
         try:
-            chosen[name] = float(value)
+            values = tuple(map(float, text.split(",")))
         except ValueError:
-            raise click.BadParameter(f"{value!r} is no number", param_hint="--weight") from None
+            raise click.BadParameter(f"{text!r} is no number", param_hint="--weight") from None
+        if len(values) != lengths[name]:
+            raise click.BadParameter(
+                f"{name} takes {lengths[name]} numbers, with commas between them", param_hint="--weight"
+            )
+        chosen[name] = values if isinstance(getattr(LossWeights, name), tuple) else values[0]
     start = LossWeights.of_pixels() if pixels_only else LossWeights()
-    return replace(start, **chosen)  # type: ignore[arg-type]  # scalars only
+    return replace(start, **chosen)
+
+
+def _length(default: Any) -> int:
+    return len(default) if isinstance(default, tuple) else 1
 
 
 @main.command()

@@ -14,12 +14,14 @@ class LossWeights:
     pixel_real: float = 0.5
     pixel_aged: float = 8.0
     colour: float = 5.0
-    perceptual: float = 0.004
-    style: float = 4e-4
+    perceptual: float = 0.002
+    style: float = 2e-4
     features: tuple[float, ...] = (0.0, 2.0, 5.0, 15.0)
     gram: tuple[float, ...] = (0.0, 0.0, 2.0, 4.0)
-    structure: float = 4.0
-    adversarial: tuple[float, ...] = (0.4, 0.1, 0.04, 0.02)
+    structure: float = 8.0
+    phase: float = 20.0
+    grid: float = 0.5
+    adversarial: tuple[float, ...] = (1.0, 0.15, 0.06, 0.02)
 
     @property
     def pixels_only(self) -> bool:
@@ -41,14 +43,14 @@ class FitConfig:
     perceptual: str = "imagenet"
     architecture: str = "compact"
     gsd_m: float = 0.3048
-    steps: int = 4000
-    batch: int = 8
+    steps: int = 5000
+    batch: int = 16
     crop_px: int = 112
     perceptual_share: float = 0.5
-    perceptual_every: int = 1
+    perceptual_every: int = 3
     scale_range: tuple[float, float] = (0.7, 1.4)
-    aged_share: float = 0.25
-    lr: float = 4e-4
+    aged_share: float = 0.2
+    lr: float = 2.5e-4
     weight_decay: float = 1e-3
     adversarial_from: float = 0.0
     ema: float = 0.998

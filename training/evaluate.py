@@ -16,6 +16,7 @@ from training.dataset import Pair, load_pairs
 from training.errors import DatasetError
 from training.metrics import (
     TextureFeatures,
+    drawn_pattern_ratio,
     high_frequency_ratio,
     kernel_distance,
     patches,
@@ -29,17 +30,21 @@ UInt8Array = npt.NDArray[np.uint8]
 # Left out at a chip's edge, where the network sees no context; a multiple of every stride and of the periods.
 _EDGE_PX: Final = 32
 _SHEET_PX: Final = 320
+# Phases of the network's grid at which a pattern of its own is looked for, and on how many chips.
+_PHASES_PX: Final = ((0, 0), (1, 6), (2, 3), (3, 1), (4, 4), (5, 7), (6, 2), (7, 5))
+_PHASE_CHIPS: Final = 16
 
 
 @dataclass(frozen=True)
 class Score:
-    """One way to make the picture, on one site."""
+    """One way to make the picture, on one site; only the network can draw a pattern of its own."""
 
     site: str
     method: str
     texture_distance: float
     high_frequency: float
     pattern: float
+    drawn_pattern: float | None
     structure: float
     structure_worst: float
 
@@ -77,6 +82,20 @@ def _methods(restorer: Restorer, pairs: Sequence[Pair]) -> dict[str, list[UInt8A
     }
 
 
+def _drawn_pattern(restorer: Restorer, pairs: Sequence[Pair]) -> float:
+    """Restore some chips at several phases of the network's grid and cut them to their common ground."""
+    chosen = [pairs[i] for i in sorted({round(i) for i in np.linspace(0, len(pairs) - 1, _PHASE_CHIPS)})]
+    last = max(max(phase) for phase in _PHASES_PX)
+    aligned = []
+    for y, x in _PHASES_PX:
+        made = [_inner(restore_chip(restorer, pair.old[y:, x:]), restorer.spec.stride) for pair in chosen]
+        aligned.append([picture[last - y :, last - x :] for picture in made])
+    sides = [min(picture.shape[axis] for pictures in aligned for picture in pictures) for axis in (0, 1)]
+    return drawn_pattern_ratio(
+        [[picture[: sides[0], : sides[1]] for picture in pictures] for pictures in aligned]
+    )
+
+
 def evaluate_site(restorer: Restorer, folder: Path, features: TextureFeatures) -> list[Score]:
     """Score the network, bicubic and unsharp mask, and the new photo itself, on a site's validation chips.
 
@@ -105,6 +124,7 @@ def evaluate_site(restorer: Restorer, folder: Path, features: TextureFeatures) -
                 texture_distance=kernel_distance(features(patches(pictures)), truth),
                 high_frequency=high_frequency_ratio(pictures, made["new photo"]),
                 pattern=pattern_ratio(pictures),
+                drawn_pattern=_drawn_pattern(restorer, pairs) if method == "orthosharp" else None,
                 structure=float(np.mean(kept)),
                 structure_worst=float(np.min(kept)),
             )
@@ -115,11 +135,12 @@ def evaluate_site(restorer: Restorer, folder: Path, features: TextureFeatures) -
 def table(scores: Sequence[Score]) -> str:
     """Scores as a Markdown table."""
     rows = [
-        "| site | picture | texture distance | high frequencies | pattern | structure (worst chip) |",
-        "|---|---|--:|--:|--:|--:|",
+        "| site | picture | texture distance | high frequencies | pattern | drawn pattern | structure (worst chip) |",
+        "|---|---|--:|--:|--:|--:|--:|",
     ]
     rows += [
         f"| {s.site} | {s.method} | {s.texture_distance:.3f} | {s.high_frequency:.2f} | {s.pattern:.2f} "
+        f"| {'' if s.drawn_pattern is None else f'{s.drawn_pattern:.2f}'} "
         f"| {s.structure:.3f} ({s.structure_worst:.3f}) |"
         for s in scores
     ]

@@ -128,6 +128,42 @@ def structure_loss(restored: Tensor, old: Tensor, block_px: int = 2, floor: floa
     )
 
 
+def same_ground(
+    restored: Tensor, again: Tensor, phase: Sequence[int], margin_px: int
+) -> tuple[Tensor, Tensor]:
+    """Cut two restorations, in windows at different phases of the network's grid, to the ground that both show.
+
+    Args:
+        restored: [B, 3, H, W].
+        again: the first N of the same crops, rolled by `phase` (rows, columns) and then restored.
+        phase: 1 px or more each.
+        margin_px: what lies that near to an edge of the crop or to its rolled seam is left out.
+
+    Returns:
+        Two tensors [N, 3, h, w].
+    """
+    (y, x), (height, width) = phase, restored.shape[-2:]
+    here = restored[: len(again), :, margin_px : height - y - margin_px, margin_px : width - x - margin_px]
+    return here, again[..., y + margin_px : height - margin_px, x + margin_px : width - margin_px]
+
+
+def grid_loss(here: Tensor, there: Tensor) -> Tensor:
+    """Power that two restorations of the same ground differ by at periods of 2, 4 and 8 px.
+
+    What differs is drawn by the network's grid; its periods are where the eye finds it. Relative to the power beside
+    each period, so that fine detail may be as strong as it likes. [N, 3, h, w] each, 32 px or more a side.
+    """
+    size = min(here.shape[-2:]) // 8 * 8
+    window = torch.hann_window(size, device=here.device)
+    a, b = (luma(x[..., :size, :size].float())[:, 0] * window * window[:, None] for x in (here, there))
+    own = torch.fft.fft2(a - b).abs().square().mean(0)
+    power = torch.fft.fft2(a.detach()).abs().square().mean(0)
+    near = torch.stack([power.roll(shift, axis) for shift in (-3, -2, 2, 3) for axis in (0, 1)]).mean(0)
+    bins = torch.tensor([0, size // 8, size // 4, size // 2, -(size // 4), -(size // 8)])
+    rows, columns = (grid.flatten()[1:] for grid in torch.meshgrid(bins, bins, indexing="ij"))
+    return (own[rows, columns] / (near[rows, columns] + 1e-6)).mean()
+
+
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's correlation of each row."""
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)

@@ -95,11 +95,16 @@ def kernel_distance(first: FloatArray, second: FloatArray) -> float:
     return float(within - 2 * xy.mean())
 
 
-def _power(picture: FloatArray) -> FloatArray:
-    """Power spectrum under a Hann window, [H, W] with the zero frequency first."""
+def _spectrum(picture: FloatArray) -> npt.NDArray[np.complex128]:
+    """Fourier transform under a Hann window, [H, W] with the zero frequency first."""
     height, width = picture.shape
     window = np.outer(np.hanning(height), np.hanning(width))
-    result: FloatArray = np.abs(np.fft.fft2((picture - picture.mean()) * window)) ** 2
+    result: npt.NDArray[np.complex128] = np.fft.fft2((picture - picture.mean()) * window)
+    return result
+
+
+def _power(picture: FloatArray) -> FloatArray:
+    result: FloatArray = np.abs(_spectrum(picture)) ** 2
     return result
 
 
@@ -119,16 +124,45 @@ def high_frequency_ratio(pictures: Sequence[UInt8Array], news: Sequence[UInt8Arr
 def pattern_ratio(pictures: Sequence[UInt8Array]) -> float:
     """Largest power at periods of 2, 4 or 8 px over that of its spectral neighbours; 1 is no pattern.
 
-    Pictures must start at the network's own phase, a multiple of 8 px. Every combination of these periods along x
-    and y counts, so a checkerboard does too. The spectrum is the mean over half-overlapping windows (Welch 1967):
-    one window's would be too noisy for a limit near 1.
+    Every combination of these periods along x and y counts, so a checkerboard does too. The spectrum is the mean over
+    half-overlapping windows (Welch 1967): one window's would be too noisy for a limit near 1. Whoever drew a
+    pattern, it counts: also a JPEG's blocks, and the lines that a scanner or an earlier resampling left.
     """
-    windows = patches(pictures, _SPECTRUM_PX, _SPECTRUM_PX // 2)
-    power = np.mean([_power(luma(window)) for window in windows], axis=0)
+    power = np.mean([_power(luma(window)) for window in _spectral_windows(pictures)], axis=0)
+    return float(max(power[place] / _neighbouring_power(power, *place) for place in _pattern_places()))
+
+
+def drawn_pattern_ratio(aligned: Sequence[Sequence[UInt8Array]]) -> float:
+    """`pattern_ratio` of what a network drew itself, told from what it found in the photo.
+
+    A network's grid stays with its window; what is on the ground, or in the photo, moves with the ground. So the part
+    of the power at these periods that changes with the window's phase is the network's own, whatever it depends on.
+
+    Args:
+        aligned: for each phase, the same pictures of the same ground, restored in windows that start at that
+            phase and then cut to the ground that all show. At least two phases; eight or more tell all periods.
+
+    Returns:
+        1 + the largest such power over that of its spectral neighbours.
+    """
+    powers, drawn = [], []
+    for windows in zip(*(_spectral_windows(pictures) for pictures in aligned), strict=True):
+        spectra = np.stack([_spectrum(luma(window)) for window in windows])
+        powers.append((np.abs(spectra) ** 2).mean(0))
+        drawn.append(spectra.var(0, ddof=1))
+    power, own = np.mean(powers, axis=0), np.mean(drawn, axis=0)
+    return float(1 + max(own[place] / _neighbouring_power(power, *place) for place in _pattern_places()))
+
+
+def _spectral_windows(pictures: Sequence[UInt8Array]) -> UInt8Array:
+    return patches(pictures, _SPECTRUM_PX, _SPECTRUM_PX // 2)
+
+
+def _pattern_places() -> set[tuple[int, int]]:
+    """Where the periods lie in the spectrum, rows and columns."""
     bins = [0, *(_SPECTRUM_PX // period for period in _PERIODS_PX)]
     # Negative columns are the other diagonal; negative rows would only repeat the spectrum of a real picture.
-    places = {(y, sign * x) for y in bins for x in bins for sign in (1, -1)} - {(0, 0)}
-    return float(max(power[place] / _neighbouring_power(power, *place) for place in places))
+    return {(y, sign * x) for y in bins for x in bins for sign in (1, -1)} - {(0, 0)}
 
 
 def _neighbouring_power(power: FloatArray, y: int, x: int) -> float:

@@ -60,7 +60,7 @@ class RestorationModule(lightning.LightningModule):
             {"params": rest, "scale": 1.0, "frozen_until": 0.0},
             {"params": encoder, "scale": 0.1, "frozen_until": 0.2},
         ]
-        judges = {"params": list(self.discriminator.parameters()), "scale": 0.4, "frozen_until": 0.0}
+        judges = {"params": list(self.discriminator.parameters()), "scale": 1.0, "frozen_until": 0.0}
         config = self.config
         return (
             torch.optim.AdamW(
@@ -71,15 +71,26 @@ class RestorationModule(lightning.LightningModule):
 
     def restore(self, network: nn.Module, old: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] to the restored picture, not clipped."""
-        return denormalise_tensor(network(normalise_tensor(old, self.spec)).float(), self.spec)
+        # Plane by plane: with three channels last, every step on pictures would go in loops of three.
+        planes = network(normalise_tensor(old, self.spec)).float().contiguous()
+        return denormalise_tensor(planes, self.spec)
 
     def training_step(self, batch: Batch, _batch_index: int) -> None:
         """One step of the network, then one of the discriminator on the same pictures."""
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
         old, new = augment(batch[0], batch[1], self.config.crop_px, self.config.scale_range, generator)
-        old, new = (x.contiguous(memory_format=torch.channels_last) for x in (old, new))
-        restored = self.restore(self.network, old)
+        # Some crops a second time, at another phase of the network's grid: what differs is its own pattern.
+        phase = [int(n) for n in torch.randint(1, self.spec.stride, (2,), generator=generator)]
+        again = old[: max(len(old) // 4, 1)].roll(phase, (-2, -1))
+        restored, again = self.restore(self.network, torch.cat([old, again])).split([len(old), len(again)])
         pixels = self._pixel_terms(restored, old, new, batch[2])
+        here, there = losses.same_ground(
+            restored, again, phase, margin_px=min(self.spec.stride, old.shape[-1] // 4)
+        )
+        weight = self.config.loss
+        pixels["phase"] = weight.phase * F.l1_loss(here, there)
+        if weight.grid:
+            pixels["grid"] = weight.grid * losses.grid_loss(here, there)
         optimise_network, optimise_discriminator = cast("list[Any]", self.optimizers())
         self._schedule(optimise_network, optimise_discriminator)
         if self.config.loss.pixels_only:

@@ -67,7 +67,11 @@ def load_progress(
 
 def _restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Any]] = {}
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for name, value in tensors.items():
         _, index, field = name.rsplit(".", 2)
-        state.setdefault(int(index), {})[field] = value
+        parameter = parameters[int(index)]
+        # In the parameter's own layout: a step over two layouts takes several times as long.
+        kept = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        state.setdefault(int(index), {})[field] = kept.detach()
     optimiser.load_state_dict(optimiser.state_dict() | {"state": state})

@@ -4,7 +4,7 @@ import torch
 from torchvision.models.resnet import BasicBlock
 
 from sr_model import ModelSpec
-from sr_model.network import ShuffleUp, build
+from sr_model.network import ShuffleUp, build, fold_shuffles
 
 SPECS = {"compact": ModelSpec.compact(width=8, blocks=1), "resnet34": ModelSpec.resnet34()}
 
@@ -60,6 +60,20 @@ def test_the_blur_has_a_zero_where_a_shuffle_would_draw_a_pattern():
         up.expand.weight.copy_(torch.tensor([1.0, -1.0, 1.0, -1.0]).view(4, 1, 1, 1))
     stripes = up(torch.ones(1, 1, 16, 16))
     assert float(stripes.detach()[..., 1:, 1:].abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_folded_shuffle_draws_the_same_picture(kernel):
+    torch.manual_seed(3)
+    up = ShuffleUp(6, 4, kernel)
+    torch.nn.init.normal_(up.expand.weight)  # four different sub-pixels, as after training
+    torch.nn.init.normal_(up.expand.bias)
+    picture = torch.randn(2, 6, 9, 12)
+    with torch.inference_mode():
+        wanted, folded = up(picture), fold_shuffles(torch.nn.Sequential(up))(picture)
+    assert folded.shape == wanted.shape
+    # The first rows and columns see zeros in another order; the halo keeps them out of the picture.
+    assert torch.allclose(folded[..., 4:, 4:], wanted[..., 4:, 4:], atol=1e-5)
 
 
 def test_the_resnet_encoder_takes_torchvisions_weights(monkeypatch):

@@ -62,3 +62,23 @@ def test_the_discriminator_learns_what_the_generator_is_told():
     assert float(right) == 0
     assert float(wrong) == 6
     assert float(losses.generator_loss([torch.ones(1), torch.ones(1)], (0.5, 0.25))) == -0.75
+
+
+def at_two_phases(network):
+    old, phase = torch.rand(2, 3, 96, 96), (3, 5)
+    return losses.same_ground(network(old), network(old.roll(phase, (-2, -1))), phase, margin_px=16)
+
+
+def test_what_does_not_depend_on_the_grid_is_the_same_ground():
+    here, there = at_two_phases(lambda x: x * 0.5)
+    assert here.shape == there.shape == (2, 3, 61, 59)
+    assert torch.equal(here, there)
+    assert float(losses.grid_loss(here, there)) == 0
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+def test_the_grid_loss_sees_a_pattern_that_the_content_modulates(period):
+    grid = torch.zeros(96, 96)
+    grid[::period, ::period] = 0.2
+    drawn = float(losses.grid_loss(*at_two_phases(lambda x: x + grid * (x - 0.5).sign())))
+    assert drawn > 10 * float(losses.grid_loss(*at_two_phases(lambda x: x + 0.02 * grid)))

@@ -5,6 +5,7 @@ from scipy.ndimage import gaussian_filter
 from training.evaluate import unsharp
 from training.metrics import (
     TextureFeatures,
+    drawn_pattern_ratio,
     high_frequency_ratio,
     kernel_distance,
     patches,
@@ -46,6 +47,30 @@ def test_a_faint_grid_is_found(period):
     grid = np.zeros((512, 512, 1))
     grid[::period, ::period] = 10
     assert pattern_ratio([np.clip(p + grid, 0, 255).astype(np.uint8) for p in pictures]) > 2
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+def test_a_pattern_of_the_network_is_told_from_one_of_the_photo(period):
+    """The photo has strong lines of its own; the network's grid is faint and flips its sign with the content."""
+    photos = [texture(i, size=320).astype(np.float64) for i in range(4)]
+    for photo in photos:
+        photo[::period] += 25
+
+    def network(photo, strength):
+        grid = np.zeros(photo.shape)
+        grid[::period, ::period] = strength
+        return np.clip(photo + grid * np.sign(photo - 120), 0, 255).astype(np.uint8)
+
+    def at_phases(strength):
+        phases = [(0, 0), (1, 6), (2, 3), (3, 1), (4, 4), (5, 7), (6, 2), (7, 5)]
+        return [
+            [network(photo[y:, x:], strength)[7 - y :, 7 - x :][:300, :300] for photo in photos]
+            for y, x in phases
+        ]
+
+    assert pattern_ratio(at_phases(0)[0]) > 5
+    assert drawn_pattern_ratio(at_phases(0)) < 1.01
+    assert drawn_pattern_ratio(at_phases(25)) > 1.2
 
 
 def test_structure_is_compared_at_the_old_pixel_size():
