@@ -21,12 +21,13 @@ from titiler.core.factory import TMSFactory
 from sr_model import SrModelError
 from tileserver import about
 from tileserver.errors import HTTP_STATUS, OverloadedError, SourceChangedError, TileServerError
-from tileserver.middleware import AnswerHeaders, LimitRequests
+from tileserver.middleware import AnswerHeaders, AnswerPolicy, LimitRequests
 from tileserver.pictures import supported_tms
 from tileserver.routes import LayerFactory, machine_routes, safe_crs_dependencies, short_routes
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.tiles import TileEndpoint
+from tileserver.warm import CachedTiles
 
 logger = logging.getLogger("orthosharp")
 
@@ -69,12 +70,15 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
     _add_error_handlers(app)
     # Starlette wraps in reverse: the last added sees the request first.
     app.add_middleware(LimitRequests, most=settings.max_requests)
+    policy = AnswerPolicy(settings.cors_origins)
     app.add_middleware(
         AnswerHeaders,
+        policy=policy,
         ai_note=about.ai_header(opened),
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in about.AI_LAYERS)),
         count=opened.metrics.count_answer,
     )
+    app.add_middleware(CachedTiles, service=opened, policy=policy)
     return app
 
 

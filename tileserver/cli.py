@@ -79,7 +79,12 @@ def run(settings: Settings, listener: socket.socket, *, access_log: bool) -> Non
     except TileServerError as error:
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
     click.echo(banner(service, settings.host, listener.getsockname()[1]))
-    config = uvicorn.Config(app, log_level="info" if access_log else "warning", access_log=access_log)
+    config = uvicorn.Config(
+        app,
+        log_level="info" if access_log else "warning",
+        access_log=access_log,
+        server_header=False,
+    )
     # Uvicorn has shut down in order by the time it passes Ctrl+C on.
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,9 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("orthosharp")
 
-CONTENT_SECURITY_POLICY: Final = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 AI_HEADER: Final = "X-Orthosharp"
 _EXPOSED: Final = f"ETag, Cache-Status, Server-Timing, Retry-After, {AI_HEADER}"
+_SECURITY: Final = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; object-src 'none'",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 # GeoJSON of a feature is the only thing that visitors send.
 MAX_BODY_BYTES: Final = 1_000_000
 # Asked for by machines that watch the server, above all when it is busy.
@@ -39,17 +44,48 @@ def etag_matches(header: str | None, etag: str) -> bool:
 
 
 @dataclass(frozen=True)
+class AnswerPolicy:
+    """Headers that every answer carries, whoever makes it.
+
+    Attributes:
+        origins: sites whose pages may read the pictures, such as https://map.example; `*` for all.
+    """
+
+    origins: tuple[str, ...] = ("*",)
+
+    @property
+    def security(self) -> Mapping[str, str]:
+        """What tells a browser to be careful."""
+        return _SECURITY
+
+    def cors(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        """Raw CORS headers for a request from a page of `origin`. Simple GETs need no preflight."""
+        if "*" in self.origins:
+            return [_ANY_ORIGIN, _EXPOSE]
+        if origin is None or origin not in self.origins:
+            return [_VARY]
+        return [(b"access-control-allow-origin", origin.encode("latin-1")), _VARY, _EXPOSE]
+
+
+_ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
+_VARY: Final = (b"vary", b"Origin")
+_EXPOSE: Final = (b"access-control-expose-headers", _EXPOSED.encode())
+
+
+@dataclass(frozen=True)
 class AnswerHeaders:
     """Gives every answer what its route has not given it: ETag, Cache-Control, Cache-Status, Server-Timing.
 
     Attributes:
         app: the application.
+        policy: headers of all answers.
         ai_note: value of X-Orthosharp for everything below `ai_prefixes`.
         ai_prefixes: paths whose pictures the network made.
         count: told the path and status of every answer.
     """
 
     app: ASGIApp
+    policy: AnswerPolicy
     ai_note: str
     ai_prefixes: tuple[str, ...]
     count: Callable[[str, int], None]
@@ -90,11 +126,8 @@ class AnswerHeaders:
     async def _finish(self, scope: Scope, head: Message, body: bytes, started: float, send: Send) -> None:
         headers = MutableHeaders(raw=list(head["headers"]))
         status: int = head["status"]
-        headers["X-Content-Type-Options"] = "nosniff"
-        # Maps on other sites may show the tiles. Simple GETs need no preflight.
-        headers["Access-Control-Allow-Origin"] = "*"
-        headers["Access-Control-Expose-Headers"] = _EXPOSED
-        headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        headers.update(self.policy.security)
+        headers.raw.extend(self.policy.cors(Headers(scope=scope).get("origin")))
         if status >= 400:
             headers["Cache-Control"] = "no-store"
         else:

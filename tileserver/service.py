@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 
 from sr_model import PixelWindow, Restorer
 from tileserver.batching import NetworkQueue
 from tileserver.cache import MemoryCache, Recipe, TileKey
-from tileserver.encode import MEDIA_TYPES, Extension, encode
+from tileserver.encode import MEDIA_TYPES, encode
 from tileserver.errors import SourceChangedError
-from tileserver.grid import TileAddress
 from tileserver.metrics import Metrics
 from tileserver.pictures import Pictures
 from tileserver.raster import Raster
@@ -19,35 +18,9 @@ from tileserver.settings import Settings
 from tileserver.single_flight import SingleFlight
 from tileserver.source import Source
 from tileserver.stages import Stages
+from tileserver.tile import Tile, TileRequest
 
-
-@dataclass(frozen=True)
-class TileRequest:
-    """One tile of one layer, and the format it is wanted in."""
-
-    layer: str
-    tms: str
-    tile: TileAddress
-    extension: Extension
-
-
-@dataclass(frozen=True)
-class Tile:
-    """An encoded tile.
-
-    Attributes:
-        body: the file; empty where a format without transparency has nothing to show.
-        media_type: its type.
-        etag: strong entity tag, with quotes.
-        hit: whether it came out of the cache.
-        stages: where the time went.
-    """
-
-    body: bytes
-    media_type: str
-    etag: str
-    hit: bool
-    stages: Stages
+__all__ = ["Tile", "TileRequest", "TileService"]
 
 
 class TileService:
@@ -84,8 +57,9 @@ class TileService:
             settings.cache_bytes - tile_bytes,
             self.metrics,
         )
-        self._tiles: MemoryCache[TileKey, bytes] = MemoryCache(tile_bytes, len)
-        self._flights: SingleFlight[TileKey, bytes] = SingleFlight()
+        self._tiles: MemoryCache[TileKey, Tile] = MemoryCache(tile_bytes, lambda tile: len(tile.body))
+        self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
+        self._hits = self.metrics.lookups.labels("tile", "hit")
         self._content = self._content_digest()
         self.ready = False
         self.outdated = ""  # why nothing new can be made any more
@@ -106,18 +80,15 @@ class TileService:
         Raises:
             OutsideError: no such layer, matrix set, zoom or place.
         """
-        tile = request.tile
-        self.pictures.view(request.layer, request.tms).pyramid.check(tile)
-        return TileKey(
-            self._content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension
-        )
+        self.pictures.view(request.layer, request.tms).pyramid.check(request.tile)
+        return self._key(request)
 
     def cached(self, request: TileRequest) -> Tile | None:
-        """The tile if it is at hand; never waits."""
-        key = self.key(request)
-        body = self._tiles.get(key)
-        self.metrics.lookups.labels("tile", "miss" if body is None else "hit").inc()
-        return None if body is None else self._answer(key, body, Stages(), hit=True)
+        """The tile if it is in memory; never waits, and never complains about the request."""
+        found = self._tiles.get(self._key(request))
+        if found is not None:
+            self._hits.inc()
+        return found
 
     def tile(self, request: TileRequest) -> Tile:
         """The tile, rendered if need be. Concurrent calls for the same tile share one rendering.
@@ -128,21 +99,23 @@ class TileService:
         key, stages = self.key(request), Stages()
         start = time.perf_counter()
 
-        def render() -> bytes:
-            body = self._tiles.get(key)
-            if body is None:
+        def render() -> Tile:
+            found = self._tiles.get(key)
+            self.metrics.lookups.labels("tile", "miss" if found is None else "hit").inc()
+            if found is None:
                 tile = request.tile
                 raster = self._raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
                 with stages.measure("encode"):
                     body = encode(raster, request.extension)
-                self._tiles.put(key, body)
-            return body
+                found = Tile(body, MEDIA_TYPES[request.extension], key.etag, hit=True, stages=Stages())
+                self._tiles.put(key, found)
+            return found
 
-        body = self._flights.do(key, render)
+        tile = self._flights.do(key, render)
         # What no stage accounts for was waiting for another request's work.
         stages.add("queue", max(0.0, time.perf_counter() - start - sum(stages.seconds.values())))
         self.metrics.observe(stages)
-        return self._answer(key, body, stages, hit=False)
+        return replace(tile, hit=False, stages=stages)
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> Raster:
         """Pixels of any window, for pictures that are no tiles; the same pixels as the tiles'.
@@ -166,9 +139,11 @@ class TileService:
             self.outdated = str(error)
             raise
 
-    def _answer(self, key: TileKey, body: bytes, stages: Stages, *, hit: bool) -> Tile:
-        extension: Extension = key.ext  # type: ignore[assignment]
-        return Tile(body, MEDIA_TYPES[extension], key.etag, hit, stages)
+    def _key(self, request: TileRequest) -> TileKey:
+        tile = request.tile
+        return TileKey(
+            self._content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension
+        )
 
     def _content_digest(self) -> str:
         """Digest of everything that decides pixels, but for the tile itself."""

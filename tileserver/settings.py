@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 RuntimeName = Literal["auto", "torch", "onnx"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 
 class Settings(BaseSettings):
@@ -49,16 +52,30 @@ class Settings(BaseSettings):
     max_age_s: int = Field(
         600, ge=0, description="How long browsers keep a tile before they ask for its ETag."
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*",), description="Sites whose pages may read the pictures: 'https://map.example', or * for all."
+    )
     max_image_px: int = Field(2048, ge=256, le=8192, description="Longest side of a preview or bbox picture.")
     open_datasets: int = Field(
         8, ge=1, description="Files kept open at the same time, per photograph and overview."
     )
 
-    @field_validator("bands", "rescale", mode="before")
+    @field_validator("bands", "rescale", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Accept '4,1,2' from the command line and the environment."""
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: give scheme and host without a path, such as "
+                    "https://map.example, or * for all"
+                )
+        return value
 
     @field_validator("bands")
     @classmethod

@@ -48,10 +48,8 @@ class TileEndpoint:
         etag = self.service.key(wanted).etag
         if etag_matches(request.headers.get("if-none-match"), etag):
             return Response(status_code=304, headers=self._headers(etag, Stages(), hit=True))
-        found = self.service.cached(wanted)
-        if found is None:
-            found = await self._render(wanted)
-        return self._response(found)
+        # What is cached was answered before routing; see `warm`.
+        return self._response(await self._render(wanted))
 
     async def _render(self, wanted: TileRequest) -> Tile:
         """The tile from a thread, for which the wait is bounded in number and in time."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Final
+from typing import Final, NamedTuple
 
 import rasterio
 
@@ -55,8 +55,7 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class TileKey:
+class TileKey(NamedTuple):
     """Key of an encoded tile.
 
     Attributes:
@@ -76,5 +75,5 @@ class TileKey:
     @property
     def etag(self) -> str:
         """Strong entity tag. It needs no pixels, so a revalidation never costs an inference."""
-        parts = "/".join(str(value) for value in asdict(self).values())
+        parts = "/".join(map(str, self))
         return f'"{hashlib.sha256(parts.encode()).hexdigest()[:32]}"'
