@@ -48,18 +48,23 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
     """
     opened = service or TileService(settings)
 
+    endpoint = TileEndpoint.of(opened)
+
+    def close() -> None:
+        endpoint.close()
+        opened.close()
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if not opened.ready:
             await anyio.to_thread.run_sync(opened.warm_up)
         yield
-        await anyio.to_thread.run_sync(opened.close)
+        await anyio.to_thread.run_sync(close)
 
     # Swagger's page would fetch its scripts from elsewhere; /openapi.json stays.
     app = FastAPI(title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.service = opened
+    app.state.service, app.state.endpoint = opened, endpoint
     app.dependency_overrides.update(safe_crs_dependencies())
-    endpoint = TileEndpoint.of(opened)
     for layer in opened.pictures.layers:
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
@@ -69,7 +74,7 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
     _add_page(app)
     _add_error_handlers(app)
     # Starlette wraps in reverse: the last added sees the request first.
-    app.add_middleware(LimitRequests, most=settings.max_requests)
+    app.add_middleware(LimitRequests, most=settings.max_requests, most_pictures=settings.max_pictures)
     policy = AnswerPolicy(settings.cors_origins)
     app.add_middleware(
         AnswerHeaders,

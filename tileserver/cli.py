@@ -22,6 +22,7 @@ from tileserver.pictures import WEB_MERCATOR, supported_tms
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.source import Source
+from tileserver.store_cli import cache
 from tileserver.view import View
 
 DEMO = Path(__file__).parent.parent / "examples" / "demo"
@@ -39,6 +40,9 @@ def main() -> None:
     """Serve an old aerial photograph as if it had been taken today."""
 
 
+main.add_command(cache)
+
+
 @main.command()
 @click.argument("source", required=False)
 @click.option("--new", help="A later photograph of the same ground, to compare with.")
@@ -49,6 +53,9 @@ def main() -> None:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs.")
 @click.option("--bands", metavar="R,G,B", help="Bands to show, counted from 1; one band is shown in grey.")
 @click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white.")
+@click.option("--store", help="Keeps tiles over restarts: a folder, s3://, gs:// or az://.")
+@click.option("--store-bytes", type=int, help="Bound of that folder; the oldest tiles make room.")
+@click.option("--overload", type=click.Choice(["refuse", "old"]), help="When busy: 503, or the old picture.")
 @click.option("--credit", help="Whose photograph it is [default: what the file says].")
 @click.option("--name", help="Title of the page [default: the file's name].")
 @click.option("--demo", is_flag=True, help="Serve the example of the repository.")

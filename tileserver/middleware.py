@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ _SECURITY: Final = {
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "X-Content-Type-Options": "nosniff",
 }
+# Pictures of any size and shape.
+_PICTURE: Final = re.compile(r"/(preview|bbox|point|feature|statistics)\b")
 # GeoJSON of a feature is the only thing that visitors send.
 MAX_BODY_BYTES: Final = 1_000_000
 # Asked for by machines that watch the server, above all when it is busy.
@@ -133,10 +136,11 @@ class AnswerHeaders:
         else:
             headers.setdefault("Cache-Control", "no-cache")
             if local_path(scope).startswith(self.ai_prefixes):
-                headers[AI_HEADER] = self.ai_note
+                headers.setdefault(AI_HEADER, self.ai_note)
         headers.setdefault("Cache-Status", "orthosharp; fwd=bypass")
         headers.setdefault("Server-Timing", f"total;dur={1000 * (time.perf_counter() - started):.1f}")
-        if status == 200 and scope["method"] in ("GET", "HEAD") and "etag" not in headers:
+        keepable = status == 200 and headers["Cache-Control"] != "no-store"
+        if keepable and scope["method"] in ("GET", "HEAD") and "etag" not in headers:
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         if status == 200 and etag_matches(
             Headers(scope=scope).get("if-none-match"), headers.get("etag", "-")
@@ -184,32 +188,42 @@ class LimitRequests:
     Attributes:
         app: the application.
         most: requests that may be inside at the same time.
+        most_pictures: those of them that make a picture of any size, which costs far more than a tile.
     """
 
     app: ASGIApp
     most: int
+    most_pictures: int
     crowd: Crowd = field(default_factory=Crowd)
+    pictures: Crowd = field(default_factory=Crowd)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
         if scope["type"] != "http" or local_path(scope) in _ALWAYS_OPEN:
             await self.app(scope, receive, send)
             return
-        if self.crowd.inside >= self.most:
-            await self._refuse()(scope, receive, send)
-            return
+        crowds = [(self.crowd, self.most)]
+        if _PICTURE.search(local_path(scope)):
+            crowds.append((self.pictures, self.most_pictures))
+        for crowd, most in crowds:
+            if crowd.inside >= most:
+                await _full(most)(scope, receive, send)
+                return
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > MAX_BODY_BYTES:
             too_large = JSONResponse({"detail": _too_large().detail}, 413)
             await too_large(scope, receive, send)
             return
         # Only the event loop's thread comes here, so no lock is needed.
-        self.crowd.inside += 1
+        for crowd, _ in crowds:
+            crowd.inside += 1
         try:
             await self.app(scope, _bounded(receive), send)
         finally:
-            self.crowd.inside -= 1
+            for crowd, _ in crowds:
+                crowd.inside -= 1
 
-    def _refuse(self) -> Response:
-        detail = f"{self.most} requests are being answered: try again in a moment"
-        return JSONResponse({"detail": detail}, 503, {"Retry-After": "2", "Cache-Control": "no-store"})
+
+def _full(most: int) -> Response:
+    detail = f"{most} such requests are being answered: try again in a moment"
+    return JSONResponse({"detail": detail}, 503, {"Retry-After": "2", "Cache-Control": "no-store"})

@@ -17,7 +17,7 @@ from tileserver.raster import Raster, area_average, canvas, difference, paste, u
 from tileserver.render import render_metatile, with_margin
 from tileserver.single_flight import SingleFlight
 from tileserver.source import Source
-from tileserver.stages import Stages
+from tileserver.stages import Stages, Wanted
 from tileserver.tone import fit_tone
 from tileserver.view import View
 
@@ -25,7 +25,8 @@ Layer = Literal["restored", "old", "new", "difference"]
 LAYERS: Final[tuple[Layer, ...]] = get_args(Layer)
 WEB_MERCATOR: Final = "WebMercatorQuad"
 
-MetatileKey = tuple[str, PixelWindow]
+# Content digest, tile matrix set, window.
+MetatileKey = tuple[str, str, PixelWindow]
 
 
 def supported_tms() -> morecantile.defaults.TileMatrixSets:
@@ -45,8 +46,9 @@ class Pictures:
         new: a later photograph to compare with, or None.
         spec: of the network.
         network: the network.
-        metatile_bytes: memory for restored metatiles.
+        metatiles: keeps restored metatiles, those of other maps too.
         metrics: counts inferences and cache lookups.
+        content: digest of everything that decides pixels.
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class Pictures:
         new: Source | None,
         spec: ModelSpec,
         network: NetworkQueue,
-        metatile_bytes: int,
+        metatiles: MemoryCache[MetatileKey, Raster],
         metrics: Metrics,
+        content: str,
     ) -> None:
         self._old = old
         self._new = new
@@ -68,9 +71,8 @@ class Pictures:
         self._views_lock = threading.Lock()
         self._tone: ToneMap | None = None
         self._tone_lock = threading.Lock()
-        self.metatiles: MemoryCache[MetatileKey, Raster] = MemoryCache(
-            metatile_bytes, lambda raster: raster.nbytes
-        )
+        self._metatiles = metatiles
+        self._content = content
         self._flights: SingleFlight[MetatileKey, Raster] = SingleFlight()
 
     @property
@@ -146,25 +148,26 @@ class Pictures:
 
     def _metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:
         """Restored pixels of a metatile: from the cache, a request that is faster, or the network."""
-        key = (view.pyramid.grid.tms_id, metatile)
-        found = self.metatiles.get(key)
-        self._metrics.lookups.labels("metatile", "miss" if found is None else "hit").inc()
+        key = (self._content, view.pyramid.grid.tms_id, metatile)
+        found = self._metatiles.get(key)
+        self._metrics.count_lookup("metatile", "miss" if found is None else "hit")
         if found is not None:
             return found
         if not view.pyramid.touches(view.pyramid.native_zoom, metatile):
             return Raster.blank(with_margin(metatile))
 
-        def render() -> Raster:
+        def render(wanted: Wanted) -> Raster:
+            stages.wanted = wanted
             # Whoever was faster may have landed between the lookup above and this flight.
-            raster = self.metatiles.get(key)
+            raster = self._metatiles.get(key)
             if raster is None:
                 raster = render_metatile(view, metatile, self._spec, self._network, stages)
                 if not raster.is_empty:
                     self._metrics.inferences.inc()
-                self.metatiles.put(key, raster)
+                self._metatiles.put(key, raster)
             return raster
 
-        return self._flights.do(key, render)
+        return self._flights.do(key, render, stages.wanted)
 
 
 def _resample(native: Raster, part: PixelWindow, zooms: int) -> Raster:

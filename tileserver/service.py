@@ -1,4 +1,4 @@
-"""cache -> single flight -> render -> cache. HTTP calls this and nothing else."""
+"""memory -> store -> single flight -> render -> memory and store. HTTP and the seeder call this, nothing else."""
 
 from __future__ import annotations
 
@@ -6,68 +6,55 @@ import hashlib
 import time
 from dataclasses import replace
 
-from sr_model import PixelWindow, Restorer
-from tileserver.batching import NetworkQueue
-from tileserver.cache import MemoryCache, Recipe, TileKey
-from tileserver.encode import MEDIA_TYPES, encode
+from sr_model import PixelWindow
+from tileserver.cache import Recipe, TileKey
+from tileserver.encode import encode
 from tileserver.errors import SourceChangedError
-from tileserver.metrics import Metrics
 from tileserver.pictures import Pictures
 from tileserver.raster import Raster
 from tileserver.settings import Settings
+from tileserver.shared import Shared
 from tileserver.single_flight import SingleFlight
 from tileserver.source import Source
-from tileserver.stages import Stages
+from tileserver.stages import Stages, Wanted, always
 from tileserver.tile import Tile, TileRequest
 
 __all__ = ["Tile", "TileRequest", "TileService"]
 
 
 class TileService:
-    """Answers tile requests; safe to call from many threads.
+    """Answers tile requests of one map; safe to call from many threads.
+
+    Args:
+        settings: what to serve, and how.
+        shared: what it uses together with other maps; its own if not given.
 
     Raises:
         SourceError, sr_model.SrModelError: a photograph or the weights cannot be served; see `errors`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
         self.settings = settings
-        self.metrics = Metrics()
-        self.old = Source.open(
-            settings.source,
-            bands=settings.bands,
-            rescale=settings.rescale,
-            open_datasets=settings.open_datasets,
-        )
-        self.new = Source.open(settings.new, open_datasets=settings.open_datasets) if settings.new else None
-        self.restorer = Restorer.open(settings.weights, runtime=settings.runtime, device=settings.device)
+        self.old, self.new = Source.open_pair(settings)
+        self.shared, self._owns_shared = shared or Shared(settings), shared is None
+        self.metrics = self.shared.metrics
+        self._network = self.shared.networks.lease(settings)
+        self.restorer = self._network.restorer
         self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
-        self._network = NetworkQueue(
-            self.restorer,
-            max_waiting=settings.queue_size,
-            deadline_s=settings.deadline_s,
-            batch=settings.batch,
-        )
-        tile_bytes = settings.cache_bytes // 4
+        self.content = self._content_digest()
+        self.shared.describe(self.content, self.old.info.name, self.restorer)
         self.pictures = Pictures(
             self.old,
             self.new,
             self.restorer.spec,
-            self._network,
-            settings.cache_bytes - tile_bytes,
+            self._network.queue,
+            self.shared.metatiles,
             self.metrics,
+            self.content,
         )
-        self._tiles: MemoryCache[TileKey, Tile] = MemoryCache(tile_bytes, lambda tile: len(tile.body))
         self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
-        self._hits = self.metrics.lookups.labels("tile", "hit")
-        self._content = self._content_digest()
         self.ready = False
         self.outdated = ""  # why nothing new can be made any more
-        self.metrics.watch("queue_length", "Metatiles that wait for the network", lambda: len(self._network))
-        self.metrics.watch("tile_cache_bytes", "Encoded tiles in memory", lambda: self._tiles.nbytes)
-        self.metrics.watch(
-            "metatile_cache_bytes", "Metatiles in memory", lambda: self.pictures.metatiles.nbytes
-        )
 
     def warm_up(self) -> None:
         """Run the network once and fit the tone of overviews, so that no visitor waits for it."""
@@ -85,37 +72,37 @@ class TileService:
 
     def cached(self, request: TileRequest) -> Tile | None:
         """The tile if it is in memory; never waits, and never complains about the request."""
-        found = self._tiles.get(self._key(request))
-        if found is not None:
-            self._hits.inc()
-        return found
+        return self.shared.tiles.at_hand(self._key(request))
 
-    def tile(self, request: TileRequest) -> Tile:
+    def tile(self, request: TileRequest, wanted: Wanted = always) -> Tile:
         """The tile, rendered if need be. Concurrent calls for the same tile share one rendering.
 
+        Args:
+            request: what to show.
+            wanted: whether the caller still waits; what nobody waits for is dropped before it is inferred.
+
         Raises:
-            OutsideError, OverloadedError, ReadError, SourceChangedError, sr_model.InferenceError.
+            OutsideError, OverloadedError, AbandonedError, ReadError, SourceChangedError,
+            sr_model.InferenceError.
         """
-        key, stages = self.key(request), Stages()
-        start = time.perf_counter()
+        key, stages, start = self.key(request), Stages(), time.perf_counter()
 
-        def render() -> Tile:
-            found = self._tiles.get(key)
-            self.metrics.lookups.labels("tile", "miss" if found is None else "hit").inc()
-            if found is None:
-                tile = request.tile
-                raster = self._raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
-                with stages.measure("encode"):
-                    body = encode(raster, request.extension)
-                found = Tile(body, MEDIA_TYPES[request.extension], key.etag, hit=True, stages=Stages())
-                self._tiles.put(key, found)
-            return found
+        def render(anybody: Wanted) -> Tile:
+            stages.wanted = anybody
+            found = self.shared.tiles.get(key)
+            if found is not None:
+                return found
+            tile = request.tile
+            raster = self._raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
+            with stages.measure("encode"):
+                body = encode(raster, request.extension)
+            return replace(self.shared.tiles.put(key, body), hit=False)
 
-        tile = self._flights.do(key, render)
+        tile = self._flights.do(key, render, wanted)
         # What no stage accounts for was waiting for another request's work.
         stages.add("queue", max(0.0, time.perf_counter() - start - sum(stages.seconds.values())))
         self.metrics.observe(stages)
-        return replace(tile, hit=False, stages=stages)
+        return replace(tile, stages=stages)
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> Raster:
         """Pixels of any window, for pictures that are no tiles; the same pixels as the tiles'.
@@ -126,11 +113,13 @@ class TileService:
         return self._raster(layer, tms, zoom, window, Stages())
 
     def close(self) -> None:
-        """Stop the network and close files."""
-        self._network.close()
+        """Let go of the network and close files."""
+        self.shared.networks.release(self._network)
         for source in (self.old, self.new):
             if source is not None:
                 source.close()
+        if self._owns_shared:
+            self.shared.close()
 
     def _raster(self, layer: str, tms: str, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
         try:
@@ -142,7 +131,7 @@ class TileService:
     def _key(self, request: TileRequest) -> TileKey:
         tile = request.tile
         return TileKey(
-            self._content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension
+            self.content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension
         )
 
     def _content_digest(self) -> str:

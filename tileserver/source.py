@@ -27,6 +27,7 @@ from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.grid import BBox
 from tileserver.ground import WGS84, PixelSize, horizontal, pixel_size
 from tileserver.raster import Raster, UInt8Array
+from tileserver.settings import Settings
 
 # GDAL interpolates positions between exact ones up to this error in source pixels. Its own default, 0.125,
 # shifts pixels by window: neighbours would disagree. At 1e-4 fewer than 1 pixel in 1000 differs, by one grey
@@ -105,6 +106,21 @@ class Source:
         except (RasterioError, CPLE_BaseError, OSError) as error:
             raise SourceError(f"{path} cannot be read: {error}. Check it with gdalinfo") from error
         return cls(path, info, open_datasets)
+
+    @classmethod
+    def open_pair(cls, settings: Settings) -> tuple[Source, Source | None]:
+        """The photograph to restore, and the later one to compare with if there is one.
+
+        Raises:
+            SourceError: see `open`.
+        """
+        limit = settings.open_datasets
+        old = cls.open(settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=limit)
+        if settings.new is None:
+            return old, None
+        return old, cls.open(
+            settings.new, bands=settings.new_bands, rescale=settings.new_rescale, open_datasets=limit
+        )
 
     def read(
         self, crs: CRS, transform: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool

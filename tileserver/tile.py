@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from tileserver.encode import Extension
+from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.grid import TileAddress
 from tileserver.stages import Stages
+
+if TYPE_CHECKING:  # the key's recipe needs to know every module that makes pixels
+    from tileserver.cache.key import TileKey
 
 
 @dataclass(frozen=True)
@@ -35,4 +39,9 @@ class Tile:
     media_type: str
     etag: str
     hit: bool
-    stages: Stages
+    stages: Stages = field(default_factory=Stages)
+
+    @classmethod
+    def of(cls, key: TileKey, body: bytes) -> Tile:
+        """A finished tile, as caches keep it."""
+        return cls(body, MEDIA_TYPES[key.ext], key.etag, hit=True)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import rasterio
 
 from tileserver import encode, grid, tone
+from tileserver.encode import Extension
 from tileserver.raster import NO_DIFFERENCE
 from tileserver.render import MARGIN_PX
 from tileserver.source import WARP_KERNEL, WARP_TOLERANCE_PX
@@ -70,7 +71,7 @@ class TileKey(NamedTuple):
     x: int
     y: int
     scale: int
-    ext: str
+    ext: Extension
 
     @property
     def etag(self) -> str:
