@@ -63,7 +63,7 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
 
     # Swagger's page would fetch its scripts from elsewhere; /openapi.json stays.
     app = FastAPI(title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.service, app.state.endpoint = opened, endpoint
+    app.state.service, app.state.endpoint, app.state.close = opened, endpoint, close
     app.dependency_overrides.update(safe_crs_dependencies())
     for layer in opened.pictures.layers:
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")

@@ -15,16 +15,19 @@ from pydantic import ValidationError
 
 from sr_model import SrModelError, bundled_weights_path, load_weights
 from tileserver import about
-from tileserver.app import create_app
 from tileserver.errors import SettingsError, StartError, TileServerError
 from tileserver.grid import BBox
 from tileserver.pictures import WEB_MERCATOR, supported_tms
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.shared import Shared
+from tileserver.site import Site, open_generation
 from tileserver.source import Source
 from tileserver.store_cli import cache
 from tileserver.view import View
 
+# Name of the only map.
+MAIN = "map"
 DEMO = Path(__file__).parent.parent / "examples" / "demo"
 
 
@@ -53,6 +56,12 @@ main.add_command(cache)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs.")
 @click.option("--bands", metavar="R,G,B", help="Bands to show, counted from 1; one band is shown in grey.")
 @click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white.")
+@click.option("--new-bands", metavar="R,G,B", help="Bands of the later photograph, as --bands.")
+@click.option("--new-rescale", metavar="MIN,MAX", help="Range of the later photograph, as --rescale.")
+@click.option(
+    "--tone", type=click.Choice(["model", "old"]), help="Whose colours: the network's or the old photo's."
+)
+@click.option("--contrast", type=float, help="Factor around middle grey, 0.5 to 2 [default: 1].")
 @click.option("--store", help="Keeps tiles over restarts: a folder, s3://, gs:// or az://.")
 @click.option("--store-bytes", type=int, help="Bound of that folder; the oldest tiles make room.")
 @click.option("--overload", type=click.Choice(["refuse", "old"]), help="When busy: 503, or the old picture.")
@@ -77,17 +86,20 @@ def run(settings: Settings, listener: socket.socket, *, access_log: bool) -> Non
     Raises:
         StartError, sr_model.SrModelError: something cannot be served.
     """
-    service = TileService(settings)
+    shared = Shared(settings)
     try:
-        report(service)
         click.echo("Warming up the network ...", err=True)
-        app = create_app(settings, service)
-        service.warm_up()
+        first = open_generation({MAIN: settings}, shared)
+    except StartError:
+        raise
     except TileServerError as error:
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
-    click.echo(banner(service, settings.host, listener.getsockname()[1]))
+    for service in first.services:
+        report(service)
+    site = Site(first, shared, lambda: open_generation({MAIN: settings}, shared))
+    click.echo(banner(first.services[0], settings.host, listener.getsockname()[1]))
     config = uvicorn.Config(
-        app,
+        site,
         log_level="info" if access_log else "warning",
         access_log=access_log,
         server_header=False,

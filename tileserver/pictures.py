@@ -7,14 +7,13 @@ from typing import Final, Literal, get_args
 
 import morecantile
 
-from sr_model import ModelSpec, PixelWindow, ToneMap
-from tileserver.batching import NetworkQueue
+from sr_model import PixelWindow, ToneMap
 from tileserver.cache.memory import MemoryCache
 from tileserver.errors import OutsideError
 from tileserver.grid import is_quadtree, magnified
 from tileserver.metrics import Metrics
 from tileserver.raster import Raster, area_average, canvas, difference, paste, upsample
-from tileserver.render import render_metatile, with_margin
+from tileserver.render import Renderer, render_metatile, with_margin
 from tileserver.single_flight import SingleFlight
 from tileserver.source import Source
 from tileserver.stages import Stages, Wanted
@@ -44,8 +43,7 @@ class Pictures:
     Args:
         old: the photograph to restore.
         new: a later photograph to compare with, or None.
-        spec: of the network.
-        network: the network.
+        renderer: restores it.
         metatiles: keeps restored metatiles, those of other maps too.
         metrics: counts inferences and cache lookups.
         content: digest of everything that decides pixels.
@@ -55,16 +53,14 @@ class Pictures:
         self,
         old: Source,
         new: Source | None,
-        spec: ModelSpec,
-        network: NetworkQueue,
+        renderer: Renderer,
         metatiles: MemoryCache[MetatileKey, Raster],
         metrics: Metrics,
         content: str,
     ) -> None:
         self._old = old
         self._new = new
-        self._spec = spec
-        self._network = network
+        self._renderer = renderer
         self._metrics = metrics
         self._tms = supported_tms()
         self._views: dict[tuple[str, bool], View] = {}
@@ -94,7 +90,7 @@ class Pictures:
         key = (tms, source is self._new)
         with self._views_lock:
             if key not in self._views:
-                self._views[key] = View(source, self._tms.get(tms), self._spec.gsd_m)
+                self._views[key] = View(source, self._tms.get(tms), self._renderer.spec.gsd_m)
             return self._views[key]
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
@@ -126,7 +122,7 @@ class Pictures:
         """The one colour map old -> restored of this photograph; fitted at the first call."""
         with self._tone_lock:
             if self._tone is None:
-                self._tone = fit_tone(self.view("old", WEB_MERCATOR), self._spec, self._network)
+                self._tone = fit_tone(self.view("old", WEB_MERCATOR), self._renderer)
             return self._tone
 
     def _toned(self, layer: str, view: View, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
@@ -161,7 +157,7 @@ class Pictures:
             # Whoever was faster may have landed between the lookup above and this flight.
             raster = self._metatiles.get(key)
             if raster is None:
-                raster = render_metatile(view, metatile, self._spec, self._network, stages)
+                raster = render_metatile(view, metatile, self._renderer, stages)
                 if not raster.is_empty:
                     self._metrics.inferences.inc()
                 self._metatiles.put(key, raster)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import replace
 
-from sr_model import PixelWindow
+from sr_model import PixelWindow, SrModelError
 from tileserver.cache import Recipe, TileKey
 from tileserver.encode import encode
-from tileserver.errors import SourceChangedError
+from tileserver.finish import Finish
 from tileserver.pictures import Pictures
 from tileserver.raster import Raster
+from tileserver.render import Renderer
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.single_flight import SingleFlight
-from tileserver.source import Source
+from tileserver.source import SOURCE_CHANGED, Source
 from tileserver.stages import Stages, Wanted, always
 from tileserver.tile import Tile, TileRequest
 
@@ -36,25 +36,34 @@ class TileService:
     def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
         self.settings = settings
         self.old, self.new = Source.open_pair(settings)
+        self._sources = [source for source in (self.old, self.new) if source]
         self.shared, self._owns_shared = shared or Shared(settings), shared is None
         self.metrics = self.shared.metrics
         self._network = self.shared.networks.lease(settings)
         self.restorer = self._network.restorer
-        self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
-        self.content = self._content_digest()
+        try:
+            self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
+        except SrModelError:
+            self.close()
+            raise
+        finish = Finish(settings.contrast, settings.tone)
+        self.content = self._content_digest(finish)
         self.shared.describe(self.content, self.old.info.name, self.restorer)
         self.pictures = Pictures(
             self.old,
             self.new,
-            self.restorer.spec,
-            self._network.queue,
+            Renderer(self.restorer.spec, self._network.queue, finish),
             self.shared.metatiles,
             self.metrics,
             self.content,
         )
         self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
         self.ready = False
-        self.outdated = ""  # why nothing new can be made any more
+
+    @property
+    def outdated(self) -> str:
+        """Why nothing new can be made at the moment; empty where it can."""
+        return SOURCE_CHANGED if any(source.is_changed for source in self._sources) else ""
 
     def warm_up(self) -> None:
         """Run the network once and fit the tone of overviews, so that no visitor waits for it."""
@@ -93,7 +102,7 @@ class TileService:
             if found is not None:
                 return found
             tile = request.tile
-            raster = self._raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
+            raster = self.pictures.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
             with stages.measure("encode"):
                 body = encode(raster, request.extension)
             return replace(self.shared.tiles.put(key, body), hit=False)
@@ -110,23 +119,15 @@ class TileService:
         Raises:
             As `tile`.
         """
-        return self._raster(layer, tms, zoom, window, Stages())
+        return self.pictures.raster(layer, tms, zoom, window, Stages())
 
     def close(self) -> None:
         """Let go of the network and close files."""
         self.shared.networks.release(self._network)
-        for source in (self.old, self.new):
-            if source is not None:
-                source.close()
+        for source in self._sources:
+            source.close()
         if self._owns_shared:
             self.shared.close()
-
-    def _raster(self, layer: str, tms: str, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
-        try:
-            return self.pictures.raster(layer, tms, zoom, window, stages)
-        except SourceChangedError as error:
-            self.outdated = str(error)
-            raise
 
     def _key(self, request: TileRequest) -> TileKey:
         tile = request.tile
@@ -134,9 +135,8 @@ class TileService:
             self.content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension
         )
 
-    def _content_digest(self) -> str:
+    def _content_digest(self, finish: Finish) -> str:
         """Digest of everything that decides pixels, but for the tile itself."""
-        old = self.old.info
-        recipe = Recipe(self.restorer.digest, self.restorer.runtime, old.bands, old.rescale)
-        parts = [old.fingerprint, recipe.digest, self.new.info.fingerprint if self.new else ""]
-        return hashlib.sha256("/".join(parts).encode()).hexdigest()
+        shown = tuple((one.info.fingerprint, one.info.bands, one.info.rescale) for one in self._sources)
+        recipe = Recipe(self.restorer.digest, self.restorer.runtime, shown, finish)
+        return recipe.digest

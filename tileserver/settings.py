@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     rescale: Annotated[tuple[float, float], NoDecode] | None = Field(
         None, description="Values that become black and white: '0,4095'. By default the range of the dtype."
     )
+    contrast: float = Field(
+        1.0, ge=0.5, le=2.0, description="Factor around middle grey for restored pixels; 1 changes nothing."
+    )
+    tone: Literal["model", "old"] = Field(
+        "model", description="Whose colours restored pixels have: the network's, or the old photograph's."
+    )
     new_bands: Annotated[tuple[int, ...], NoDecode] | None = Field(
         None, description="Bands of the later photograph, as `bands`."
     )

@@ -36,6 +36,9 @@ WARP_TOLERANCE_PX: Final = 1e-4
 # Cubic, as in training: the network has learnt to undo this blur and no other.
 WARP_KERNEL: Final = "cubic"
 
+SOURCE_CHANGED: Final = (
+    "the photograph was replaced: the new one is shown in a moment, at the latest after a restart"
+)
 _RANGES: Final = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 _SAMPLE_BYTES: Final = 64 * 1024
 
@@ -122,6 +125,11 @@ class Source:
             settings.new, bands=settings.new_bands, rescale=settings.new_rescale, open_datasets=limit
         )
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether the file is another one than was opened, or is gone."""
+        return _stat(self._path) != self._stat
+
     def read(
         self, crs: CRS, transform: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool
     ) -> Raster:
@@ -138,8 +146,8 @@ class Source:
             ReadError: a block cannot be read.
             SourceChangedError: the file is not the one that was opened.
         """
-        if _stat(self._path) != self._stat:
-            raise SourceChangedError("the photograph was replaced: restart the server to show the new one")
+        if self.is_changed:
+            raise SourceChangedError(SOURCE_CHANGED)
         level = self._overview(pixel) if overviews else 0
         factor = self.info.overviews[level - 1] if level else 1
         native = self.info.pixel.times(factor)
