@@ -6,6 +6,7 @@ import contextlib
 import logging
 import socket
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from sr_model import SrModelError, bundled_weights_path, load_weights
 from tileserver import about
+from tileserver.config_file import read_config
 from tileserver.errors import SettingsError, StartError, TileServerError
 from tileserver.grid import BBox
 from tileserver.pictures import WEB_MERCATOR, supported_tms
@@ -67,37 +69,51 @@ main.add_command(cache)
 @click.option("--overload", type=click.Choice(["refuse", "old"]), help="When busy: 503, or the old picture.")
 @click.option("--credit", help="Whose photograph it is [default: what the file says].")
 @click.option("--name", help="Title of the page [default: the file's name].")
+@click.option("--config", type=click.Path(path_type=Path), help="An orthosharp.toml with several maps.")
 @click.option("--demo", is_flag=True, help="Serve the example of the repository.")
 @click.option("--access-log", is_flag=True, help="Print every request.")
-def serve(*, demo: bool, access_log: bool, **options: Any) -> None:
+def serve(*, config: Path | None, demo: bool, access_log: bool, **options: Any) -> None:
     """Serve SOURCE, a georeferenced TIFF. Options can also be set in the environment, as ORTHOSHARP_PORT."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+
+    def load() -> dict[str, Settings]:
+        if config is None:
+            return {MAIN: make_settings(options, demo=demo)}
+        return read_config(config, {name: value for name, value in options.items() if value is not None})
+
     try:
-        settings = make_settings(options, demo=demo)
+        settings = next(iter(load().values()))
         with listen(settings.host, settings.port) as listener:
-            run(settings, listener, access_log=access_log)
+            run(load, listener, access_log=access_log)
     except (StartError, SrModelError) as error:
         refuse(error)
 
 
-def run(settings: Settings, listener: socket.socket, *, access_log: bool) -> None:
+def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, access_log: bool) -> None:
     """Open everything, try it out, say where it is, and serve until Ctrl+C.
+
+    Args:
+        load: settings of every map, the default first; called again at a reload.
+        listener: where to serve.
+        access_log: whether to print every request.
 
     Raises:
         StartError, sr_model.SrModelError: something cannot be served.
     """
+    maps = load()
+    settings = next(iter(maps.values()))
     shared = Shared(settings)
     try:
         click.echo("Warming up the network ...", err=True)
-        first = open_generation({MAIN: settings}, shared)
+        first = open_generation(maps, shared)
     except StartError:
         raise
     except TileServerError as error:
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
     for service in first.services:
         report(service)
-    site = Site(first, shared, lambda: open_generation({MAIN: settings}, shared))
-    click.echo(banner(first.services[0], settings.host, listener.getsockname()[1]))
+    site = Site(first, shared, lambda: open_generation(load(), shared))
+    click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
     config = uvicorn.Config(
         site,
         log_level="info" if access_log else "warning",
@@ -203,8 +219,8 @@ def overlap(one: BBox, other: BBox) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def banner(service: TileService, host: str, port: int) -> str:
-    """What to open and what to paste."""
+def banner(service: TileService, host: str, port: int, others: Sequence[str] = ()) -> str:
+    """What to open and what to paste; `others` names maps besides the default one."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only shown, not listened on
     shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
     root = f"http://{shown}:{port}"
@@ -214,6 +230,7 @@ def banner(service: TileService, host: str, port: int) -> str:
         "",
     ]
     lines.append(f"  Open        {root}/")
+    lines += [f"  and         {root}/{name}/" for name in others]
     lines += [
         f"  {layer:<11} {root}{about.tile_path(layer, WEB_MERCATOR)}" for layer in service.pictures.layers
     ]

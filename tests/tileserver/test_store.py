@@ -119,6 +119,7 @@ def test_a_hit_makes_a_tile_young_again(tmp_path: Path) -> None:
     assert path.stat().st_mtime > 1e9
 
 
+@pytest.mark.slow
 def test_processes_over_one_folder_never_corrupt_it(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
