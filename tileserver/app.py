@@ -6,11 +6,12 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from rio_tiler.errors import RioTilerError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -34,6 +35,29 @@ logger = logging.getLogger("orthosharp")
 # When to ask again for a photograph that somebody has to restart the server for.
 RESTART_S: Final = 60
 VIEWER: Final = Path(__file__).parent / "viewer"
+
+
+class Problem(BaseModel):
+    """What an error says: one line, which ends with the way out."""
+
+    detail: str
+
+
+# Every answer that a route may give besides its own, for the OpenAPI document.
+_PROBLEMS: Final = {
+    400: "the request is wrong",
+    404: "there is no such place, zoom, layer or tile matrix set",
+    413: "what was sent is too large",
+    422: "a value cannot be understood, or is too large",
+    500: "an error inside the server, or of the network",
+    502: "a block of the photograph cannot be read",
+    503: "too much is asked for at the moment; see Retry-After",
+}
+DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
+    204: {"description": "nothing to show in a format without transparency"},
+    304: {"description": "what If-None-Match names is still right"},
+    **{status: {"model": Problem, "description": text} for status, text in _PROBLEMS.items()},
+}
 
 
 def create_app(settings: Settings, service: TileService | None = None) -> FastAPI:
@@ -62,7 +86,7 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
         await anyio.to_thread.run_sync(close)
 
     # Swagger's page would fetch its scripts from elsewhere; /openapi.json stays.
-    app = FastAPI(title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None, responses=DOCUMENTED)
     app.state.service, app.state.endpoint, app.state.close = opened, endpoint, close
     app.dependency_overrides.update(safe_crs_dependencies())
     for layer in opened.pictures.layers:

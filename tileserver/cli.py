@@ -77,6 +77,8 @@ def serve(*, config: Path | None, demo: bool, access_log: bool, **options: Any) 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
 
     def load() -> dict[str, Settings]:
+        if config is not None and (demo or options["source"]):
+            raise SettingsError("--config names the photographs: leave SOURCE and --demo out")
         if config is None:
             return {MAIN: make_settings(options, demo=demo)}
         return read_config(config, {name: value for name, value in options.items() if value is not None})
