@@ -64,8 +64,8 @@ class Networks:
         network.queue.close()
 
     def _waiting(self) -> float:
-        with self._lock:
-            return sum(len(network.queue) for network in self._running.values())
+        # Without the lock, which is held for seconds while a network is opened.
+        return sum(len(network.queue) for network in list(self._running.values()))
 
 
 class Shared:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -32,9 +33,12 @@ class DaemonPool:
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._work: queue.Queue[tuple[Future[object], Callable[[], object]] | None] = queue.Queue(waiting)
-        self._threads = threads
-        for number in range(threads):
-            threading.Thread(target=self._run, name=f"orthosharp-store-{number}", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"orthosharp-store-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Have `call` made by a thread.
@@ -47,12 +51,15 @@ class DaemonPool:
         return future
 
     def close(self, timeout_s: float) -> None:
-        """Let the threads go after what waits, as far as that is soon."""
-        for _ in range(self._threads):
+        """Finish what waits, as far as that is soon."""
+        deadline = time.monotonic() + timeout_s
+        for _ in self._threads:
             try:
-                self._work.put(None, timeout=timeout_s)
+                self._work.put(None, timeout=max(0.0, deadline - time.monotonic()))
             except queue.Full:
                 return
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
         while (item := self._work.get()) is not None:

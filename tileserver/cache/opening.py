@@ -14,6 +14,8 @@ from tileserver.cache.objects import ObjectTiles
 from tileserver.cache.store import TileStore
 from tileserver.errors import SettingsError, StoreError
 
+# Would otherwise become folders of that name.
+_ARCHIVES: Final = (".mbtiles", ".pmtiles")
 _BUCKETS: Final = ("s3", "gs", "az")
 
 
@@ -29,6 +31,10 @@ def open_store(address: str, *, max_bytes: int | None = None, timeout_s: float =
     Raises:
         SettingsError: there is no such kind, or the address makes no sense.
     """
+    if address.endswith(_ARCHIVES):
+        raise SettingsError(
+            f"--store {address}: an archive cannot be a store; serve from a folder, s3://, gs:// or az://"
+        )
     scheme = urlsplit(address).scheme if "://" in address else ""
     if not scheme:
         try:
