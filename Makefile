@@ -8,6 +8,7 @@
 #   VENV=.venv                         where it is made
 #   TORCH_INDEX=URL                    take torch and torchvision from this wheel index (a CPU-only build, another CUDA)
 #   DEMO_ARGS="--port 9000"            added to `orthosharp serve --demo`
+#   BENCH_ARGS="--only warm"           added to the benchmark of the server
 #   PYTEST_ARGS="-k seams"             added to pytest
 #   ORTHOSHARP_NO_BROWSER=1            leave the browser test out where there is no Chromium
 
@@ -16,6 +17,7 @@ VENV ?= .venv
 TORCH_INDEX ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
@@ -26,7 +28,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-all lint format browser clean distclean
+.PHONY: help demo setup test test-all lint format bench browser clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +52,15 @@ lint: $(VENV)/.stamp-dev ## ruff (rules and format) and mypy --strict
 format: $(VENV)/.stamp-dev ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.stamp-dev .venv-bench/.stamp ## measure the server beside nginx, MapProxy and titiler; minutes
+	$(BIN)/python -m benchmarks.serving $(BENCH_ARGS)
+
+# The rivals have needs of their own, so they get a place of their own.
+.venv-bench/.stamp:
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install gunicorn mapproxy titiler.application
+	@touch $@
 
 # Asked before anything is installed, so that nobody waits for torch to hear that a browser is missing.
 browser:
@@ -108,4 +119,4 @@ clean: ## remove caches and build results
 	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 distclean: clean ## remove .venv as well
-	rm -rf '$(VENV)'
+	rm -rf '$(VENV)' .venv-bench

@@ -6,11 +6,12 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from rio_tiler.errors import RioTilerError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,18 +22,42 @@ from titiler.core.factory import TMSFactory
 from sr_model import SrModelError
 from tileserver import about
 from tileserver.errors import HTTP_STATUS, OverloadedError, SourceChangedError, TileServerError
-from tileserver.middleware import AnswerHeaders, LimitRequests
+from tileserver.middleware import AnswerHeaders, AnswerPolicy, LimitRequests
 from tileserver.pictures import supported_tms
 from tileserver.routes import LayerFactory, machine_routes, safe_crs_dependencies, short_routes
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.tiles import TileEndpoint
+from tileserver.warm import CachedTiles
 
 logger = logging.getLogger("orthosharp")
 
 # When to ask again for a photograph that somebody has to restart the server for.
 RESTART_S: Final = 60
 VIEWER: Final = Path(__file__).parent / "viewer"
+
+
+class Problem(BaseModel):
+    """What an error says: one line, which ends with the way out."""
+
+    detail: str
+
+
+# Every answer that a route may give besides its own, for the OpenAPI document.
+_PROBLEMS: Final = {
+    400: "the request is wrong",
+    404: "there is no such place, zoom, layer or tile matrix set",
+    413: "what was sent is too large",
+    422: "a value cannot be understood, or is too large",
+    500: "an error inside the server, or of the network",
+    502: "a block of the photograph cannot be read",
+    503: "too much is asked for at the moment; see Retry-After",
+}
+DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
+    204: {"description": "nothing to show in a format without transparency"},
+    304: {"description": "what If-None-Match names is still right"},
+    **{status: {"model": Problem, "description": text} for status, text in _PROBLEMS.items()},
+}
 
 
 def create_app(settings: Settings, service: TileService | None = None) -> FastAPI:
@@ -47,18 +72,23 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
     """
     opened = service or TileService(settings)
 
+    endpoint = TileEndpoint.of(opened)
+
+    def close() -> None:
+        endpoint.close()
+        opened.close()
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if not opened.ready:
             await anyio.to_thread.run_sync(opened.warm_up)
         yield
-        await anyio.to_thread.run_sync(opened.close)
+        await anyio.to_thread.run_sync(close)
 
     # Swagger's page would fetch its scripts from elsewhere; /openapi.json stays.
-    app = FastAPI(title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.service = opened
+    app = FastAPI(title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None, responses=DOCUMENTED)
+    app.state.service, app.state.endpoint, app.state.close = opened, endpoint, close
     app.dependency_overrides.update(safe_crs_dependencies())
-    endpoint = TileEndpoint.of(opened)
     for layer in opened.pictures.layers:
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
@@ -68,13 +98,16 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
     _add_page(app)
     _add_error_handlers(app)
     # Starlette wraps in reverse: the last added sees the request first.
-    app.add_middleware(LimitRequests, most=settings.max_requests)
+    app.add_middleware(LimitRequests, most=settings.max_requests, most_pictures=settings.max_pictures)
+    policy = AnswerPolicy(settings.cors_origins)
     app.add_middleware(
         AnswerHeaders,
+        policy=policy,
         ai_note=about.ai_header(opened),
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in about.AI_LAYERS)),
         count=opened.metrics.count_answer,
     )
+    app.add_middleware(CachedTiles, service=opened, policy=policy)
     return app
 
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from sr_model import InferenceError
 from sr_model.errors import SrModelError
-from tileserver.errors import OverloadedError
+from tileserver.errors import AbandonedError, OverloadedError
 from tileserver.raster import UInt8Array
-from tileserver.stages import Stages
+from tileserver.stages import Stages, Wanted
 
 
 class Network(Protocol):
@@ -33,7 +33,7 @@ class Network(Protocol):
 @dataclass(eq=False)
 class _Job:
     rgb: UInt8Array
-    deadline: float
+    wanted: Wanted
     queued: float = field(default_factory=time.perf_counter)
     started: float = 0.0
     result: Future[UInt8Array] = field(default_factory=Future)
@@ -45,7 +45,8 @@ class NetworkQueue:
     Args:
         network: what restores them; called from one thread only.
         max_waiting: windows that may wait; one more gets OverloadedError.
-        deadline_s: longest time from the call to the result.
+        deadline_s: longest wait for the network. What it has begun is waited for: the work is done anyway,
+            and can be cached.
         batch: windows of the same shape that go through the network together.
     """
 
@@ -72,12 +73,15 @@ class NetworkQueue:
 
         Raises:
             OverloadedError: the queue is full, or the deadline has passed.
+            AbandonedError: nobody waits for it any more.
             InferenceError: the network failed.
         """
-        job = _Job(rgb, time.perf_counter() + self._deadline_s)
+        job = _Job(rgb, stages.wanted)
         with self._changed:
             if self._closed:
                 raise OverloadedError("the server is shutting down: try again in a moment")
+            if len(self._jobs) >= self._max_waiting:
+                self._drop_abandoned()
             if len(self._jobs) >= self._max_waiting:
                 raise OverloadedError(
                     f"{len(self._jobs)} metatiles wait for the network: try again in a moment"
@@ -87,7 +91,11 @@ class NetworkQueue:
         try:
             restored = job.result.result(timeout=self._deadline_s)
         except FutureTimeoutError:
-            raise self._too_late() from None
+            with self._changed:
+                if job in self._jobs:
+                    self._jobs.remove(job)
+                    raise self._too_late() from None
+            restored = job.result.result()
         stages.add("queue", job.started - job.queued)
         stages.add("infer", time.perf_counter() - job.started)
         return restored
@@ -112,41 +120,42 @@ class NetworkQueue:
                     waiting = list(self._jobs)
                     self._jobs.clear()
                     break
+                self._drop_abandoned()
                 jobs = self._take()
-            self._run(jobs)
+            if jobs:
+                self._run(jobs)
         for job in waiting:
             job.result.set_exception(OverloadedError("the server is shutting down: try again in a moment"))
 
     def _take(self) -> list[_Job]:
         """The first job, and those directly behind it that have its shape."""
-        jobs = [self._jobs.popleft()]
+        jobs = [self._jobs.popleft()] if self._jobs else []
         while self._jobs and len(jobs) < self._batch and self._jobs[0].rgb.shape == jobs[0].rgb.shape:
             jobs.append(self._jobs.popleft())
         return jobs
 
+    def _drop_abandoned(self) -> None:
+        """Take out of the queue what nobody waits for any more."""
+        for job in [job for job in self._jobs if not job.wanted()]:
+            self._jobs.remove(job)
+            job.result.set_exception(AbandonedError("nobody waits for this any more"))
+
     def _run(self, jobs: list[_Job]) -> None:
         now = time.perf_counter()
-        late = [job for job in jobs if job.deadline < now]
-        for job in late:
-            # Nobody waits for it any more.
-            job.result.set_exception(self._too_late())
-        alive = [job for job in jobs if job not in late]
-        if not alive:
-            return
-        for job in alive:
+        for job in jobs:
             job.started = now
         try:
-            restored = self._network.restore(np.stack([job.rgb for job in alive]))
+            restored = self._network.restore(np.stack([job.rgb for job in jobs]))
         except SrModelError as error:
-            self._fail(alive, error)
-        except Exception as error:  # noqa: BLE001 - any failure must reach those who wait, and the thread must live on
+            self._fail(jobs, error)
+        except BaseException as error:  # noqa: BLE001 - any failure must reach those who wait; the thread lives on
             failure = InferenceError(
                 f"the network failed ({type(error).__name__}): try again, or use --device cpu"
             )
             failure.__cause__ = error
-            self._fail(alive, failure)
+            self._fail(jobs, failure)
         else:
-            for job, picture in zip(alive, restored, strict=True):
+            for job, picture in zip(jobs, restored, strict=True):
                 job.result.set_result(picture)
 
     @staticmethod

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import socket
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,15 +16,20 @@ from pydantic import ValidationError
 
 from sr_model import SrModelError, bundled_weights_path, load_weights
 from tileserver import about
-from tileserver.app import create_app
+from tileserver.config_file import read_config
 from tileserver.errors import SettingsError, StartError, TileServerError
 from tileserver.grid import BBox
 from tileserver.pictures import WEB_MERCATOR, supported_tms
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.shared import Shared
+from tileserver.site import Site, open_generation
 from tileserver.source import Source
+from tileserver.store_cli import cache
 from tileserver.view import View
 
+# Name of the only map.
+MAIN = "map"
 DEMO = Path(__file__).parent.parent / "examples" / "demo"
 
 
@@ -39,6 +45,9 @@ def main() -> None:
     """Serve an old aerial photograph as if it had been taken today."""
 
 
+main.add_command(cache)
+
+
 @main.command()
 @click.argument("source", required=False)
 @click.option("--new", help="A later photograph of the same ground, to compare with.")
@@ -49,37 +58,70 @@ def main() -> None:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs.")
 @click.option("--bands", metavar="R,G,B", help="Bands to show, counted from 1; one band is shown in grey.")
 @click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white.")
+@click.option("--new-bands", metavar="R,G,B", help="Bands of the later photograph, as --bands.")
+@click.option("--new-rescale", metavar="MIN,MAX", help="Range of the later photograph, as --rescale.")
+@click.option(
+    "--tone", type=click.Choice(["model", "old"]), help="Whose colours: the network's or the old photo's."
+)
+@click.option("--contrast", type=float, help="Factor around middle grey, 0.5 to 2 [default: 1].")
+@click.option("--store", help="Keeps tiles over restarts: a folder, s3://, gs:// or az://.")
+@click.option("--store-bytes", type=int, help="Bound of that folder; the oldest tiles make room.")
+@click.option("--overload", type=click.Choice(["refuse", "old"]), help="When busy: 503, or the old picture.")
 @click.option("--credit", help="Whose photograph it is [default: what the file says].")
 @click.option("--name", help="Title of the page [default: the file's name].")
+@click.option("--config", type=click.Path(path_type=Path), help="An orthosharp.toml with several maps.")
 @click.option("--demo", is_flag=True, help="Serve the example of the repository.")
 @click.option("--access-log", is_flag=True, help="Print every request.")
-def serve(*, demo: bool, access_log: bool, **options: Any) -> None:
+def serve(*, config: Path | None, demo: bool, access_log: bool, **options: Any) -> None:
     """Serve SOURCE, a georeferenced TIFF. Options can also be set in the environment, as ORTHOSHARP_PORT."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+
+    def load() -> dict[str, Settings]:
+        if config is not None and (demo or options["source"]):
+            raise SettingsError("--config names the photographs: leave SOURCE and --demo out")
+        if config is None:
+            return {MAIN: make_settings(options, demo=demo)}
+        return read_config(config, {name: value for name, value in options.items() if value is not None})
+
     try:
-        settings = make_settings(options, demo=demo)
+        settings = next(iter(load().values()))
         with listen(settings.host, settings.port) as listener:
-            run(settings, listener, access_log=access_log)
+            run(load, listener, access_log=access_log)
     except (StartError, SrModelError) as error:
         refuse(error)
 
 
-def run(settings: Settings, listener: socket.socket, *, access_log: bool) -> None:
+def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, access_log: bool) -> None:
     """Open everything, try it out, say where it is, and serve until Ctrl+C.
+
+    Args:
+        load: settings of every map, the default first; called again at a reload.
+        listener: where to serve.
+        access_log: whether to print every request.
 
     Raises:
         StartError, sr_model.SrModelError: something cannot be served.
     """
-    service = TileService(settings)
+    maps = load()
+    settings = next(iter(maps.values()))
+    shared = Shared(settings)
     try:
-        report(service)
         click.echo("Warming up the network ...", err=True)
-        app = create_app(settings, service)
-        service.warm_up()
+        first = open_generation(maps, shared)
+    except StartError:
+        raise
     except TileServerError as error:
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
-    click.echo(banner(service, settings.host, listener.getsockname()[1]))
-    config = uvicorn.Config(app, log_level="info" if access_log else "warning", access_log=access_log)
+    for service in first.services:
+        report(service)
+    site = Site(first, shared, lambda: open_generation(load(), shared))
+    click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
+    config = uvicorn.Config(
+        site,
+        log_level="info" if access_log else "warning",
+        access_log=access_log,
+        server_header=False,
+    )
     # Uvicorn has shut down in order by the time it passes Ctrl+C on.
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
@@ -179,8 +221,8 @@ def overlap(one: BBox, other: BBox) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def banner(service: TileService, host: str, port: int) -> str:
-    """What to open and what to paste."""
+def banner(service: TileService, host: str, port: int, others: Sequence[str] = ()) -> str:
+    """What to open and what to paste; `others` names maps besides the default one."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only shown, not listened on
     shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
     root = f"http://{shown}:{port}"
@@ -190,6 +232,7 @@ def banner(service: TileService, host: str, port: int) -> str:
         "",
     ]
     lines.append(f"  Open        {root}/")
+    lines += [f"  and         {root}/{name}/" for name in others]
     lines += [
         f"  {layer:<11} {root}{about.tile_path(layer, WEB_MERCATOR)}" for layer in service.pictures.layers
     ]

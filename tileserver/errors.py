@@ -8,6 +8,9 @@ TileServerError
 │   ├── OutsideError          no such place, zoom, layer or tile matrix set
 │   └── BadParameterError     a value that cannot be understood, or is too large
 ├── OverloadedError           a queue is full or a deadline has passed: come back later
+├── AbandonedError            everybody who waited for this has left
+├── StoreError                the store of tiles failed; costs time, never a tile
+│   └── DamagedError          a stored tile is not what was put there
 ├── ReadError                 a block of the photograph cannot be read
 └── SourceChangedError        the file was replaced while it was being served
 """
@@ -59,6 +62,18 @@ class OverloadedError(TileServerError):
         self.retry_after_s = retry_after_s
 
 
+class AbandonedError(TileServerError):
+    """Everybody who waited for this has left."""
+
+
+class StoreError(TileServerError):
+    """The store of tiles failed; costs time, never a tile."""
+
+
+class DamagedError(StoreError):
+    """A stored tile is not what was put there."""
+
+
 class ReadError(TileServerError):
     """A block of the photograph cannot be read."""
 
@@ -73,6 +88,7 @@ HTTP_STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (BadParameterError, 422),
     (RequestError, 400),
     (OverloadedError, 503),
+    (AbandonedError, 499),  # nginx's word for it; nobody is there to read it
     (SourceChangedError, 503),
     (ReadError, 502),
     (InferenceError, 500),

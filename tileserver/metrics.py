@@ -21,6 +21,9 @@ class Metrics:
         self.inferences = self._counter("inferences", "Metatiles that went through the network")
         self.requests = self._counter("requests", "Answers by layer and HTTP status", "layer", "status")
         self.lookups = self._counter("cache_lookups", "Lookups of tiles and metatiles", "cache", "result")
+        self._lookups: dict[tuple[str, str], Counter] = {}
+        self._answers: dict[tuple[str, int], Counter] = {}  # looking labels up costs more than counting
+        self.store_errors = self._counter("store_errors", "Calls of the store that failed", "kind")
         self.overloads = self._counter("overloads", "Requests refused because a queue was full or too slow")
         self._stage = Histogram(
             "orthosharp_stage_seconds",
@@ -42,10 +45,24 @@ class Metrics:
     def count_answer(self, path: str, status: int) -> None:
         """Count an answer over HTTP towards its layer."""
         first = path.split("/")[1] if "/" in path else ""
-        layer = {"tiles": "restored"}.get(first, first)
-        self.requests.labels(layer if layer in _LAYERS else "none", str(status)).inc()
+        layer = "restored" if first == "tiles" else first if first in _LAYERS else "none"
+        counter = self._answers.get((layer, status))
+        if counter is None:
+            counter = self._answers[layer, status] = self.requests.labels(layer, str(status))
+        counter.inc()
         if status == 503 and path != "/readyz":
             self.overloads.inc()
+
+    def count_lookup(self, cache: str, result: str) -> None:
+        """Count a lookup in a cache: hit or miss."""
+        counter = self._lookups.get((cache, result))
+        if counter is None:
+            counter = self._lookups[cache, result] = self.lookups.labels(cache, result)
+        counter.inc()
+
+    def count_store_error(self, kind: str) -> None:
+        """Count a call of the store that failed."""
+        self.store_errors.labels(kind).inc()
 
     def exposition(self) -> bytes:
         """Text for /metrics."""

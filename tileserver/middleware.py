@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,9 +17,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("orthosharp")
 
-CONTENT_SECURITY_POLICY: Final = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 AI_HEADER: Final = "X-Orthosharp"
 _EXPOSED: Final = f"ETag, Cache-Status, Server-Timing, Retry-After, {AI_HEADER}"
+_SECURITY: Final = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; object-src 'none'",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+# Pictures of any size and shape.
+_PICTURE: Final = re.compile(r"/(preview|bbox|point|feature|statistics)\b")
 # GeoJSON of a feature is the only thing that visitors send.
 MAX_BODY_BYTES: Final = 1_000_000
 # Asked for by machines that watch the server, above all when it is busy.
@@ -39,17 +47,48 @@ def etag_matches(header: str | None, etag: str) -> bool:
 
 
 @dataclass(frozen=True)
+class AnswerPolicy:
+    """Headers that every answer carries, whoever makes it.
+
+    Attributes:
+        origins: sites whose pages may read the pictures, such as https://map.example; `*` for all.
+    """
+
+    origins: tuple[str, ...] = ("*",)
+
+    @property
+    def security(self) -> Mapping[str, str]:
+        """What tells a browser to be careful."""
+        return _SECURITY
+
+    def cors(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        """Raw CORS headers for a request from a page of `origin`. Simple GETs need no preflight."""
+        if "*" in self.origins:
+            return [_ANY_ORIGIN, _EXPOSE]
+        if origin is None or origin not in self.origins:
+            return [_VARY]
+        return [(b"access-control-allow-origin", origin.encode("latin-1")), _VARY, _EXPOSE]
+
+
+_ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
+_VARY: Final = (b"vary", b"Origin")
+_EXPOSE: Final = (b"access-control-expose-headers", _EXPOSED.encode())
+
+
+@dataclass(frozen=True)
 class AnswerHeaders:
     """Gives every answer what its route has not given it: ETag, Cache-Control, Cache-Status, Server-Timing.
 
     Attributes:
         app: the application.
+        policy: headers of all answers.
         ai_note: value of X-Orthosharp for everything below `ai_prefixes`.
         ai_prefixes: paths whose pictures the network made.
         count: told the path and status of every answer.
     """
 
     app: ASGIApp
+    policy: AnswerPolicy
     ai_note: str
     ai_prefixes: tuple[str, ...]
     count: Callable[[str, int], None]
@@ -90,20 +129,18 @@ class AnswerHeaders:
     async def _finish(self, scope: Scope, head: Message, body: bytes, started: float, send: Send) -> None:
         headers = MutableHeaders(raw=list(head["headers"]))
         status: int = head["status"]
-        headers["X-Content-Type-Options"] = "nosniff"
-        # Maps on other sites may show the tiles. Simple GETs need no preflight.
-        headers["Access-Control-Allow-Origin"] = "*"
-        headers["Access-Control-Expose-Headers"] = _EXPOSED
-        headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        headers.update(self.policy.security)
+        headers.raw.extend(self.policy.cors(Headers(scope=scope).get("origin")))
         if status >= 400:
             headers["Cache-Control"] = "no-store"
         else:
             headers.setdefault("Cache-Control", "no-cache")
             if local_path(scope).startswith(self.ai_prefixes):
-                headers[AI_HEADER] = self.ai_note
+                headers.setdefault(AI_HEADER, self.ai_note)
         headers.setdefault("Cache-Status", "orthosharp; fwd=bypass")
         headers.setdefault("Server-Timing", f"total;dur={1000 * (time.perf_counter() - started):.1f}")
-        if status == 200 and scope["method"] in ("GET", "HEAD") and "etag" not in headers:
+        keepable = status == 200 and headers["Cache-Control"] != "no-store"
+        if keepable and scope["method"] in ("GET", "HEAD") and "etag" not in headers:
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         if status == 200 and etag_matches(
             Headers(scope=scope).get("if-none-match"), headers.get("etag", "-")
@@ -151,32 +188,42 @@ class LimitRequests:
     Attributes:
         app: the application.
         most: requests that may be inside at the same time.
+        most_pictures: those of them that make a picture of any size, which costs far more than a tile.
     """
 
     app: ASGIApp
     most: int
+    most_pictures: int
     crowd: Crowd = field(default_factory=Crowd)
+    pictures: Crowd = field(default_factory=Crowd)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
         if scope["type"] != "http" or local_path(scope) in _ALWAYS_OPEN:
             await self.app(scope, receive, send)
             return
-        if self.crowd.inside >= self.most:
-            await self._refuse()(scope, receive, send)
-            return
+        crowds = [(self.crowd, self.most)]
+        if _PICTURE.search(local_path(scope)):
+            crowds.append((self.pictures, self.most_pictures))
+        for crowd, most in crowds:
+            if crowd.inside >= most:
+                await _full(most)(scope, receive, send)
+                return
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > MAX_BODY_BYTES:
             too_large = JSONResponse({"detail": _too_large().detail}, 413)
             await too_large(scope, receive, send)
             return
         # Only the event loop's thread comes here, so no lock is needed.
-        self.crowd.inside += 1
+        for crowd, _ in crowds:
+            crowd.inside += 1
         try:
             await self.app(scope, _bounded(receive), send)
         finally:
-            self.crowd.inside -= 1
+            for crowd, _ in crowds:
+                crowd.inside -= 1
 
-    def _refuse(self) -> Response:
-        detail = f"{self.most} requests are being answered: try again in a moment"
-        return JSONResponse({"detail": detail}, 503, {"Retry-After": "2", "Cache-Control": "no-store"})
+
+def _full(most: int) -> Response:
+    detail = f"{most} such requests are being answered: try again in a moment"
+    return JSONResponse({"detail": detail}, 503, {"Retry-After": "2", "Cache-Control": "no-store"})

@@ -7,17 +7,16 @@ from typing import Final, Literal, get_args
 
 import morecantile
 
-from sr_model import ModelSpec, PixelWindow, ToneMap
-from tileserver.batching import NetworkQueue
+from sr_model import PixelWindow, ToneMap
 from tileserver.cache.memory import MemoryCache
 from tileserver.errors import OutsideError
 from tileserver.grid import is_quadtree, magnified
 from tileserver.metrics import Metrics
 from tileserver.raster import Raster, area_average, canvas, difference, paste, upsample
-from tileserver.render import render_metatile, with_margin
+from tileserver.render import Renderer, render_metatile, with_margin
 from tileserver.single_flight import SingleFlight
 from tileserver.source import Source
-from tileserver.stages import Stages
+from tileserver.stages import Stages, Wanted
 from tileserver.tone import fit_tone
 from tileserver.view import View
 
@@ -25,7 +24,8 @@ Layer = Literal["restored", "old", "new", "difference"]
 LAYERS: Final[tuple[Layer, ...]] = get_args(Layer)
 WEB_MERCATOR: Final = "WebMercatorQuad"
 
-MetatileKey = tuple[str, PixelWindow]
+# Content digest, tile matrix set, window.
+MetatileKey = tuple[str, str, PixelWindow]
 
 
 def supported_tms() -> morecantile.defaults.TileMatrixSets:
@@ -43,34 +43,32 @@ class Pictures:
     Args:
         old: the photograph to restore.
         new: a later photograph to compare with, or None.
-        spec: of the network.
-        network: the network.
-        metatile_bytes: memory for restored metatiles.
+        renderer: restores it.
+        metatiles: keeps restored metatiles, those of other maps too.
         metrics: counts inferences and cache lookups.
+        content: digest of everything that decides pixels.
     """
 
     def __init__(
         self,
         old: Source,
         new: Source | None,
-        spec: ModelSpec,
-        network: NetworkQueue,
-        metatile_bytes: int,
+        renderer: Renderer,
+        metatiles: MemoryCache[MetatileKey, Raster],
         metrics: Metrics,
+        content: str,
     ) -> None:
         self._old = old
         self._new = new
-        self._spec = spec
-        self._network = network
+        self._renderer = renderer
         self._metrics = metrics
         self._tms = supported_tms()
         self._views: dict[tuple[str, bool], View] = {}
         self._views_lock = threading.Lock()
         self._tone: ToneMap | None = None
         self._tone_lock = threading.Lock()
-        self.metatiles: MemoryCache[MetatileKey, Raster] = MemoryCache(
-            metatile_bytes, lambda raster: raster.nbytes
-        )
+        self._metatiles = metatiles
+        self._content = content
         self._flights: SingleFlight[MetatileKey, Raster] = SingleFlight()
 
     @property
@@ -92,7 +90,7 @@ class Pictures:
         key = (tms, source is self._new)
         with self._views_lock:
             if key not in self._views:
-                self._views[key] = View(source, self._tms.get(tms), self._spec.gsd_m)
+                self._views[key] = View(source, self._tms.get(tms), self._renderer.spec.gsd_m)
             return self._views[key]
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
@@ -124,7 +122,7 @@ class Pictures:
         """The one colour map old -> restored of this photograph; fitted at the first call."""
         with self._tone_lock:
             if self._tone is None:
-                self._tone = fit_tone(self.view("old", WEB_MERCATOR), self._spec, self._network)
+                self._tone = fit_tone(self.view("old", WEB_MERCATOR), self._renderer)
             return self._tone
 
     def _toned(self, layer: str, view: View, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
@@ -146,25 +144,26 @@ class Pictures:
 
     def _metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:
         """Restored pixels of a metatile: from the cache, a request that is faster, or the network."""
-        key = (view.pyramid.grid.tms_id, metatile)
-        found = self.metatiles.get(key)
-        self._metrics.lookups.labels("metatile", "miss" if found is None else "hit").inc()
+        key = (self._content, view.pyramid.grid.tms_id, metatile)
+        found = self._metatiles.get(key)
+        self._metrics.count_lookup("metatile", "miss" if found is None else "hit")
         if found is not None:
             return found
         if not view.pyramid.touches(view.pyramid.native_zoom, metatile):
             return Raster.blank(with_margin(metatile))
 
-        def render() -> Raster:
+        def render(wanted: Wanted) -> Raster:
+            stages.wanted = wanted
             # Whoever was faster may have landed between the lookup above and this flight.
-            raster = self.metatiles.get(key)
+            raster = self._metatiles.get(key)
             if raster is None:
-                raster = render_metatile(view, metatile, self._spec, self._network, stages)
+                raster = render_metatile(view, metatile, self._renderer, stages)
                 if not raster.is_empty:
                     self._metrics.inferences.inc()
-                self.metatiles.put(key, raster)
+                self._metatiles.put(key, raster)
             return raster
 
-        return self._flights.do(key, render)
+        return self._flights.do(key, render, stages.wanted)
 
 
 def _resample(native: Raster, part: PixelWindow, zooms: int) -> Raster:

@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata
 from tileserver.batching import NetworkQueue
+from tileserver.finish import BLOCK_PX, Finish
 from tileserver.raster import Raster
 from tileserver.stages import Stages
 from tileserver.view import View
 
 # Kept of a metatile's halo, so that interpolation for finer zooms knows what lies across the border.
 MARGIN_PX: Final = 4
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """A network and how its pictures are finished.
+
+    Attributes:
+        spec: what the network needs around a window.
+        network: the network.
+        finish: what is done to its pictures.
+    """
+
+    spec: ModelSpec
+    network: NetworkQueue
+    finish: Finish
+
+    def restore(self, view: View, kept: PixelWindow, halo_px: int, stages: Stages) -> tuple[Raster, Raster]:
+        """Old and restored pixels of a window of the native zoom's grid.
+
+        Where the photograph has no pixel, the network is not asked, and both are blank.
+
+        Args:
+            view: the old photograph on the tile grid.
+            kept: the wanted pixels.
+            halo_px: what is read around them at least.
+            stages: gets the time of reading, waiting and inference.
+        """
+        outer = aligned_window(kept, max(halo_px, self.finish.reach_px), max(self.spec.stride, BLOCK_PX))
+        with stages.measure("read"):
+            old = view.read(view.pyramid.native_zoom, outer)
+            if old.crop(kept).is_empty:
+                return Raster.blank(kept), Raster.blank(kept)
+            filled = fill_nodata(old.rgb, old.mask)
+        restored = self.finish.apply(filled, self.network.restore(filled, stages))
+        rows, columns = crop_slices(outer, kept)
+        mask = old.mask[rows, columns].copy()
+        return old.crop(kept), Raster(kept, restored[rows, columns].copy(), mask).masked()
 
 
 def with_margin(metatile: PixelWindow) -> PixelWindow:
@@ -24,29 +63,18 @@ def with_margin(metatile: PixelWindow) -> PixelWindow:
     )
 
 
-def render_metatile(
-    view: View, metatile: PixelWindow, spec: ModelSpec, network: NetworkQueue, stages: Stages
-) -> Raster:
+def render_metatile(view: View, metatile: PixelWindow, renderer: Renderer, stages: Stages) -> Raster:
     """Restore one metatile.
 
     Args:
         view: the old photograph on the tile grid.
         metatile: window of the native zoom's global pixel grid.
-        spec: what the network needs around it.
-        network: the network.
+        renderer: what restores it.
         stages: gets the time of reading, waiting and inference.
 
     Returns:
-        Restored pixels of the metatile and its margin, with the photograph's own mask. Where the photograph
-        has no pixel, the network is not asked.
+        Restored pixels of the metatile and its margin, with the photograph's own mask.
     """
-    kept = with_margin(metatile)
-    outer = aligned_window(metatile, max(spec.halo_px, MARGIN_PX), spec.stride)
-    with stages.measure("read"):
-        old = view.read(view.pyramid.native_zoom, outer)
-        if old.crop(kept).is_empty:
-            return Raster.blank(kept)
-        filled = fill_nodata(old.rgb, old.mask)
-    restored = network.restore(filled, stages)
-    rows, columns = crop_slices(outer, kept)
-    return Raster(kept, restored[rows, columns].copy(), old.mask[rows, columns].copy()).masked()
+    # The margin lies within the halo: it needs no context of its own, being looked at by interpolation only.
+    halo_px = max(renderer.spec.halo_px - MARGIN_PX, 0)
+    return renderer.restore(view, with_margin(metatile), halo_px, stages)[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from attrs import define, field
 from fastapi import APIRouter, Query
@@ -17,7 +17,7 @@ from titiler.core.dependencies import CoordCRSParams, CRSParams, DefaultDependen
 from titiler.core.factory import TilerFactory
 
 from tileserver import about, wmts
-from tileserver.encode import Extension
+from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.errors import BadParameterError
 from tileserver.grid import TileAddress
 from tileserver.pictures import WEB_MERCATOR, Layer, supported_tms
@@ -27,6 +27,17 @@ from tileserver.tiles import TileEndpoint
 
 _CRS_NAME = re.compile(r"\[?(EPSG|ESRI|OGC|IAU_2015):[A-Za-z0-9]{1,12}\]?", re.IGNORECASE)
 _CRS_URI = re.compile(r"https?://www\.opengis\.net/def/crs/(EPSG|OGC|ESRI)/[0-9.]+/([A-Za-z0-9]{1,12})")
+
+
+# For the OpenAPI document: what a route answers when all is well.
+_PICTURE: Final[dict[str, Any]] = {
+    "response_class": Response,
+    "responses": {200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
+}
+_XML: Final[dict[str, Any]] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"application/xml": {}}}},
+}
 
 
 def base_url(request: Request) -> str:
@@ -101,7 +112,9 @@ class LayerFactory(TilerFactory):
         """Register the tile routes, of which the more special come first."""
         layer, endpoint = self.layer, self.endpoint
 
-        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}@{scale}x.{format}", name="scaled_tile")
+        @self.router.get(
+            "/tiles/{tileMatrixSetId}/{z}/{x}/{y}@{scale}x.{format}", name="scaled_tile", **_PICTURE
+        )
         async def scaled(
             request: Request,
             tileMatrixSetId: str,  # noqa: N803
@@ -113,7 +126,7 @@ class LayerFactory(TilerFactory):
         ) -> Response:
             return await endpoint.answer(request, layer, tileMatrixSetId, TileAddress(z, x, y, scale), format)
 
-        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}.{format}", name="tile")
+        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}.{format}", name="tile", **_PICTURE)
         async def formatted(
             request: Request,
             tileMatrixSetId: str,  # noqa: N803
@@ -124,7 +137,7 @@ class LayerFactory(TilerFactory):
         ) -> Response:
             return await endpoint.answer(request, layer, tileMatrixSetId, TileAddress(z, x, y), format)
 
-        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}", name="tile")
+        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}", name="tile", **_PICTURE)
         async def plain(request: Request, tileMatrixSetId: str, z: int, x: int, y: int) -> Response:  # noqa: N803
             tile = TileAddress(z, x, y)
             return await endpoint.answer(request, layer, tileMatrixSetId, tile, about.DEFAULT_FORMAT)
@@ -150,7 +163,7 @@ class LayerFactory(TilerFactory):
         """Register the layer's WMTS capabilities."""
         layer, service, names = self.layer, self.endpoint.service, list(self.supported_tms.list())
 
-        @self.router.get("/WMTSCapabilities.xml", name="wmts")
+        @self.router.get("/WMTSCapabilities.xml", name="wmts", **_XML)
         def capabilities(request: Request) -> Response:
             document = wmts.capabilities(service, base_url(request), layer, names)
             return Response(document, media_type="application/xml")
@@ -160,11 +173,11 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
     """`/tiles/{z}/{x}/{y}[@2x].{ext}` and `/tilejson.json`: the restored layer in Web Mercator."""
     router = APIRouter()
 
-    @router.get("/tiles/{z}/{x}/{y}@{scale}x.{ext}")
+    @router.get("/tiles/{z}/{x}/{y}@{scale}x.{ext}", **_PICTURE)
     async def scaled(request: Request, z: int, x: int, y: int, scale: int, ext: str) -> Response:
         return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y, scale), ext)
 
-    @router.get("/tiles/{z}/{x}/{y}.{ext}")
+    @router.get("/tiles/{z}/{x}/{y}.{ext}", **_PICTURE)
     async def tile(request: Request, z: int, x: int, y: int, ext: str) -> Response:
         return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y), ext)
 
@@ -196,7 +209,7 @@ def machine_routes(service: TileService) -> APIRouter:
         )
 
     # On the event loop, since all threads may be busy when somebody looks.
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
         return PlainTextResponse(service.metrics.exposition(), media_type="text/plain; version=0.0.4")
 

@@ -1,99 +1,69 @@
-"""cache -> single flight -> render -> cache. HTTP calls this and nothing else."""
+"""memory -> store -> single flight -> render -> memory and store. HTTP and the seeder call this, nothing else."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 
-from sr_model import PixelWindow, Restorer
-from tileserver.batching import NetworkQueue
-from tileserver.cache import MemoryCache, Recipe, TileKey
-from tileserver.encode import MEDIA_TYPES, Extension, encode
-from tileserver.errors import SourceChangedError
-from tileserver.grid import TileAddress
-from tileserver.metrics import Metrics
+from sr_model import PixelWindow, SrModelError
+from tileserver.cache import Recipe, TileKey
+from tileserver.encode import encode
+from tileserver.finish import Finish
 from tileserver.pictures import Pictures
 from tileserver.raster import Raster
+from tileserver.render import Renderer
 from tileserver.settings import Settings
+from tileserver.shared import Shared
 from tileserver.single_flight import SingleFlight
-from tileserver.source import Source
-from tileserver.stages import Stages
+from tileserver.source import SOURCE_CHANGED, Source
+from tileserver.stages import Stages, Wanted, always
+from tileserver.tile import Tile, TileRequest
 
-
-@dataclass(frozen=True)
-class TileRequest:
-    """One tile of one layer, and the format it is wanted in."""
-
-    layer: str
-    tms: str
-    tile: TileAddress
-    extension: Extension
-
-
-@dataclass(frozen=True)
-class Tile:
-    """An encoded tile.
-
-    Attributes:
-        body: the file; empty where a format without transparency has nothing to show.
-        media_type: its type.
-        etag: strong entity tag, with quotes.
-        hit: whether it came out of the cache.
-        stages: where the time went.
-    """
-
-    body: bytes
-    media_type: str
-    etag: str
-    hit: bool
-    stages: Stages
+__all__ = ["Tile", "TileRequest", "TileService"]
 
 
 class TileService:
-    """Answers tile requests; safe to call from many threads.
+    """Answers tile requests of one map; safe to call from many threads.
+
+    Args:
+        settings: what to serve, and how.
+        shared: what it uses together with other maps; its own if not given.
 
     Raises:
         SourceError, sr_model.SrModelError: a photograph or the weights cannot be served; see `errors`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
         self.settings = settings
-        self.metrics = Metrics()
-        self.old = Source.open(
-            settings.source,
-            bands=settings.bands,
-            rescale=settings.rescale,
-            open_datasets=settings.open_datasets,
-        )
-        self.new = Source.open(settings.new, open_datasets=settings.open_datasets) if settings.new else None
-        self.restorer = Restorer.open(settings.weights, runtime=settings.runtime, device=settings.device)
-        self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
-        self._network = NetworkQueue(
-            self.restorer,
-            max_waiting=settings.queue_size,
-            deadline_s=settings.deadline_s,
-            batch=settings.batch,
-        )
-        tile_bytes = settings.cache_bytes // 4
+        self.old, self.new = Source.open_pair(settings)
+        self._sources = [source for source in (self.old, self.new) if source]
+        self.shared, self._owns_shared = shared or Shared(settings), shared is None
+        self.metrics = self.shared.metrics
+        self._network = self.shared.networks.lease(settings)
+        self.restorer = self._network.restorer
+        try:
+            self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
+        except SrModelError:
+            self.close()
+            raise
+        finish = Finish(settings.contrast, settings.tone)
+        self.content = self._content_digest(finish)
+        self.shared.describe(self.content, self.old.info.name, self.restorer)
         self.pictures = Pictures(
             self.old,
             self.new,
-            self.restorer.spec,
-            self._network,
-            settings.cache_bytes - tile_bytes,
+            Renderer(self.restorer.spec, self._network.queue, finish),
+            self.shared.metatiles,
             self.metrics,
+            self.content,
         )
-        self._tiles: MemoryCache[TileKey, bytes] = MemoryCache(tile_bytes, len)
-        self._flights: SingleFlight[TileKey, bytes] = SingleFlight()
-        self._content = self._content_digest()
+        self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
         self.ready = False
-        self.outdated = ""  # why nothing new can be made any more
-        self.metrics.watch("queue_length", "Metatiles that wait for the network", lambda: len(self._network))
-        self.metrics.watch("tile_cache_bytes", "Encoded tiles in memory", lambda: self._tiles.nbytes)
-        self.metrics.watch(
-            "metatile_cache_bytes", "Metatiles in memory", lambda: self.pictures.metatiles.nbytes
-        )
+
+    @property
+    def outdated(self) -> str:
+        """Why nothing new can be made at the moment; empty where it can."""
+        return SOURCE_CHANGED if any(source.is_changed for source in self._sources) else ""
 
     def warm_up(self) -> None:
         """Run the network once and fit the tone of overviews, so that no visitor waits for it."""
@@ -106,43 +76,42 @@ class TileService:
         Raises:
             OutsideError: no such layer, matrix set, zoom or place.
         """
-        tile = request.tile
-        self.pictures.view(request.layer, request.tms).pyramid.check(tile)
-        return TileKey(
-            self._content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension
-        )
+        self.pictures.view(request.layer, request.tms).pyramid.check(request.tile)
+        return self._key(request)
 
     def cached(self, request: TileRequest) -> Tile | None:
-        """The tile if it is at hand; never waits."""
-        key = self.key(request)
-        body = self._tiles.get(key)
-        self.metrics.lookups.labels("tile", "miss" if body is None else "hit").inc()
-        return None if body is None else self._answer(key, body, Stages(), hit=True)
+        """The tile if it is in memory; never waits, and never complains about the request."""
+        return self.shared.tiles.at_hand(self._key(request))
 
-    def tile(self, request: TileRequest) -> Tile:
+    def tile(self, request: TileRequest, wanted: Wanted = always) -> Tile:
         """The tile, rendered if need be. Concurrent calls for the same tile share one rendering.
 
+        Args:
+            request: what to show.
+            wanted: whether the caller still waits; what nobody waits for is dropped before it is inferred.
+
         Raises:
-            OutsideError, OverloadedError, ReadError, SourceChangedError, sr_model.InferenceError.
+            OutsideError, OverloadedError, AbandonedError, ReadError, SourceChangedError,
+            sr_model.InferenceError.
         """
-        key, stages = self.key(request), Stages()
-        start = time.perf_counter()
+        key, stages, start = self.key(request), Stages(), time.perf_counter()
 
-        def render() -> bytes:
-            body = self._tiles.get(key)
-            if body is None:
-                tile = request.tile
-                raster = self._raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
-                with stages.measure("encode"):
-                    body = encode(raster, request.extension)
-                self._tiles.put(key, body)
-            return body
+        def render(anybody: Wanted) -> Tile:
+            stages.wanted = anybody
+            found = self.shared.tiles.get(key)
+            if found is not None:
+                return found
+            tile = request.tile
+            raster = self.pictures.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
+            with stages.measure("encode"):
+                body = encode(raster, request.extension)
+            return replace(self.shared.tiles.put(key, body), hit=False)
 
-        body = self._flights.do(key, render)
+        tile = self._flights.do(key, render, wanted)
         # What no stage accounts for was waiting for another request's work.
         stages.add("queue", max(0.0, time.perf_counter() - start - sum(stages.seconds.values())))
         self.metrics.observe(stages)
-        return self._answer(key, body, stages, hit=False)
+        return replace(tile, stages=stages)
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> Raster:
         """Pixels of any window, for pictures that are no tiles; the same pixels as the tiles'.
@@ -150,29 +119,24 @@ class TileService:
         Raises:
             As `tile`.
         """
-        return self._raster(layer, tms, zoom, window, Stages())
+        return self.pictures.raster(layer, tms, zoom, window, Stages())
 
     def close(self) -> None:
-        """Stop the network and close files."""
-        self._network.close()
-        for source in (self.old, self.new):
-            if source is not None:
-                source.close()
+        """Let go of the network and close files."""
+        self.shared.networks.release(self._network)
+        for source in self._sources:
+            source.close()
+        if self._owns_shared:
+            self.shared.close()
 
-    def _raster(self, layer: str, tms: str, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
-        try:
-            return self.pictures.raster(layer, tms, zoom, window, stages)
-        except SourceChangedError as error:
-            self.outdated = str(error)
-            raise
+    def _key(self, request: TileRequest) -> TileKey:
+        tile = request.tile
+        return TileKey(
+            self.content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension
+        )
 
-    def _answer(self, key: TileKey, body: bytes, stages: Stages, *, hit: bool) -> Tile:
-        extension: Extension = key.ext  # type: ignore[assignment]
-        return Tile(body, MEDIA_TYPES[extension], key.etag, hit, stages)
-
-    def _content_digest(self) -> str:
+    def _content_digest(self, finish: Finish) -> str:
         """Digest of everything that decides pixels, but for the tile itself."""
-        old = self.old.info
-        recipe = Recipe(self.restorer.digest, self.restorer.runtime, old.bands, old.rescale)
-        parts = [old.fingerprint, recipe.digest, self.new.info.fingerprint if self.new else ""]
-        return hashlib.sha256("/".join(parts).encode()).hexdigest()
+        shown = tuple((one.info.fingerprint, one.info.bands, one.info.rescale) for one in self._sources)
+        recipe = Recipe(self.restorer.digest, self.restorer.runtime, shown, finish)
+        return recipe.digest

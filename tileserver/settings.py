@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 RuntimeName = Literal["auto", "torch", "onnx"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 
 class Settings(BaseSettings):
@@ -29,6 +32,18 @@ class Settings(BaseSettings):
     rescale: Annotated[tuple[float, float], NoDecode] | None = Field(
         None, description="Values that become black and white: '0,4095'. By default the range of the dtype."
     )
+    contrast: float = Field(
+        1.0, ge=0.5, le=2.0, description="Factor around middle grey for restored pixels; 1 changes nothing."
+    )
+    tone: Literal["model", "old"] = Field(
+        "model", description="Whose colours restored pixels have: the network's, or the old photograph's."
+    )
+    new_bands: Annotated[tuple[int, ...], NoDecode] | None = Field(
+        None, description="Bands of the later photograph, as `bands`."
+    )
+    new_rescale: Annotated[tuple[float, float], NoDecode] | None = Field(
+        None, description="Values of the later photograph that become black and white, as `rescale`."
+    )
     name: str | None = Field(None, description="Title of the page; the file's name if not given.")
     credit: str | None = Field(None, description="Whose photograph it is; by default what the file says.")
     host: str = "127.0.0.1"
@@ -41,26 +56,56 @@ class Settings(BaseSettings):
     queue_size: int = Field(
         64, ge=1, description="Metatiles that may wait for the network; more get 503 at once."
     )
-    deadline_s: float = Field(60.0, gt=0, description="Longest wait for the network before a 503.")
+    deadline_s: float = Field(60.0, gt=0, description="Longest time from a request to its answer; then 503.")
     batch: int = Field(1, ge=1, le=64, description="Waiting metatiles that go through the network together.")
     cache_bytes: int = Field(
         512 * 2**20, ge=0, description="Memory for restored metatiles and encoded tiles."
     )
+    store: str | None = Field(
+        None, description="What keeps tiles over restarts: a folder, s3://, gs:// or az://."
+    )
+    store_bytes: int | None = Field(
+        None, ge=2**20, description="Bound of a folder of tiles; the oldest make room."
+    )
+    store_timeout_s: float = Field(
+        2.0, gt=0, description="Longest wait for the store before a tile is rendered."
+    )
+    overload: Literal["refuse", "old"] = Field(
+        "refuse",
+        description="What a restored tile becomes when the network has no time: 503, or the old picture.",
+    )
     max_age_s: int = Field(
         600, ge=0, description="How long browsers keep a tile before they ask for its ETag."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*",), description="Sites whose pages may read the pictures: 'https://map.example', or * for all."
+    )
+    max_pictures: int = Field(
+        4, ge=1, description="Previews, bbox, point and feature pictures made at once; more get 503."
     )
     max_image_px: int = Field(2048, ge=256, le=8192, description="Longest side of a preview or bbox picture.")
     open_datasets: int = Field(
         8, ge=1, description="Files kept open at the same time, per photograph and overview."
     )
 
-    @field_validator("bands", "rescale", mode="before")
+    @field_validator("bands", "rescale", "new_bands", "new_rescale", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Accept '4,1,2' from the command line and the environment."""
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
-    @field_validator("bands")
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin: give scheme and host without a path, such as "
+                    "https://map.example, or * for all"
+                )
+        return value
+
+    @field_validator("bands", "new_bands")
     @classmethod
     def _one_or_three(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if value is not None and (len(value) not in (1, 3) or min(value) < 1):
@@ -69,7 +114,7 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("rescale")
+    @field_validator("rescale", "new_rescale")
     @classmethod
     def _increasing(
         cls, value: tuple[float, float] | None, info: ValidationInfo

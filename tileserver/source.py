@@ -27,6 +27,7 @@ from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.grid import BBox
 from tileserver.ground import WGS84, PixelSize, horizontal, pixel_size
 from tileserver.raster import Raster, UInt8Array
+from tileserver.settings import Settings
 
 # GDAL interpolates positions between exact ones up to this error in source pixels. Its own default, 0.125,
 # shifts pixels by window: neighbours would disagree. At 1e-4 fewer than 1 pixel in 1000 differs, by one grey
@@ -35,6 +36,9 @@ WARP_TOLERANCE_PX: Final = 1e-4
 # Cubic, as in training: the network has learnt to undo this blur and no other.
 WARP_KERNEL: Final = "cubic"
 
+SOURCE_CHANGED: Final = (
+    "the photograph was replaced: the new one is shown in a moment, at the latest after a restart"
+)
 _RANGES: Final = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 _SAMPLE_BYTES: Final = 64 * 1024
 
@@ -106,6 +110,26 @@ class Source:
             raise SourceError(f"{path} cannot be read: {error}. Check it with gdalinfo") from error
         return cls(path, info, open_datasets)
 
+    @classmethod
+    def open_pair(cls, settings: Settings) -> tuple[Source, Source | None]:
+        """The photograph to restore, and the later one to compare with if there is one.
+
+        Raises:
+            SourceError: see `open`.
+        """
+        limit = settings.open_datasets
+        old = cls.open(settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=limit)
+        if settings.new is None:
+            return old, None
+        return old, cls.open(
+            settings.new, bands=settings.new_bands, rescale=settings.new_rescale, open_datasets=limit
+        )
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the file is another one than was opened, or is gone."""
+        return _stat(self._path) != self._stat
+
     def read(
         self, crs: CRS, transform: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool
     ) -> Raster:
@@ -122,8 +146,8 @@ class Source:
             ReadError: a block cannot be read.
             SourceChangedError: the file is not the one that was opened.
         """
-        if _stat(self._path) != self._stat:
-            raise SourceChangedError("the photograph was replaced: restart the server to show the new one")
+        if self.is_changed:
+            raise SourceChangedError(SOURCE_CHANGED)
         level = self._overview(pixel) if overviews else 0
         factor = self.info.overviews[level - 1] if level else 1
         native = self.info.pixel.times(factor)

@@ -1,19 +1,31 @@
-"""Where the time of one request goes."""
+"""One request's way through the pipeline: where its time goes, and whether anybody still waits for it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 STAGES: Final = ("queue", "read", "infer", "encode")
 
+Wanted = Callable[[], bool]
+
+
+def always() -> bool:
+    """Whether somebody waits, where nobody ever leaves: seeding, warming up."""
+    return True
+
 
 class Stages:
-    """Seconds spent waiting, reading, in the network and encoding, for one request."""
+    """Seconds spent waiting, reading, in the network and encoding, for one request.
 
-    def __init__(self) -> None:
+    Args:
+        wanted: whether anybody still waits for it.
+    """
+
+    def __init__(self, wanted: Wanted = always) -> None:
+        self.wanted = wanted
         self.seconds = dict.fromkeys(STAGES, 0.0)
 
     def add(self, stage: str, seconds: float) -> None:

@@ -1,21 +1,26 @@
-"""Tiles over HTTP: checks, conditional requests, and the thread that renders."""
+"""Tiles over HTTP: checks, conditional requests, the thread that renders, and what an overload becomes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
 
-import anyio
-import anyio.to_thread
-from anyio import CapacityLimiter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.errors import BadParameterError, OutsideError, OverloadedError
 from tileserver.grid import TileAddress
-from tileserver.middleware import etag_matches
+from tileserver.middleware import AI_HEADER, etag_matches
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.stages import Stages
+from tileserver.workers import Workers
+
+# Old pictures under overload: cheap, and made apart from what is stuck.
+_SPARE_THREADS = 2
+_SPARE_WAITING = 64
+_SPARE_DEADLINE_S = 5.0
+OLD_NOTE = "old photograph, not restored; overloaded"
 
 
 @dataclass(frozen=True)
@@ -24,16 +29,23 @@ class TileEndpoint:
 
     Attributes:
         service: makes the tiles.
-        limiter: threads that may work on them at once.
+        workers: threads that may work on them at once.
+        spare: threads that show the old picture when those are too busy, or None to refuse instead.
     """
 
     service: TileService
-    limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    workers: Workers
+    spare: Workers | None = None
 
     @classmethod
     def of(cls, service: TileService) -> TileEndpoint:
         """Endpoint with as many threads as the settings allow."""
-        return cls(service, CapacityLimiter(service.settings.threads))
+        settings = service.settings
+        workers = Workers(settings.threads, settings.queue_size, settings.deadline_s)
+        if settings.overload != "old":
+            return cls(service, workers)
+        spare = Workers(_SPARE_THREADS, _SPARE_WAITING, min(_SPARE_DEADLINE_S, settings.deadline_s))
+        return cls(service, workers, spare)
 
     async def answer(
         self, request: Request, layer: str, tms: str, tile: TileAddress, extension: str
@@ -48,20 +60,24 @@ class TileEndpoint:
         etag = self.service.key(wanted).etag
         if etag_matches(request.headers.get("if-none-match"), etag):
             return Response(status_code=304, headers=self._headers(etag, Stages(), hit=True))
-        found = self.service.cached(wanted)
-        if found is None:
-            found = await self._render(wanted)
-        return self._response(found)
+        # What is in memory was answered before routing; see `warm`.
+        try:
+            return self._response(await self._render(self.workers, request, wanted))
+        except OverloadedError:
+            if self.spare is None or layer != "restored":
+                raise
+            old = replace(wanted, layer="old")
+            shown = self.service.cached(old) or await self._render(self.spare, request, old)
+            return self._not_restored(shown)
 
-    async def _render(self, wanted: TileRequest) -> Tile:
-        """The tile from a thread, for which the wait is bounded in number and in time."""
-        settings, waiting = self.service.settings, self.limiter.statistics().tasks_waiting
-        if waiting >= settings.queue_size:
-            raise OverloadedError(f"{waiting} tiles wait for a thread: try again in a moment")
-        # Only the wait for a thread ends at the deadline: anyio shields what runs, and its tile is answered.
-        with anyio.move_on_after(settings.deadline_s):
-            return await anyio.to_thread.run_sync(self.service.tile, wanted, limiter=self.limiter)
-        raise OverloadedError(f"no thread had time for this within {settings.deadline_s:g} s: try again", 5)
+    def close(self) -> None:
+        """Let the threads go."""
+        self.workers.close()
+        if self.spare is not None:
+            self.spare.close()
+
+    async def _render(self, workers: Workers, request: Request, wanted: TileRequest) -> Tile:
+        return await workers.run(partial(self.service.tile, wanted), partial(_gone, request))
 
     def _response(self, tile: Tile) -> Response:
         headers = self._headers(tile.etag, tile.stages, hit=tile.hit)
@@ -70,6 +86,13 @@ class TileEndpoint:
             return Response(status_code=204, headers=headers)
         return Response(tile.body, media_type=tile.media_type, headers=headers)
 
+    def _not_restored(self, tile: Tile) -> Response:
+        """The old picture in a restored one's place, which nobody may keep."""
+        headers = {AI_HEADER: OLD_NOTE, "Cache-Control": "no-store", "Retry-After": "5"}
+        return Response(
+            tile.body or None, 200 if tile.body else 204, media_type=tile.media_type, headers=headers
+        )
+
     def _headers(self, etag: str, stages: Stages, *, hit: bool) -> dict[str, str]:
         return {
             "ETag": etag,
@@ -77,6 +100,12 @@ class TileEndpoint:
             "Cache-Status": "orthosharp; hit" if hit else "orthosharp; fwd=miss",
             "Server-Timing": stages.server_timing(),
         }
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the visitor has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def checked_extension(extension: str) -> Extension:

@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 
-from sr_model import ModelSpec, PixelWindow, ToneMap, aligned_window, crop_slices, fill_nodata
-from tileserver.batching import NetworkQueue
+from sr_model import PixelWindow, ToneMap
 from tileserver.grid import LEVELS_BELOW
-from tileserver.raster import Raster, area_average
+from tileserver.raster import area_average
+from tileserver.render import Renderer
 from tileserver.stages import Stages
 from tileserver.view import View
 
@@ -36,23 +36,18 @@ def sample_windows(view: View) -> list[PixelWindow]:
     return [PixelWindow(x, y, SAMPLE_PX, SAMPLE_PX) for x, y in dict.fromkeys(corners)]
 
 
-def fit_tone(view: View, spec: ModelSpec, network: NetworkQueue) -> ToneMap:
+def fit_tone(view: View, renderer: Renderer) -> ToneMap:
     """Restore samples of the photograph and fit one colour map old -> restored to their area averages.
 
     Args:
         view: the old photograph on Web Mercator.
-        spec: of the network.
-        network: the network; sees one small window per sample.
+        renderer: restores it; sees one small window per sample.
     """
     factor = 1 << (LEVELS_BELOW + 1)
     old_colours, restored_colours = [], []
     for window in sample_windows(view):
-        outer = aligned_window(window, spec.halo_px, spec.stride)
-        old = view.read(view.pyramid.native_zoom, outer)
-        if old.crop(window).is_empty:
-            continue
-        restored = Raster(outer, network.restore(fill_nodata(old.rgb, old.mask), Stages()), old.mask)
-        before, after = (area_average(_copy(raster, window), factor) for raster in (old, restored))
+        pair = renderer.restore(view, window, renderer.spec.halo_px, Stages())
+        before, after = (area_average(raster, factor) for raster in pair)
         valid = before.mask != 0
         old_colours.append(before.rgb[valid])
         restored_colours.append(after.rgb[valid])
@@ -61,8 +56,3 @@ def fit_tone(view: View, spec: ModelSpec, network: NetworkQueue) -> ToneMap:
         ramp = np.arange(256, dtype=np.uint8).repeat(3).reshape(-1, 3)
         return ToneMap.fit(ramp, ramp)
     return ToneMap.fit(np.concatenate(old_colours), np.concatenate(restored_colours))
-
-
-def _copy(raster: Raster, window: PixelWindow) -> Raster:
-    rows, columns = crop_slices(raster.window, window)
-    return Raster(window, raster.rgb[rows, columns].copy(), raster.mask[rows, columns].copy())

@@ -12,9 +12,9 @@ import pytest
 from sr_model import InferenceError
 from tileserver.batching import NetworkQueue
 from tileserver.cache import MemoryCache
-from tileserver.errors import OverloadedError
+from tileserver.errors import AbandonedError, OverloadedError
 from tileserver.single_flight import SingleFlight
-from tileserver.stages import Stages
+from tileserver.stages import Stages, Wanted
 
 WINDOW = np.zeros((16, 16, 3), np.uint8)
 
@@ -25,7 +25,7 @@ class SlowNetwork:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.batches: list[int] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def restore(self, rgb: np.ndarray) -> np.ndarray:
         self.batches.append(len(rgb))
@@ -46,7 +46,7 @@ def test_concurrent_calls_share_one_computation() -> None:
     flight: SingleFlight[str, int] = SingleFlight()
     started, gate, calls = threading.Event(), threading.Event(), []
 
-    def compute() -> int:
+    def compute(_: object) -> int:
         calls.append(1)
         started.set()
         assert gate.wait(10)
@@ -65,12 +65,12 @@ def test_concurrent_calls_share_one_computation() -> None:
 def test_an_error_reaches_all_and_is_not_kept() -> None:
     flight: SingleFlight[str, int] = SingleFlight()
 
-    def fail() -> int:
+    def fail(_: object) -> int:
         raise InferenceError("broken")
 
     with pytest.raises(InferenceError):
         flight.do("key", fail)
-    assert flight.do("key", lambda: 1) == 1
+    assert flight.do("key", lambda _: 1) == 1
 
 
 def test_full_queue_refuses_at_once_and_the_rest_is_served() -> None:
@@ -105,20 +105,88 @@ def test_windows_that_wait_together_go_together() -> None:
     queue.close()
 
 
-def test_deadline_passes_while_waiting() -> None:
+def test_deadline_passes_while_waiting_and_what_has_begun_is_not_wasted() -> None:
     network = SlowNetwork()
     queue = NetworkQueue(network, max_waiting=8, deadline_s=0.1)
-    with pytest.raises(OverloadedError, match="no time"):
-        queue.restore(WINDOW, Stages())
-    network.gate.set()
-    stages = Stages()
-    assert (queue.restore(WINDOW, stages) == 1).all()
-    assert stages.seconds["infer"] > 0
+    with ThreadPoolExecutor(1) as pool:
+        stages = Stages()
+        begun = pool.submit(queue.restore, WINDOW, stages)
+        wait_until(lambda: network.batches)
+        with pytest.raises(OverloadedError, match="no time"):
+            queue.restore(WINDOW, Stages())
+        assert len(queue) == 0
+        network.gate.set()
+        assert (begun.result() == 1).all()
+    assert stages.seconds["infer"] > 0.1
     queue.close()
 
 
-@pytest.mark.parametrize("error", [InferenceError("not finite"), RuntimeError("out of memory")])
-def test_failed_inference_is_reported_and_the_worker_lives_on(error: Exception) -> None:
+def test_what_nobody_waits_for_is_not_inferred() -> None:
+    network = SlowNetwork()
+    queue = NetworkQueue(network, max_waiting=2, deadline_s=10)
+    left = threading.Event()
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(queue.restore, WINDOW, Stages())
+        wait_until(lambda: network.batches)
+        leaving = pool.submit(queue.restore, WINDOW, Stages(lambda: not left.is_set()))
+        staying = pool.submit(queue.restore, WINDOW, Stages())
+        wait_until(lambda: len(queue) == 2)
+        left.set()
+        # The queue is full, but one of its places is free now.
+        late = pool.submit(queue.restore, WINDOW, Stages())
+        with pytest.raises(AbandonedError):
+            leaving.result(10)
+        network.gate.set()
+        assert all((future.result() == 1).all() for future in (first, staying, late))
+    assert network.batches == [1, 1, 1]
+    queue.close()
+
+
+def test_a_flight_is_wanted_while_one_on_board_waits() -> None:
+    flight: SingleFlight[str, bool] = SingleFlight()
+    boarded, gate, left = threading.Event(), threading.Event(), threading.Event()
+
+    def compute(wanted: Wanted) -> bool:
+        boarded.set()
+        assert gate.wait(10)
+        return wanted()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(flight.do, "key", compute, lambda: not left.is_set())
+        assert boarded.wait(10)
+        second = pool.submit(flight.do, "key", compute)
+        wait_until(lambda: len(flight._flights["key"].waiters) == 2)
+        left.set()
+        gate.set()
+        assert first.result() is second.result() is True
+
+
+def test_who_boards_a_flight_that_is_given_up_starts_over() -> None:
+    flight: SingleFlight[str, int] = SingleFlight()
+    boarded, gate, calls = threading.Event(), threading.Event(), []
+
+    def compute(_: Wanted) -> int:
+        calls.append(1)
+        boarded.set()
+        assert gate.wait(10)
+        if len(calls) == 1:
+            raise AbandonedError("nobody waits")
+        return 7
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(flight.do, "key", compute, lambda: False)
+        assert boarded.wait(10)
+        second = pool.submit(flight.do, "key", compute)
+        wait_until(lambda: len(flight._flights["key"].waiters) == 2)
+        gate.set()
+        with pytest.raises(AbandonedError):
+            first.result()
+        assert second.result() == 7
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("error", [InferenceError("not finite"), RuntimeError("out of memory"), SystemExit()])
+def test_failed_inference_is_reported_and_the_worker_lives_on(error: BaseException) -> None:
     network = SlowNetwork()
     network.gate.set()
     network.error = error

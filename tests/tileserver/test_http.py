@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import io
-import threading
-import time
-import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from anyio import CapacityLimiter
 from conftest import middle_tile
 from PIL import Image
 from starlette.testclient import TestClient
 
-from sr_model import InferenceError, PixelWindow
+from sr_model import InferenceError
 from tileserver.app import create_app
 from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceChangedError, TileServerError
 from tileserver.grid import TileAddress
-from tileserver.service import Tile, TileRequest, TileService
+from tileserver.service import TileService
 from tileserver.settings import Settings
-from tileserver.tiles import TileEndpoint
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -167,106 +161,6 @@ def test_what_bad_requests_get(served: TestClient, url: str, status: int, word: 
     assert service_of(served).metrics.inferences._value.get() == before
 
 
-@pytest.mark.parametrize(
-    "crs",
-    [
-        "/etc/hostname",
-        "http://127.0.0.1:9/x.prj",
-        "{folder}/old.prj",
-        "EPSG:0",
-        "+proj=utm",
-        "file:///etc/passwd",
-    ],
-)
-def test_no_visitor_makes_the_server_open_anything(served: TestClient, photo: Path, crs: str) -> None:
-    """GDAL opens files and addresses that are given as a CRS; titiler hands it what the visitor wrote."""
-    (photo.parent / "old.prj").write_text("EPSG:3857")
-    value = crs.format(folder=photo.parent)
-    for url, name in (
-        ("/old/info.geojson", "crs"),
-        ("/old/tiles", "crs"),
-        ("/old/preview.png", "dst_crs"),
-        ("/old/bbox/-73.54,42.39,-73.53,42.4.png", "coord_crs"),
-        ("/old/point/-73.54,42.39", "coord_crs"),
-    ):
-        answer = served.get(url, params={name: value})
-        assert answer.status_code == 422, answer.text
-        assert "EPSG:3857" in answer.json()["detail"]
-    assert served.get("/old/info?url=/etc/passwd").json()["width"] == 640
-
-
-def test_titilers_routes_work_for_every_layer(served: TestClient) -> None:
-    west, south, east, north = served.get("/tilejson.json").json()["bounds"]
-    middle = f"{(west + east) / 2},{(south + north) / 2}"
-    box = f"{west + (east - west) / 3},{south + (north - south) / 3},{middle}"
-    for layer in ("old", "restored", "new", "difference"):
-        info = served.get(f"/{layer}/info").json()
-        assert info["dtype"] == "uint8"
-        assert served.get(f"/{layer}/info.geojson").json()["geometry"]["type"] == "Polygon"
-        preview = served.get(f"/{layer}/preview.png?max_size=200")
-        assert max(Image.open(io.BytesIO(preview.content)).size) == 200
-        assert "etag" in preview.headers
-        part = served.get(f"/{layer}/bbox/{box}/120x90.png")
-        assert Image.open(io.BytesIO(part.content)).size == (120, 90)
-        assert ("x-orthosharp" in part.headers) == (layer in ("restored", "difference"))
-        assert len(served.get(f"/{layer}/point/{middle}").json()["values"]) == 3
-        assert served.get(f"/{layer}/tiles").status_code == 200
-        assert served.get(f"/{layer}/tiles/{MERCATOR}").json()["tileMatrixSetLimits"]
-
-
-def test_bbox_shows_the_same_pixels_as_tiles(served: TestClient) -> None:
-    service = service_of(served)
-    tile = middle_tile(service)
-    bounds = service.pictures.view("restored", MERCATOR).pyramid.grid.bounds(tile.z, tile.window)
-    box = ",".join(map(repr, bounds))
-    crs = {"coord_crs": "EPSG:3857", "dst_crs": "EPSG:3857"}
-    part = served.get(f"/restored/bbox/{box}/256x256.png", params=crs)
-    direct = served.get(f"/tiles/{path_of(served)}.png")
-    one, other = (
-        np.asarray(Image.open(io.BytesIO(a.content)).convert("RGB"), np.int16) for a in (part, direct)
-    )
-    assert np.abs(one - other).max() <= 1
-
-
-def test_feature_hides_what_is_outside(served: TestClient) -> None:
-    west, south, east, north = served.get("/tilejson.json").json()["bounds"]
-    ring = [[west, south], [east, south], [east, north], [west, south]]
-    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
-    answer = served.post("/old/feature.png?max_size=100", json=feature)
-    assert answer.status_code == 200
-    alpha = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))[..., 3]
-    assert 0.4 < (alpha != 0).mean() < 0.6
-
-
-def test_wmts_capabilities_are_complete(served: TestClient) -> None:
-    answer = served.get("/restored/WMTSCapabilities.xml")
-    assert answer.headers["content-type"] == "application/xml"
-    root = ET.fromstring(answer.content)
-    names = {"w": "http://www.opengis.net/wmts/1.0", "ows": "http://www.opengis.net/ows/1.1"}
-    assert root.findtext("w:Contents/w:Layer/ows:Identifier", namespaces=names) == "restored"
-    assert "AI-restored" in (root.findtext("w:Contents/w:Layer/ows:Abstract", namespaces=names) or "")
-    template = root.find("w:Contents/w:Layer/w:ResourceURL", names).attrib["template"]  # type: ignore[union-attr]
-    tile = middle_tile(service_of(served))
-    for ours, value in (
-        ("TileMatrixSet", MERCATOR),
-        ("TileMatrix", tile.z),
-        ("TileCol", tile.x),
-        ("TileRow", tile.y),
-    ):
-        template = template.replace(f"{{{ours}}}", str(value))
-    assert served.get(template).status_code == 200
-    mercator = next(
-        element
-        for element in root.findall("w:Contents/w:TileMatrixSet", names)
-        if element.findtext("ows:Identifier", namespaces=names) == MERCATOR
-    )
-    first = mercator.find("w:TileMatrix", names)
-    assert first is not None
-    assert float(first.findtext("w:ScaleDenominator", namespaces=names) or 0) == pytest.approx(
-        559082264.0287178
-    )
-
-
 def test_page_its_files_and_its_configuration(served: TestClient) -> None:
     page = served.get("/")
     assert page.headers["content-type"].startswith("text/html")
@@ -354,107 +248,6 @@ def test_empty_tiles_are_transparent_or_204(
     answer = client.get(f"{url}.jpg")
     assert (answer.status_code, answer.content) == (204, b"")
     assert "etag" not in answer.headers
-
-
-def test_a_crowd_is_refused_at_once(make_service: MakeService) -> None:
-    service = make_service(max_requests=1)
-    app = create_app(service.settings, service)
-    client = TestClient(app)
-    inner: list[int] = []
-
-    @app.get("/nested")
-    def nested() -> dict[str, int]:
-        answer = client.get("/tilejson.json")
-        inner.append(answer.status_code)
-        assert answer.headers["retry-after"]
-        assert client.get("/healthz").status_code == 200
-        return {}
-
-    assert client.get("/nested").status_code == 200
-    assert inner == [503]
-    assert client.get("/tilejson.json").status_code == 200
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-@pytest.fixture
-def one_thread(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """A server whose only thread is busy for as long as `app.state.gate` is closed."""
-    service = make_service(threads=1, queue_size=1, deadline_s=3.0)
-    service.ready = True
-    gate, tile = threading.Event(), service.tile
-
-    def slow(request: TileRequest) -> Tile:
-        assert gate.wait(20)
-        return tile(request)
-
-    monkeypatch.setattr(service, "tile", slow)
-    limiter = CapacityLimiter(1)
-    monkeypatch.setattr(TileEndpoint, "of", lambda of: TileEndpoint(of, limiter))
-    app = create_app(service.settings, service)
-    app.state.gate, app.state.limiter = gate, limiter
-    with TestClient(app) as client:
-        yield client
-        gate.set()
-
-
-def test_the_wait_for_a_thread_is_bounded(one_thread: TestClient) -> None:
-    gate: threading.Event = one_thread.app.state.gate  # type: ignore[attr-defined]
-    limiter: CapacityLimiter = one_thread.app.state.limiter  # type: ignore[attr-defined]
-    url = f"/tiles/{path_of(one_thread)}"
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(one_thread.get, f"{url}.png")
-        wait_until(lambda: limiter.statistics().borrowed_tokens == 1)
-        second = pool.submit(one_thread.get, f"{url}.webp")
-        wait_until(lambda: limiter.statistics().tasks_waiting == 1)
-        begin = time.perf_counter()
-        third = one_thread.get(f"{url}.jpg")
-        assert (third.status_code, third.headers["retry-after"]) == (503, "2")
-        assert time.perf_counter() - begin < 2
-        late = second.result(timeout=10)
-        assert (late.status_code, late.headers["retry-after"]) == (503, "5")
-        assert one_thread.get("/metrics").status_code == 200
-        gate.set()
-        assert first.result(timeout=10).status_code == 200
-    assert one_thread.get(f"{url}.webp").status_code == 200
-
-
-def test_no_picture_reads_many_times_its_pixels(
-    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service = make_service(max_image_px=256)
-    client = TestClient(create_app(service.settings, service))
-    read: list[PixelWindow] = []
-    raster = service.pictures.raster
-    monkeypatch.setattr(service.pictures, "raster", lambda *args: read.append(args[3]) or raster(*args))
-    bounds = ",".join(map(str, client.get("/tilejson.json").json()["bounds"]))
-    for layer in ("old", "restored"):
-        for url in (f"bbox/{bounds}/1x256.png", f"bbox/{bounds}/256x1.png", "preview/1x256.png"):
-            assert client.get(f"/{layer}/{url}").status_code == 200
-    assert len(read) == 6
-    assert all(window.width * window.height < 5 * 256**2 for window in read)
-
-
-def test_bbox_of_the_whole_globe_is_small(served: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = service_of(served).pictures
-    zooms: list[int] = []
-    raster = pictures.raster
-    monkeypatch.setattr(pictures, "raster", lambda *args: zooms.append(args[2]) or raster(*args))
-    assert served.get("/old/bbox/-180,-90,180,90.png?max_size=256").status_code == 200
-    assert zooms <= [2]
-
-
-def test_bodies_are_bounded(served: TestClient) -> None:
-    for content in (b" " * 1_100_000, iter([b" " * 100_000] * 11)):
-        answer = served.post("/old/feature.png", content=content)
-        assert answer.status_code == 413
-        assert "simplify" in answer.json()["detail"]
-        assert answer.headers["cache-control"] == "no-store"
 
 
 def test_a_replaced_photograph_makes_the_server_unready(

@@ -5,15 +5,24 @@ from __future__ import annotations
 import pytest
 
 from tileserver.cache import Recipe, key
+from tileserver.finish import Finish
 
 
 @pytest.mark.parametrize(
-    "constant", ["MARGIN_PX", "encode.JPEG_QUALITY", "encode.WEBP_QUALITY", "tone.SAMPLE_PX", "version"]
+    "constant",
+    [
+        "MARGIN_PX",
+        "encode.JPEG_QUALITY",
+        "encode.WEBP_QUALITY",
+        "tone.SAMPLE_PX",
+        "finish.BLOCK_PX",
+        "version",
+    ],
 )
 def test_another_constant_or_library_gives_another_key(
     constant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe("weights", "onnx", (1, 2, 3), (0.0, 255.0))
+    recipe = Recipe("weights", "onnx", (("print", (1, 2, 3), (0.0, 255.0)),), Finish())
     before = recipe.digest
     monkeypatch.setattr(f"{key.__name__}.{constant}", (lambda _: "9") if constant == "version" else 1)
     assert recipe.digest != before

@@ -89,22 +89,33 @@ def test_a_tile_at_2x_is_the_picture_of_the_next_zoom(make_service: MakeService)
             np.testing.assert_array_equal(doubled[:256, 256:], pixels(service, child))
 
 
-def test_zooming_never_flashes(make_service: MakeService) -> None:
-    """Mean colours of the same ground at all zooms agree, though overviews never meet the network."""
-    service = make_service()
-    reach = service.pictures.view("restored", MERCATOR).pyramid.reach_zoom
-    tile = middle_tile(service, -2)
-    assert tile.z == reach
-    near = pixels(service, tile)
-    far = pixels(service, TileAddress(tile.z - 1, tile.x // 2, tile.y // 2))
-    x, y = tile.x % 2 * 128, tile.y % 2 * 128
-    small = near.reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
-    same = far[y : y + 128, x : x + 128]
-    valid = (small > 10).all(axis=2) & (same > 10).all(axis=2)
-    assert valid.mean() > 0.3
-    assert np.abs(small[valid].mean(axis=0) - same[valid].mean(axis=0)).max() < 3
-    old = pixels(service, TileAddress(tile.z - 1, tile.x // 2, tile.y // 2), "old")[y : y + 128, x : x + 128]
-    assert np.abs(old[valid].mean(axis=0) - same[valid].mean(axis=0)).max() > 5, "the network changes colours"
+@pytest.mark.parametrize("taste", [{}, {"tone": "old"}, {"contrast": 1.2}])
+def test_zooming_never_flashes(make_service: MakeService, taste: dict[str, object]) -> None:
+    """Mean colours of a tile and of its children agree at all zooms, though overviews never meet the network."""
+    service = make_service(**taste)
+    native = service.pictures.view("restored", MERCATOR).pyramid.native_zoom
+    for offset in range(-4, 2):
+        child = middle_tile(service, offset)
+        near = pixels(service, child)
+        far = pixels(service, TileAddress(child.z - 1, child.x // 2, child.y // 2))
+        x, y = child.x % 2 * 128, child.y % 2 * 128
+        small = near.reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
+        same = far[y : y + 128, x : x + 128]
+        valid = (small > 10).all(axis=2) & (same > 10).all(axis=2)
+        assert valid.mean() > 0.02, f"zoom {child.z} of {native}"
+        flash = np.abs(small[valid].mean(axis=0) - same[valid].mean(axis=0)).max()
+        assert flash < 3, f"zoom {child.z} of {native}"
+
+
+def test_old_tone_keeps_the_old_colours_and_the_model_its_own(make_service: MakeService) -> None:
+    means = {}
+    for name, settings in (("model", {}), ("old", {"tone": "old"})):
+        service = make_service(**settings)
+        tile = middle_tile(service)
+        before, after = pixels(service, tile, "old"), pixels(service, tile)
+        means[name] = np.abs(before.mean(axis=(0, 1)) - after.mean(axis=(0, 1))).max()
+    assert means["old"] < 2
+    assert means["model"] > 5
 
 
 def test_difference_is_restored_minus_old(make_service: MakeService) -> None:

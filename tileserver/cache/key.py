@@ -6,35 +6,38 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Final
+from typing import Final, NamedTuple
 
 import rasterio
 
-from tileserver import encode, grid, tone
+from tileserver import encode, finish, grid, tone
+from tileserver.encode import Extension
+from tileserver.finish import Finish
 from tileserver.raster import NO_DIFFERENCE
 from tileserver.render import MARGIN_PX
 from tileserver.source import WARP_KERNEL, WARP_TOLERANCE_PX
 
 # Raise it when the code renders the same tile differently than before.
-RECIPE_VERSION: Final = 1
+RECIPE_VERSION: Final = 2
 # Other versions of these may round pixels differently.
 _LIBRARIES: Final = ("numpy", "onnxruntime", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How pixels are made, apart from the photograph.
+    """What decides the pixels of a map.
 
     Attributes:
         weights: digest of the weights, which contain the spec with halo and stride.
         runtime: what runs them; another one rounds differently.
-        bands, rescale: how the photograph becomes RGB.
+        sources: each photograph's fingerprint, bands and range.
+        finish: what is done to restored pixels.
     """
 
     weights: str
     runtime: str
-    bands: tuple[int, ...]
-    rescale: tuple[float, float]
+    sources: tuple[tuple[str, tuple[int, ...], tuple[float, float]], ...]
+    finish: Finish
 
     @property
     def digest(self) -> str:
@@ -46,6 +49,7 @@ class Recipe:
             "warp": [WARP_KERNEL, WARP_TOLERANCE_PX],
             "no_difference": NO_DIFFERENCE,
             "margin_px": MARGIN_PX,
+            "finish": [finish.BLOCK_PX, finish._SIGMA_BLOCKS, finish._REACH_BLOCKS, finish._PIVOT],
             "quality": [encode.JPEG_QUALITY, encode.WEBP_QUALITY],
             "tone": [tone.SAMPLES_PER_SIDE, tone.SAMPLE_PX],
             "gdal": rasterio.__gdal_version__,
@@ -55,8 +59,7 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class TileKey:
+class TileKey(NamedTuple):
     """Key of an encoded tile.
 
     Attributes:
@@ -71,10 +74,10 @@ class TileKey:
     x: int
     y: int
     scale: int
-    ext: str
+    ext: Extension
 
     @property
     def etag(self) -> str:
         """Strong entity tag. It needs no pixels, so a revalidation never costs an inference."""
-        parts = "/".join(str(value) for value in asdict(self).values())
+        parts = "/".join(map(str, self))
         return f'"{hashlib.sha256(parts.encode()).hexdigest()[:32]}"'

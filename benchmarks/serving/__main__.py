@@ -1,0 +1,188 @@
+"""Our server beside nginx, MapProxy and titiler on the same machine, photograph and bytes, as ratios.
+
+Run: make bench. The rivals come from .venv-bench, nginx and wrk from the system. Everything stays on loopback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mercantile
+
+from benchmarks.serving.servers import Running, mapproxy, nginx, orthosharp, titiler
+
+ROOT = Path(__file__).parents[2]
+PHOTO = ROOT / "examples" / "demo" / "2010.tif"
+# A desktop's map: 8 x 6 tiles, which a browser asks for over six connections.
+COLUMNS, ROWS, CONNECTIONS = 8, 6, 6
+
+# wrk's own idiom: globals of a thread, gathered at the end.
+STORM = """
+local paths, threads = {{{paths}}}, {{}}
+count, odd = 0, 0
+function setup(thread) table.insert(threads, thread) end
+function request() count = count + 1; return wrk.format("GET", paths[count % #paths + 1]) end
+function response(status) if status ~= 200 and status ~= 503 then odd = odd + 1 end end
+function done() local sum = 0; for _, t in ipairs(threads) do sum = sum + t:get("odd") end
+  io.write("odd answers: " .. sum .. "\\n") end
+"""
+
+
+def wrk(url: str, seconds: float, *options: str) -> dict[str, float]:
+    """Requests per second and the time of the slowest hundredth, in milliseconds."""
+    command = ["wrk", "-t1", "-c16", f"-d{seconds:g}s", "--latency", *options, url]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    slow = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", text)
+    assert rate, text
+    assert slow, text
+    milliseconds = float(slow[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[slow[2]]
+    return {"per_s": float(rate[1]), "p99_ms": milliseconds}
+
+
+def tiles_of(server: Running) -> tuple[int, list[tuple[int, int]]]:
+    """Zoom and tiles of a viewport in the middle of the photograph, at its native zoom."""
+    config = httpx.get(f"{server.url}/config.json").json()
+    zoom, (lon, lat, _) = config["native_zoom"], config["center"]
+    middle = mercantile.tile(lon, lat, zoom)
+    left, top = middle.x - COLUMNS // 2, middle.y - ROWS // 2
+    return zoom, [(left + i, top + j) for j in range(ROWS) for i in range(COLUMNS)]
+
+
+def warm(python: Path, seconds: float, rounds: int) -> dict[str, Any]:
+    """One cached tile: ours, nginx on the same bytes, and MapProxy on the same bytes, in turns."""
+    with tempfile.TemporaryDirectory() as name, orthosharp(PHOTO) as ours:
+        folder = Path(name)
+        folder.chmod(0o755)  # nginx reads as another user
+        zoom, tiles = tiles_of(ours)
+        x, y = tiles[len(tiles) // 2]
+        path = f"/tiles/{zoom}/{x}/{y}.webp"
+        (folder / "tile.webp").write_bytes(httpx.get(ours.url + path, timeout=120).raise_for_status().content)
+        with nginx(folder) as files, mapproxy(python, folder, ours.url) as proxy:
+            theirs = f"{proxy.url}/tiles/restored/GLOBAL_WEBMERCATOR/{zoom}/{x}/{y}.webp"
+            httpx.get(theirs, timeout=120).raise_for_status()
+            urls = {"orthosharp": ours.url + path, "nginx": f"{files.url}/tile.webp", "mapproxy": theirs}
+            rates: dict[str, list[float]] = {who: [] for who in urls}
+            for _ in range(rounds):
+                for who, url in urls.items():
+                    rates[who].append(wrk(url, seconds)["per_s"])
+    median = {who: statistics.median(values) for who, values in rates.items()}
+    return {
+        "per_s": median,
+        "of nginx (aim 0.35)": median["orthosharp"] / median["nginx"],
+        "of mapproxy (aim 1)": median["orthosharp"] / median["mapproxy"],
+    }
+
+
+async def fetch(urls: list[str]) -> float:
+    """Seconds until all have come, as a browser asks."""
+    limits = httpx.Limits(max_connections=CONNECTIONS)
+    async with httpx.AsyncClient(limits=limits, timeout=600) as client:
+        start = time.perf_counter()
+        for answer in await asyncio.gather(*map(client.get, urls)):
+            assert answer.status_code in (200, 404), answer.status_code
+        return time.perf_counter() - start
+
+
+def cold(python: Path, rounds: int) -> dict[str, Any]:
+    """A viewport of fresh tiles: restored by us, and untouched by titiler. A new process for each round."""
+    seconds: dict[str, list[float]] = {"orthosharp restored": [], "titiler untouched": []}
+    for _ in range(rounds):
+        with orthosharp(PHOTO) as ours:
+            zoom, tiles = tiles_of(ours)
+            urls = [f"{ours.url}/tiles/{zoom}/{x}/{y}.webp" for x, y in tiles]
+            seconds["orthosharp restored"].append(asyncio.run(fetch(urls)))
+        with titiler(python, PHOTO) as theirs:
+            root = f"{theirs.url}/cog/tiles/WebMercatorQuad/{zoom}"
+            urls = [f"{root}/{x}/{y}.webp?url={PHOTO}" for x, y in tiles]
+            seconds["titiler untouched"].append(asyncio.run(fetch(urls)))
+    median = {who: statistics.median(values) for who, values in seconds.items()}
+    return {
+        "seconds for 48 tiles": median,
+        "of titiler (aim 1)": median["orthosharp restored"] / median["titiler untouched"],
+    }
+
+
+def storm(seconds: float) -> dict[str, Any]:
+    """Far more than can be served, for tiles that no cache may keep; warm tiles are asked for the while."""
+    with tempfile.TemporaryDirectory() as name, orthosharp(PHOTO, "--overload", "refuse") as ours:
+        zoom, tiles = tiles_of(ours)
+        x, y = tiles[len(tiles) // 2]
+        probe = f"{ours.url}/tiles/{zoom}/{x}/{y}.webp"
+        httpx.get(probe, timeout=120).raise_for_status()
+        before = wrk(probe, 2)
+        bounds = httpx.get(f"{ours.url}/config.json").json()["bounds"]
+        # Large, slow to encode, and together more than the tiles' share of the memory.
+        paths = [
+            f"/restored/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}@2x.png"
+            for tile in mercantile.tiles(*bounds, zoom + 1)
+        ]
+        script = Path(name) / "storm.lua"
+        script.write_text(STORM.format(paths=",".join(map(json.dumps, paths))))
+        attack = subprocess.Popen(
+            ["wrk", "-t1", "-c256", f"-d{seconds:g}s", "-s", str(script), ours.url],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(min(10.0, seconds / 4))
+        first = ours.rss_bytes
+        during = wrk(probe, max(2.0, seconds / 2), "-c2")
+        said, _ = attack.communicate(timeout=seconds + 60)
+        memory = ours.rss_bytes / first
+        time.sleep(1)
+        after = wrk(probe, 2)
+    odd = re.search(r"odd answers: (\d+)", said)
+    return {
+        "answers that are neither tile nor 503 (aim 0)": int(odd[1]) if odd else said,
+        "memory at the end / at the start (aim 1.10)": memory,
+        "p99 of warm tiles in ms (aim 50)": during["p99_ms"],
+        "rate a second after / before (aim 1)": after["per_s"] / before["per_s"],
+    }
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rivals", type=Path, default=ROOT / ".venv-bench/bin/python", help="their Python")
+    parser.add_argument("--seconds", type=float, default=5, help="of each warm measurement")
+    parser.add_argument("--storm-seconds", type=float, default=120)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=["warm", "cold", "storm"], action="append")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
+    options = parser.parse_args()
+    missing = [
+        tool for tool in ("wrk", "nginx") if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin")
+    ]
+    if missing:
+        raise SystemExit(f"install what the benchmark compares with: apt-get install {' '.join(missing)}")
+    works = {
+        "warm": lambda: warm(options.rivals, options.seconds, options.rounds),
+        "cold": lambda: cold(options.rivals, options.rounds),
+        "storm": lambda: storm(options.storm_seconds),
+    }
+    report: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    }
+    for name in options.only or works:
+        report[name] = works[name]()
+        for what, value in report[name].items():
+            print(f"{name:<6} {what:<46} {json.dumps(value, default=float)}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

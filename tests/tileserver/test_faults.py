@@ -1,0 +1,116 @@
+"""Faults on purpose: the right status, nothing wrong kept, and recovery without a restart.
+
+Others are where their subject is: stores in test_store, a dying worker in test_concurrency, weights and files that
+are replaced under a running server in system/test_reload.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import rasterio
+import rasterio.shutil
+from conftest import middle_tile
+from starlette.testclient import TestClient
+
+from tileserver.app import create_app
+from tileserver.service import TileRequest, TileService
+
+MakeService = Callable[..., TileService]
+MERCATOR = "WebMercatorQuad"
+
+
+def overwrite(path: Path, start: int, data: bytes) -> bytes:
+    """Change bytes of a file and nothing else about it, as a failing disk does; returns what was there."""
+    found = path.stat()
+    with path.open("r+b") as file:
+        file.seek(start)
+        before = file.read(len(data))
+        file.seek(start)
+        file.write(data)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    return before
+
+
+def middle_block(path: Path) -> tuple[int, int]:
+    """Offset and size of the block in the middle of a test photograph."""
+    with rasterio.open(path) as dataset:
+        offset, size = (dataset.get_tag_item(f"BLOCK_{word}_2_2", "TIFF", 1) for word in ("OFFSET", "SIZE"))
+    return int(offset), int(size)
+
+
+def test_a_block_that_does_not_decode(make_service: MakeService, make_photo: Callable[..., Path]) -> None:
+    path = make_photo("damaged")
+    offset, size = middle_block(path)
+    good = overwrite(path, offset, b"\xff" * size)
+    service = make_service(source=str(path))
+    client = TestClient(create_app(service.settings, service))
+    tile = middle_tile(service)
+    west = f"{tile.z}/{tile.x - 2}/{tile.y}"
+    for layer in ("restored", "old"):
+        url = f"/{layer}/tiles/{MERCATOR}/{tile.z}/{tile.x}/{tile.y}.png"
+        answer = client.get(url)
+        assert answer.status_code == 502
+        assert answer.headers["cache-control"] == "no-store"
+        assert str(path.parent) not in answer.text
+        assert service.cached(TileRequest(layer, MERCATOR, tile, "png")) is None
+    assert client.get(f"/old/tiles/{MERCATOR}/{west}.png").status_code == 200, "the tile beside it is whole"
+    overwrite(path, offset, good)
+    for layer in ("restored", "old"):
+        assert client.get(f"/{layer}/tiles/{MERCATOR}/{tile.z}/{tile.x}/{tile.y}.png").status_code == 200
+
+
+def test_a_truncated_cog(make_service: MakeService, make_photo: Callable[..., Path], tmp_path: Path) -> None:
+    path = tmp_path / "cog.tif"
+    rasterio.shutil.copy(make_photo(), path, driver="COG", compress="deflate", blocksize=128)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 6 // 10])
+    service = make_service(source=str(path))
+    client = TestClient(create_app(service.settings, service))
+    tile = middle_tile(service)
+    south = f"{tile.z}/{tile.x}/{tile.y + 1}"
+    for layer in ("restored", "old"):
+        answer = client.get(f"/{layer}/tiles/{MERCATOR}/{south}.png")
+        assert answer.status_code == 502, "half a picture must not look like a whole one"
+        assert answer.headers["cache-control"] == "no-store"
+    path.write_bytes(whole)
+    assert client.get("/readyz").status_code == 503
+    fresh = make_service(source=str(path))
+    assert fresh.content != service.content
+
+
+def test_a_file_that_is_gone_and_comes_back(
+    make_service: MakeService, make_photo: Callable[..., Path]
+) -> None:
+    path = make_photo("gone")
+    service = make_service(source=str(path))
+    service.ready = True
+    client = TestClient(create_app(service.settings, service))
+    tile = middle_tile(service)
+    url = f"/old/tiles/{MERCATOR}/{tile.z}/{tile.x}/{tile.y}"
+    assert client.get(f"{url}.png").status_code == 200
+    away = path.rename(path.with_suffix(".away"))
+    assert client.get(f"{url}.webp").status_code == 503
+    assert client.get("/readyz").status_code == 503
+    assert client.get(f"{url}.png").status_code == 200, "what is cached is still right"
+    away.rename(path)
+    assert client.get("/readyz").status_code == 200
+    assert client.get(f"{url}.webp").status_code == 200
+
+
+def test_a_clock_that_goes_back(
+    make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service(store=str(tmp_path), store_bytes=2**20)
+    tile = middle_tile(service)
+    first = service.tile(TileRequest("old", MERCATOR, tile, "png"))
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    second = service.tile(TileRequest("old", MERCATOR, tile, "webp"))
+    assert first.body
+    assert second.body
+    assert service.tile(TileRequest("old", MERCATOR, tile, "webp")).hit
+    assert all(seconds >= 0 for seconds in second.stages.seconds.values())

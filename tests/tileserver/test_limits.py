@@ -1,0 +1,236 @@
+"""Every line, body and picture has a bound, and what is full says so at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import anyio.to_thread
+import numpy as np
+import pytest
+from conftest import middle_tile
+from starlette.testclient import TestClient
+
+from sr_model import PixelWindow
+from tileserver.app import create_app
+from tileserver.grid import TileAddress
+from tileserver.service import TileRequest, TileService
+from tileserver.tiles import TileEndpoint
+from tileserver.workers import Workers
+
+MakeService = Callable[..., TileService]
+MERCATOR = "WebMercatorQuad"
+
+
+def service_of(client: TestClient) -> TileService:
+    service: TileService = client.app.state.service  # type: ignore[attr-defined]
+    return service
+
+
+def path_of(client: TestClient, offset: int = 0) -> str:
+    tile = middle_tile(service_of(client), offset)
+    return f"{tile.z}/{tile.x}/{tile.y}"
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class Slow:
+    """A network that restores when it is let, and says what it has begun."""
+
+    def __init__(self, service: TileService, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.gate = threading.Event()
+        self.begun = 0
+        restore = service.restorer.restore
+
+        def slow(rgb: np.ndarray) -> np.ndarray:
+            self.begun += 1
+            assert self.gate.wait(120)
+            return restore(rgb)
+
+        monkeypatch.setattr(service.restorer, "restore", slow)
+
+
+@pytest.fixture
+def slow_server(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., tuple[TestClient, Slow]]]:
+    """Makes servers whose network waits for `Slow.gate`."""
+    with ExitStack() as stack:
+
+        def make(**settings: object) -> tuple[TestClient, Slow]:
+            service = make_service(**settings)
+            service.warm_up()
+            network = Slow(service, monkeypatch)
+            stack.callback(network.gate.set)
+            return stack.enter_context(TestClient(create_app(service.settings, service))), network
+
+        yield make
+
+
+SlowServer = Callable[..., tuple[TestClient, Slow]]
+
+
+def workers_of(client: TestClient) -> Workers:
+    endpoint: TileEndpoint = client.app.state.endpoint  # type: ignore[attr-defined]
+    return endpoint.workers
+
+
+def test_the_line_for_a_thread_and_the_wait_in_it_are_bounded(slow_server: SlowServer) -> None:
+    client, network = slow_server(threads=1, queue_size=1, deadline_s=3.0)
+    url = f"/tiles/{path_of(client)}"
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(client.get, f"{url}.png")
+        wait_until(lambda: network.begun == 1)
+        second = pool.submit(client.get, f"{url}.webp")
+        wait_until(lambda: workers_of(client).inside == 2)
+        third = client.get(f"{url}.jpg")
+        assert (third.status_code, third.headers["retry-after"]) == (503, "2")
+        for late in (first.result(timeout=60), second.result(timeout=60)):
+            assert (late.status_code, late.headers["retry-after"]) == (503, "5")
+        assert client.get("/metrics").status_code == 200
+        network.gate.set()
+    # The first one's answer came too late, but its inference ran: its picture is kept.
+    wait_until(lambda: workers_of(client).inside == 0)
+    assert client.get(f"{url}.png").headers["cache-status"] == "orthosharp; hit"
+    assert network.begun == 1
+
+
+def test_work_is_dropped_when_all_who_wait_for_it_have_left(slow_server: SlowServer) -> None:
+    client, network = slow_server(threads=4)
+    app, tile = client.app, middle_tile(service_of(client))
+    other = TileAddress(tile.z, tile.x // 4 * 4 - 1, tile.y)
+    left, answered = threading.Event(), threading.Event()
+    statuses: list[int] = []
+
+    async def visit(address: TileAddress, leaves: bool) -> None:
+        path = f"/tiles/{address.z}/{address.x}/{address.y}.png"
+
+        async def receive() -> dict[str, object]:
+            await anyio.to_thread.run_sync((left if leaves else answered).wait)
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, object]) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])  # type: ignore[arg-type]
+                if not leaves:
+                    answered.set()
+
+        scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
+        await app(
+            scope | {"query_string": b"", "http_version": "1.1", "scheme": "http", "server": ("test", 80)},
+            receive,
+            send,
+        )
+
+    assert client.portal is not None
+    first = client.portal.start_task_soon(visit, tile, False)
+    wait_until(lambda: network.begun == 1)
+    queue = service_of(client)._network.queue
+    second = client.portal.start_task_soon(visit, other, True)
+    wait_until(lambda: len(queue) == 1)
+    left.set()
+    second.result(60)
+    network.gate.set()
+    first.result(60)
+    wait_until(lambda: workers_of(client).inside == 0)
+    assert sorted(statuses) == [200, 499]
+    assert network.begun == 1
+    assert service_of(client).cached(TileRequest("restored", MERCATOR, other, "png")) is None
+
+
+def test_under_overload_the_old_picture_may_stand_in(slow_server: SlowServer) -> None:
+    client, network = slow_server(threads=2, queue_size=1, deadline_s=1.0, overload="old")
+    url = f"/tiles/{path_of(client)}"
+    answers = [client.get(f"{url}.png") for _ in range(2)]
+    for answer in answers:
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "no-store"
+        assert "not restored" in answer.headers["x-orthosharp"]
+        assert "etag" not in answer.headers
+    old = client.get(f"/old/tiles/{MERCATOR}/{path_of(client)}.png")
+    assert answers[0].content == old.content
+    assert client.get(f"/difference/tiles/{MERCATOR}/{path_of(client)}.png").status_code == 503
+    network.gate.set()
+    wait_until(lambda: workers_of(client).inside == 0)
+    assert "AI-restored" in client.get(f"{url}.png").headers["x-orthosharp"]
+
+
+def test_pictures_have_a_bound_of_their_own(slow_server: SlowServer) -> None:
+    client, network = slow_server(max_pictures=1)
+    west, south, east, north = client.get("/tilejson.json").json()["bounds"]
+    point = f"{(west + east) / 2},{(south + north) / 2}"
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.get, f"/restored/point/{point}")
+        wait_until(lambda: network.begun == 1)
+        for url in (
+            f"/old/point/{point}",
+            "/old/preview.png",
+            "/old/preview/9x9.png",
+            f"/restored/bbox/{west},{south},{east},{north}.png",
+        ):
+            refused = client.get(url)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        assert client.get(f"/old/tiles/{MERCATOR}/{path_of(client)}.png").status_code == 200
+        network.gate.set()
+        assert first.result(60).status_code == 200
+    assert client.get(f"/old/point/{point}").status_code == 200
+
+
+def test_a_crowd_is_refused_at_once(make_service: MakeService) -> None:
+    service = make_service(max_requests=1)
+    app = create_app(service.settings, service)
+    client = TestClient(app)
+    inner: list[int] = []
+
+    @app.get("/nested")
+    def nested() -> dict[str, int]:
+        answer = client.get("/tilejson.json")
+        inner.append(answer.status_code)
+        assert answer.headers["retry-after"]
+        assert client.get("/healthz").status_code == 200
+        return {}
+
+    assert client.get("/nested").status_code == 200
+    assert inner == [503]
+    assert client.get("/tilejson.json").status_code == 200
+
+
+def test_no_picture_reads_many_times_its_pixels(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service(max_image_px=256)
+    client = TestClient(create_app(service.settings, service))
+    read: list[PixelWindow] = []
+    raster = service.pictures.raster
+    monkeypatch.setattr(service.pictures, "raster", lambda *args: read.append(args[3]) or raster(*args))
+    bounds = ",".join(map(str, client.get("/tilejson.json").json()["bounds"]))
+    for layer in ("old", "restored"):
+        for url in (f"bbox/{bounds}/1x256.png", f"bbox/{bounds}/256x1.png", "preview/1x256.png"):
+            assert client.get(f"/{layer}/{url}").status_code == 200
+    assert len(read) == 6
+    assert all(window.width * window.height < 5 * 256**2 for window in read)
+
+
+def test_bbox_of_the_whole_globe_is_small(served: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = service_of(served).pictures
+    zooms: list[int] = []
+    raster = pictures.raster
+    monkeypatch.setattr(pictures, "raster", lambda *args: zooms.append(args[2]) or raster(*args))
+    assert served.get("/old/bbox/-180,-90,180,90.png?max_size=256").status_code == 200
+    assert zooms <= [2]
+
+
+def test_bodies_are_bounded(served: TestClient) -> None:
+    for content in (b" " * 1_100_000, iter([b" " * 100_000] * 11)):
+        answer = served.post("/old/feature.png", content=content)
+        assert answer.status_code == 413
+        assert "simplify" in answer.json()["detail"]
+        assert answer.headers["cache-control"] == "no-store"

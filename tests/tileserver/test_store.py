@@ -1,0 +1,326 @@
+"""memory -> store -> render: a store costs speed when it fails, never a tile."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from conftest import middle_tile
+
+from tileserver.cache.circuit import Circuit
+from tileserver.cache.folder import FolderTiles
+from tileserver.cache.guard import GuardedStore
+from tileserver.cache.key import TileKey
+from tileserver.cache.opening import open_store
+from tileserver.cache.store import object_path, seal, unseal
+from tileserver.errors import DamagedError, SettingsError, StoreError
+from tileserver.service import TileRequest, TileService
+
+CONTENT = "a" * 64
+
+
+def key(x: int = 0, content: str = CONTENT) -> TileKey:
+    return TileKey(content, "restored", "WebMercatorQuad", 19, x, 0, 1, "png")
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.png") if path.is_file())
+
+
+def test_a_sealed_tile_is_whole_or_refused() -> None:
+    body = b"picture" * 100
+    sealed = seal(key(), body)
+    assert sealed.startswith(body)
+    assert unseal(key(), sealed) == body
+    assert unseal(key(), seal(key(), b"")) == b""
+    flipped = bytes([sealed[0] ^ 1]) + sealed[1:]
+    for wrong in (sealed[:-1], flipped, b"", body, sealed[: len(body)]):
+        with pytest.raises(DamagedError):
+            unseal(key(), wrong)
+    with pytest.raises(DamagedError):
+        unseal(key(1), sealed)
+
+
+def test_a_restart_serves_from_the_store(make_service: Callable[..., TileService], tmp_path: Path) -> None:
+    folder = tmp_path / "tiles"
+    first = make_service(store=str(folder))
+    request = TileRequest("restored", "WebMercatorQuad", middle_tile(first), "png")
+    body = first.tile(request).body
+    wait_until(lambda: files(folder))
+    second = make_service(store=str(folder))
+    found = second.tile(request)
+    assert (found.body, found.hit) == (body, True)
+    assert second.metrics.inferences._value.get() == 0
+    assert second.cached(request) is not None
+    other = make_service(store=str(folder), rescale=(0, 200))
+    assert other.tile(request).body != body
+
+
+def test_a_damaged_tile_is_made_again(make_service: Callable[..., TileService], tmp_path: Path) -> None:
+    first = make_service(store=str(tmp_path))
+    request = TileRequest("restored", "WebMercatorQuad", middle_tile(first), "png")
+    body = first.tile(request).body
+    wait_until(lambda: files(tmp_path))
+    (path,) = files(tmp_path)
+    good = path.read_bytes()
+    for garbage in (b"", b"garbage", good[: len(good) // 2], good.replace(good[100:104], b"oops", 1)):
+        path.write_bytes(garbage)
+        again = make_service(store=str(tmp_path))
+        assert again.tile(request).body == body
+        assert again.metrics.store_errors.labels("damaged")._value.get() == 1
+        wait_until(lambda: path.read_bytes() == good)
+
+
+def test_a_folder_keeps_to_its_bound_and_keeps_what_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    bound = 2**20
+    store = FolderTiles(tmp_path, bound)
+    body, start = os.urandom(20_000), time.time() - 10_000
+    store.put(key(0), body)
+    for x in range(1, 200):
+        store.put(key(x), body)
+        path = tmp_path / object_path(key(x))
+        date = start + 30 * x
+        os.utime(path, (date, date))
+        if x % 10 == 0:
+            assert store.get(key(0)) == body
+            os.utime(tmp_path / object_path(key(0)), (date, date))
+    used = sum(path.stat().st_blocks * 512 for path in files(tmp_path))
+    assert 0.5 * bound < used <= 1.1 * bound
+    kept = {int(path.parent.name) for path in files(tmp_path)}
+    assert 0 in kept, "asked for, and still evicted"
+    assert 199 in kept
+    assert 1 not in kept
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_a_hit_makes_a_tile_young_again(tmp_path: Path) -> None:
+    store = FolderTiles(tmp_path, 2**20)
+    store.put(key(), b"body")
+    path = tmp_path / object_path(key())
+    os.utime(path, (1, 1))
+    assert store.get(key()) == b"body"
+    assert path.stat().st_mtime > 1e9
+
+
+@pytest.mark.slow
+def test_processes_over_one_folder_never_corrupt_it(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "from tileserver.cache.folder import FolderTiles; from tileserver.cache.key import TileKey\n"
+        "store = FolderTiles(Path(sys.argv[1]), 2**20)\n"
+        "keys = [TileKey('a' * 64, 'restored', 'W', 19, x, 0, 1, 'png') for x in range(40)]\n"
+        "for turn in range(5):\n"
+        "    for key in keys:\n"
+        "        store.put(key, bytes([key.x]) * 30_000)\n"
+        "        body = store.get(key)\n"
+        "        assert body is None or body == bytes([key.x]) * 30_000\n"
+    )
+    root = str(Path(__file__).parents[2])
+    processes = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), root]) for _ in range(3)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0, 0]
+    store = FolderTiles(tmp_path)
+    (content,) = store.contents()
+    assert content.tiles > 0
+
+
+class Moody:
+    """A store that can hang or fail."""
+
+    name, writable = "the moody store", True
+
+    def __init__(self) -> None:
+        self.mood = "good"
+        self.calls = 0
+        self.wake = threading.Event()
+
+    def get(self, key: TileKey) -> bytes | None:
+        self.calls += 1
+        if self.mood == "hang":
+            self.wake.wait(120)
+        if self.mood == "fail":
+            raise StoreError("gone") from OSError("no such host")
+        return b"stored"
+
+    def put(self, key: TileKey, body: bytes) -> None:
+        self.get(key)
+
+    def close(self) -> None:
+        self.wake.set()
+
+
+@pytest.fixture
+def moody() -> Iterator[tuple[Moody, GuardedStore, list[str], list[float]]]:
+    now, errors, store = [0.0], list[str](), Moody()
+    circuit = Circuit(failures=3, rest_s=10, clock=lambda: now[0])
+    guard = GuardedStore(store, 0.05, errors.append, circuit)
+    yield store, guard, errors, now
+    store.mood = "good"
+    guard.close()
+
+
+@pytest.mark.parametrize(("mood", "kind"), [("hang", "timeout"), ("fail", "failed")])
+def test_a_store_that_fails_is_left_alone_and_tried_again(
+    moody: tuple[Moody, GuardedStore, list[str], list[float]],
+    mood: str,
+    kind: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, guard, errors, now = moody
+    caplog.set_level(logging.WARNING, "orthosharp")
+    assert guard.get(key()) == b"stored"
+    store.mood = mood
+    for _ in range(20):
+        assert guard.get(key()) is None
+    assert errors == [kind] * 3
+    assert guard.is_open
+    assert store.calls == 4
+    assert len(caplog.records) == 1, "one line, not one per tile"
+    now[0] = 11.0
+    assert guard.get(key()) is None
+    assert store.calls == 5, "one try after the rest"
+    assert guard.get(key()) is None
+    assert store.calls == 5
+    store.mood = "good"
+    store.wake.set()
+    now[0] = 22.0
+    # The first try of a busy machine may come late once more.
+    assert guard.get(key()) == b"stored" or guard.get(key()) is None
+    wait_until(lambda: now.__setitem__(0, now[0] + 11) or guard.get(key()) == b"stored")
+    assert not guard.is_open
+    assert caplog.messages[-1].endswith("can be read again")
+
+
+def test_a_slow_store_never_holds_a_tile_up_for_writing(
+    moody: tuple[Moody, GuardedStore, list[str], list[float]],
+) -> None:
+    store, guard, errors, _ = moody
+    store.mood = "hang"
+    for x in range(400):
+        guard.put(key(x), b"body")  # returns although nothing is written
+    assert "busy" in errors
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs util-linux")
+def test_a_full_disk_costs_no_tile(tmp_path: Path) -> None:
+    """In a name space of its own, where a tiny tmpfs can be mounted without privileges."""
+    probe = ["unshare", "--user", "--map-root-user", "--mount", "true"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("no user name spaces here")
+    script = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "from tileserver.cache.folder import FolderTiles; from tileserver.cache.key import TileKey\n"
+        "from tileserver.errors import StoreError\n"
+        "store = FolderTiles(Path(sys.argv[1])); full = 0\n"
+        "keys = [TileKey('a' * 64, 'restored', 'W', 19, x, 0, 1, 'png') for x in range(40)]\n"
+        "for key in keys:\n"
+        "    try: store.put(key, bytes(100_000))\n"
+        "    except StoreError: full += 1\n"
+        "assert 0 < full < 40, full\n"
+        "kept = [key for key in keys if store.get(key) is not None]\n"
+        "assert all(store.get(key) == bytes(100_000) for key in kept)\n"
+        "assert len(kept) == 40 - full\n"
+        "store.remove('a' * 64)\n"
+        "store.put(keys[0], bytes(100_000))\n"
+        "assert store.get(keys[0])\n"
+    )
+    shell = f'mount -t tmpfs -o size=1m none "{tmp_path}" && "$@"'
+    root = str(Path(__file__).parents[2])
+    command = [*probe[:-1], "sh", "-c", shell, "sh", sys.executable, "-c", script, str(tmp_path), root]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+class FakeS3(BaseHTTPRequestHandler):
+    """As much of S3 as one GET and one PUT need; `objects` is the bucket."""
+
+    objects: dict[str, bytes]
+    mood = "good"
+
+    def do_GET(self) -> None:
+        body = self.objects.get(self.path)
+        status = 500 if self.mood == "fail" else 404 if body is None else 200
+        self.answer(status, body if status == 200 and body is not None else b"")
+
+    def do_PUT(self) -> None:
+        self.objects[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, b"")
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_bucket_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = type("Handler", (FakeS3,), {"objects": {}})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, value in {
+            "AWS_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "nowhere",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }.items():
+            monkeypatch.setenv(name, value)
+        store = open_store("s3://bucket/some/prefix")
+        assert store.get(key()) is None
+        store.put(key(), b"body")
+        assert store.get(key()) == b"body"
+        assert list(handler.objects) == [f"/bucket/some/prefix/{object_path(key())}"]  # type: ignore[attr-defined]
+        handler.mood = "fail"  # type: ignore[attr-defined]
+        with pytest.raises(StoreError):
+            store.get(key())
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "word"),
+    [
+        ("ftp://host/tiles", {}, "s3, gs, az"),
+        ("s3://bucket", {"max_bytes": 10}, "lifecycle"),
+        ("az://container/tiles", {}, "AZURE_STORAGE_ACCOUNT_NAME"),
+    ],
+)
+def test_addresses_that_make_no_sense(
+    address: str, options: dict[str, int], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(SettingsError, match=word):
+        open_store(address, **options)
+
+
+def test_contents_are_told_apart_and_removed(tmp_path: Path) -> None:
+    store = FolderTiles(tmp_path)
+    store.describe(CONTENT, {"source": "1998", "model": "tiny"})
+    store.put(key(), b"one")
+    store.put(key(1, "b" * 64), b"two")
+    found = {content.content: content for content in store.contents()}
+    assert found[CONTENT].about == {"source": "1998", "model": "tiny"}
+    assert (found[CONTENT].tiles, found["b" * 64].tiles) == (1, 1)
+    store.remove("b" * 64)
+    assert [content.content for content in store.contents()] == [CONTENT]
+    assert store.get(key()) == b"one"

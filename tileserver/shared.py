@@ -1,0 +1,125 @@
+"""What all maps of a process use together: metrics, caches, the store and the networks. It outlives a reload."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from sr_model import Restorer, Weights, bundled_weights_path, load_weights
+from tileserver.batching import NetworkQueue
+from tileserver.cache.guard import GuardedStore
+from tileserver.cache.memory import MemoryCache
+from tileserver.cache.objects import ObjectTiles
+from tileserver.cache.opening import open_store
+from tileserver.cache.store import TileStore
+from tileserver.cache.tiers import TileCache
+from tileserver.metrics import Metrics
+from tileserver.pictures import MetatileKey
+from tileserver.raster import Raster
+from tileserver.settings import Settings
+
+# Encoded tiles are small beside the pixels they come from.
+_SHARE_OF_TILES = 4
+
+
+@dataclass(eq=False)
+class Network:
+    """A network with its queue, for as long as a map uses it."""
+
+    restorer: Restorer
+    queue: NetworkQueue
+    users: int = 0
+
+
+class Networks:
+    """One network per weights and device, however many maps use it."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._running: dict[tuple[str, ...], Network] = {}
+        self._lock = threading.Lock()
+        metrics.watch("queue_length", "Metatiles that wait for a network", self._waiting)
+
+    def lease(self, settings: Settings) -> Network:
+        """The network that the settings name, running already or opened; give it back with `release`.
+
+        Raises:
+            sr_model.SrModelError: the weights do not verify, or the device is missing.
+        """
+        weights = load_weights(settings.weights or bundled_weights_path())
+        key = (weights.digest, settings.runtime, settings.device)
+        with self._lock:
+            if key not in self._running:
+                self._running[key] = _open_network(weights, settings)
+            network = self._running[key]
+            network.users += 1
+            return network
+
+    def release(self, network: Network) -> None:
+        """Let go of a leased network; the last map closes it."""
+        with self._lock:
+            network.users -= 1
+            if network.users:
+                return
+            self._running = {key: found for key, found in self._running.items() if found is not network}
+        network.queue.close()
+
+    def _waiting(self) -> float:
+        # Without the lock, which is held for seconds while a network is opened.
+        return sum(len(network.queue) for network in list(self._running.values()))
+
+
+class Shared:
+    """Opens what the settings of the server ask for.
+
+    Args:
+        settings: those of any map; what is read of them is the server's, the same for all.
+
+    Raises:
+        SettingsError: the store's address makes no sense.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = Metrics()
+        self.store = _open_store(settings)
+        self._guard = None
+        if self.store is not None:
+            self._guard = GuardedStore(self.store, settings.store_timeout_s, self.metrics.count_store_error)
+            self.metrics.watch("store_left_alone", "1 while the store fails", self._guard_is_open)
+        tile_bytes = settings.cache_bytes // _SHARE_OF_TILES
+        self.tiles = TileCache(tile_bytes, self._guard, self.metrics.count_lookup)
+        self.metatiles: MemoryCache[MetatileKey, Raster] = MemoryCache(
+            settings.cache_bytes - tile_bytes, lambda raster: raster.nbytes
+        )
+        self.networks = Networks(self.metrics)
+        self.metrics.watch("tile_cache_bytes", "Encoded tiles in memory", lambda: self.tiles.nbytes)
+        self.metrics.watch("metatile_cache_bytes", "Metatiles in memory", lambda: self.metatiles.nbytes)
+
+    def describe(self, content: str, source: str, restorer: Restorer) -> None:
+        """Let the store say what a content digest stands for."""
+        if isinstance(self.store, ObjectTiles):
+            model = f"{restorer.spec.name} ({restorer.digest[:12]})"
+            self.store.describe(content, {"source": source, "model": model, "note": "AI-restored"})
+
+    def close(self) -> None:
+        """Close the store. The networks are closed by the maps that use them."""
+        self.tiles.close()
+
+    def _guard_is_open(self) -> bool:
+        return self._guard is not None and self._guard.is_open
+
+
+def _open_store(settings: Settings) -> TileStore | None:
+    if settings.store is None:
+        return None
+    return open_store(settings.store, max_bytes=settings.store_bytes, timeout_s=settings.store_timeout_s)
+
+
+def _open_network(weights: Weights, settings: Settings) -> Network:
+    restorer = Restorer.from_weights(weights, runtime=settings.runtime, device=settings.device)
+    queue = NetworkQueue(
+        restorer,
+        max_waiting=settings.queue_size,
+        deadline_s=settings.deadline_s,
+        batch=settings.batch,
+    )
+    return Network(restorer, queue)
