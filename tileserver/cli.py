@@ -1,4 +1,4 @@
-"""`orthosharp serve` and `orthosharp info`: parse, call, report."""
+"""`orthosharp serve`, `seed` and `info`: parse, call, report."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tileserver.app import create_app
 from tileserver.errors import SettingsError, StartError, TileServerError
 from tileserver.grid import BBox
 from tileserver.pictures import WEB_MERCATOR, supported_tms
+from tileserver.seed.command import seed
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.source import Source
@@ -37,6 +38,9 @@ def refuse(reason: object) -> NoReturn:
 @click.version_option(package_name="orthosharp")
 def main() -> None:
     """Serve an old aerial photograph as if it had been taken today."""
+
+
+main.add_command(seed)
 
 
 @main.command()

@@ -3,12 +3,14 @@
 TileServerError
 ├── StartError                the server cannot start: `orthosharp` prints the reason and exits with 2
 │   ├── SettingsError         an option that makes no sense, or a demo that is not there
-│   └── SourceError           the photograph cannot be served: unreadable, no CRS, no fitting bands
+│   ├── SourceError           the photograph cannot be served: unreadable, no CRS, no fitting bands
+│   └── ArchiveError          a file or folder of tiles that cannot be read, or must not be written
 ├── RequestError              the request is wrong
 │   ├── OutsideError          no such place, zoom, layer or tile matrix set
 │   └── BadParameterError     a value that cannot be understood, or is too large
 ├── OverloadedError           a queue is full or a deadline has passed: come back later
 ├── ReadError                 a block of the photograph cannot be read
+├── OutputError               what was made cannot be written: no room, or a store that does not answer
 └── SourceChangedError        the file was replaced while it was being served
 """
 
@@ -33,6 +35,10 @@ class SettingsError(StartError):
 
 class SourceError(StartError):
     """The photograph cannot be served: unreadable, no CRS, no fitting bands."""
+
+
+class ArchiveError(StartError):
+    """A file or folder of tiles that cannot be read, or must not be written."""
 
 
 class RequestError(TileServerError):
@@ -61,6 +67,10 @@ class OverloadedError(TileServerError):
 
 class ReadError(TileServerError):
     """A block of the photograph cannot be read."""
+
+
+class OutputError(TileServerError):
+    """What was made cannot be written. Only the person at the terminal sees the message."""
 
 
 class SourceChangedError(TileServerError):
