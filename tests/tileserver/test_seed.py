@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archive_contents import contents
 from click.testing import CliRunner, Result
 from conftest import Photo, write_photo, write_tiny_weights
 from PIL import Image
@@ -46,22 +47,6 @@ def refused(result: Result, *words: str) -> None:
     assert "Traceback" not in result.output
     for word in words:
         assert word in result.stderr
-
-
-def contents(path: Path) -> dict[tuple[int, int, int], bytes]:
-    """Every tile of an archive or a folder, by no code of ours but the directory walk."""
-    if path.suffix == ".mbtiles":
-        with closing(sqlite3.connect(path)) as connection:
-            rows = connection.execute("SELECT * FROM tiles").fetchall()
-        return {(z, x, 2**z - 1 - row): body for z, x, row, body in rows}
-    if path.suffix == ".pmtiles":
-        from pmtiles.reader import MemorySource, all_tiles
-
-        return dict(all_tiles(MemorySource(path.read_bytes())))
-    return {
-        (int(file.parts[-3]), int(file.parts[-2]), int(file.stem)): file.read_bytes()
-        for file in path.glob("*/*/*.*")
-    }
 
 
 @dataclass(frozen=True)

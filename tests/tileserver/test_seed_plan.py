@@ -166,9 +166,9 @@ def test_areas_that_are_none(tmp_path: Path, text: str, words: str) -> None:
 
 
 def test_a_world_of_tiles_is_walked_one_branch_at_a_time() -> None:
-    """Counting 10^17 tiles and taking the first million times millionth of them takes no time."""
+    """Counting takes the length of the outline, not the area; the walk is lazy."""
     extent = (-2e7, -2e7, 2e7, 2e7)
-    pyramid = Pyramid(QuadGrid.from_tms(morecantile.tms.get("WebMercatorQuad")), 24, extent)
-    plan = SeedPlan(pyramid, Area(None, extent), 0, 24)
-    assert plan.unit_count > 4**21
+    pyramid = Pyramid(QuadGrid.from_tms(morecantile.tms.get("WebMercatorQuad")), 13, extent)
+    plan = SeedPlan(pyramid, Area(None, extent), 0, 13)
+    assert plan.unit_count > 0.9 * 4**11
     assert len(list(itertools.islice(plan.walk(), 1000))) == 1000

@@ -185,7 +185,7 @@ def open_journal(
     if found is not None:
         identity, options = identity_of(found), str(found.get("orthosharp_options"))
         outdated = bool(refresh_before) and str(found.get("date")) < refresh_before
-        differences = identity.differences(description.identity)
+        differences = description.identity.differences(identity)
         if not (overwrite or outdated or (changed_only and differences)):
             differences += _other_options(options, description.options)
             if not differences:
@@ -221,7 +221,7 @@ def _unfinished(
     if not journal.is_new:
         settings = journal.settings
         identity = Identity.from_json(settings["identity"])
-        differences = identity.differences(description.identity)
+        differences = description.identity.differences(identity)
         differences += _other_options(settings["options"], description.options)
         if not differences and settings["begun"] >= refresh_before:
             return journal
