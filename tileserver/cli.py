@@ -1,4 +1,4 @@
-"""`orthosharp serve`, `seed` and `info`: parse, call, report."""
+"""`orthosharp serve`, `seed`, `restore` and `info`: parse, call, report."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tileserver.app import create_app
 from tileserver.errors import SettingsError, StartError, TileServerError
 from tileserver.grid import BBox
 from tileserver.pictures import WEB_MERCATOR, supported_tms
+from tileserver.restore.command import restore
 from tileserver.seed.command import seed
 from tileserver.service import TileService
 from tileserver.settings import Settings
@@ -41,6 +42,7 @@ def main() -> None:
 
 
 main.add_command(seed)
+main.add_command(restore)
 
 
 @main.command()

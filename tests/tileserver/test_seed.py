@@ -18,11 +18,12 @@ from click.testing import CliRunner, Result
 from conftest import Photo, write_photo, write_tiny_weights
 from PIL import Image
 
+from tileserver import retry
 from tileserver.archives import Archive, open_archive
 from tileserver.cli import main
 from tileserver.errors import OutputError, ReadError
 from tileserver.grid import TileAddress
-from tileserver.seed import outputs, run
+from tileserver.seed import outputs
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
 from tileserver.source import Source
@@ -33,8 +34,8 @@ NAMES = ("a.mbtiles", "a.pmtiles", "folder")
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "RETRY_S", (0.0, 0.0))
-    monkeypatch.setattr(run, "RETRY_OUTPUT_S", (0.0, 0.0))
+    monkeypatch.setattr(retry, "RETRY_S", (0.0, 0.0))
+    monkeypatch.setattr(retry, "RETRY_OUTPUT_S", (0.0, 0.0))
 
 
 def seed(source: Path, output: object, weights: Path, *options: object) -> Result:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import os
 import re
-import signal
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sr_model import SrModelError
 from tileserver.encode import MEDIA_TYPES, Extension
-from tileserver.errors import StartError, TileServerError
+from tileserver.longrun import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
 from tileserver.pictures import WEB_MERCATOR
 from tileserver.seed import prepare
 from tileserver.seed.estimate import Estimate, estimate
@@ -27,11 +22,8 @@ from tileserver.seed.progress import duration, reporter, size
 from tileserver.seed.run import Outcome, Seeder
 from tileserver.service import TileService
 
-DONE, DONE_WITH_FAILURES, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
 # A restored metatile with its margin, and room for one more of each.
 _METATILE_BYTES = 9_000_000
-# GDAL's own cache of blocks; by default it grows to a twentieth of the machine's memory.
-_GDAL_CACHE_MB = "64"
 
 
 class Zooms(click.ParamType):  # type: ignore[type-arg]
@@ -109,20 +101,7 @@ def seed(source: str, output: str, **options: Any) -> None:
     Interrupted, run the same command again: it goes on. Exit code 0: done; 1: done but for what is listed in
     a file, or stopped by a full disk; 2: refused; 130: interrupted.
     """
-    from tileserver.cli import refuse  # it registers this command
-
-    os.environ.setdefault("GDAL_CACHEMAX", _GDAL_CACHE_MB)
-    try:
-        code = _seed(source, output, options)
-    except (StartError, SrModelError) as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        click.echo("orthosharp: interrupted; run the same command again to go on", err=True)
-        code = INTERRUPTED
-    except TileServerError as error:
-        click.echo(f"orthosharp: {error}", err=True)
-        code = DONE_WITH_FAILURES
-    sys.exit(code)
+    run_and_exit(lambda: _seed(source, output, options))
 
 
 def _seed(source: str, name: str, options: dict[str, Any]) -> int:
@@ -164,7 +143,7 @@ def _run(
         click.echo(f"{output.name} is complete: nothing to do", err=True)
         return DONE
     try:
-        with _terminable(), reporter(as_json=options["as_json"]) as report:
+        with reporter(as_json=options["as_json"]) as report:
             outcome = Seeder(service, plan, wish.recipe, output, journal, jobs).run(
                 report, options["time_limit"]
             )
@@ -203,20 +182,6 @@ def _open_service(source: str, options: dict[str, Any], jobs: int, scale: int) -
         {"source": source, **{name: options[name] for name in names}, **bounds}, demo=False
     )
     return TileService(settings)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl+C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _list_failures(output: Output, failures: list[tuple[int, int, int, str]]) -> None:

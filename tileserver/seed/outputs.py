@@ -149,6 +149,14 @@ class ArchiveOutput:
 
     def finish(self, journal: Journal, description: Description, *, again: bool) -> int:
         """See `Output`."""
+        try:
+            return self._finish(journal, description, again=again)
+        except (sqlite3.OperationalError, OSError) as error:
+            raise OutputError(
+                f"{self.name} cannot be written ({error}): make room, then run the same command again"
+            ) from error
+
+    def _finish(self, journal: Journal, description: Description, *, again: bool) -> int:
         part = self._path.with_name(f"{self._path.name}.part")
         connection = journal.connection
         tables = TileTables(connection)
@@ -328,6 +336,11 @@ def _drop_journal(connection: sqlite3.Connection) -> None:
     """Leave nothing but the archive, in one transaction."""
     drops = "".join(f"DROP TABLE {name};" for name in TABLES)
     connection.executescript(f"BEGIN; DROP INDEX images_digest; {drops} COMMIT;")
+    unused, pages = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
+    )
+    if unused > pages // 10:
+        connection.execute("VACUUM")
 
 
 def _brief(error: Exception) -> str:

@@ -97,8 +97,8 @@ class BarReporter:
 def describe(figures: Figures) -> str:
     """Rates, failures and time left in words."""
     seconds = max(figures.seconds, 1e-3)
-    parts = [
-        f"{figures.tiles / seconds:.1f} tiles/s",
+    parts = [f"{figures.tiles / seconds:.1f} tiles/s"] if figures.tiles else []
+    parts += [
         f"{figures.megapixels / seconds:.2f} megapixels/s",
         f"{figures.failures} failed",
     ]

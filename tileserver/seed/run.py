@@ -9,27 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
-from sr_model import InferenceError
 from tileserver.encode import Extension, encode
-from tileserver.errors import OutputError, OverloadedError, ReadError
+from tileserver.errors import OutputError
 from tileserver.grid import METATILE_PX, TileAddress
 from tileserver.raster import Raster, area_average, canvas, paste
+from tileserver.retry import FAILURES, patiently
 from tileserver.seed.journal import Journal
 from tileserver.seed.outputs import Output
 from tileserver.seed.plan import SeedPlan, children
 from tileserver.service import TileService
 
-T = TypeVar("T")
-
 # What a kill may cost at most, in work.
 COMMIT_S: Final = 1.0
-# A damaged block stays damaged; a store or a network may be away for a minute.
-RETRY_S: Final = (0.5, 2.0)
-# What fails for one unit, and not for the next one.
-FAILURES: Final = (ReadError, InferenceError, OverloadedError)
-RETRY_OUTPUT_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 
 @dataclass(frozen=True)
@@ -203,20 +196,9 @@ class Seeder:
     def _unit(self, unit: TileAddress) -> Unit:
         """Restore and deliver a unit. Called in a thread."""
         try:
-            return self._patiently(lambda: self._restore(unit))
+            return patiently(lambda: self._restore(unit), self._stop)
         except FAILURES as error:
             return Unit([], None, str(error))
-
-    def _patiently(self, work: Callable[[], T]) -> T:
-        """Do some work, and again after a while if it fails."""
-        pauses, output_pauses = iter(RETRY_S), iter(RETRY_OUTPUT_S)
-        while True:
-            try:
-                return work()
-            except (*FAILURES, OutputError) as error:
-                pause = next(output_pauses if isinstance(error, OutputError) else pauses, None)
-                if pause is None or self._stop.wait(pause):
-                    raise
 
     def _restore(self, unit: TileAddress) -> Unit:
         tiles = [self._tile(tile, self._picture(tile)) for tile in self._plan.tiles(unit)]
@@ -247,7 +229,7 @@ class Seeder:
             return [made] if made else []
 
         try:
-            self._write(self._patiently(make))
+            self._write(patiently(make, self._stop))
         except FAILURES as error:
             self._journal.fail(node, str(error))
             return
