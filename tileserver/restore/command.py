@@ -191,7 +191,8 @@ def _is_complete(job: Job, options: dict[str, Any]) -> bool:
         if not any(output.iterdir()):
             return False
         manifest = output / _MANIFEST
-        note = manifest.read_text(encoding="utf-8") if manifest.exists() else "{}"
+        document = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
+        note = document.get("ORTHOSHARP", "{}")
     else:
         try:
             with rasterio.open(output) as dataset:
@@ -224,8 +225,8 @@ def _run(job: Job, network: NetworkQueue, jobs: int, options: dict[str, Any]) ->
         extension: Extension = options["format"]
         count = write_chips(target, blocks, output, job.source.info.name, options["chips"], extension)
         document = {**job.tags, "CHIPS": count}
-        (output / _MANIFEST).write_text(json.dumps(job.settings), encoding="utf-8")
-        (output / "README.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+        # Last, since it says that all of them are there.
+        (output / _MANIFEST).write_text(json.dumps(document, indent=2), encoding="utf-8")
     else:
         nodata = None if options["tms"] else _nodata(job.path)
         write_cog(target, blocks, output, job.tags, nodata, 256 if options["tms"] else 512)

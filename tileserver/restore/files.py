@@ -18,7 +18,7 @@ from sr_model import PixelWindow
 from tileserver.encode import Extension, encode
 from tileserver.errors import OutputError
 from tileserver.grid import METATILE_PX
-from tileserver.raster import Raster, UInt8Array
+from tileserver.raster import Raster, UInt8Array, canvas, paste
 from tileserver.restore.blocks import Blocks
 from tileserver.restore.target import Target
 from tileserver.seed.outputs import sync
@@ -121,7 +121,8 @@ def write_chips(
     whole = target.window
     try:
         for chip in parts(whole, size_px, anchored=True):
-            raster = blocks.read(PixelWindow(chip.x, chip.y, size_px, size_px))
+            raster = canvas(PixelWindow(chip.x, chip.y, size_px, size_px))
+            paste(raster, blocks.read(chip))
             if raster.is_empty:
                 continue
             row, column = (chip.y - whole.y) // size_px, (chip.x - whole.x) // size_px
