@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -58,6 +59,27 @@ def test_killed_at_random_statements(
     assert contents(output) == undisturbed
     left = {path.name for path in tmp_path.rglob("*") if "seeding" in path.name or path.suffix == ".part"}
     assert not left
+
+
+def test_a_full_disk_stops_the_run_and_the_next_one_ends_it(
+    work: Path, undisturbed: dict[tuple[int, int, int], bytes], tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for the full disk: writes fail in the middle."""
+    output = tmp_path / "a.mbtiles"
+    command = command_line("seed", work / "old.tif", output, "--weights", work / "tiny.safetensors", *OPTIONS)
+
+    def narrow() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    result = subprocess.run(
+        command, capture_output=True, text=True, env=environment(), timeout=600, preexec_fn=narrow
+    )
+    assert result.returncode == 1, result.stderr
+    assert "make room" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not output.exists()
+    subprocess.run(command, check=True, env=environment(), timeout=600)
+    assert contents(output) == undisturbed
 
 
 def test_ctrl_c_and_sigterm_leave_130_and_the_next_run_ends_it(

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from sr_model import PixelWindow
-from tileserver.errors import ArchiveError
+from tileserver.errors import ArchiveError, OutputError
 from tileserver.grid import TileAddress
 from tileserver.raster import Raster
 
@@ -64,10 +64,16 @@ class Journal:
         """Make empty tables, and those of the script `more`, in one transaction.
 
         What makes this run differ from others is kept as `settings`.
+
+        Raises:
+            OutputError: the disk does not take them.
         """
-        self.connection.executescript(f"BEGIN; {_SCHEMA} {more}")
-        self.connection.executemany("INSERT INTO seed_settings VALUES (?, ?)", settings.items())
-        self.connection.commit()
+        try:
+            self.connection.executescript(f"BEGIN; {_SCHEMA} {more}")
+            self.connection.executemany("INSERT INTO seed_settings VALUES (?, ?)", settings.items())
+            self.connection.commit()
+        except sqlite3.OperationalError as error:
+            raise OutputError(f"the journal cannot be written ({error}): make room") from error
 
     @property
     def settings(self) -> dict[str, str]:
