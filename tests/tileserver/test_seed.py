@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,9 @@ from PIL import Image
 
 from tileserver import retry
 from tileserver.archives import Archive, open_archive
+from tileserver.archives.store import ArchiveTiles
 from tileserver.cli import main
-from tileserver.errors import OutputError, ReadError
+from tileserver.errors import ArchiveError, OutputError, ReadError
 from tileserver.grid import TileAddress
 from tileserver.seed import outputs
 from tileserver.service import TileRequest, TileService
@@ -138,6 +139,28 @@ def test_what_archives_say_about_themselves(seeded: Seeded) -> None:
     assert tilejson["tiles"] == ["{z}/{x}/{y}.png"]
     assert (tilejson["minzoom"], tilejson["maxzoom"]) == (10, 20)
     assert tilejson["bounds"] == list(seeded.service.old.info.bounds_lonlat)
+
+
+def test_a_server_takes_tiles_from_archives_of_its_own_and_no_others(
+    seeded: Seeded, photo: Path, new_photo: Path, tiny_weights: Path
+) -> None:
+    """One with a later photograph too, which has no part in restored tiles."""
+    whole = contents(seeded.folder / "a.mbtiles")
+    settings = {"source": str(seeded.source), "weights": tiny_weights, "runtime": "onnx"}
+    own = TileService(Settings(new=str(new_photo), **settings))  # type: ignore[arg-type]
+    for name in NAMES:
+        store = ArchiveTiles(seeded.archive(name), own)
+        for (z, x, y), body in whole.items():
+            request = TileRequest("restored", "WebMercatorQuad", TileAddress(z, x, y), "png")
+            assert store.get(own.key(request)) == body
+            for other in (replace(request, extension="webp"), replace(request, layer="old")):
+                assert store.get(own.key(other)) is None
+        store.close()
+    own.close()
+    other_service = TileService(Settings(**(settings | {"source": str(photo)})))  # type: ignore[arg-type]
+    with pytest.raises(ArchiveError, match="fingerprint"):
+        ArchiveTiles(seeded.archive("a.mbtiles"), other_service)
+    other_service.close()
 
 
 def test_empty_tiles_are_stored_once(seeded: Seeded) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 
+from sr_model import Restorer
+from tileserver.cache import Recipe
 from tileserver.encode import Extension
+from tileserver.source import SourceInfo
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class Identity:
     """Everything that decides the bytes of a set's tiles.
 
     Attributes:
-        content: digest of photograph and recipe, as in the server's cache keys.
+        content: digest of photograph and recipe; see `content_of`.
         source, fingerprint: the photograph's name, and a digest that changes with its file.
         model, weights: the network's name, and the digest of its weights.
         layer, tms: what the tiles show, and their tile matrix set.
@@ -59,6 +63,12 @@ class Identity:
         if not isinstance(document, dict) or set(document) != names:
             raise ValueError("not written by this version of orthosharp")
         return cls(**document)
+
+
+def content_of(old: SourceInfo, restorer: Restorer) -> str:
+    """Digest of what decides restored pixels. The later photograph of a server's keys has no part in it."""
+    recipe = Recipe(restorer.digest, restorer.runtime, old.bands, old.rescale)
+    return hashlib.sha256(f"{old.fingerprint}/{recipe.digest}".encode()).hexdigest()
 
 
 def _short(value: object) -> str:

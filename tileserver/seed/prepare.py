@@ -12,7 +12,7 @@ from rasterio.warp import transform_bounds
 
 from tileserver import about
 from tileserver.archives.description import Description
-from tileserver.archives.identity import Identity
+from tileserver.archives.identity import Identity, content_of
 from tileserver.encode import Extension, default_quality
 from tileserver.errors import ArchiveError, OutsideError, SettingsError
 from tileserver.ground import WGS84
@@ -24,7 +24,7 @@ from tileserver.seed.outputs import ArchiveOutput, Output, free_bytes, identity_
 from tileserver.seed.plan import SeedPlan
 from tileserver.seed.progress import size
 from tileserver.seed.run import Recipe
-from tileserver.service import TileRequest, TileService
+from tileserver.service import TileService
 
 LAYER = "restored"
 
@@ -86,9 +86,8 @@ def make_plan(service: TileService, wish: Wish) -> SeedPlan:
 
 def make_identity(service: TileService, wish: Wish) -> Identity:
     """What decides the bytes of the tiles."""
-    request = TileRequest(LAYER, WEB_MERCATOR, about.example_tile(service), wish.format)
     return Identity(
-        content=service.key(request).content,
+        content=content_of(service.old.info, service.restorer),
         source=service.old.info.name,
         fingerprint=service.old.info.fingerprint,
         model=service.restorer.spec.name,
