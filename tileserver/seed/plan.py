@@ -59,6 +59,12 @@ class SeedPlan:
         """Whether the tile shows any of the wanted ground."""
         return self.area.touches(self.pyramid.grid.bounds(tile.pixel_zoom, tile.window))
 
+    def shows_photograph(self, tile: TileAddress) -> bool:
+        """Whether the tile shows any of the photograph, be it wanted or not."""
+        if self.area.is_whole:
+            return self.touches(tile)
+        return self.pyramid.touches(tile.pixel_zoom, tile.window)
+
     def count(self, zoom: int) -> int:
         """How many tiles of a zoom are wanted; takes time by the area's outline only."""
         grid = self.pyramid.grid

@@ -243,9 +243,8 @@ class Seeder:
     def _average(self, node: TileAddress) -> Raster | None:
         """The picture of a node out of the four below it; None unless all ground below it is restored."""
         picture = canvas(node.window)
-        pyramid = self._plan.pyramid
         for child in children(node):
-            if pyramid.touches(child.pixel_zoom, child.window):
+            if self._plan.shows_photograph(child):
                 quarter = self._journal.pending(child)
                 if quarter is None:
                     return None
