@@ -68,7 +68,7 @@ def seeded(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iter
     folder = tmp_path_factory.mktemp("seeded")
     source = write_photo(folder / "old.tif", Photo(hole="mask"))
     for name in NAMES:
-        result = seed(source, folder / name, tiny_weights, "--zooms", "10-20", "--format", "png")
+        result = seed(source, folder / name, tiny_weights, "--zooms", "12-19", "--format", "png")
         assert result.exit_code == 0, result.output
     service = TileService(Settings(source=str(source), weights=tiny_weights, runtime="onnx"))
     yield Seeded(source, folder, service)
@@ -82,7 +82,7 @@ def pixels(body: bytes) -> np.ndarray:
 def test_every_output_holds_the_same_tiles(seeded: Seeded) -> None:
     mbtiles, pmtiles, folder = (contents(seeded.folder / name) for name in NAMES)
     assert mbtiles == pmtiles == folder
-    assert {place[0] for place in mbtiles} == set(range(10, 21))
+    assert {place[0] for place in mbtiles} == set(range(12, 20))
     for name in NAMES:
         archive = seeded.archive(name)
         assert all(archive.get(*place) == body for place, body in mbtiles.items())
@@ -137,7 +137,7 @@ def test_what_archives_say_about_themselves(seeded: Seeded) -> None:
         assert str(seeded.folder) not in json.dumps(metadata), "an archive to give away names a local path"
     tilejson = json.loads((seeded.folder / "folder" / "tilejson.json").read_text())
     assert tilejson["tiles"] == ["{z}/{x}/{y}.png"]
-    assert (tilejson["minzoom"], tilejson["maxzoom"]) == (10, 20)
+    assert (tilejson["minzoom"], tilejson["maxzoom"]) == (12, 19)
     assert tilejson["bounds"] == list(seeded.service.old.info.bounds_lonlat)
 
 
@@ -179,7 +179,7 @@ def test_nothing_is_left_beside_a_finished_output(seeded: Seeded) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_finished_output_is_not_made_twice(seeded: Seeded, tiny_weights: Path, name: str) -> None:
     before = (seeded.folder / name).stat().st_mtime_ns
-    result = seed(seeded.source, seeded.folder / name, tiny_weights, "--zooms", "10-20", "--format", "png")
+    result = seed(seeded.source, seeded.folder / name, tiny_weights, "--zooms", "12-19", "--format", "png")
     assert result.exit_code == 0
     assert "nothing to do" in result.stderr
     assert (seeded.folder / name).stat().st_mtime_ns == before
@@ -190,12 +190,12 @@ def test_other_tiles_are_refused_with_the_difference(
     seeded: Seeded, tiny_weights: Path, tmp_path: Path, name: str
 ) -> None:
     before = contents(seeded.folder / name)
-    output, same = seeded.folder / name, ("--zooms", "10-20", "--format", "png")
+    output, same = seeded.folder / name, ("--zooms", "12-19", "--format", "png")
     refused(
-        seed(seeded.source, output, tiny_weights, "--zooms", "10-19", "--format", "png"), "10-20, not 10-19"
+        seed(seeded.source, output, tiny_weights, "--zooms", "12-18", "--format", "png"), "12-19, not 12-18"
     )
     refused(
-        seed(seeded.source, output, tiny_weights, "--zooms", "10-20"), "format: png, not webp", "--overwrite"
+        seed(seeded.source, output, tiny_weights, "--zooms", "12-19"), "format: png, not webp", "--overwrite"
     )
     other = write_tiny_weights(tmp_path / "w.safetensors", name="other")
     refused(seed(seeded.source, output, other, *same), "model: tiny, not other", "weights: ")
@@ -257,9 +257,23 @@ def test_jpeg_and_skip_empty_leave_out_what_shows_nothing(
     assert len(shown) < sum(place[0] >= 17 for place in whole)
     for number, options in enumerate((("--format", "jpg"), ("--format", "png", "--skip-empty"))):
         path = tmp_path / f"{number}.mbtiles"
-        result = seed(seeded.source, path, tiny_weights, "--zooms", "17-20", *options)
+        result = seed(seeded.source, path, tiny_weights, "--zooms", "17-19", *options)
         assert result.exit_code == 0, result.output
         assert set(contents(path)) == shown
+
+
+def test_finer_zooms_than_the_native_one(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
+    west, south, east, north = seeded.service.old.info.bounds_lonlat
+    lon, lat = (west + 2 * east) / 3, (south + north) / 2
+    box = f"{lon},{lat},{lon + 1e-4},{lat + 1e-4}"
+    path = tmp_path / "a.pmtiles"
+    options = ("--bbox", box, "--format", "png", "--zooms", "20-21")
+    assert seed(seeded.source, path, tiny_weights, *options).exit_code == 0
+    tiles = contents(path)
+    assert {z for z, _, _ in tiles} == {20, 21}
+    for (z, x, y), body in tiles.items():
+        request = TileRequest("restored", "WebMercatorQuad", TileAddress(z, x, y), "png")
+        assert seeded.service.tile(request).body == body
 
 
 def test_quality_and_another_tile_matrix_set(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
@@ -274,7 +288,7 @@ def test_quality_and_another_tile_matrix_set(seeded: Seeded, tiny_weights: Path,
 def test_a_dry_run_says_what_comes_and_writes_nothing(
     seeded: Seeded, tiny_weights: Path, tmp_path: Path
 ) -> None:
-    options = ("--zooms", "10-20", "--format", "png", "--dry-run", "--json")
+    options = ("--zooms", "12-19", "--format", "png", "--dry-run", "--json")
     result = seed(seeded.source, tmp_path / "a.mbtiles", tiny_weights, *options)
     assert result.exit_code == 0, result.output
     assert not list(tmp_path.iterdir())
@@ -342,7 +356,7 @@ def test_what_fails_is_listed_and_made_by_the_next_run(
 ) -> None:
     pyramid = seeded.service.pictures.view("restored", "WebMercatorQuad").pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
-    path, options = tmp_path / name, ("--zooms", "10-20", "--format", "png")
+    path, options = tmp_path / name, ("--zooms", "12-19", "--format", "png")
     with pytest.MonkeyPatch.context() as patch:
         failing_reads(patch, extent.x + extent.width // 2)
         result = seed(seeded.source, path, tiny_weights, *options)
@@ -352,7 +366,7 @@ def test_what_fails_is_listed_and_made_by_the_next_run(
     lists = list(tmp_path.rglob("*failures.txt"))
     assert "cannot be read" in lists[0].read_text()
     open_archive(path).close()  # it is whole in itself
-    assert (10, *next((x, y) for z, x, y in whole if z == 10)) in first, (
+    assert (12, *next((x, y) for z, x, y in whole if z == 12)) in first, (
         "low zooms come from overviews meanwhile"
     )
 
@@ -367,7 +381,7 @@ def test_what_fails_once_is_tried_again(
 ) -> None:
     failing_reads(monkeypatch, 0, times=2)
     path = tmp_path / "a.mbtiles"
-    result = seed(seeded.source, path, tiny_weights, "--zooms", "10-20", "--format", "png", "--jobs", "1")
+    result = seed(seeded.source, path, tiny_weights, "--zooms", "12-19", "--format", "png", "--jobs", "1")
     assert result.exit_code == 0, result.output
     assert contents(path) == contents(seeded.folder / "a.mbtiles")
 
@@ -375,7 +389,7 @@ def test_what_fails_once_is_tried_again(
 def test_a_store_that_is_away_stops_the_run_and_the_next_one_goes_on(
     seeded: Seeded, tiny_weights: Path, tmp_path: Path
 ) -> None:
-    path, options = tmp_path / "folder", ("--zooms", "10-20", "--format", "png")
+    path, options = tmp_path / "folder", ("--zooms", "12-19", "--format", "png")
     deliver, calls = outputs.FolderOutput.deliver, []
 
     def away(self: outputs.FolderOutput, tiles: outputs.Tiles) -> None:
@@ -395,11 +409,11 @@ def test_a_store_that_is_away_stops_the_run_and_the_next_one_goes_on(
 
 
 def test_a_time_limit_and_another_try(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
-    path, options = tmp_path / "a.pmtiles", ("--zooms", "10-20", "--format", "png")
+    path, options = tmp_path / "a.pmtiles", ("--zooms", "12-19", "--format", "png")
     result = seed(seeded.source, path, tiny_weights, *options, "--time-limit", "0s")
     assert result.exit_code == 130
     assert not path.exists()
-    refused(seed(seeded.source, path, tiny_weights, "--zooms", "10-19"), "begun with other options")
+    refused(seed(seeded.source, path, tiny_weights, "--zooms", "12-18"), "begun with other options")
     result = seed(seeded.source, path, tiny_weights, *options, "--json")
     assert result.exit_code == 0, result.output
     events = [json.loads(line) for line in result.stdout.splitlines()]
@@ -427,7 +441,7 @@ def test_changed_only_and_refresh_before(seeded: Seeded, tiny_weights: Path, tmp
 
 
 def test_two_seeders_do_not_write_one_output(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
-    path, options = tmp_path / "a.mbtiles", ("--zooms", "10-20", "--format", "png")
+    path, options = tmp_path / "a.mbtiles", ("--zooms", "12-19", "--format", "png")
     seed(seeded.source, path, tiny_weights, *options, "--time-limit", "0s")
     with closing(sqlite3.connect(tmp_path / "a.mbtiles.seeding")) as other:
         other.execute("BEGIN EXCLUSIVE")
