@@ -68,8 +68,14 @@ def fork(steps: int, arguments: list[str]) -> int:
     process = os.fork()
     if process == 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
-        child(steps, arguments)
-        os._exit(99)
+        code = 99
+        try:
+            child(steps, arguments)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            # At once: threads that the parent never had are not to be joined.
+            os._exit(code)
     return os.waitpid(process, 0)[1]
 
 
