@@ -20,8 +20,8 @@ from typing import Any
 from tileserver.cli import main
 from tileserver.seed import journal, outputs, run
 
-# Larger than the number of statements of a run, so that some children get to the end of it.
-MOST_STEPS = 900
+# Less than a run of the test takes, so that it is killed again and again, and more than one metatile takes.
+MOST_STEPS = 250
 
 
 class Countdown:

@@ -44,18 +44,18 @@ def undisturbed(work: Path) -> dict[tuple[int, int, int], bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mbtiles", "a.pmtiles", "folder"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_at_random_statements(
     work: Path, undisturbed: dict[tuple[int, int, int], bytes], name: str, seed: int, tmp_path: Path
 ) -> None:
     output = tmp_path / name
     arguments = [work / "old.tif", output, "--weights", work / "tiny.safetensors", *OPTIONS]
-    command = [sys.executable, str(KILLER), str(seed), "25", *map(str, arguments)]
+    command = [sys.executable, str(KILLER), str(seed), "15", *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=1800)
     assert result.returncode == 0, result.stderr
     kills, code = map(int, result.stdout.split())
     assert code == 0, result.stderr
-    assert kills > 0
+    assert kills > 3
     assert contents(output) == undisturbed
     left = {path.name for path in tmp_path.rglob("*") if "seeding" in path.name or path.suffix == ".part"}
     assert not left
