@@ -55,7 +55,7 @@ def test_killed_at_random_statements(
     assert result.returncode == 0, result.stderr
     kills, code = map(int, result.stdout.split())
     assert code == 0, result.stderr
-    assert kills > 3
+    assert kills > 0
     assert contents(output) == undisturbed
     left = {path.name for path in tmp_path.rglob("*") if "seeding" in path.name or path.suffix == ".part"}
     assert not left
