@@ -111,12 +111,12 @@ def _block_sums(values: UInt8Array, factor: int) -> npt.NDArray[np.uint32]:
 
     Row by row and column by column, which is ten times faster than one sum over two axes.
     """
-    # Sixteen bits hold the sum of 257 bytes.
-    rows = values[0::factor].astype(np.uint16 if factor <= 256 else np.uint32)
+    assert factor <= 256, "sixteen bits hold the sum of 257 bytes"
+    rows: npt.NDArray[np.uint16] = values[0::factor].astype(np.uint16)
     for number in range(1, factor):
         rows += values[number::factor]
     columns = rows.reshape(len(rows), -1, factor, *values.shape[2:])
-    total = columns[:, :, 0].astype(np.uint32)
+    total: npt.NDArray[np.uint32] = columns[:, :, 0].astype(np.uint32)
     for number in range(1, factor):
         total += columns[:, :, number]
     return total
