@@ -28,7 +28,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-all lint format bench browser clean distclean
+.PHONY: help demo setup test test-all clients lint format bench browser clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,13 +41,18 @@ setup: $(VENV)/.stamp-dev ## install everything: server, training, tests, linter
 test: browser $(VENV)/.stamp-dev ## run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-all: browser $(VENV)/.stamp-dev ## run every test, those that take minutes too
+test-all: browser $(VENV)/.stamp-dev clients ## run every test, those that take minutes too
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Readers of archives that are not ours. Without npm their tests are skipped, and say so.
+clients: tests/system/js/package.json
+	@command -v npm >/dev/null 2>&1 && npm install --prefix tests/system/js --ignore-scripts --no-fund --no-audit || \
+	echo "npm did not install the readers of tests/system/js: their tests are skipped." >&2
 
 format: $(VENV)/.stamp-dev ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""`orthosharp serve` and `orthosharp info`: parse, call, report."""
+"""`orthosharp serve`, `seed`, `restore` and `info`: parse, call, report."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from tileserver.config_file import read_config
 from tileserver.errors import SettingsError, StartError, TileServerError
 from tileserver.grid import BBox
 from tileserver.pictures import WEB_MERCATOR, supported_tms
+from tileserver.restore.command import restore
+from tileserver.seed.command import seed
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
@@ -45,6 +47,8 @@ def main() -> None:
     """Serve an old aerial photograph as if it had been taken today."""
 
 
+main.add_command(seed)
+main.add_command(restore)
 main.add_command(cache)
 
 

@@ -17,22 +17,34 @@ JPEG_QUALITY: Final = 88
 WEBP_QUALITY: Final = 85
 
 
-def encode(raster: Raster, extension: Extension) -> bytes:
+def default_quality(extension: Extension) -> int | None:
+    """The quality that the server encodes with; None where the format loses nothing."""
+    return {"jpg": JPEG_QUALITY, "webp": WEBP_QUALITY}.get(extension)
+
+
+def encode(raster: Raster, extension: Extension, quality: int | None = None) -> bytes:
     """Encode a picture; what has no data is transparent, or white where the format has no transparency.
+
+    Args:
+        raster: the picture.
+        extension: the format.
+        quality: 1 to 100 where the format has one; by default the server's.
 
     Returns:
         The file's bytes; none at all for a JPEG without any data, which HTTP says as 204.
     """
     if extension == "jpg":
         return (
-            b"" if raster.is_empty else _save(_on_white(raster), "JPEG", quality=JPEG_QUALITY, subsampling=0)
+            b""
+            if raster.is_empty
+            else _save(_on_white(raster), "JPEG", quality=quality or JPEG_QUALITY, subsampling=0)
         )
     pixels = raster.rgb if raster.is_full else np.dstack([raster.rgb, raster.mask])
     image = Image.fromarray(pixels)
     if extension == "png":
         return _save(image, "PNG", compress_level=6)
     # exact=False lets the encoder choose hidden colours, which costs nothing visible.
-    return _save(image, "WEBP", quality=WEBP_QUALITY, method=4)
+    return _save(image, "WEBP", quality=quality or WEBP_QUALITY, method=4)
 
 
 def _on_white(raster: Raster) -> Image.Image:

@@ -3,7 +3,8 @@
 TileServerError
 ├── StartError                the server cannot start: `orthosharp` prints the reason and exits with 2
 │   ├── SettingsError         an option that makes no sense, or a demo that is not there
-│   └── SourceError           the photograph cannot be served: unreadable, no CRS, no fitting bands
+│   ├── SourceError           the photograph cannot be served: unreadable, no CRS, no fitting bands
+│   └── ArchiveError          a file or folder of tiles that cannot be read, or must not be written
 ├── RequestError              the request is wrong
 │   ├── OutsideError          no such place, zoom, layer or tile matrix set
 │   └── BadParameterError     a value that cannot be understood, or is too large
@@ -12,6 +13,7 @@ TileServerError
 ├── StoreError                the store of tiles failed; costs time, never a tile
 │   └── DamagedError          a stored tile is not what was put there
 ├── ReadError                 a block of the photograph cannot be read
+├── OutputError               what was made cannot be written: no room, or a store that does not answer
 └── SourceChangedError        the file was replaced while it was being served
 """
 
@@ -36,6 +38,10 @@ class SettingsError(StartError):
 
 class SourceError(StartError):
     """The photograph cannot be served: unreadable, no CRS, no fitting bands."""
+
+
+class ArchiveError(StartError):
+    """A file or folder of tiles that cannot be read, or must not be written."""
 
 
 class RequestError(TileServerError):
@@ -76,6 +82,10 @@ class DamagedError(StoreError):
 
 class ReadError(TileServerError):
     """A block of the photograph cannot be read."""
+
+
+class OutputError(TileServerError):
+    """What was made cannot be written. Only the person at the terminal sees the message."""
 
 
 class SourceChangedError(TileServerError):

@@ -93,15 +93,33 @@ def area_average(raster: Raster, factor: int) -> Raster:
         value // factor
         for value in (raster.window.x, raster.window.y, raster.window.width, raster.window.height)
     )
-    valid = (raster.mask != 0).reshape(height, factor, width, factor)
-    count = valid.sum(axis=(1, 3), dtype=np.uint32)
-    blocks = raster.rgb.reshape(height, factor, width, factor, 3)
-    total = (blocks * valid[..., None]).sum(axis=(1, 3), dtype=np.uint32)
+    window, area = PixelWindow(x, y, width, height), factor * factor
     # Integer arithmetic, rounded to nearest: the same on every machine.
+    if raster.is_full:
+        rgb = ((2 * _block_sums(raster.rgb, factor) + area) // (2 * area)).astype(np.uint8)
+        return Raster(window, rgb, np.full((height, width), 255, np.uint8))
+    valid = (raster.mask != 0).astype(np.uint8)
+    count = _block_sums(valid, factor)
     some = np.maximum(count, 1)[..., None]
-    rgb = ((2 * total + some) // (2 * some)).astype(np.uint8)
-    mask = np.where(2 * count >= factor * factor, 255, 0).astype(np.uint8)
-    return Raster(PixelWindow(x, y, width, height), rgb, mask).masked()
+    rgb = ((2 * _block_sums(raster.rgb * valid[..., None], factor) + some) // (2 * some)).astype(np.uint8)
+    mask = np.where(2 * count >= area, 255, 0).astype(np.uint8)
+    return Raster(window, rgb, mask).masked()
+
+
+def _block_sums(values: UInt8Array, factor: int) -> npt.NDArray[np.uint32]:
+    """Sums of `factor` x `factor` blocks of [height, width, ...].
+
+    Row by row and column by column, which is ten times faster than one sum over two axes.
+    """
+    assert factor <= 256, "sixteen bits hold the sum of 257 bytes"
+    rows: npt.NDArray[np.uint16] = values[0::factor].astype(np.uint16)
+    for number in range(1, factor):
+        rows += values[number::factor]
+    columns = rows.reshape(len(rows), -1, factor, *values.shape[2:])
+    total: npt.NDArray[np.uint32] = columns[:, :, 0].astype(np.uint32)
+    for number in range(1, factor):
+        total += columns[:, :, number]
+    return total
 
 
 def upsample(raster: Raster, window: PixelWindow, factor: int) -> Raster:

@@ -28,6 +28,21 @@ def test_area_average_is_the_rounded_mean(factor: int) -> None:
     assert np.abs(small.rgb - mean).max() <= 0.5
 
 
+@pytest.mark.parametrize("share_valid", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_area_average_rounds_halves_up_whatever_is_hidden(factor: int, share_valid: float) -> None:
+    """To the last bit: other bytes would need another version of the recipe."""
+    raster = noise(PixelWindow(0, 0, 32, 16), share_valid).crop(PixelWindow(0, 0, 24, 16))
+    valid = (raster.mask != 0).reshape(16 // factor, factor, 24 // factor, factor).astype(np.int64)
+    blocks = raster.rgb.reshape(16 // factor, factor, 24 // factor, factor, 3).astype(np.int64)
+    count, total = valid.sum(axis=(1, 3)), (blocks * valid[..., None]).sum(axis=(1, 3))
+    some = np.maximum(count, 1)[..., None]
+    shown = 2 * count >= factor**2
+    small = area_average(raster, factor)
+    np.testing.assert_array_equal(small.mask, np.where(shown, 255, 0))
+    np.testing.assert_array_equal(small.rgb, (2 * total + some) // (2 * some) * shown[..., None])
+
+
 def test_area_average_leaves_out_what_has_no_data() -> None:
     raster = noise(PixelWindow(0, 0, 8, 8), 0.6)
     raster.rgb[raster.mask != 0] = 200

@@ -1,0 +1,294 @@
+"""`orthosharp restore`: pixels in their places, said whose they are, and the same as the tiles'."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner, Result
+from conftest import Photo, write_photo
+from PIL import Image
+from rasterio.warp import Resampling, reproject, transform_bounds
+from rio_cogeo.cogeo import cog_validate
+
+from sr_model import PixelWindow, load_weights
+from tileserver import retry
+from tileserver.cli import main
+from tileserver.errors import ReadError
+from tileserver.grid import TileAddress
+from tileserver.restore import run
+from tileserver.service import TileRequest, TileService
+from tileserver.settings import Settings
+
+MakePhoto = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "RETRY_S", (0.0,))
+
+
+@pytest.fixture(scope="module")
+def holed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photo(tmp_path_factory.mktemp("restore") / "old.tif", Photo(hole="mask"))
+
+
+@pytest.fixture(scope="module")
+def restored(holed: Path, tiny_weights: Path) -> Path:
+    path = holed.with_name("restored.tif")
+    assert restore(holed, path, tiny_weights).exit_code == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(holed: Path, tiny_weights: Path) -> Iterator[TileService]:
+    made = TileService(Settings(source=str(holed), weights=tiny_weights, runtime="onnx"))
+    yield made
+    made.close()
+
+
+def restore(source: Path, output: Path, weights: Path, *options: object) -> Result:
+    arguments = ["restore", source, output, "--weights", weights, "--runtime", "onnx", *options]
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refused(result: Result, *words: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in result.stderr
+
+
+def test_a_valid_cog_in_the_photographs_crs_that_says_what_it_is(
+    holed: Path, restored: Path, tiny_weights: Path
+) -> None:
+    valid, errors, warnings = cog_validate(restored, strict=True)
+    assert valid, (errors, warnings)
+    weights = load_weights(tiny_weights)
+    with rasterio.open(restored) as dataset, rasterio.open(holed) as old:
+        assert dataset.crs == old.crs
+        assert dataset.bounds.left == pytest.approx(old.bounds.left)
+        assert dataset.bounds.top == pytest.approx(old.bounds.top)
+        # UTM's metres are not quite the ground's.
+        assert dataset.res[0] == pytest.approx(weights.spec.gsd_m, rel=2e-3)
+        assert dataset.overviews(1)
+        tags = dataset.tags()
+        assert dataset.nodata is None
+        hidden = dataset.dataset_mask() == 0
+    assert hidden.mean() == pytest.approx(1 / 8, abs=0.01)
+    assert tags["CREDIT"] == tags["TIFFTAG_COPYRIGHT"] == "Test Survey <1998>"
+    assert (tags["MODEL"], tags["MODEL_DIGEST"]) == ("tiny", weights.digest)
+    assert tags["AI_RESTORED"].startswith("yes")
+    assert tags["DATE"][:2] == "20"
+    assert not list(restored.parent.glob("*.part"))
+    assert not restored.with_name("restored.tif.restoring").exists()
+
+
+def test_the_picture_lies_where_the_photograph_does(holed: Path, restored: Path) -> None:
+    with rasterio.open(restored) as dataset, rasterio.open(holed) as old:
+        target = np.zeros((old.height, old.width))
+        grey = dataset.read().astype(np.float64).mean(axis=0)
+        grids = {"src_crs": dataset.crs, "src_transform": dataset.transform, "dst_crs": old.crs}
+        reproject(grey, target, dst_transform=old.transform, resampling=Resampling.average, **grids)
+        before = old.read().astype(np.float64).mean(axis=0)
+    inner = (slice(40, 216), slice(200, 600))  # east of the hole
+
+    def likeness(shift: int) -> float:
+        moved = np.roll(before, (shift, shift), axis=(0, 1))[inner]
+        return float(np.corrcoef(moved.ravel(), target[inner].ravel())[0, 1])
+
+    assert likeness(0) > 0.8
+    assert likeness(0) > max(likeness(1), likeness(-1))
+
+
+def test_web_mercator_has_the_pixels_of_the_tiles(
+    holed: Path, tiny_weights: Path, service: TileService, tmp_path: Path
+) -> None:
+    path = tmp_path / "web.tif"
+    assert restore(holed, path, tiny_weights, "--tms", "WebMercatorQuad").exit_code == 0
+    assert cog_validate(path, strict=True)[0]
+    pyramid = service.pictures.view("restored", "WebMercatorQuad").pyramid
+    zoom = pyramid.native_zoom
+    with rasterio.open(path) as dataset:
+        assert dataset.crs.to_epsg() == 3857
+        assert dataset.block_shapes[0] == (256, 256)
+        window = pyramid.grid.covering(zoom, tuple(dataset.bounds))
+        assert (window.x % 256, window.y % 256, window.width % 256, window.height % 256) == (0, 0, 0, 0)
+        assert (window.width, window.height) == (dataset.width, dataset.height)
+        rgba = np.dstack([*dataset.read(), dataset.dataset_mask()])
+    tiles = 0
+    for y in range(0, window.height, 256):
+        for x in range(0, window.width, 256):
+            tile = TileAddress(zoom, (window.x + x) // 256, (window.y + y) // 256)
+            body = service.tile(TileRequest("restored", "WebMercatorQuad", tile, "png")).body
+            picture = np.asarray(Image.open(io.BytesIO(body)).convert("RGBA"))
+            np.testing.assert_array_equal(rgba[y : y + 256, x : x + 256], picture)
+            tiles += 1
+    assert tiles > 20
+
+
+def test_an_interrupted_run_goes_on(
+    holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, render, calls = tmp_path / "again.tif", run.render_metatile, []
+
+    def interrupt(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return render(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "render_metatile", interrupt)
+        result = restore(holed, path, tiny_weights, "--jobs", "1")
+    assert result.exit_code == 130
+    assert "run the same command again" in result.stderr
+    assert not path.exists()
+    kept = list(tmp_path.rglob("*.png"))
+    assert kept
+    refused(restore(holed, path, tiny_weights, "--tms", "WebMercatorQuad"), "other options", "--overwrite")
+    monkeypatch.setattr(run, "render_metatile", lambda *rest: calls.append(1) or render(*rest))
+    assert restore(holed, path, tiny_weights).exit_code == 0
+    with rasterio.open(path) as ours, rasterio.open(restored) as whole:
+        np.testing.assert_array_equal(ours.read(), whole.read())
+        np.testing.assert_array_equal(ours.dataset_mask(), whole.dataset_mask())
+        metatiles = -(-whole.width // 1024) * -(-whole.height // 1024)
+    assert len(calls) - 2 == metatiles - len(kept), "what was restored is not restored again"
+
+
+def test_a_finished_file_is_not_made_twice_nor_replaced_unasked(
+    holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    before = restored.read_bytes()
+    assert "nothing to do" in restore(holed, restored, tiny_weights).stderr
+    refused(restore(holed, restored, tiny_weights, "--tms", "WebMercatorQuad"), "--overwrite")
+    letter = tmp_path / "letter.tif"
+    letter.write_text("Dear server")
+    refused(restore(holed, letter, tiny_weights), "--overwrite")
+    assert (restored.read_bytes(), letter.read_text()) == (before, "Dear server")
+
+
+def test_a_metatile_that_fails_is_listed_and_made_by_the_next_run(
+    holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    path, render = tmp_path / "part.tif", run.render_metatile
+
+    def fail(view: object, metatile: PixelWindow, *rest: object) -> object:
+        if metatile.x > 0:
+            raise ReadError("a block of the photograph cannot be read")
+        return render(view, metatile, *rest)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "render_metatile", fail)
+        result = restore(holed, path, tiny_weights)
+    assert result.exit_code == 1, result.output
+    assert "cannot be read" in (tmp_path / "part.tif.failures.txt").read_text()
+    with rasterio.open(path) as dataset:
+        assert not dataset.dataset_mask()[:, 1024:].any()
+    assert restore(holed, path, tiny_weights).exit_code == 0
+    assert {file.name for file in tmp_path.iterdir()} == {"part.tif"}
+    with rasterio.open(path) as ours, rasterio.open(restored) as whole:
+        np.testing.assert_array_equal(ours.read(), whole.read())
+
+
+def test_nodata_stays_nodata_and_no_other_pixel_has_its_value(
+    make_photo: MakePhoto, tiny_weights: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.tif"
+    assert restore(make_photo(hole="nodata"), path, tiny_weights).exit_code == 0
+    with rasterio.open(path) as dataset:
+        assert dataset.nodata == 0
+        pixels = dataset.read()
+    hidden = (pixels == 0).all(axis=0)
+    np.testing.assert_array_equal(hidden, (pixels == 0).any(axis=0))
+    assert hidden.mean() == pytest.approx(1 / 8, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("crs", "gsd", "origin"),
+    [("EPSG:4326", 6e-6, (-73.5, 42.4)), ("EPSG:2260", 2.0, (600_000.0, 1_400_000.0))],
+    ids=["degrees", "feet"],
+)
+def test_other_units(
+    make_photo: MakePhoto,
+    tiny_weights: Path,
+    tmp_path: Path,
+    crs: str,
+    gsd: float,
+    origin: tuple[float, float],
+) -> None:
+    photo, path = make_photo(crs=crs, gsd_m=gsd, origin=origin, width=300, height=200), tmp_path / "out.tif"
+    assert restore(photo, path, tiny_weights).exit_code == 0
+    with rasterio.open(photo) as old, rasterio.open(path) as new:
+        assert new.crs == old.crs
+        assert new.bounds.right == pytest.approx(old.bounds.right, abs=2 * new.res[0])
+        assert new.bounds.bottom == pytest.approx(old.bounds.bottom, abs=2 * new.res[0])
+        assert new.width > old.width
+
+
+def test_a_rectangle_and_an_area(holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    with rasterio.open(restored) as whole:
+        west, south, east, north = transform_bounds(whole.crs, "EPSG:4326", *whole.bounds)
+        middle = ((west + east) / 2, (south + north) / 2)
+        part = tmp_path / "part.tif"
+        box = f"{middle[0]},{south - 1},{east + 1},{middle[1]}"
+        assert restore(holed, part, tiny_weights, "--bbox", box).exit_code == 0
+        with rasterio.open(part) as dataset:
+            assert dataset.width < 0.6 * whole.width
+            np.testing.assert_array_equal(dataset.read(), whole.read(window=whole.window(*dataset.bounds)))
+        ring = [[middle[0], south], [east, south], [east, middle[1]], [middle[0], south]]
+        area = tmp_path / "area.geojson"
+        area.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+        cut = tmp_path / "cut.tif"
+        assert restore(holed, cut, tiny_weights, "--area", area).exit_code == 0
+        with rasterio.open(cut) as dataset:
+            shown = dataset.dataset_mask() != 0
+            assert 0.4 < shown.mean() < 0.6
+            same = whole.read(window=whole.window(*dataset.bounds))
+            np.testing.assert_array_equal(dataset.read()[:, shown], same[:, shown])
+
+
+@pytest.mark.parametrize(("extension", "world"), [("png", ".pgw"), ("jpg", ".jgw")])
+def test_chips_lie_where_the_picture_does(
+    holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path, extension: str, world: str
+) -> None:
+    folder = tmp_path / "chips"
+    assert restore(holed, folder, tiny_weights, "--chips", "300", "--format", extension).exit_code == 0
+    chips = sorted(folder.glob(f"*.{extension}"))
+    with rasterio.open(restored) as whole:
+        rows, columns = -(-whole.height // 300), -(-whole.width // 300)
+        assert rows * columns * 0.8 < len(chips) <= rows * columns
+        for chip in chips:
+            assert chip.with_suffix(".prj").read_text().startswith("PROJCS")
+            assert chip.with_suffix(".wld").read_text() == chip.with_suffix(world).read_text()
+            with rasterio.open(chip) as dataset:
+                assert (dataset.width, dataset.height) == (300, 300)
+                assert dataset.crs == whole.crs
+                exact = whole.window(*dataset.bounds)
+                column, row = round(exact.col_off), round(exact.row_off)
+                assert (exact.col_off, exact.row_off) == pytest.approx((column, row), abs=1e-6)
+                assert (column % 300, row % 300) == (0, 0)
+                window = rasterio.windows.Window(column, row, 300, 300)
+                pixels = whole.read(window=window, boundless=True).astype(int)
+                shown = whole.dataset_mask(window=window, boundless=True) != 0
+                gap = np.abs(dataset.read((1, 2, 3)).astype(int) - pixels)[:, shown]
+            assert gap.max() == 0 if extension == "png" else gap.mean() < 6
+    assert (
+        "nothing to do"
+        in restore(holed, folder, tiny_weights, "--chips", "300", "--format", extension).stderr
+    )
+
+
+def test_refusals_touch_nothing(holed: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    refused(restore(holed, output, tiny_weights, "--bbox", "10,10,11,11"), "nothing of the photograph")
+    refused(restore(holed, output, tiny_weights, "--tms", "Nowhere"), "--tms Nowhere")
+    refused(restore(holed, tmp_path / "out.jpg", tiny_weights), ".tif", "--chips")
+    refused(restore(holed, tmp_path / "no" / "out.tif", tiny_weights), "make it first")
+    refused(restore(holed, output, tiny_weights, "--bbox", "1,2,3,4", "--area", "a"), "one of them")
+    assert not list(tmp_path.iterdir())

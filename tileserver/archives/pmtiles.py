@@ -1,0 +1,199 @@
+"""Write PMTiles 3: clustered, every picture once, in memory that does not grow with the archive.
+
+The package `pmtiles` has the format's arithmetic, which is used here; its own writer keeps the whole directory
+in memory and takes two tiles for the same when a 64-bit hash says so.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from pmtiles.tile import (
+    Compression,
+    Entry,
+    HeaderDict,
+    TileType,
+    serialize_directory,
+    serialize_header,
+    zxy_to_tileid,
+)
+
+from tileserver.archives.description import Description
+from tileserver.archives.tables import flipped
+from tileserver.encode import Extension
+
+TILE_TYPES: Final[dict[Extension, TileType]] = {
+    "png": TileType.PNG,
+    "webp": TileType.WEBP,
+    "jpg": TileType.JPEG,
+}
+_HEADER_BYTES: Final = 127
+# Header and root directory lie in the first 16 KiB, so that one request fetches both.
+_ROOT_BYTES: Final = 16 * 1024 - _HEADER_BYTES
+_LEAF_ENTRIES: Final = 4096
+
+
+def write_pmtiles(connection: sqlite3.Connection, path: Path, description: Description) -> None:
+    """Write the tiles of `TileTables` as a PMTiles archive.
+
+    Args:
+        connection: database with the tables; gets a temporary one.
+        path: file to write; not synced.
+        description: the archive's metadata.
+    """
+    connection.create_function("hilbert", 3, _hilbert, deterministic=True)
+    connection.execute("DROP TABLE IF EXISTS temp.clustered")
+    connection.execute("CREATE TEMP TABLE clustered (hilbert INTEGER PRIMARY KEY, tile_id INTEGER NOT NULL)")
+    connection.execute(
+        "INSERT INTO clustered SELECT hilbert(zoom_level, tile_column, tile_row) AS h, tile_id FROM map ORDER BY h"
+    )
+    metadata = gzip.compress(json.dumps(description.pmtiles()).encode(), mtime=0)
+    with tempfile.TemporaryFile() as leaves, path.open("wb") as file:
+        directories = _directories(connection, leaves)
+        file.write(serialize_header(_header(description, directories, len(metadata))))
+        file.write(directories.root)
+        file.write(metadata)
+        leaves.seek(0)
+        shutil.copyfileobj(leaves, file)
+        for body in _pictures(connection):
+            file.write(body)
+    connection.execute("DROP TABLE temp.clustered")
+
+
+@dataclass(frozen=True)
+class _Directories:
+    root: bytes
+    leaf_bytes: int
+    tiles: int
+    entries: int
+    pictures: int
+    data_bytes: int
+
+
+@dataclass
+class _Counts:
+    tiles: int = 0
+    entries: int = 0
+    pictures: int = 0
+    data_bytes: int = 0
+
+
+def _directories(connection: sqlite3.Connection, leaves: IO[bytes]) -> _Directories:
+    """Root directory, and leaf directories into a file; leaves grow until the root fits its place."""
+    tiles = connection.execute("SELECT count(*) FROM clustered").fetchone()[0]
+    leaf_entries = _LEAF_ENTRIES
+    while True:
+        leaves.seek(0)
+        leaves.truncate()
+        counts, pointers = _Counts(), []
+        only: list[Entry] = []
+        for leaf in _batched(_entries(connection, counts), leaf_entries):
+            text = serialize_directory(leaf)
+            pointers.append(Entry(leaf[0].tile_id, leaves.tell(), len(text), 0))
+            leaves.write(text)
+            only = leaf
+        root, leaf_bytes = serialize_directory(pointers), leaves.tell()
+        if len(pointers) == 1 and len(serialize_directory(only)) <= _ROOT_BYTES:
+            root, leaf_bytes = serialize_directory(only), 0
+            leaves.seek(0)
+            leaves.truncate()
+        if len(root) <= _ROOT_BYTES:
+            return _Directories(root, leaf_bytes, tiles, counts.entries, counts.pictures, counts.data_bytes)
+        leaf_entries *= 2
+
+
+def _entries(connection: sqlite3.Connection, counts: _Counts) -> Iterator[Entry]:
+    """Directory entries in order; a run of neighbours that show the same picture is one entry."""
+    # Only pictures that several tiles show have to be remembered: there are few.
+    offsets: dict[int, int] = {}
+    run: Entry | None = None
+    for hilbert, tile_id, shared, length in connection.execute(
+        "SELECT hilbert, tile_id, shared, length(tile_data) FROM clustered JOIN images USING (tile_id) "
+        "ORDER BY hilbert"
+    ):
+        offset = offsets.get(tile_id)
+        if offset is None:
+            offset = counts.data_bytes
+            counts.data_bytes += length
+            counts.pictures += 1
+            if shared:
+                offsets[tile_id] = offset
+        if run is not None and run.offset == offset and run.tile_id + run.run_length == hilbert:
+            run.run_length += 1
+            continue
+        if run is not None:
+            yield run
+        run = Entry(hilbert, offset, length, 1)
+        counts.entries += 1
+    if run is not None:
+        yield run
+
+
+def _pictures(connection: sqlite3.Connection) -> Iterator[bytes]:
+    """The pictures in the order in which `_entries` met them."""
+    written: set[int] = set()
+    for tile_id, shared, body in connection.execute(
+        "SELECT tile_id, shared, tile_data FROM clustered JOIN images USING (tile_id) ORDER BY hilbert"
+    ):
+        if shared:
+            if tile_id in written:
+                continue
+            written.add(tile_id)
+        yield body
+
+
+def _batched(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    for entry in entries:
+        batch.append(entry)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _hilbert(zoom: int, column: int, row: int) -> int:
+    return zxy_to_tileid(zoom, column, flipped(zoom, row))
+
+
+def _header(description: Description, directories: _Directories, metadata_bytes: int) -> HeaderDict:
+    west, south, east, north = (round(value * 1e7) for value in description.bounds)
+    longitude, latitude, zoom = description.center
+    metadata_offset = _HEADER_BYTES + len(directories.root)
+    leaf_offset = metadata_offset + metadata_bytes
+    return {
+        "version": 3,
+        "root_offset": _HEADER_BYTES,
+        "root_length": len(directories.root),
+        "metadata_offset": metadata_offset,
+        "metadata_length": metadata_bytes,
+        "leaf_directory_offset": leaf_offset,
+        "leaf_directory_length": directories.leaf_bytes,
+        "tile_data_offset": leaf_offset + directories.leaf_bytes,
+        "tile_data_length": directories.data_bytes,
+        "addressed_tiles_count": directories.tiles,
+        "tile_entries_count": directories.entries,
+        "tile_contents_count": directories.pictures,
+        "clustered": True,
+        "internal_compression": Compression.GZIP,
+        "tile_compression": Compression.NONE,
+        "tile_type": TILE_TYPES[description.identity.format],
+        "min_zoom": description.min_zoom,
+        "max_zoom": description.max_zoom,
+        "min_lon_e7": west,
+        "min_lat_e7": south,
+        "max_lon_e7": east,
+        "max_lat_e7": north,
+        "center_zoom": zoom,
+        "center_lon_e7": round(longitude * 1e7),
+        "center_lat_e7": round(latitude * 1e7),
+    }

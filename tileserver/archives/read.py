@@ -1,0 +1,143 @@
+"""Read tiles back out of what the seeder wrote."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import sqlite3
+import threading
+import zlib
+from pathlib import Path
+from typing import Any, Protocol
+
+from pmtiles.reader import Reader
+from pmtiles.tile import MagicNumberNotFound, SpecVersionUnsupported
+
+from tileserver.archives.identity import Identity
+from tileserver.archives.tables import flipped
+from tileserver.errors import ArchiveError
+
+
+class Archive(Protocol):
+    """A set of tiles; safe to use from many threads."""
+
+    identity: Identity
+    metadata: dict[str, Any]
+
+    def get(self, z: int, x: int, y: int) -> bytes | None:
+        """A tile's bytes, y counted from the north, or None where the archive has no tile."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+def open_archive(path: Path) -> Archive:
+    """Open an archive or a folder of tiles by its ending.
+
+    Raises:
+        ArchiveError: there is none, it is damaged, or orthosharp did not make it.
+    """
+    if not path.exists():
+        raise ArchiveError(f"there is no {path}: make it with orthosharp seed")
+    if path.is_dir():
+        return FolderArchive(path)
+    if path.suffix == ".mbtiles":
+        return MBTilesArchive(path)
+    if path.suffix == ".pmtiles":
+        return PMTilesArchive(path)
+    raise ArchiveError(f"{path} is neither .mbtiles nor .pmtiles nor a folder: make one with orthosharp seed")
+
+
+class MBTilesArchive:
+    """An MBTiles file, opened for reading only."""
+
+    def __init__(self, path: Path) -> None:
+        # Immutable: a finished archive is only ever replaced as a whole, so no lock is needed on any disk.
+        uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self.metadata: dict[str, Any] = dict(self._connection.execute("SELECT name, value FROM metadata"))
+            self._connection.execute("SELECT zoom_level FROM tiles LIMIT 1")
+        except sqlite3.DatabaseError as error:
+            raise ArchiveError(
+                f"{path} is no MBTiles archive ({error}): move it away, or name another file"
+            ) from error
+        self.identity = _identity(path, self.metadata.get("orthosharp"))
+
+    def get(self, z: int, x: int, y: int) -> bytes | None:
+        """See `Archive`."""
+        query = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
+        with self._lock:
+            found = self._connection.execute(query, (z, x, flipped(z, y))).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def close(self) -> None:
+        """See `Archive`."""
+        self._connection.close()
+
+
+class PMTilesArchive:
+    """A PMTiles file, mapped into memory."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file:
+                self._mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # The package says nothing about its types.
+            reader: Any = Reader(lambda start, length: self._mapping[start : start + length])  # type: ignore[no-untyped-call]
+            self.metadata: dict[str, Any] = reader.metadata()
+        except (
+            MagicNumberNotFound,
+            SpecVersionUnsupported,
+            ValueError,
+            IndexError,
+            OSError,
+            EOFError,
+            zlib.error,
+        ) as error:
+            raise ArchiveError(
+                f"{path} is no PMTiles 3 archive: move it away, or name another file"
+            ) from error
+        self._reader = reader
+        self.identity = _identity(path, json.dumps(self.metadata.get("orthosharp")))
+
+    def get(self, z: int, x: int, y: int) -> bytes | None:
+        """See `Archive`."""
+        found: bytes | None = self._reader.get(z, x, y)
+        return found
+
+    def close(self) -> None:
+        """See `Archive`."""
+        self._mapping.close()
+
+
+class FolderArchive:
+    """A folder `{z}/{x}/{y}.{ext}` with its TileJSON."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self.metadata: dict[str, Any] = json.loads((path / "tilejson.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ArchiveError(
+                f"{path} has no TileJSON of a finished seeding: run orthosharp seed again"
+            ) from error
+        self.identity = _identity(path, json.dumps(self.metadata.get("orthosharp")))
+
+    def get(self, z: int, x: int, y: int) -> bytes | None:
+        """See `Archive`."""
+        try:
+            return (self._path / str(z) / str(x) / f"{y}.{self.identity.format}").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def close(self) -> None:
+        """See `Archive`."""
+
+
+def _identity(path: Path, text: str | None) -> Identity:
+    try:
+        return Identity.from_json(text or "")
+    except ValueError as error:
+        raise ArchiveError(f"{path} was not made by orthosharp ({error}): name another output") from error

@@ -1,0 +1,75 @@
+"""The SQLite tables of MBTiles, every picture stored once."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+
+# The application id is "MPBX", as MBTiles 1.3 asks for.
+SCHEMA = """
+PRAGMA application_id = 0x4D504258;
+CREATE TABLE metadata (name TEXT NOT NULL, value TEXT);
+CREATE UNIQUE INDEX metadata_index ON metadata (name);
+CREATE TABLE images (
+    tile_id INTEGER PRIMARY KEY, digest BLOB NOT NULL, shared INTEGER NOT NULL DEFAULT 0, tile_data BLOB NOT NULL
+);
+CREATE INDEX images_digest ON images (digest);
+CREATE TABLE map (
+    zoom_level INTEGER NOT NULL, tile_column INTEGER NOT NULL, tile_row INTEGER NOT NULL, tile_id INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX map_index ON map (zoom_level, tile_column, tile_row);
+CREATE VIEW tiles AS
+    SELECT zoom_level, tile_column, tile_row, tile_data FROM map JOIN images ON images.tile_id = map.tile_id;
+"""
+
+
+class TileTables:
+    """Tiles in a database that the caller opens, commits and closes.
+
+    Rows count from the south, as MBTiles wants them; this class takes and gives XYZ, which counts from the north.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def put(self, z: int, x: int, y: int, body: bytes) -> None:
+        """Keep a tile; bytes that are there already are not kept twice."""
+        # The digest only finds candidates: what decides is the comparison of the bytes.
+        digest = hashlib.sha256(body).digest()[:8]
+        find = "SELECT tile_id, shared FROM images WHERE digest = ? AND tile_data = ?"
+        found = self._connection.execute(find, (digest, body)).fetchone()
+        if found is None:
+            insert = "INSERT INTO images (digest, tile_data) VALUES (?, ?)"
+            tile_id = self._connection.execute(insert, (digest, body)).lastrowid
+        else:
+            tile_id = found[0]
+            if not found[1]:
+                self._connection.execute("UPDATE images SET shared = 1 WHERE tile_id = ?", (tile_id,))
+        self._connection.execute(
+            "INSERT OR REPLACE INTO map VALUES (?, ?, ?, ?)", (z, x, flipped(z, y), tile_id)
+        )
+
+    def drop_unused(self) -> None:
+        """Forget pictures that no tile shows any more."""
+        self._connection.execute("DELETE FROM images WHERE tile_id NOT IN (SELECT tile_id FROM map)")
+
+    def describe(self, rows: dict[str, str]) -> None:
+        """Replace the metadata."""
+        self._connection.execute("DELETE FROM metadata")
+        self._connection.executemany("INSERT INTO metadata VALUES (?, ?)", rows.items())
+
+    def counts(self) -> tuple[int, int]:
+        """Tiles, and pictures among them that differ."""
+        tiles = self._connection.execute("SELECT count(*) FROM map").fetchone()[0]
+        return tiles, self._connection.execute("SELECT count(*) FROM images").fetchone()[0]
+
+    def tiles(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """All tiles as z, x, y, bytes, in no order that means anything."""
+        for z, x, row, body in self._connection.execute("SELECT * FROM tiles"):
+            yield z, x, flipped(z, row), body
+
+
+def flipped(z: int, y: int) -> int:
+    """Row counted from the other side."""
+    return (1 << z) - 1 - y

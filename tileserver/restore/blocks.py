@@ -1,0 +1,116 @@
+"""Restored metatiles on disk, losslessly: what an interrupted run has made, and what files are put together from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rasterio.features import geometry_mask
+
+from sr_model import PixelWindow
+from tileserver.errors import ArchiveError, OutputError
+from tileserver.raster import Raster, canvas, paste
+from tileserver.restore.target import Target
+
+
+class Blocks:
+    """A folder of metatiles.
+
+    Args:
+        folder: where they lie; made by `begin`.
+        target: what they are metatiles of.
+    """
+
+    def __init__(self, folder: Path, target: Target) -> None:
+        self._folder = folder
+        self._target = target
+
+    def begin(self, settings: dict[str, Any], *, overwrite: bool) -> None:
+        """Go on with what is there, or start.
+
+        Raises:
+            ArchiveError: what is there was made with other settings.
+        """
+        note = self._folder / "settings.json"
+        if note.exists():
+            before = json.loads(note.read_text(encoding="utf-8"))
+            differences = [
+                f"{name}: {before.get(name)}, not {value}"
+                for name, value in settings.items()
+                if before.get(name) != value
+            ]
+            if not differences:
+                return
+            if not overwrite:
+                raise ArchiveError(
+                    f"{self._folder} was begun with other options ({'; '.join(differences)}): "
+                    "name another output, or start over with --overwrite"
+                )
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._folder.mkdir(parents=True)
+        self._write(note, json.dumps(settings).encode())
+
+    def has(self, metatile: PixelWindow) -> bool:
+        """Whether the metatile is restored."""
+        return self._path(metatile).exists()
+
+    def put(self, raster: Raster) -> None:
+        """Keep a restored metatile; from any thread.
+
+        Raises:
+            OutputError: the disk does not take it.
+        """
+        path = self._path(raster.window)
+        part = path.with_suffix(".part")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with part.open("wb") as file:
+                Image.fromarray(np.dstack([raster.rgb, raster.mask])).save(file, "PNG", compress_level=1)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError as error:
+            raise OutputError(
+                f"{path.parent} does not take a metatile ({error.strerror}): make room, then run the same command again"
+            ) from error
+
+    def get(self, metatile: PixelWindow) -> Raster:
+        """A restored metatile; blank where there is none, because it failed."""
+        path = self._path(metatile)
+        if not path.exists():
+            return Raster.blank(metatile)
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+        return Raster(metatile, np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3]))
+
+    def read(self, window: PixelWindow) -> Raster:
+        """Pixels of any window, cut to the wanted outline."""
+        pyramid = self._target.view.pyramid
+        result = canvas(window)
+        for metatile, part in pyramid.pieces(pyramid.native_zoom, window):
+            paste(result, self.get(metatile).crop(part))
+        outline = self._target.outline
+        if outline is None:
+            return result
+        shape, transform = (window.height, window.width), self._target.transform(window)
+        outside = geometry_mask([outline], shape, transform)
+        return Raster(window, result.rgb, np.where(outside, np.uint8(0), result.mask)).masked()
+
+    def remove(self) -> None:
+        """Forget all of them."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, metatile: PixelWindow) -> Path:
+        return self._folder / str(metatile.y) / f"{metatile.x}.png"
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        part = path.with_suffix(".part")
+        part.write_bytes(data)
+        part.replace(path)

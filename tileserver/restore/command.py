@@ -1,0 +1,271 @@
+"""`orthosharp restore`: parse, call, report."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+import rasterio
+from rasterio.errors import RasterioError
+
+from sr_model import Restorer
+from tileserver.batching import NetworkQueue
+from tileserver.encode import Extension
+from tileserver.errors import ArchiveError, SettingsError
+from tileserver.longrun import DONE, DONE_WITH_FAILURES, run_and_exit
+from tileserver.restore.blocks import Blocks
+from tileserver.restore.files import write_chips, write_cog
+from tileserver.restore.run import restore_blocks
+from tileserver.restore.target import Target, make_target, own_view, tms_view
+from tileserver.seed.area import wanted_area, wanted_bbox
+from tileserver.seed.journal import now
+from tileserver.seed.outputs import free_bytes
+from tileserver.seed.progress import reporter, size
+from tileserver.settings import Settings
+from tileserver.source import Source
+
+# Blocks, a plain TIFF and the COG with its overviews, at what deflate makes of photographs.
+_BYTES_PER_PIXEL = 7
+_MANIFEST = "chips.json"
+
+
+@click.command()
+@click.argument("source")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--bbox", metavar="W,S,E,N", help="Only this rectangle, in degrees.")
+@click.option(
+    "--area", type=click.Path(path_type=Path), help="Only this GeoJSON area; around it nothing is shown."
+)
+@click.option("--tms", help="On this tile matrix set, as WebMercatorQuad: its pixels are those of the tiles.")
+@click.option(
+    "--chips",
+    type=click.IntRange(16, 8192),
+    metavar="PX",
+    help="Into the folder OUTPUT, as images of this side with world files.",
+)
+@click.option(
+    "--format", type=click.Choice(["png", "jpg"]), default="png", show_default=True, help="Of the chips."
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights file [default: the bundled one].")
+@click.option("--runtime", type=click.Choice(["auto", "torch", "onnx"]), help="What runs the network.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs.")
+@click.option("--bands", metavar="R,G,B", help="Bands to show, as for serve.")
+@click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white, as for serve.")
+@click.option("--credit", help="Whose photograph it is [default: what the file says].")
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), help="Metatiles worked on at once [default: by the cores]."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Report in JSON, an object a line.")
+def restore(source: str, output: Path, **options: Any) -> None:
+    """Restore SOURCE into OUTPUT, a COG in its own CRS with the pixel size that the network works at.
+
+    Interrupted, run the same command again: it goes on. Exit code 0: done; 1: done but for what is listed in
+    a file, or stopped by a full disk; 2: refused; 130: interrupted.
+    """
+    run_and_exit(lambda: _restore(source, output, options))
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What the command works with.
+
+    Attributes:
+        path, source: the photograph.
+        restorer: the network.
+        target: what to restore.
+        output: file, or folder of chips.
+        settings: what decides the output's pixels.
+        credit: whose photograph it is.
+    """
+
+    path: str
+    source: Source
+    restorer: Restorer
+    target: Target
+    output: Path
+    settings: dict[str, Any]
+    credit: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the file says about itself."""
+        spec, date = self.restorer.spec, now()
+        tags = {
+            "AI_RESTORED": "yes: a guess by a neural network, not a measurement",
+            "MODEL": spec.name,
+            "MODEL_DIGEST": self.restorer.digest,
+            "DATE": date,
+            "SOURCE": self.source.info.name,
+            "ORTHOSHARP": json.dumps(self.settings),
+            "TIFFTAG_SOFTWARE": f"orthosharp {version('orthosharp')}",
+            "TIFFTAG_DATETIME": re.sub(r"(\d+)-(\d+)-(\d+)T([\d:]+).*", r"\1:\2:\3 \4", date),
+            "TIFFTAG_IMAGEDESCRIPTION": f"AI-restored by {spec.name} ({self.restorer.digest[:12]})",
+        }
+        return tags | ({"CREDIT": self.credit, "TIFFTAG_COPYRIGHT": self.credit} if self.credit else {})
+
+
+def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
+    from tileserver.cli import make_settings
+
+    _check_output(output, options)
+    names = ("weights", "runtime", "device", "bands", "rescale", "credit")
+    settings = make_settings({"source": source, **{name: options[name] for name in names}}, demo=False)
+    jobs = options["jobs"] or max(3, os.cpu_count() or 1)
+    photograph = Source.open(
+        settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=jobs
+    )
+    try:
+        restorer = Restorer.open(settings.weights, runtime=settings.runtime, device=settings.device)
+        restorer.spec.check_source_gsd(photograph.info.pixel.gsd_m)
+        job = _make_job(photograph, restorer, settings, output, options)
+        if _is_complete(job, options):
+            click.echo(f"{output} is complete: nothing to do", err=True)
+            return DONE
+        network = NetworkQueue(restorer, max_waiting=2 * jobs, deadline_s=3600.0, batch=settings.batch)
+        try:
+            return _run(job, network, jobs, options)
+        finally:
+            network.close()
+    finally:
+        photograph.close()
+
+
+def _check_output(output: Path, options: dict[str, Any]) -> None:
+    if options["bbox"] and options["area"]:
+        raise SettingsError("--bbox and --area say the same: give one of them")
+    if not options["chips"] and output.suffix.lower() not in (".tif", ".tiff"):
+        raise SettingsError(
+            f"{output} does not end in .tif: name a TIFF, or give --chips to write images into a folder"
+        )
+    if options["chips"] and output.exists() and not output.is_dir():
+        raise SettingsError(f"{output} is a file: name a folder for the chips")
+    if not output.resolve().parent.is_dir():
+        raise SettingsError(f"there is no folder {output.resolve().parent}: make it first")
+
+
+def _make_job(
+    source: Source, restorer: Restorer, settings: Settings, output: Path, options: dict[str, Any]
+) -> Job:
+    gsd_m = restorer.spec.gsd_m
+    view = tms_view(source, options["tms"], gsd_m) if options["tms"] else own_view(source, gsd_m)
+    wanted = None
+    if options["bbox"]:
+        wanted = wanted_bbox(options["bbox"], view.crs)
+    elif options["area"]:
+        wanted = wanted_area(options["area"], view.crs)
+    target = make_target(view, wanted, cut=bool(options["area"]), whole_tiles=bool(options["tms"]))
+    window = target.window
+    made_of = {
+        "source": source.info.fingerprint,
+        "model": restorer.spec.name,
+        "weights": restorer.digest,
+        "runtime": restorer.runtime,
+        "bands": list(source.info.bands),
+        "rescale": list(source.info.rescale),
+        "grid": options["tms"] or "own",
+        "window": [window.x, window.y, window.width, window.height],
+        "outline": target.outline.wkt if target.outline is not None else None,
+        "chips": [options["chips"], options["format"]] if options["chips"] else None,
+    }
+    credit = settings.credit if settings.credit is not None else source.info.credit
+    return Job(settings.source, source, restorer, target, output, made_of, credit)
+
+
+def _is_complete(job: Job, options: dict[str, Any]) -> bool:
+    """Whether the output is there already, from the same settings.
+
+    Raises:
+        ArchiveError: something else is there.
+    """
+    output = job.output
+    if _work_folder(output).exists() or options["overwrite"] or not output.exists():
+        return False
+    if options["chips"]:
+        if not any(output.iterdir()):
+            return False
+        manifest = output / _MANIFEST
+        document = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
+        note = document.get("ORTHOSHARP", "{}")
+    else:
+        try:
+            with rasterio.open(output) as dataset:
+                note = dataset.tags().get("ORTHOSHARP", "{}")
+        except RasterioError:
+            note = "{}"
+    if json.loads(note) == job.settings:
+        return True
+    raise ArchiveError(
+        f"{output} is there already, with other pixels: name another output, or give --overwrite"
+    )
+
+
+def _run(job: Job, network: NetworkQueue, jobs: int, options: dict[str, Any]) -> int:
+    target, output = job.target, job.output
+    folder = _work_folder(output)
+    pixels = target.window.width * target.window.height
+    free = free_bytes(output.resolve().parent)
+    if not folder.exists() and free < _BYTES_PER_PIXEL * pixels:
+        raise SettingsError(
+            f"{output} needs about {size(_BYTES_PER_PIXEL * pixels)} while it is made, and its disk has {size(free)}: "
+            "make room, or restore a smaller area"
+        )
+    blocks = Blocks(folder, target)
+    blocks.begin(job.settings, overwrite=options["overwrite"])
+    with reporter(as_json=options["as_json"]) as report:
+        failed = restore_blocks(target, blocks, job.restorer.spec, network, jobs, report)
+    if options["chips"]:
+        output.mkdir(exist_ok=True)
+        extension: Extension = options["format"]
+        count = write_chips(target, blocks, output, job.source.info.name, options["chips"], extension)
+        document = {**job.tags, "CHIPS": count}
+        # Last, since it says that all of them are there.
+        (output / _MANIFEST).write_text(json.dumps(document, indent=2), encoding="utf-8")
+    else:
+        nodata = None if options["tms"] else _nodata(job.path)
+        write_cog(target, blocks, output, job.tags, nodata, 256 if options["tms"] else 512)
+    return _end(output, blocks, failed, target)
+
+
+def _end(output: Path, blocks: Blocks, failed: dict[Any, str], target: Target) -> int:
+    listing = output.with_name(f"{output.name}.failures.txt")
+    click.echo(
+        f"{output}: {target.window.width} x {target.window.height} px of {target.gsd_m:.3f} m, "
+        f"{size(_bytes(output))}"
+    )
+    if not failed:
+        listing.unlink(missing_ok=True)
+        blocks.remove()
+        return DONE
+    rows = [f"{one.x},{one.y} {one.width}x{one.height} px\t{reason}\n" for one, reason in failed.items()]
+    listing.write_text("".join(rows), encoding="utf-8")
+    click.echo(
+        f"{len(failed)} metatiles failed, see {listing}; run the same command to try them again", err=True
+    )
+    return DONE_WITH_FAILURES
+
+
+def _bytes(output: Path) -> int:
+    if output.is_dir():
+        return sum(path.stat().st_size for path in output.iterdir())
+    return output.stat().st_size
+
+
+def _work_folder(output: Path) -> Path:
+    return output.with_name(f"{output.name}.restoring")
+
+
+def _nodata(path: str) -> int | None:
+    """The photograph's nodata value where a picture of 8 bits can have it too."""
+    with rasterio.open(path) as dataset:
+        value = dataset.nodata
+        eight_bits = dataset.dtypes[0] == "uint8"
+    return (
+        int(value) if eight_bits and value is not None and 0 <= value <= 255 and value == int(value) else None
+    )

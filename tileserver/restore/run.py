@@ -1,0 +1,99 @@
+"""Restore the metatiles of a target, several at a time, into blocks on disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from sr_model import ModelSpec, PixelWindow
+from tileserver.batching import NetworkQueue
+from tileserver.grid import METATILE_PX
+from tileserver.render import render_metatile
+from tileserver.restore.blocks import Blocks
+from tileserver.restore.target import Target
+from tileserver.retry import FAILURES, patiently
+from tileserver.seed.run import Figures
+from tileserver.stages import Stages
+
+
+def restore_blocks(
+    target: Target,
+    blocks: Blocks,
+    spec: ModelSpec,
+    network: NetworkQueue,
+    jobs: int,
+    report: Callable[[Figures], None],
+) -> dict[PixelWindow, str]:
+    """Restore what is not restored yet.
+
+    Args:
+        target: what to restore.
+        blocks: where metatiles go.
+        spec: of the network.
+        network: the network.
+        jobs: metatiles that are worked on at the same time.
+        report: called after each metatile.
+
+    Returns:
+        The metatiles that failed, and why.
+
+    Raises:
+        OutputError: the disk does not take them.
+        SourceChangedError: the photograph was replaced meanwhile.
+    """
+    stop = threading.Event()
+
+    def work(metatile: PixelWindow) -> str:
+        def restore() -> None:
+            raster = render_metatile(target.view, metatile, spec, network, Stages()).crop(metatile)
+            blocks.put(raster)
+
+        try:
+            patiently(restore, stop)
+        except FAILURES as error:
+            return str(error)
+        return ""
+
+    total, done, started = target.metatile_count, 0, time.monotonic()
+    failed: dict[PixelWindow, str] = {}
+    made = 0
+    with ThreadPoolExecutor(jobs, "orthosharp-restore") as pool:
+        try:
+            for metatile, future in _ahead(pool, work, target, blocks, jobs):
+                done += 1
+                if future is None:
+                    continue
+                failure = future.result()
+                if failure:
+                    failed[metatile] = failure
+                    done -= 1
+                else:
+                    made += 1
+                megapixels, seconds = made * METATILE_PX**2 / 1e6, time.monotonic() - started
+                report(Figures(done, total, made, 0, 0, len(failed), megapixels, seconds))
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+    return failed
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[PixelWindow], str],
+    target: Target,
+    blocks: Blocks,
+    jobs: int,
+) -> Iterator[tuple[PixelWindow, Future[str] | None]]:
+    """All metatiles in order; None stands for one that was restored before."""
+    waiting: deque[tuple[PixelWindow, Future[str]]] = deque()
+    for metatile in target.metatiles():
+        if blocks.has(metatile):
+            yield metatile, None
+            continue
+        waiting.append((metatile, pool.submit(work, metatile)))
+        if len(waiting) >= 2 * jobs:
+            yield waiting.popleft()
+    yield from waiting

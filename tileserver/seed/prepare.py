@@ -1,0 +1,245 @@
+"""From options to a plan, an identity and a journal; whatever makes no sense is refused before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rasterio.warp import transform_bounds
+
+from tileserver import about
+from tileserver.archives.description import Description
+from tileserver.archives.identity import Identity, content_of
+from tileserver.encode import Extension, default_quality
+from tileserver.errors import ArchiveError, OutsideError, SettingsError
+from tileserver.ground import WGS84
+from tileserver.pictures import WEB_MERCATOR
+from tileserver.seed.area import Area, wanted_area, wanted_bbox
+from tileserver.seed.estimate import estimate, most_bytes
+from tileserver.seed.journal import Journal, now
+from tileserver.seed.outputs import ArchiveOutput, Output, free_bytes, identity_of
+from tileserver.seed.plan import SeedPlan
+from tileserver.seed.progress import size
+from tileserver.seed.run import Recipe
+from tileserver.service import TileService
+
+LAYER = "restored"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the person asked for.
+
+    Attributes:
+        zooms: first and last, or None for all up to the native one.
+        bbox, area: 'W,S,E,N' or a GeoJSON file; at most one of them.
+        tms, format, quality, scale, skip_empty: as on the command line.
+    """
+
+    zooms: tuple[int, int] | None = None
+    bbox: str | None = None
+    area: Path | None = None
+    tms: str = WEB_MERCATOR
+    format: Extension = "webp"
+    quality: int | None = None
+    scale: int = 1
+    skip_empty: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """The part that says how a tile is encoded."""
+        return Recipe(self.tms, self.format, self.quality, self.skip_empty)
+
+
+def make_plan(service: TileService, wish: Wish) -> SeedPlan:
+    """Which tiles are wanted.
+
+    Raises:
+        SettingsError: there are none such, or the options contradict each other.
+    """
+    if wish.bbox and wish.area:
+        raise SettingsError("--bbox and --area say the same: give one of them")
+    if wish.quality is not None and default_quality(wish.format) is None:
+        raise SettingsError(f"--quality has no meaning for {wish.format}: it loses nothing")
+    try:
+        view = service.pictures.view(LAYER, wish.tms)
+    except OutsideError as error:
+        raise SettingsError(f"--tms: {error}") from error
+    pyramid = view.pyramid
+    wanted = None
+    if wish.bbox:
+        wanted = wanted_bbox(wish.bbox, view.crs)
+    elif wish.area:
+        wanted = wanted_area(wish.area, view.crs)
+    last = max(0, pyramid.native_zoom - (wish.scale - 1))
+    low, high = wish.zooms or (min(pyramid.min_zoom, last), last)
+    if not 0 <= low <= high <= pyramid.max_zoom:
+        raise SettingsError(
+            f"--zooms {low}-{high}: this network reaches zooms 0-{pyramid.max_zoom} of this photograph, "
+            f"and restores at {pyramid.native_zoom}"
+        )
+    return SeedPlan(pyramid, Area(wanted, pyramid.extent), low, high, wish.scale)
+
+
+def make_identity(service: TileService, wish: Wish) -> Identity:
+    """What decides the bytes of the tiles."""
+    return Identity(
+        content=content_of(service.old.info, service.restorer),
+        source=service.old.info.name,
+        fingerprint=service.old.info.fingerprint,
+        model=service.restorer.spec.name,
+        weights=service.restorer.digest,
+        layer=LAYER,
+        tms=wish.tms,
+        format=wish.format,
+        quality=wish.quality or default_quality(wish.format),
+        scale=wish.scale,
+    )
+
+
+def describe(service: TileService, plan: SeedPlan, wish: Wish) -> Description:
+    """Metadata of the archive."""
+    view = service.pictures.view(LAYER, wish.tms)
+    tilejson = about.tilejson(service, "", LAYER, wish.tms, wish.format)
+    west, south, east, north = transform_bounds(view.crs, WGS84, *plan.area.bounds, densify_pts=21)
+    whole = view.source.info.bounds_lonlat
+    return Description(
+        name=about.title(service),
+        attribution=tilejson["attribution"],
+        credit=about.credit(service),
+        notice=f"{about.ai_notice(service)}: a guess by a neural network, not a measurement",
+        bounds=whole if plan.area.is_whole else (west, south, east, north),
+        min_zoom=plan.min_zoom,
+        max_zoom=plan.max_zoom,
+        date=now(),
+        identity=make_identity(service, wish),
+        options=make_options(plan, wish),
+    )
+
+
+def make_options(plan: SeedPlan, wish: Wish) -> str:
+    """Which tiles are wanted, as text that is equal when they are."""
+    outline = "whole" if plan.area.is_whole else hashlib.sha256(plan.area.shape.wkb).hexdigest()[:12]
+    document = {"zooms": f"{plan.min_zoom}-{plan.max_zoom}", "area": outline, "skip_empty": wish.skip_empty}
+    return json.dumps(document, sort_keys=True)
+
+
+def check_format(output: Output, wish: Wish) -> None:
+    """Refuse what an archive has no place for.
+
+    Raises:
+        SettingsError: another grid than Web Mercator's in an archive.
+    """
+    if isinstance(output, ArchiveOutput) and wish.tms != WEB_MERCATOR:
+        raise SettingsError(f"MBTiles and PMTiles hold Web Mercator only: seed {wish.tms} into a folder")
+
+
+def check_room(output: Output, service: TileService, plan: SeedPlan, wish: Wish, jobs: int) -> None:
+    """Refuse to begin what cannot end.
+
+    Raises:
+        SettingsError: the disk has too little room.
+    """
+    if output.disk is None:
+        return
+    free = free_bytes(output.disk)
+    if most_bytes(plan) * output.copies < free:
+        return
+    needed = estimate(service, plan, wish.recipe, jobs).nbytes * output.copies
+    if 1.05 * needed > free:
+        raise SettingsError(
+            f"{output.name} needs about {size(needed)} while it is made, and its disk has {size(free)}: make room, "
+            "or ask for fewer zooms or a smaller area"
+        )
+
+
+def open_journal(
+    output: Output,
+    description: Description,
+    *,
+    overwrite: bool = False,
+    changed_only: bool = False,
+    refresh_before: str = "",
+) -> Journal | None:
+    """The journal of the run that begins or goes on; None if all is done.
+
+    Args:
+        output: where tiles go.
+        description: of the run.
+        overwrite: make everything again, whatever is there.
+        changed_only: make everything again if photograph or weights are others.
+        refresh_before: make everything again that was begun before this date.
+
+    Raises:
+        ArchiveError: something else is there, or other tiles.
+    """
+    found = output.metadata()
+    journal = _unfinished(output, description, overwrite=overwrite, refresh_before=refresh_before)
+    if journal is not None:
+        return journal
+    found = output.metadata() if found is None else found
+    if found is not None:
+        identity, options = identity_of(found), str(found.get("orthosharp_options"))
+        outdated = bool(refresh_before) and str(found.get("date")) < refresh_before
+        differences = description.identity.differences(identity)
+        if not (overwrite or outdated or (changed_only and differences)):
+            differences += _other_options(options, description.options)
+            if not differences:
+                return None
+            raise ArchiveError(_refusal(f"{output.name} has other tiles in it", differences))
+    output.clear()
+    output.journal_path.parent.mkdir(parents=True, exist_ok=True)
+    return _begin(output, description)
+
+
+def _begin(output: Output, description: Description) -> Journal:
+    journal = Journal(output.journal_path)
+    settings = {
+        "identity": description.identity.to_json(),
+        "options": description.options,
+        "begun": description.date,
+    }
+    journal.create(settings, output.schema)
+    return journal
+
+
+def _unfinished(
+    output: Output, description: Description, *, overwrite: bool, refresh_before: str
+) -> Journal | None:
+    """A journal to go on with, if there is one; one that must not go on is removed or refused."""
+    if not output.journal_path.exists():
+        return None
+    journal = Journal(output.journal_path)
+    if journal.is_finished and isinstance(output, ArchiveOutput):
+        journal.close()
+        output.publish(output.journal_path, again=False)
+        return None
+    if not journal.is_new:
+        settings = journal.settings
+        identity = Identity.from_json(settings["identity"])
+        differences = description.identity.differences(identity)
+        differences += _other_options(settings["options"], description.options)
+        if not differences and settings["begun"] >= refresh_before:
+            return journal
+        if differences and not overwrite:
+            journal.close()
+            raise ArchiveError(_refusal(f"{output.name} was begun with other options", differences))
+    journal.close()
+    output.journal_path.unlink()
+    return None
+
+
+def _other_options(theirs: str, ours: str) -> list[str]:
+    before: dict[str, Any] = json.loads(theirs)
+    return [
+        f"{name}: {before.get(name)}, not {value}"
+        for name, value in json.loads(ours).items()
+        if before.get(name) != value
+    ]
+
+
+def _refusal(what: str, differences: list[str]) -> str:
+    return f"{what} ({'; '.join(differences)}): name another output, or replace it with --overwrite"
