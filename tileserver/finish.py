@@ -51,7 +51,7 @@ class Finish:
         Returns:
             uint8 of the same shape.
         """
-        if self == Finish():
+        if self == UNFINISHED:
             return restored
         picture = restored.astype(np.float32)
         if self.tone == "old":
@@ -60,6 +60,9 @@ class Finish:
             picture = (picture - _PIVOT) * np.float32(self.contrast) + _PIVOT
         finished: UInt8Array = np.clip(picture + np.float32(0.5), 0, 255).astype(np.uint8)
         return finished
+
+
+UNFINISHED: Final = Finish()
 
 
 def _smooth(change: Float32Array) -> Float32Array:

@@ -157,7 +157,10 @@ class Pictures:
             # Whoever was faster may have landed between the lookup above and this flight.
             raster = self._metatiles.get(key)
             if raster is None:
-                raster = render_metatile(view, metatile, self._renderer, stages)
+                made_by = self._renderer
+                raster = render_metatile(
+                    view, metatile, made_by.spec, made_by.network, stages, made_by.finish
+                )
                 if not raster.is_empty:
                     self._metrics.inferences.inc()
                 self._metatiles.put(key, raster)

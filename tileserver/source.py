@@ -18,6 +18,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
+from rasterio.windows import Window
 from rio_tiler import reader
 from rio_tiler.utils import non_alpha_indexes
 
@@ -41,6 +42,9 @@ SOURCE_CHANGED: Final = (
 )
 _RANGES: Final = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 _SAMPLE_BYTES: Final = 64 * 1024
+# Where a band is looked at to tell transparency from a picture, and the shades that transparency may have.
+_SAMPLE_PX: Final = 256
+_MOST_SHADES: Final = 64
 
 
 @dataclass(frozen=True)
@@ -269,8 +273,13 @@ def _choose_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...] | No
     if bands is not None:
         missing = [band for band in bands if band not in usable]
         if missing:
+            way_out = (
+                f"if it is infrared, say so: gdal_edit.py -colorinterp_{missing[0]} undefined FILE"
+                if missing[0] <= dataset.count
+                else "look up what it has with gdalinfo"
+            )
             raise SourceError(
-                f"{path} has no colour band {missing[0]}: choose among {list(usable)} with --bands"
+                f"{path} has no colour band {missing[0]}: choose among {list(usable)} with --bands; {way_out}"
             )
         return bands
     if not usable:
@@ -300,6 +309,27 @@ def _warnings(dataset: DatasetReader) -> Iterator[str]:
             "the photograph has no overviews, so small zooms will be slow. Make a COG with: "
             "gdal_translate -of COG -co COMPRESS=JPEG -co QUALITY=90 IN.tif OUT.tif"
         )
+    band = _false_alpha(dataset)
+    if band is not None:
+        yield (
+            f"band {band} is tagged as transparency but looks like a picture, and hides pixels. If it is infrared, "
+            f"say so: gdal_edit.py -colorinterp_{band} undefined FILE"
+        )
+
+
+def _false_alpha(dataset: DatasetReader) -> int | None:
+    """Number of a band that is tagged as transparency and looks like a picture, as infrared often does."""
+    if ColorInterp.alpha not in dataset.colorinterp:
+        return None
+    number = dataset.colorinterp.index(ColorInterp.alpha) + 1
+    side = min(_SAMPLE_PX, dataset.width, dataset.height)
+    middle = Window((dataset.width - side) // 2, (dataset.height - side) // 2, side, side)
+    try:
+        values = dataset.read(number, window=middle)
+    except RasterioError:
+        return None  # a damaged block is told to whoever asks for it
+    # Transparency has soft edges at most.
+    return number if len(np.unique(values)) > _MOST_SHADES else None
 
 
 def _fingerprint(path: str, dataset: DatasetReader) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -224,10 +225,27 @@ def test_keys_tell_everything_apart(make_service: MakeService, tmp_path: Path) -
     assert len(tags) == 8
 
 
-def test_full_queue_is_said_at_once(make_service: MakeService) -> None:
-    service = make_service(queue_size=1, deadline_s=0.001)
-    with pytest.raises(OverloadedError):
-        service.tile(request(middle_tile(service)))
+def test_the_wait_for_the_network_ends_and_what_it_has_begun_is_kept(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service(deadline_s=0.05)
+    gate, begun, restore = threading.Event(), threading.Event(), service.restorer.restore
+
+    def slow(rgb: np.ndarray) -> np.ndarray:
+        begun.set()
+        assert gate.wait(60)
+        return restore(rgb)
+
+    monkeypatch.setattr(service.restorer, "restore", slow)
+    tile = middle_tile(service)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(service.tile, request(tile))
+        assert begun.wait(60)
+        with pytest.raises(OverloadedError):
+            service.tile(request(TileAddress(tile.z, tile.x // 4 * 4 - 1, tile.y)))
+        gate.set()
+        assert first.result(60).body
+    assert service.cached(request(tile)) is not None
 
 
 def test_cache_of_no_bytes_still_serves(make_service: MakeService) -> None:

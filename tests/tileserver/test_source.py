@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from conftest import Photo, picture
+from rasterio.enums import ColorInterp
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError, ReadError, SourceChangedError, SourceError
@@ -263,3 +264,14 @@ def test_sets_without_tiles_there_are_refused(make_photo: MakePhoto) -> None:
     for name in ("EuropeanETRS89_LAEAQuad", "NZTM2000Quad", "LINZAntarticaMapTilegrid"):
         with pytest.raises(OutsideError, match="WebMercatorQuad"):
             View(source, morecantile.tms.get(name), 0.3048)
+
+
+def test_infrared_that_is_tagged_as_transparency_is_told(make_photo: Callable[..., Path]) -> None:
+    path = make_photo(bands=4)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = (*dataset.colorinterp[:3], ColorInterp.alpha)
+    (warning,) = Source.open(str(path)).info.warnings
+    assert "gdal_edit.py -colorinterp_4 undefined" in warning
+    with pytest.raises(SourceError, match="colorinterp_4"):
+        Source.open(str(path), bands=(4, 1, 2))
+    assert not Source.open(str(make_photo("true", hole="alpha"))).info.warnings

@@ -169,7 +169,7 @@ class Moody:
 def moody() -> Iterator[tuple[Moody, GuardedStore, list[str], list[float]]]:
     now, errors, store = [0.0], list[str](), Moody()
     circuit = Circuit(failures=3, rest_s=10, clock=lambda: now[0])
-    guard = GuardedStore(store, 0.05, errors.append, circuit)
+    guard = GuardedStore(store, 1.0, errors.append, circuit)
     yield store, guard, errors, now
     store.mood = "good"
     guard.close()
@@ -217,6 +217,7 @@ def test_a_slow_store_never_holds_a_tile_up_for_writing(
     assert "busy" in errors
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs util-linux")
 def test_a_full_disk_costs_no_tile(tmp_path: Path) -> None:
     """In a name space of its own, where a tiny tmpfs can be mounted without privileges."""
@@ -243,7 +244,7 @@ def test_a_full_disk_costs_no_tile(tmp_path: Path) -> None:
     shell = f'mount -t tmpfs -o size=1m none "{tmp_path}" && "$@"'
     root = str(Path(__file__).parents[2])
     command = [*probe[:-1], "sh", "-c", shell, "sh", sys.executable, "-c", script, str(tmp_path), root]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
 
 
@@ -286,7 +287,7 @@ def test_a_bucket_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
             "AWS_SECRET_ACCESS_KEY": "test",
         }.items():
             monkeypatch.setenv(name, value)
-        store = open_store("s3://bucket/some/prefix")
+        store = open_store("s3://bucket/some/prefix", timeout_s=60)
         assert store.get(key()) is None
         store.put(key(), b"body")
         assert store.get(key()) == b"body"

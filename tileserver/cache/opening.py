@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -51,7 +52,12 @@ def open_store(address: str, *, max_bytes: int | None = None, timeout_s: float =
         )
     # A second try is the next visitor's.
     limits: dict[str, Any] = {
-        "client_options": {"timeout": f"{timeout_s}s", "connect_timeout": f"{timeout_s}s"},
+        "client_options": {
+            "timeout": f"{timeout_s}s",
+            "connect_timeout": f"{timeout_s}s",
+            # obstore reads this variable only where it is given no options.
+            "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"),
+        },
         "retry_config": {"max_retries": 0},
     }
     try:
