@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
-from sr_model import Restorer
-from tileserver.cache import Recipe
+from tileserver.cache.key import Recipe
 from tileserver.encode import Extension
-from tileserver.source import SourceInfo
+
+if TYPE_CHECKING:  # a service may look for its tiles in an archive
+    from tileserver.service import TileService
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ class Identity:
         return cls(**document)
 
 
-def content_of(old: SourceInfo, restorer: Restorer) -> str:
+def content_of(service: TileService) -> str:
     """Digest of what decides restored pixels. The later photograph of a server's keys has no part in it."""
+    old, restorer = service.old.info, service.restorer
     recipe = Recipe(restorer.digest, restorer.runtime, old.bands, old.rescale)
     return hashlib.sha256(f"{old.fingerprint}/{recipe.digest}".encode()).hexdigest()
 

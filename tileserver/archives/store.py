@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tileserver.archives.identity import Identity, content_of
 from tileserver.archives.read import Archive
-from tileserver.cache import TileKey
+from tileserver.cache.key import TileKey
 from tileserver.encode import default_quality
 from tileserver.errors import ArchiveError
-from tileserver.service import TileService
+
+if TYPE_CHECKING:  # a service may look for its tiles in an archive
+    from tileserver.service import TileService
 
 
 class ArchiveTiles:
@@ -59,7 +63,7 @@ class ArchiveTiles:
 def _wanted(found: Identity, service: TileService) -> Identity:
     """The identity that an archive of the service's tiles has, in the archive's own format, grid and scale."""
     return Identity(
-        content=content_of(service.old.info, service.restorer),
+        content=content_of(service),
         source=service.old.info.name,
         fingerprint=service.old.info.fingerprint,
         model=service.restorer.spec.name,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import morecantile
 import pyproj
-import shapely
 from affine import Affine
 from rasterio.crs import CRS
+from shapely.geometry.base import BaseGeometry
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError, SettingsError
@@ -34,7 +34,7 @@ class Target:
 
     view: View
     window: PixelWindow
-    outline: shapely.Geometry | None = None
+    outline: BaseGeometry | None = None
 
     @property
     def crs(self) -> CRS:
@@ -101,7 +101,7 @@ def tms_view(source: Source, name: str, gsd_m: float) -> View:
         raise SettingsError(f"--tms: {error}") from error
 
 
-def make_target(view: View, wanted: shapely.Geometry | None, *, cut: bool, whole_tiles: bool) -> Target:
+def make_target(view: View, wanted: BaseGeometry | None, *, cut: bool, whole_tiles: bool) -> Target:
     """What is wanted of a view.
 
     Args:

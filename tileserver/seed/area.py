@@ -12,6 +12,7 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_geom
 from shapely.geometry import box, mapping, shape
+from shapely.geometry.base import BaseGeometry
 
 from tileserver.errors import SettingsError
 from tileserver.grid import BBox
@@ -32,10 +33,12 @@ class Area:
         SettingsError: the area misses the photograph.
     """
 
-    def __init__(self, wanted: shapely.Geometry | None, extent: BBox) -> None:
+    def __init__(self, wanted: BaseGeometry | None, extent: BBox) -> None:
         photograph = box(*extent)
         self.is_whole = wanted is None or wanted.covers(photograph)
-        self._shape = photograph if self.is_whole else shapely.intersection(wanted, photograph)
+        self._shape: BaseGeometry = photograph
+        if wanted is not None and not self.is_whole:
+            self._shape = wanted.intersection(photograph)
         if self._shape.area <= 0:
             raise SettingsError(
                 "the area shows nothing of the photograph: orthosharp info tells its west south east north"
@@ -49,7 +52,7 @@ class Area:
         return left, bottom, right, top
 
     @property
-    def shape(self) -> shapely.Geometry:
+    def shape(self) -> BaseGeometry:
         """The polygon itself."""
         return self._shape
 
@@ -65,7 +68,7 @@ class Area:
         return bool(self._shape.covers(box(*bounds)))
 
 
-def wanted_bbox(text: str, crs: CRS) -> shapely.Geometry:
+def wanted_bbox(text: str, crs: CRS) -> BaseGeometry:
     """A polygon from 'W,S,E,N' in degrees.
 
     Raises:
@@ -84,7 +87,7 @@ def wanted_bbox(text: str, crs: CRS) -> shapely.Geometry:
     return _projected(box(west, south, east, north), crs, "--bbox")
 
 
-def wanted_area(path: Path, crs: CRS) -> shapely.Geometry:
+def wanted_area(path: Path, crs: CRS) -> BaseGeometry:
     """The polygons of a GeoJSON file, in degrees (RFC 7946).
 
     Raises:
@@ -120,13 +123,12 @@ def _geometries(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [document["geometry"] if kind == "Feature" else document]
 
 
-def _projected(geometry: shapely.Geometry, crs: CRS, option: str) -> shapely.Geometry:
+def _projected(geometry: BaseGeometry, crs: CRS, option: str) -> BaseGeometry:
     if crs.is_geographic:
         return geometry
-    # Web Mercator has no poles.
-    geometry = (
-        shapely.intersection(geometry, box(-180, -85.06, 180, 85.06)) if crs.to_epsg() == 3857 else geometry
-    )
+    if crs.to_epsg() == 3857:
+        # It has no poles.
+        geometry = geometry.intersection(box(-180, -85.06, 180, 85.06))
     west, south, east, north = geometry.bounds
     dense = shapely.segmentize(geometry, max(east - west, north - south) / _PIECES)
     try:

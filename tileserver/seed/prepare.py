@@ -87,7 +87,7 @@ def make_plan(service: TileService, wish: Wish) -> SeedPlan:
 def make_identity(service: TileService, wish: Wish) -> Identity:
     """What decides the bytes of the tiles."""
     return Identity(
-        content=content_of(service.old.info, service.restorer),
+        content=content_of(service),
         source=service.old.info.name,
         fingerprint=service.old.info.fingerprint,
         model=service.restorer.spec.name,
