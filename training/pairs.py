@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sr_model.weights import write_atomic
-from training.change import change_score
+from training.change import BLUR_PX, change_score
 from training.errors import PairError
 from training.pairs_grid import Grid, common_grid, metres_per_unit
 from training.pairs_manifest import Bounds, Chip, read_manifest, read_site, write_manifest
@@ -103,7 +104,9 @@ class _Site:
         self.ratio = grid.old_gsd_m / grid.gsd_m
         # Coarse pixels are the old photo's, or twice the grid's.
         self.coarsen = max(2.0, self.ratio)
-        self.sigma_px = EDGE_SIGMA_PX * max(1.0, self.ratio / 2)
+        # Both blurs fit old pixels of up to two of the grid's.
+        self.softness = max(1.0, self.ratio / 2)
+        self.sigma_px = self.softness * EDGE_SIGMA_PX
 
     def coarse_surface(self, index: int, reach_px: int) -> Float32Array:
         """Correlation surface, in coarse pixels, of a window twice as wide as the chip."""
@@ -117,14 +120,17 @@ class _Site:
         offset = int(_FINE_OFFSET * size)
         side = size + 2 * offset
         centre = tuple(self.centres[index])
-        old, valid = self.old.read(self.grid.window(centre, side, coarse), side)
+        old, old_valid = self.old.read(self.grid.window(centre, side, coarse), side)
         new, new_valid = self.new.read(self.grid.window(centre, side), side)
-        valid &= new_valid
+        valid = old_valid & new_valid
         rows = []
         for x in (0, 2 * offset):
             for y in (0, 2 * offset):
                 part = slice(y, y + size), slice(x, x + size)
-                shift = read_shift(correlation_surface(old[part], new[part], _FINE_REACH_PX, self.sigma_px))
+                surface = correlation_surface(
+                    old[part], new[part], _FINE_REACH_PX, self.sigma_px, valid[part]
+                )
+                shift = read_shift(surface)
                 trusted = shift.confidence if valid[part].mean() > 0.5 else 0.0
                 rows.append((coarse.dx_px + shift.dx_px, coarse.dy_px + shift.dy_px, trusted))
         return np.array(rows, np.float32)
@@ -151,7 +157,7 @@ class _Site:
             Image.fromarray(rgb).save(aside, format="png", compress_level=1)
             aside.replace(path)
         left = read_shift(correlation_surface(old, new, _FINE_REACH_PX, self.sigma_px))
-        change = change_score(old, new, self.sigma_px)
+        change = change_score(old, new, self.softness * BLUR_PX)
         return np.array([1, change, left.dx_px, left.dy_px, left.confidence], np.float32)
 
 
@@ -283,8 +289,9 @@ def _chip(
 def _check_left(chips: list[Chip]) -> None:
     if any(chip.split == "train" for chip in chips):
         return
-    reasons = [chip.reason for chip in chips if chip.reason]
-    often = max(set(reasons), key=reasons.count)
+    reasons = Counter(chip.reason for chip in chips if chip.split == "dropped")
+    # A wild shift also reads beyond the photo's edge: what went wrong then is the shift.
+    often = max(reasons, key=lambda reason: (reason != NODATA, reasons[reason]))
     ways_out = {
         NODATA: "the photographs overlap where one shows nothing; use a smaller --size",
         UNSURE: "raise --max-shift, or check that both show the same ground",
@@ -292,7 +299,7 @@ def _check_left(chips: list[Chip]) -> None:
         ASKEW: "georeference the old photo again, with more control points",
     }
     raise PairError(
-        f"no chip is left for training, {reasons.count(often)} of {len(chips)} dropped as '{often}': "
+        f"no chip is left for training, {reasons[often]} of {len(chips)} dropped as '{often}': "
         f"{ways_out.get(often, 'use a smaller --size')}"
     )
 

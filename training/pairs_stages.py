@@ -84,7 +84,7 @@ def claim(work: Path, plan: dict[str, Any]) -> None:
             old = json.loads(path.read_text())
             changed = sorted(key for key in plan | old if plan.get(key) != old.get(key))
             raise PairError(
-                f"{work.parent.name} holds pairs of another {', '.join(changed)}: choose another folder or remove it"
+                f"{work.parent.name} holds pairs of other {', '.join(changed)}: choose another folder or remove it"
             )
         return
     if work.parent.exists() and any(work.parent.iterdir()):

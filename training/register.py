@@ -8,17 +8,19 @@ coarse shift says, give fine shifts, and a plane through those around a chip, de
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
-from scipy.ndimage import gaussian_filter, sobel
+from scipy.ndimage import gaussian_filter, minimum_filter, sobel
 from scipy.spatial import KDTree
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
 Float64Array = npt.NDArray[np.float64]
 
 # Edges are compared after this blur: the old photo has none finer, and JPEG blocks are finer.
@@ -52,18 +54,34 @@ class LocalShift:
     spread_px: float = 0.0
 
 
-def edges(rgb: UInt8Array, sigma_px: float = EDGE_SIGMA_PX) -> Float32Array:
-    """Gradient magnitude, blind to colour and brightness: uint8 [H, W, 3] to float32 [H, W], mean 0, deviation 1."""
+def edges(rgb: UInt8Array, sigma_px: float = EDGE_SIGMA_PX, valid: BoolArray | None = None) -> Float32Array:
+    """Gradient magnitude, blind to colour and brightness.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+        sigma_px: blur before.
+        valid: bool [H, W]; by default all is. The border of the data is no edge.
+
+    Returns:
+        float32 [H, W], mean 0, deviation 1.
+    """
     grey = gaussian_filter(rgb.astype(np.float32).mean(axis=2), sigma_px)
     # The root keeps a few very bright roofs from deciding alone.
     magnitude = np.sqrt(np.hypot(sobel(grey, axis=0), sobel(grey, axis=1)))
+    if valid is not None and not valid.all():
+        inner = minimum_filter(valid, 2 * math.ceil(3 * sigma_px) + 3, mode="nearest")
+        magnitude = np.where(inner, magnitude, magnitude[inner].mean() if inner.any() else 0)
     deviation = float(magnitude.std())
     result: Float32Array = (magnitude - magnitude.mean()) / np.float32(deviation if deviation > 0 else 1.0)
     return result
 
 
 def correlation_surface(
-    old: UInt8Array, new: UInt8Array, reach_px: int, sigma_px: float = EDGE_SIGMA_PX
+    old: UInt8Array,
+    new: UInt8Array,
+    reach_px: int,
+    sigma_px: float = EDGE_SIGMA_PX,
+    valid: BoolArray | None = None,
 ) -> Float32Array:
     """Phase correlation of the edges for every whole shift up to `reach_px`.
 
@@ -71,6 +89,7 @@ def correlation_surface(
         old, new: uint8 [H, W, 3] on one grid, larger than twice the reach.
         reach_px: longest shift of interest.
         sigma_px: blur before edges are taken.
+        valid: bool [H, W], where both show something; by default everywhere.
 
     Returns:
         float32 [2 reach + 1, 2 reach + 1]; its centre is no shift, its columns are dx, its rows dy.
@@ -78,7 +97,8 @@ def correlation_surface(
     """
     height, width = old.shape[:2]
     taper = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
-    spectrum = fft.rfft2(edges(old, sigma_px) * taper) * np.conj(fft.rfft2(edges(new, sigma_px) * taper))
+    first, second = (fft.rfft2(edges(rgb, sigma_px, valid) * taper) for rgb in (old, new))
+    spectrum = first * np.conj(second)
     # Half the whitening: full phase correlation counts frequencies that hold only grain as much as edges.
     spectrum /= np.sqrt(np.abs(spectrum) + 1e-6)
     surface = fft.fftshift(fft.irfft2(spectrum, s=(height, width)))

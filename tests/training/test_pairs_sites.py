@@ -113,7 +113,7 @@ def test_a_stopped_run_goes_on_and_ends_like_one_that_was_not_stopped(still, tmp
         assert f"<title>{kept.name}: {kept.reason or kept.split}</title>" in text
 
     # Another plan does not mix with it.
-    with pytest.raises(PairError, match="another grid"):
+    with pytest.raises(PairError, match="of other chips, grid"):
         make_pairs(*still, tmp_path / "whole", **(SMALL | {"size_px": 96}))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("hello")
