@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from sr_model.errors import SrModelError
 from sr_model.restorer import Restorer
@@ -49,39 +58,76 @@ def main() -> None:
 @click.option(
     "--size", "size_px", type=click.IntRange(64, 2048), default=500, show_default=True, help="Chip, in px."
 )
-@click.option("--max-shift", "max_shift_m", type=click.FloatRange(0.1, 50), default=8.0, show_default=True)
+@click.option("--step", "step_px", type=click.IntRange(min=16), help="From chip to chip, in px [--size].")
+@click.option("--areas", type=_FILE, help="GeoJSON of unchanged ground: only chips wholly inside.")
+@click.option(
+    "--max-shift",
+    "max_shift_m",
+    type=click.FloatRange(0.1, 50),
+    default=8.0,
+    show_default=True,
+    help="In metres.",
+)
 @click.option("--min-confidence", type=float, default=4.0, show_default=True, help="Of the local shift.")
+@click.option(
+    "--drop-changed",
+    type=click.FloatRange(0, 0.9),
+    default=0.15,
+    show_default=True,
+    help="Share of the most changed chips that goes; 0 keeps all.",
+)
 @click.option(
     "--validation", type=float, nargs=4, metavar="W S E N", help="Block to keep, in the new photo's CRS."
 )
-def pairs(
-    old: Path,
-    new: Path,
-    out: Path,
-    gsd_m: float | None,
-    size_px: int,
-    max_shift_m: float,
-    min_confidence: float,
-    validation: tuple[float, float, float, float] | None,
-) -> None:
-    """Cut registered chips of OLD and NEW into the folder OUT."""
+@click.option("--jobs", type=click.IntRange(min=1), help="Threads [one per processor].")
+def pairs(old: Path, new: Path, out: Path, **choices: Any) -> None:
+    """Cut registered chips of OLD and NEW into the folder OUT; after a stop, the same command goes on."""
     from training.pairs import make_pairs
+    from training.pairs_report import REPORT
 
-    with Progress(console=Console(stderr=True)) as bar:
-        tasks = {stage: bar.add_task(stage, total=None) for stage in ("register", "cut")}
-        chips = make_pairs(
-            old,
-            new,
-            out,
-            gsd_m=gsd_m,
-            size_px=size_px,
-            max_shift_m=max_shift_m,
-            min_confidence=min_confidence,
-            validation=validation,
-            progress=lambda stage, done, total: bar.update(tasks[stage], completed=done, total=total),
-        )
+    with _Stages() as stages:
+        chips = make_pairs(old, new, out, progress=stages, **choices)
     for split in ("train", "validation", "dropped"):
-        click.echo(f"{split}: {sum(chip.split == split for chip in chips)} chips")
+        reasons = Counter(chip.reason for chip in chips if chip.split == split and chip.reason)
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        click.echo(
+            f"{split}: {sum(chip.split == split for chip in chips)} chips" + (f" ({why})" if why else "")
+        )
+    click.echo(f"look at {out / REPORT}")
+
+
+class _Stages(AbstractContextManager["_Stages"]):
+    """A bar per stage with rate and time left; where the output is no terminal, a line as each ends."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description:>8}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, tuple[TaskID, int]] = {}
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bar.add_task(stage, total=total, completed=done, rate=""), done
+        task, begun = self._tasks[stage]
+        elapsed_s = self._bar.tasks[task].elapsed or 0.0
+        rate = f"{(done - begun) / elapsed_s:.1f}/s" if elapsed_s > 1 else ""
+        self._bar.update(task, completed=done, rate=rate)
+        if done == total and not self._console.is_terminal:
+            click.echo(f"{stage}: {total} done", err=True)
 
 
 _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}

@@ -1,360 +1,341 @@
-"""Two photographs of the same ground to registered, unchanged, split chips with a manifest."""
+"""Two photographs of the same ground to registered, unchanged, split chips with a manifest and a report."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from PIL import Image
-from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, Resampling
-from rasterio.transform import Affine, array_bounds
-from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
 
-from training.errors import DatasetError, PairError
-from training.register import Shift, correlation, correlation_surface, edges, shift_field
+from sr_model.weights import write_atomic
+from training.change import BLUR_PX, change_score
+from training.errors import PairError
+from training.pairs_grid import Grid, common_grid, metres_per_unit
+from training.pairs_manifest import Bounds, Chip, read_manifest, read_site, write_manifest
+from training.pairs_photo import Photo, digest
+from training.pairs_report import REPORT, pairs_report
+from training.pairs_select import (
+    ASKEW,
+    NODATA,
+    UNSURE,
+    WARPED,
+    Key,
+    drop_changed,
+    plan_chips,
+    read_areas,
+    why_dropped,
+)
+from training.pairs_stages import claim, default_jobs, resumable_map
+from training.register import (
+    EDGE_SIGMA_PX,
+    LocalShift,
+    agreed_shifts,
+    correlation_surface,
+    read_shift,
+    smooth_field,
+)
 
-UInt8Array = npt.NDArray[np.uint8]
-Bounds = tuple[float, float, float, float]
+__all__ = [
+    "Chip",
+    "PairOptions",
+    "common_grid",
+    "make_pairs",
+    "metres_per_unit",
+    "read_manifest",
+    "read_site",
+]
 
-MANIFEST: Final = "manifest.jsonl"
-SITE: Final = "site.json"
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+WORK: Final = "work"
+# Of the files in WORK; raise it when their meaning changes.
+_VERSION: Final = 1
 # Black wedges have no nodata tag; a chip with more black than this is dropped.
 _MAX_BLACK: Final = 0.005
-# Of the transformer; rasterio cannot take 0, and this is exact for every purpose.
-_WARP_TOLERANCE_PX: Final = 1e-4
+_BLACK: Final = 4
+# How far the fine shift may lie from the coarse one, and the finished chip's from none.
+_FINE_REACH_PX: Final = 8
+# Fine windows lie this share of a chip away from its centre, four to a chip.
+_FINE_OFFSET: Final = 0.25
 
 
 @dataclass(frozen=True)
-class Chip:
-    """One line of the manifest; `bounds` in the grid's CRS, the shift in pixels of the grid."""
+class PairOptions:
+    """How pairs are made.
 
-    name: str
-    column: int
-    row: int
-    bounds: Bounds
-    split: str
-    dx_px: float
-    dy_px: float
-    confidence: float
-    change: float
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The common grid: the new photo's CRS, at the target GSD, over the ground that both show.
-
-    `pixel` is in units of the CRS; `gsd_m` is the same in metres, `old_gsd_m` that of the old photo.
-    """
-
-    crs: CRS
-    pixel: float
-    left: float
-    top: float
-    columns: int
-    rows: int
-    size_px: int
-    gsd_m: float
-    old_gsd_m: float
-
-    def transform(self, column: int, row: int, margin_px: int, dx_px: float, dy_px: float) -> Affine:
-        """Geotransform of a chip with a margin around it, moved by a shift in pixels."""
-        x = self.left + (column * self.size_px - margin_px + dx_px) * self.pixel
-        y = self.top - (row * self.size_px - margin_px + dy_px) * self.pixel
-        return Affine(self.pixel, 0, x, 0, -self.pixel, y)
-
-    def bounds(self, column: int, row: int) -> Bounds:
-        """Bounds of a chip: left, bottom, right, top."""
-        left, bottom, right, top = array_bounds(
-            self.size_px, self.size_px, self.transform(column, row, 0, 0.0, 0.0)
-        )
-        return left, bottom, right, top
-
-    def chips(self) -> Iterator[tuple[int, int]]:
-        """Every chip as (column, row)."""
-        return ((column, row) for row in range(self.rows) for column in range(self.columns))
-
-
-def metres_per_unit(crs: CRS, latitude: float) -> float:
-    """Ground metres of one CRS unit: feet are converted, and Web Mercator shrinks with cos(latitude).
-
-    Raises:
-        PairError: the CRS is geographic.
-    """
-    if not crs.is_projected:
-        raise PairError(
-            f"the new photo's CRS {crs.to_string()[:40]} is not projected: warp it to a projected one first"
-        )
-    _, factor = crs.linear_units_factor
-    mercator = crs.to_epsg() in (3857, 900913)
-    return float(factor) * (math.cos(math.radians(latitude)) if mercator else 1.0)
-
-
-def _check(path: Path, source: Any) -> None:
-    if source.crs is None:
-        raise PairError(f"{path.name} has no CRS: give it one with gdal_edit.py -a_srs EPSG:CODE {path.name}")
-    if source.count not in (1, 3, 4):
-        raise PairError(
-            f"{path.name} has {source.count} bands: choose three with gdal_translate -b 1 -b 2 -b 3"
-        )
-    if source.dtypes[0] != "uint8":
-        raise PairError(
-            f"{path.name} is {source.dtypes[0]}: scale it to bytes with gdal_translate -ot Byte -scale"
-        )
-
-
-def _latitude(source: Any) -> float:
-    _, south, _, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
-    return float(south + north) / 2
-
-
-def common_grid(old_path: Path, new_path: Path, gsd_m: float | None, size_px: int) -> Grid:
-    """Plan the grid, and refuse what makes no pairs before any work.
-
-    Args:
-        old_path, new_path: the two photographs.
-        gsd_m: target ground sample distance; by default the new photo's own.
+    Attributes:
+        gsd_m: target ground sample distance in metres, by default the new photo's.
         size_px: side of a chip.
-
-    Raises:
-        PairError: no CRS, unfit bands, no overlap, old finer than new, or a target finer than the new photo.
+        step_px: from one chip to the next, by default `size_px`; chips of a smaller one overlap.
+        areas: GeoJSON polygons; only chips wholly inside are made.
+        max_shift_m: longest local shift that is looked for.
+        validation: bounds in the new photo's CRS of the block kept for validation; by default the southern fifth.
+        min_confidence: training chips whose shift is less certain go, see `training.register`.
+        drop_changed: share of the other training chips, the most changed, that goes.
+        jobs: threads, by default one per processor.
     """
-    with rasterio.open(old_path) as old, rasterio.open(new_path) as new:
-        _check(old_path, old)
-        _check(new_path, new)
-        unit_m = metres_per_unit(new.crs, _latitude(new))
-        new_gsd_m = new.res[0] * unit_m
-        left, bottom, right, top = transform_bounds(old.crs, new.crs, *old.bounds)
-        old_gsd_m = math.sqrt((right - left) * (top - bottom) / (old.width * old.height)) * unit_m
-        target_m = gsd_m or new_gsd_m
-        if old_gsd_m < 0.9 * new_gsd_m:
-            raise PairError(
-                f"the old photo ({old_gsd_m:.3g} m) is finer than the new ({new_gsd_m:.3g} m): swap them?"
-            )
-        if target_m < 0.9 * new_gsd_m:
-            raise PairError(
-                f"--gsd {target_m:.3g} is finer than the new photo ({new_gsd_m:.3g} m): use a larger one"
-            )
-        left, bottom = max(left, new.bounds.left), max(bottom, new.bounds.bottom)
-        right, top = min(right, new.bounds.right), min(top, new.bounds.top)
-        pixel = target_m / unit_m
-        columns, rows = (int(length / pixel + 1e-6) // size_px for length in (right - left, top - bottom))
-        if columns < 1 or rows < 1:
-            raise PairError(
-                f"the photographs overlap on less than one chip of {size_px} px at {target_m:.3g} m: "
-                "check their CRS, or use a smaller --size"
-            )
-        return Grid(new.crs, pixel, left, top, columns, rows, size_px, target_m, old_gsd_m)
+
+    gsd_m: float | None = None
+    size_px: int = 500
+    step_px: int | None = None
+    areas: Path | None = None
+    max_shift_m: float = 8.0
+    validation: Bounds | None = None
+    min_confidence: float = 4.0
+    drop_changed: float = 0.15
+    jobs: int | None = None
 
 
-class _Photo(AbstractContextManager["_Photo"]):
-    """Reads any window of a photograph in the grid, resampled once by cubic convolution, as the server does."""
+class _Site:
+    """Both photographs on one grid, and what is measured and made of each chip."""
 
-    def __init__(self, path: Path, crs: CRS) -> None:
-        self._source = rasterio.open(path)
-        self._crs = crs
-        colours = [i + 1 for i, c in enumerate(self._source.colorinterp) if c != ColorInterp.alpha]
-        self._bands = colours[:3] if len(colours) >= 3 else [colours[0]] * 3
+    def __init__(self, grid: Grid, keys: list[Key], old: Photo, new: Photo, out: Path) -> None:
+        self.grid, self.keys, self.old, self.new, self.out = grid, keys, old, new, out
+        self.centres: Float64Array = np.array([grid.centre_px(*key) for key in keys])
+        self.ratio = grid.old_gsd_m / grid.gsd_m
+        # Coarse pixels are the old photo's, or twice the grid's.
+        self.coarsen = max(2.0, self.ratio)
+        # Both blurs fit old pixels of up to two of the grid's.
+        self.softness = max(1.0, self.ratio / 2)
+        self.sigma_px = self.softness * EDGE_SIGMA_PX
 
-    def __exit__(self, *_: object) -> None:
-        self._source.close()
+    def coarse_surface(self, index: int, reach_px: int) -> Float32Array:
+        """Correlation surface, in coarse pixels, of a window twice as wide as the chip."""
+        side = max(2 * math.ceil(self.grid.size_px / self.coarsen), 2 * reach_px + 2)
+        window = self.grid.window(tuple(self.centres[index]), side, coarsen=self.coarsen)
+        return correlation_surface(self.old.read(window, side)[0], self.new.read(window, side)[0], reach_px)
 
-    def read(self, transform: Affine, size_px: int) -> tuple[UInt8Array, npt.NDArray[np.bool_]]:
-        """uint8 [size, size, 3] and bool [size, size], true where there is data."""
-        with WarpedVRT(
-            self._source,
-            crs=self._crs,
-            transform=transform,
-            width=size_px,
-            height=size_px,
-            resampling=Resampling.cubic,
-            add_alpha=not any(c == ColorInterp.alpha for c in self._source.colorinterp),
-            tolerance=_WARP_TOLERANCE_PX,
-        ) as vrt:
-            pixels = vrt.read(self._bands)
-            valid = vrt.dataset_mask() > 0
-        return np.ascontiguousarray(pixels.transpose(1, 2, 0)), valid
+    def fine_shifts(self, index: int, coarse: LocalShift) -> Float32Array:
+        """dx, dy and confidence of four windows around the chip's centre, float32 [4, 3]."""
+        size = self.grid.size_px
+        offset = int(_FINE_OFFSET * size)
+        side = size + 2 * offset
+        centre = tuple(self.centres[index])
+        old, old_valid = self.old.read(self.grid.window(centre, side, coarse), side)
+        new, new_valid = self.new.read(self.grid.window(centre, side), side)
+        valid = old_valid & new_valid
+        rows = []
+        for x in (0, 2 * offset):
+            for y in (0, 2 * offset):
+                part = slice(y, y + size), slice(x, x + size)
+                surface = correlation_surface(
+                    old[part], new[part], _FINE_REACH_PX, self.sigma_px, valid[part]
+                )
+                shift = read_shift(surface)
+                trusted = shift.confidence if valid[part].mean() > 0.5 else 0.0
+                rows.append((coarse.dx_px + shift.dx_px, coarse.dy_px + shift.dy_px, trusted))
+        return np.array(rows, np.float32)
+
+    def fine_places(self) -> Float64Array:
+        """Where `fine_shifts` measures: float64 [chips, 4, 2]."""
+        offset = int(_FINE_OFFSET * self.grid.size_px)
+        around = np.array([(x, y) for x in (-offset, offset) for y in (-offset, offset)])
+        return self.centres[:, None] + around
+
+    def cut(self, index: int, shift: LocalShift) -> Float32Array:
+        """Write a chip's two pictures; returns usable, change and what shift is left, float32 [5]."""
+        centre, size = tuple(self.centres[index]), self.grid.size_px
+        # The shift moves and shears the reading window, so that the old photo is resampled once and not twice.
+        old, valid = self.old.read(self.grid.window(centre, size, shift), size)
+        new, new_valid = self.new.read(self.grid.window(centre, size), size)
+        black = (old.max(axis=2) < _BLACK) | (new.max(axis=2) < _BLACK)
+        if not (valid.all() and new_valid.all() and black.mean() <= _MAX_BLACK):
+            return np.zeros(5, np.float32)
+        for folder, rgb in (("old", old), ("new", new)):
+            path = self.out / folder / f"{chip_name(self.keys[index])}.png"
+            # Written aside and renamed: a killed run leaves no half picture under a chip's name.
+            aside = path.with_suffix(".part")
+            Image.fromarray(rgb).save(aside, format="png", compress_level=1)
+            aside.replace(path)
+        left = read_shift(correlation_surface(old, new, _FINE_REACH_PX, self.sigma_px))
+        change = change_score(old, new, self.softness * BLUR_PX)
+        return np.array([1, change, left.dx_px, left.dy_px, left.confidence], np.float32)
 
 
-def _usable(old: UInt8Array, new: UInt8Array, valid: npt.NDArray[np.bool_]) -> bool:
-    black = (old.max(axis=2) < 4) | (new.max(axis=2) < 4)
-    return bool(valid.all()) and float(black.mean()) <= _MAX_BLACK
-
-
-def _split(grid: Grid, column: int, row: int, validation: Bounds) -> str | None:
-    """`validation` inside the block, `None` in the gap of one chip around it, else `train`."""
-    left, bottom, right, top = grid.bounds(column, row)
-    west, south, east, north = validation
-    gap = grid.size_px * grid.pixel
-    if left >= west - 1e-6 and right <= east + 1e-6 and bottom >= south - 1e-6 and top <= north + 1e-6:
-        return "validation"
-    apart = (
-        right <= west - gap / 2
-        or left >= east + gap / 2
-        or top <= south - gap / 2
-        or bottom >= north + gap / 2
-    )
-    return "train" if apart else None
-
-
-def default_validation(grid: Grid) -> Bounds:
-    """The southern fifth of the site."""
-    rows = max(grid.rows // 5, 1)
-    left, bottom, _, _ = grid.bounds(0, grid.rows - 1)
-    _, _, right, top = grid.bounds(grid.columns - 1, grid.rows - rows)
-    return left, bottom, right, top
+def chip_name(key: Key) -> str:
+    """`0003_0012` for column 3, row 12."""
+    return f"{key[0]:04d}_{key[1]:04d}"
 
 
 def make_pairs(
     old_path: Path,
     new_path: Path,
     out: Path,
-    *,
-    gsd_m: float | None = None,
-    size_px: int = 500,
-    max_shift_m: float = 8.0,
-    min_confidence: float = 4.0,
-    drop_changed: float = 0.15,
-    validation: Bounds | None = None,
-    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    progress: Progress = lambda _stage, _done, _total: None,
+    **choices: Any,
 ) -> list[Chip]:
-    """Cut registered chips of both photographs.
+    """Cut registered chips of both photographs; called again after a stop, it goes on.
 
     Args:
         old_path, new_path: the photographs, each with a CRS.
-        out: a folder for `old/NAME.png`, `new/NAME.png` and the manifest; made if missing.
-        gsd_m: target ground sample distance in metres, by default the new photo's.
-        size_px: side of a chip.
-        max_shift_m: longest local shift that is believed.
-        min_confidence: training chips whose shift is less certain are left out, see `training.register.Shift`.
-        drop_changed: share of the other training chips, the most changed, that is left out.
-        validation: bounds in the new photo's CRS of the block kept for validation; by default the southern fifth.
+        out: a folder for `old/NAME.png`, `new/NAME.png`, the manifest and the report; made if missing.
         progress: called with stage, chips done and chips in all.
+        choices: fields of `PairOptions`.
 
     Returns:
-        The chips of the manifest.
+        The chips of the manifest, dropped ones with the reason.
 
     Raises:
-        PairError: the photographs make no pairs.
+        PairError: the photographs make no pairs, or the folder holds other pairs.
     """
-    grid = common_grid(old_path, new_path, gsd_m, size_px)
-    block = validation or default_validation(grid)
-    planned = {key: split for key in grid.chips() if (split := _split(grid, *key, block))}
-    reach_px = math.ceil(max_shift_m / grid.gsd_m)
-    with _Photo(old_path, grid.crs) as old, _Photo(new_path, grid.crs) as new:
-        surfaces = {}
-        for done, key in enumerate(planned):
-            progress("register", done, len(planned))
-            surfaces[key] = _surface(grid, old, new, key, reach_px)
-        field = shift_field(surfaces)
-        chips = []
-        for folder in (out / "old", out / "new"):
-            folder.mkdir(parents=True, exist_ok=True)
-        for done, (key, split) in enumerate(planned.items()):
-            progress("cut", done, len(planned))
-            chip = _cut(grid, old, new, key, split, field[key], out)
-            chips += [chip] if chip else []
-    kept = _drop(chips, min_confidence, drop_changed)
-    if not any(chip.split == "train" for chip in kept):
+    options = PairOptions(**choices)
+    grid = common_grid(old_path, new_path, options.gsd_m, options.size_px, options.step_px)
+    coarsest_m = max(2 * grid.gsd_m, grid.old_gsd_m)
+    if options.max_shift_m > grid.size_px * grid.gsd_m / 2:
         raise PairError(
-            "no chip is left for training: the photographs overlap on nodata only, or --size is too large"
+            f"--max-shift {options.max_shift_m:g} is more than half a chip: use a larger --size or a smaller shift"
         )
-    _write_manifest(out, kept, grid, old_path, new_path)
-    return kept
+    areas = read_areas(options.areas, grid.crs) if options.areas else None
+    splits = plan_chips(grid, areas, options.validation)
+    digests = {"old": digest(old_path), "new": digest(new_path)}
+    work = out / WORK
+    claim(work, _plan(grid, list(splits), options, digests))
+    for folder in (out / "old", out / "new"):
+        folder.mkdir(exist_ok=True)
+    jobs = options.jobs or default_jobs()
+    reach_px = math.ceil(options.max_shift_m / coarsest_m) + 1
+    with Photo(old_path, grid.crs) as old, Photo(new_path, grid.crs) as new:
+        site = _Site(grid, list(splits), old, new, out)
+        field = _field(site, work, reach_px, jobs, progress)
+        cuts = resumable_map(
+            work / "cut.npy",
+            len(splits),
+            (5,),
+            lambda i: site.cut(i, field[i]),
+            jobs,
+            lambda done, total: progress("cut", done, total),
+        )
+    measured = [
+        _chip(grid, key, split, shift, cut.tolist(), digests, options.min_confidence)
+        for (key, split), shift, cut in zip(splits.items(), field, cuts, strict=True)
+    ]
+    chips, limit = drop_changed(measured, options.drop_changed)
+    _check_left(chips)
+    facts = _facts(grid, old_path, new_path, digests, options, limit)
+    write_manifest(out, chips, facts)
+    write_atomic(out / REPORT, pairs_report(out, chips, facts).encode())
+    return chips
 
 
-def _surface(
-    grid: Grid, old: _Photo, new: _Photo, key: tuple[int, int], reach_px: int
-) -> npt.NDArray[np.float32]:
-    margin = max(grid.size_px // 2, reach_px + 1)
-    size = grid.size_px + 2 * margin
-    transform = grid.transform(*key, margin, 0.0, 0.0)
-    return correlation_surface(old.read(transform, size)[0], new.read(transform, size)[0], reach_px)
-
-
-def _cut(
-    grid: Grid, old: _Photo, new: _Photo, key: tuple[int, int], split: str, shift: Shift, out: Path
-) -> Chip | None:
-    column, row = key
-    # The shift moves the reading window, so that the old photo is resampled once and not twice.
-    old_rgb, old_valid = old.read(grid.transform(column, row, 0, shift.dx_px, shift.dy_px), grid.size_px)
-    new_rgb, new_valid = new.read(grid.transform(column, row, 0, 0.0, 0.0), grid.size_px)
-    if not _usable(old_rgb, new_rgb, old_valid & new_valid):
-        return None
-    name = f"{column:04d}_{row:04d}"
-    for folder, rgb in (("old", old_rgb), ("new", new_rgb)):
-        Image.fromarray(rgb).save(out / folder / f"{name}.png", compress_level=1)
-    change = 1.0 - correlation(edges(old_rgb), edges(new_rgb))
-    return Chip(
-        name, column, row, grid.bounds(column, row), split, shift.dx_px, shift.dy_px, shift.confidence, change
+def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Progress) -> list[LocalShift]:
+    count, side = len(site.keys), 2 * reach_px + 1
+    surfaces = resumable_map(
+        work / "coarse.npy",
+        count,
+        (side, side),
+        lambda i: site.coarse_surface(i, reach_px),
+        jobs,
+        lambda done, total: progress("register", done, total),
+    )
+    coarse = [
+        LocalShift(shift.dx_px * site.coarsen, shift.dy_px * site.coarsen)
+        for shift in agreed_shifts(surfaces, site.centres / site.grid.size_px)
+    ]
+    fine = resumable_map(
+        work / "fine.npy",
+        count,
+        (4, 3),
+        lambda i: site.fine_shifts(i, coarse[i]),
+        jobs,
+        lambda done, total: progress("refine", done, total),
+    )
+    places = site.fine_places().reshape(-1, 2)
+    return smooth_field(
+        places, fine.reshape(-1, 3).astype(np.float64), site.centres, 0.75 * site.grid.size_px
     )
 
 
-def _drop(chips: list[Chip], min_confidence: float, share: float) -> list[Chip]:
-    """Mark badly registered, then the most changed training chips as dropped.
+def _chip(
+    grid: Grid,
+    key: Key,
+    split: str,
+    shift: LocalShift,
+    cut: list[float],
+    digests: dict[str, str],
+    min_confidence: float,
+) -> Chip:
+    usable, change, *residual = cut
+    left = LocalShift(*residual)
+    reason = "" if usable else NODATA
+    if usable and split == "train":
+        reason = why_dropped(shift, grid.size_px, left, min_confidence)
+    return Chip(
+        name=chip_name(key),
+        column=key[0],
+        row=key[1],
+        bounds=grid.bounds(*key),
+        split="dropped" if reason else split,
+        dx_px=shift.dx_px,
+        dy_px=shift.dy_px,
+        confidence=shift.confidence,
+        change=change,
+        reason=reason,
+        warp=shift.warp,
+        residual_px=math.hypot(left.dx_px, left.dy_px),
+        old_sha256=digests["old"],
+        new_sha256=digests["new"],
+    )
 
-    Validation chips all stay: ground changes there too, and a score must not profit from leaving it out.
-    """
-    sure = [chip for chip in chips if chip.split == "train" and chip.confidence >= min_confidence]
-    limit = float(np.quantile([chip.change for chip in sure], 1 - share)) if sure else 0.0
-    return [
-        replace(chip, split="dropped")
-        if chip.split == "train" and (chip.confidence < min_confidence or chip.change > limit)
-        else chip
-        for chip in chips
-    ]
+
+def _check_left(chips: list[Chip]) -> None:
+    if any(chip.split == "train" for chip in chips):
+        return
+    reasons = Counter(chip.reason for chip in chips if chip.split == "dropped")
+    # A wild shift also reads beyond the photo's edge: what went wrong then is the shift.
+    often = max(reasons, key=lambda reason: (reason != NODATA, reasons[reason]))
+    ways_out = {
+        NODATA: "the photographs overlap where one shows nothing; use a smaller --size",
+        UNSURE: "raise --max-shift, or check that both show the same ground",
+        WARPED: "georeference the old photo again: it is turned or stretched against the new",
+        ASKEW: "georeference the old photo again, with more control points",
+    }
+    raise PairError(
+        f"no chip is left for training, {reasons[often]} of {len(chips)} dropped as '{often}': "
+        f"{ways_out.get(often, 'use a smaller --size')}"
+    )
 
 
-def _write_manifest(out: Path, chips: list[Chip], grid: Grid, old: Path, new: Path) -> None:
-    lines = [json.dumps(asdict(chip), sort_keys=True) for chip in chips]
-    site = {
+def _plan(grid: Grid, keys: list[Key], options: PairOptions, digests: dict[str, str]) -> dict[str, Any]:
+    """All that the files in WORK depend on."""
+    return {
+        "version": _VERSION,
+        "photographs": digests,
+        "grid": {name: value for name, value in asdict(grid).items() if name != "crs"}
+        | {"crs": grid.crs.to_wkt()},
+        "max_shift_m": options.max_shift_m,
+        "chips": _keys_digest(keys),
+    }
+
+
+def _keys_digest(keys: list[Key]) -> str:
+    """A short name for a choice of chips."""
+    return f"{len(keys)} {hashlib.sha256(repr(keys).encode()).hexdigest()[:16]}"
+
+
+def _facts(
+    grid: Grid, old: Path, new: Path, digests: dict[str, str], options: PairOptions, limit: float
+) -> dict[str, Any]:
+    return {
         "crs": grid.crs.to_wkt(),
         "gsd_m": grid.gsd_m,
         "size_px": grid.size_px,
+        "step_px": grid.step_px,
         "old": old.name,
         "new": new.name,
         "old_gsd_m": grid.old_gsd_m,
+        "old_sha256": digests["old"],
+        "new_sha256": digests["new"],
+        "max_shift_m": options.max_shift_m,
+        "min_confidence": options.min_confidence,
+        "drop_changed": options.drop_changed,
+        "change_limit": limit,
     }
-    (out / SITE).write_text(json.dumps(site, indent=2) + "\n")
-    (out / MANIFEST).write_text("\n".join(lines) + "\n")
-
-
-def read_manifest(folder: Path) -> list[Chip]:
-    """The chips of a folder that `make_pairs` wrote.
-
-    Raises:
-        DatasetError: the folder has no readable manifest.
-    """
-    try:
-        lines = (folder / MANIFEST).read_text().splitlines()
-        return [
-            Chip(**(document | {"bounds": tuple(document["bounds"])})) for document in map(json.loads, lines)
-        ]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DatasetError(
-            f"{folder.name} holds no pairs: make them with `orthosharp-train pairs`"
-        ) from error
-
-
-def read_site(folder: Path) -> dict[str, Any]:
-    """What all chips of a folder have in common: crs, gsd_m, old_gsd_m, size_px, names of the photographs.
-
-    Raises:
-        DatasetError: the folder has no readable site file.
-    """
-    try:
-        site: dict[str, Any] = json.loads((folder / SITE).read_text())
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{folder.name} holds no pairs: make them with `orthosharp-train pairs`"
-        ) from error
-    return site
