@@ -68,7 +68,9 @@ main.add_command(cache)
     "--tone", type=click.Choice(["model", "old"]), help="Whose colours: the network's or the old photo's."
 )
 @click.option("--contrast", type=float, help="Factor around middle grey, 0.5 to 2 [default: 1].")
-@click.option("--store", help="Keeps tiles over restarts: a folder, s3://, gs:// or az://.")
+@click.option(
+    "--store", help="Keeps tiles: a folder, s3://, gs://, az://, or what seed made: X.mbtiles, X.pmtiles."
+)
 @click.option("--store-bytes", type=int, help="Bound of that folder; the oldest tiles make room.")
 @click.option("--overload", type=click.Choice(["refuse", "old"]), help="When busy: 503, or the old picture.")
 @click.option("--credit", help="Whose photograph it is [default: what the file says].")

@@ -13,7 +13,7 @@ from tileserver.errors import OutsideError
 from tileserver.grid import is_quadtree, magnified
 from tileserver.metrics import Metrics
 from tileserver.raster import Raster, area_average, canvas, difference, paste, upsample
-from tileserver.render import Renderer, render_metatile, with_margin
+from tileserver.render import Renderer, with_margin
 from tileserver.single_flight import SingleFlight
 from tileserver.source import Source
 from tileserver.stages import Stages, Wanted
@@ -157,10 +157,7 @@ class Pictures:
             # Whoever was faster may have landed between the lookup above and this flight.
             raster = self._metatiles.get(key)
             if raster is None:
-                made_by = self._renderer
-                raster = render_metatile(
-                    view, metatile, made_by.spec, made_by.network, stages, made_by.finish
-                )
+                raster = self._renderer.metatile(view, metatile, stages)
                 if not raster.is_empty:
                     self._metrics.inferences.inc()
                 self._metatiles.put(key, raster)

@@ -7,7 +7,7 @@ from typing import Final
 
 from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata
 from tileserver.batching import NetworkQueue
-from tileserver.finish import BLOCK_PX, UNFINISHED, Finish
+from tileserver.finish import BLOCK_PX, Finish
 from tileserver.raster import Raster
 from tileserver.stages import Stages
 from tileserver.view import View
@@ -52,6 +52,21 @@ class Renderer:
         mask = old.mask[rows, columns].copy()
         return old.crop(kept), Raster(kept, restored[rows, columns].copy(), mask).masked()
 
+    def metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:
+        """Restore one metatile.
+
+        Args:
+            view: the old photograph on the tile grid.
+            metatile: window of the native zoom's global pixel grid.
+            stages: gets the time of reading, waiting and inference.
+
+        Returns:
+            Restored pixels of the metatile and its margin, with the photograph's own mask.
+        """
+        # The margin lies within the halo: it needs no context of its own, being looked at by interpolation only.
+        halo_px = max(self.spec.halo_px - MARGIN_PX, 0)
+        return self.restore(view, with_margin(metatile), halo_px, stages)[1]
+
 
 def with_margin(metatile: PixelWindow) -> PixelWindow:
     """The pixels that are kept of a metatile."""
@@ -61,29 +76,3 @@ def with_margin(metatile: PixelWindow) -> PixelWindow:
         metatile.width + 2 * MARGIN_PX,
         metatile.height + 2 * MARGIN_PX,
     )
-
-
-def render_metatile(
-    view: View,
-    metatile: PixelWindow,
-    spec: ModelSpec,
-    network: NetworkQueue,
-    stages: Stages,
-    finish: Finish = UNFINISHED,
-) -> Raster:
-    """Restore one metatile.
-
-    Args:
-        view: the old photograph on the tile grid.
-        metatile: window of the native zoom's global pixel grid.
-        spec: what the network needs around it.
-        network: the network.
-        stages: gets the time of reading, waiting and inference.
-        finish: what is done to the network's picture.
-
-    Returns:
-        Restored pixels of the metatile and its margin, with the photograph's own mask.
-    """
-    # The margin lies within the halo: it needs no context of its own, being looked at by interpolation only.
-    halo_px = max(spec.halo_px - MARGIN_PX, 0)
-    return Renderer(spec, network, finish).restore(view, with_margin(metatile), halo_px, stages)[1]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sr_model import PixelWindow, SrModelError
 from tileserver.cache import Recipe, TileKey
 from tileserver.encode import encode
+from tileserver.errors import ArchiveError
 from tileserver.finish import Finish
 from tileserver.pictures import Pictures
 from tileserver.raster import Raster
@@ -30,7 +31,12 @@ class TileService:
         shared: what it uses together with other maps; its own if not given.
 
     Raises:
-        SourceError, sr_model.SrModelError: a photograph or the weights cannot be served; see `errors`.
+        SourceError, ArchiveError, sr_model.SrModelError: a photograph, the store or the weights cannot be served;
+            see `errors`.
+
+    Attributes:
+        content: digest of everything that decides a tile's bytes, but for the tile itself.
+        finish: what is done to restored pixels.
     """
 
     def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
@@ -41,24 +47,33 @@ class TileService:
         self.metrics = self.shared.metrics
         self._network = self.shared.networks.lease(settings)
         self.restorer = self._network.restorer
+        self.finish = Finish(settings.contrast, settings.tone)
         try:
             self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
-        except SrModelError:
+            self.content = self.shared.bind(self)
+        except (SrModelError, ArchiveError):
             self.close()
             raise
-        finish = Finish(settings.contrast, settings.tone)
-        self.content = self._content_digest(finish)
-        self.shared.describe(self.content, self.old.info.name, self.restorer)
         self.pictures = Pictures(
             self.old,
             self.new,
-            Renderer(self.restorer.spec, self._network.queue, finish),
+            Renderer(self.restorer.spec, self._network.queue, self.finish),
             self.shared.metatiles,
             self.metrics,
             self.content,
         )
         self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
         self.ready = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the pixels of all layers."""
+        return self._recipe(self._sources)
+
+    @property
+    def seeded_content(self) -> str:
+        """Digest of what decides restored pixels, in which a later photograph has no part."""
+        return self._recipe([self.old]).digest
 
     @property
     def outdated(self) -> str:
@@ -135,8 +150,6 @@ class TileService:
             self.content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension
         )
 
-    def _content_digest(self, finish: Finish) -> str:
-        """Digest of everything that decides pixels, but for the tile itself."""
-        shown = tuple((one.info.fingerprint, one.info.bands, one.info.rescale) for one in self._sources)
-        recipe = Recipe(self.restorer.digest, self.restorer.runtime, shown, finish)
-        return recipe.digest
+    def _recipe(self, sources: list[Source]) -> Recipe:
+        shown = tuple((one.info.fingerprint, one.info.bands, one.info.rescale) for one in sources)
+        return Recipe(self.restorer.digest, self.restorer.runtime, shown, self.finish)

@@ -62,7 +62,8 @@ class Settings(BaseSettings):
         512 * 2**20, ge=0, description="Memory for restored metatiles and encoded tiles."
     )
     store: str | None = Field(
-        None, description="What keeps tiles over restarts: a folder, s3://, gs:// or az://."
+        None,
+        description="What keeps tiles over restarts: a folder, s3://, gs://, az://, or a seeded archive.",
     )
     store_bytes: int | None = Field(
         None, ge=2**20, description="Bound of a folder of tiles; the oldest make room."

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sr_model import Restorer, Weights, bundled_weights_path, load_weights
+from tileserver.archives.store import ArchiveTiles
 from tileserver.batching import NetworkQueue
 from tileserver.cache.guard import GuardedStore
 from tileserver.cache.memory import MemoryCache
@@ -17,6 +19,9 @@ from tileserver.metrics import Metrics
 from tileserver.pictures import MetatileKey
 from tileserver.raster import Raster
 from tileserver.settings import Settings
+
+if TYPE_CHECKING:
+    from tileserver.service import TileService
 
 # Encoded tiles are small beside the pixels they come from.
 _SHARE_OF_TILES = 4
@@ -75,18 +80,19 @@ class Shared:
         settings: those of any map; what is read of them is the server's, the same for all.
 
     Raises:
-        SettingsError: the store's address makes no sense.
+        SettingsError, ArchiveError: the store's address makes no sense.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
         self.store = _open_store(settings)
         self._guard = None
-        if self.store is not None:
+        # An archive is a file at hand. What it has is never rendered instead: the bytes could be others.
+        if self.store is not None and not isinstance(self.store, ArchiveTiles):
             self._guard = GuardedStore(self.store, settings.store_timeout_s, self.metrics.count_store_error)
             self.metrics.watch("store_left_alone", "1 while the store fails", self._guard_is_open)
         tile_bytes = settings.cache_bytes // _SHARE_OF_TILES
-        self.tiles = TileCache(tile_bytes, self._guard, self.metrics.count_lookup)
+        self.tiles = TileCache(tile_bytes, self._guard or self.store, self.metrics.count_lookup)
         self.metatiles: MemoryCache[MetatileKey, Raster] = MemoryCache(
             settings.cache_bytes - tile_bytes, lambda raster: raster.nbytes
         )
@@ -94,11 +100,23 @@ class Shared:
         self.metrics.watch("tile_cache_bytes", "Encoded tiles in memory", lambda: self.tiles.nbytes)
         self.metrics.watch("metatile_cache_bytes", "Metatiles in memory", lambda: self.metatiles.nbytes)
 
-    def describe(self, content: str, source: str, restorer: Restorer) -> None:
-        """Let the store say what a content digest stands for."""
+    def bind(self, service: TileService) -> str:
+        """Make a map known to the store.
+
+        Returns:
+            The content digest that the map's keys begin with.
+
+        Raises:
+            ArchiveError: the store is an archive of other tiles than the map's.
+        """
+        if isinstance(self.store, ArchiveTiles):
+            return self.store.bind(service)
+        content = service.recipe.digest
         if isinstance(self.store, ObjectTiles):
-            model = f"{restorer.spec.name} ({restorer.digest[:12]})"
+            model = f"{service.restorer.spec.name} ({service.restorer.digest[:12]})"
+            source = service.old.info.name
             self.store.describe(content, {"source": source, "model": model, "note": "AI-restored"})
+        return content
 
     def close(self) -> None:
         """Close the store. The networks are closed by the maps that use them."""

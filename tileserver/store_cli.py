@@ -80,5 +80,6 @@ def _open(store: str) -> ObjectTiles:
         raise StoreError(f"there is no folder {store}: name the one that serve was given as --store")
     opened = open_store(store)
     if not isinstance(opened, ObjectTiles):
+        opened.close()
         raise StoreError(f"{store} is an archive, of which nothing can be freed: seed it again")
     return opened

@@ -161,7 +161,8 @@ def grid_loss(here: Tensor, there: Tensor) -> Tensor:
     near = torch.stack([power.roll(shift, axis) for shift in (-3, -2, 2, 3) for axis in (0, 1)]).mean(0)
     bins = torch.tensor([0, size // 8, size // 4, size // 2, -(size // 4), -(size // 8)])
     rows, columns = (grid.flatten()[1:] for grid in torch.meshgrid(bins, bins, indexing="ij"))
-    return (own[rows, columns] / (near[rows, columns] + 1e-6)).mean()
+    ratio: Tensor = own[rows, columns] / (near[rows, columns] + 1e-6)
+    return ratio.mean()
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:

@@ -82,7 +82,8 @@ class RestorationModule(lightning.LightningModule):
         # Some crops a second time, at another phase of the network's grid: what differs is its own pattern.
         phase = [int(n) for n in torch.randint(1, self.spec.stride, (2,), generator=generator)]
         again = old[: max(len(old) // 4, 1)].roll(phase, (-2, -1))
-        restored, again = self.restore(self.network, torch.cat([old, again])).split([len(old), len(again)])
+        both = self.restore(self.network, torch.cat([old, again]))
+        restored, again = both[: len(old)], both[len(old) :]
         pixels = self._pixel_terms(restored, old, new, batch[2])
         here, there = losses.same_ground(
             restored, again, phase, margin_px=min(self.spec.stride, old.shape[-1] // 4)

@@ -139,7 +139,8 @@ class _Site:
         """Where `fine_shifts` measures: float64 [chips, 4, 2]."""
         offset = int(_FINE_OFFSET * self.grid.size_px)
         around = np.array([(x, y) for x in (-offset, offset) for y in (-offset, offset)])
-        return self.centres[:, None] + around
+        places: Float64Array = self.centres[:, None] + around
+        return places
 
     def cut(self, index: int, shift: LocalShift) -> Float32Array:
         """Write a chip's two pictures; returns usable, change and what shift is left, float32 [5]."""
@@ -263,8 +264,8 @@ def _chip(
     digests: dict[str, str],
     min_confidence: float,
 ) -> Chip:
-    usable, change, *residual = cut
-    left = LocalShift(*residual)
+    usable, change, dx_px, dy_px, confidence = cut
+    left = LocalShift(dx_px, dy_px, confidence)
     reason = "" if usable else NODATA
     if usable and split == "train":
         reason = why_dropped(shift, grid.size_px, left, min_confidence)

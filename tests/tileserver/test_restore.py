@@ -21,9 +21,12 @@ from tileserver import retry
 from tileserver.cli import main
 from tileserver.errors import ReadError
 from tileserver.grid import TileAddress
-from tileserver.restore import run
+from tileserver.render import Renderer
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
+
+# Not the default, so that a command that forgot it would show.
+FINISH = ("--contrast", 1.3, "--tone", "old")
 
 MakePhoto = Callable[..., Path]
 
@@ -47,7 +50,8 @@ def restored(holed: Path, tiny_weights: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def service(holed: Path, tiny_weights: Path) -> Iterator[TileService]:
-    made = TileService(Settings(source=str(holed), weights=tiny_weights, runtime="onnx"))
+    settings = Settings(source=str(holed), weights=tiny_weights, runtime="onnx", contrast=1.3, tone="old")
+    made = TileService(settings)
     yield made
     made.close()
 
@@ -110,7 +114,8 @@ def test_web_mercator_has_the_pixels_of_the_tiles(
     holed: Path, tiny_weights: Path, service: TileService, tmp_path: Path
 ) -> None:
     path = tmp_path / "web.tif"
-    assert restore(holed, path, tiny_weights, "--tms", "WebMercatorQuad").exit_code == 0
+    result = restore(holed, path, tiny_weights, "--tms", "WebMercatorQuad", *FINISH)
+    assert result.exit_code == 0, result.output
     assert cog_validate(path, strict=True)[0]
     pyramid = service.pictures.view("restored", "WebMercatorQuad").pyramid
     zoom = pyramid.native_zoom
@@ -135,7 +140,7 @@ def test_web_mercator_has_the_pixels_of_the_tiles(
 def test_an_interrupted_run_goes_on(
     holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, render, calls = tmp_path / "again.tif", run.render_metatile, []
+    path, render, calls = tmp_path / "again.tif", Renderer.metatile, []
 
     def interrupt(*arguments: object) -> object:
         calls.append(1)
@@ -144,7 +149,7 @@ def test_an_interrupted_run_goes_on(
         return render(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "render_metatile", interrupt)
+        patch.setattr(Renderer, "metatile", interrupt)
         result = restore(holed, path, tiny_weights, "--jobs", "1")
     assert result.exit_code == 130
     assert "run the same command again" in result.stderr
@@ -152,7 +157,7 @@ def test_an_interrupted_run_goes_on(
     kept = list(tmp_path.rglob("*.png"))
     assert kept
     refused(restore(holed, path, tiny_weights, "--tms", "WebMercatorQuad"), "other options", "--overwrite")
-    monkeypatch.setattr(run, "render_metatile", lambda *rest: calls.append(1) or render(*rest))
+    monkeypatch.setattr(Renderer, "metatile", lambda *rest: calls.append(1) or render(*rest))
     assert restore(holed, path, tiny_weights).exit_code == 0
     with rasterio.open(path) as ours, rasterio.open(restored) as whole:
         np.testing.assert_array_equal(ours.read(), whole.read())
@@ -176,15 +181,15 @@ def test_a_finished_file_is_not_made_twice_nor_replaced_unasked(
 def test_a_metatile_that_fails_is_listed_and_made_by_the_next_run(
     holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path
 ) -> None:
-    path, render = tmp_path / "part.tif", run.render_metatile
+    path, render = tmp_path / "part.tif", Renderer.metatile
 
-    def fail(view: object, metatile: PixelWindow, *rest: object) -> object:
+    def fail(self: Renderer, view: object, metatile: PixelWindow, *rest: object) -> object:
         if metatile.x > 0:
             raise ReadError("a block of the photograph cannot be read")
-        return render(view, metatile, *rest)  # type: ignore[arg-type]
+        return render(self, view, metatile, *rest)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "render_metatile", fail)
+        patch.setattr(Renderer, "metatile", fail)
         result = restore(holed, path, tiny_weights)
     assert result.exit_code == 1, result.output
     assert "cannot be read" in (tmp_path / "part.tif.failures.txt").read_text()

@@ -149,7 +149,8 @@ def test_a_server_takes_tiles_from_archives_of_its_own_and_no_others(
     settings = {"source": str(seeded.source), "weights": tiny_weights, "runtime": "onnx"}
     own = TileService(Settings(new=str(new_photo), **settings))  # type: ignore[arg-type]
     for name in NAMES:
-        store = ArchiveTiles(seeded.archive(name), own)
+        store = ArchiveTiles(seeded.archive(name))
+        assert store.bind(own) != own.content
         for (z, x, y), body in whole.items():
             request = TileRequest("restored", "WebMercatorQuad", TileAddress(z, x, y), "png")
             assert store.get(own.key(request)) == body
@@ -159,7 +160,7 @@ def test_a_server_takes_tiles_from_archives_of_its_own_and_no_others(
     own.close()
     other_service = TileService(Settings(**(settings | {"source": str(photo)})))  # type: ignore[arg-type]
     with pytest.raises(ArchiveError, match="fingerprint"):
-        ArchiveTiles(seeded.archive("a.mbtiles"), other_service)
+        ArchiveTiles(seeded.archive("a.mbtiles")).bind(other_service)
     other_service.close()
 
 

@@ -17,7 +17,7 @@ from tileserver.seed.outputs import FolderOutput, identity_of, open_output
 from tileserver.seed.prepare import open_journal
 
 IDENTITY = Identity(
-    "c" * 64, "old", "f" * 64, "tiny", "d" * 64, "restored", "WebMercatorQuad", "png", None, 1
+    "c" * 64, "old", "f" * 64, "tiny", "d" * 64, 1.0, "model", "restored", "WebMercatorQuad", "png", None, 1
 )
 DESCRIPTION = Description(
     "A village",

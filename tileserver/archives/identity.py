@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
-from tileserver.cache.key import Recipe
-from tileserver.encode import Extension
+from tileserver.encode import Extension, default_quality
 
 if TYPE_CHECKING:  # a service may look for its tiles in an archive
     from tileserver.service import TileService
@@ -19,9 +17,10 @@ class Identity:
     """Everything that decides the bytes of a set's tiles.
 
     Attributes:
-        content: digest of photograph and recipe; see `content_of`.
+        content: digest of photograph and recipe; see `TileService.seeded_content`.
         source, fingerprint: the photograph's name, and a digest that changes with its file.
         model, weights: the network's name, and the digest of its weights.
+        contrast, tone: how restored pixels were finished.
         layer, tms: what the tiles show, and their tile matrix set.
         format, quality, scale: how they are encoded; `quality` is None where a format has none.
     """
@@ -31,11 +30,39 @@ class Identity:
     fingerprint: str
     model: str
     weights: str
+    contrast: float
+    tone: str
     layer: str
     tms: str
     format: Extension
     quality: int | None
     scale: int
+
+    @classmethod
+    def of(
+        cls,
+        service: TileService,
+        tms: str,
+        extension: Extension,
+        *,
+        quality: int | None = None,
+        scale: int = 1,
+    ) -> Identity:
+        """That of a set of the service's restored tiles; without `quality` in that of the server."""
+        return cls(
+            content=service.seeded_content,
+            source=service.old.info.name,
+            fingerprint=service.old.info.fingerprint,
+            model=service.restorer.spec.name,
+            weights=service.restorer.digest,
+            contrast=service.finish.contrast,
+            tone=service.finish.tone,
+            layer="restored",
+            tms=tms,
+            format=extension,
+            quality=quality or default_quality(extension),
+            scale=scale,
+        )
 
     def differences(self, other: Identity) -> list[str]:
         """What the other one has instead, field by field, for people."""
@@ -65,13 +92,6 @@ class Identity:
         if not isinstance(document, dict) or set(document) != names:
             raise ValueError("not written by this version of orthosharp")
         return cls(**document)
-
-
-def content_of(service: TileService) -> str:
-    """Digest of what decides restored pixels. The later photograph of a server's keys has no part in it."""
-    old, restorer = service.old.info, service.restorer
-    recipe = Recipe(restorer.digest, restorer.runtime, old.bands, old.rescale)
-    return hashlib.sha256(f"{old.fingerprint}/{recipe.digest}".encode()).hexdigest()
 
 
 def _short(value: object) -> str:

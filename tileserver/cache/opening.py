@@ -10,32 +10,37 @@ from urllib.parse import urlsplit
 import obstore.store
 from obstore.exceptions import BaseError
 
+from tileserver.archives.read import open_archive
+from tileserver.archives.store import ArchiveTiles
 from tileserver.cache.folder import FolderTiles
 from tileserver.cache.objects import ObjectTiles
 from tileserver.cache.store import TileStore
 from tileserver.errors import SettingsError, StoreError
 
-# Would otherwise become folders of that name.
 _ARCHIVES: Final = (".mbtiles", ".pmtiles")
 _BUCKETS: Final = ("s3", "gs", "az")
 
 
 def open_store(address: str, *, max_bytes: int | None = None, timeout_s: float = 2.0) -> TileStore:
-    """Open the store at an address; nothing is read yet.
+    """Open the store at an address.
 
     Args:
-        address: a folder, or `s3://`, `gs://`, `az://` with bucket and prefix. Credentials and endpoints come
-            from the environment, under the names that each provider's own tools use.
+        address: a folder, an archive that `orthosharp seed` made, or `s3://`, `gs://`, `az://` with bucket and
+            prefix. Credentials and endpoints come from the environment, under the names that each provider's own
+            tools use.
         max_bytes: bound of a folder; buckets have lifecycle rules for that.
         timeout_s: longest wait for an answer of a bucket.
 
     Raises:
         SettingsError: there is no such kind, or the address makes no sense.
+        ArchiveError: there is no such archive, or it is damaged.
     """
     if address.endswith(_ARCHIVES):
-        raise SettingsError(
-            f"--store {address}: an archive cannot be a store; serve from a folder, s3://, gs:// or az://"
-        )
+        if "://" in address:
+            raise SettingsError(f"--store {address}: an archive is served from a disk; download it first")
+        if max_bytes is not None:
+            raise SettingsError("--store-bytes is for folders: an archive is never written to")
+        return ArchiveTiles(open_archive(Path(address)))
     scheme = urlsplit(address).scheme if "://" in address else ""
     if not scheme:
         try:

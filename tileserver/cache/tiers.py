@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tileserver.cache.guard import GuardedStore
 from tileserver.cache.key import TileKey
 from tileserver.cache.memory import MemoryCache
+from tileserver.cache.store import TileStore
 from tileserver.tile import Tile
 
 # Told the tier (tile or store) and the result (hit or miss) of a lookup.
@@ -18,11 +19,11 @@ class TileCache:
 
     Args:
         max_bytes: memory.
-        store: what outlives the process, or None.
+        store: what outlives the process, or None; unguarded only where it answers at once.
         count: told of every lookup.
     """
 
-    def __init__(self, max_bytes: int, store: GuardedStore | None, count: CountLookup) -> None:
+    def __init__(self, max_bytes: int, store: GuardedStore | TileStore | None, count: CountLookup) -> None:
         self._memory: MemoryCache[TileKey, Tile] = MemoryCache(max_bytes, lambda tile: len(tile.body))
         self._store = store
         self._count = count

@@ -18,7 +18,9 @@ from sr_model import Restorer
 from tileserver.batching import NetworkQueue
 from tileserver.encode import Extension
 from tileserver.errors import ArchiveError, SettingsError
+from tileserver.finish import Finish
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, run_and_exit
+from tileserver.render import Renderer
 from tileserver.restore.blocks import Blocks
 from tileserver.restore.files import write_chips, write_cog
 from tileserver.restore.run import restore_blocks
@@ -57,6 +59,8 @@ _MANIFEST = "chips.json"
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs.")
 @click.option("--bands", metavar="R,G,B", help="Bands to show, as for serve.")
 @click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white, as for serve.")
+@click.option("--tone", type=click.Choice(["model", "old"]), help="Whose colours, as for serve.")
+@click.option("--contrast", type=float, help="Factor around middle grey, as for serve.")
 @click.option("--credit", help="Whose photograph it is [default: what the file says].")
 @click.option(
     "--jobs", type=click.IntRange(1, 64), help="Metatiles worked on at once [default: by the cores]."
@@ -115,7 +119,7 @@ def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
     from tileserver.cli import make_settings
 
     _check_output(output, options)
-    names = ("weights", "runtime", "device", "bands", "rescale", "credit")
+    names = ("weights", "runtime", "device", "bands", "rescale", "tone", "contrast", "credit")
     settings = make_settings({"source": source, **{name: options[name] for name in names}}, demo=False)
     jobs = options["jobs"] or max(3, os.cpu_count() or 1)
     photograph = Source.open(
@@ -130,7 +134,8 @@ def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
             return DONE
         network = NetworkQueue(restorer, max_waiting=2 * jobs, deadline_s=3600.0, batch=settings.batch)
         try:
-            return _run(job, network, jobs, options)
+            finish = Finish(settings.contrast, settings.tone)
+            return _run(job, Renderer(restorer.spec, network, finish), jobs, options)
         finally:
             network.close()
     finally:
@@ -169,6 +174,7 @@ def _make_job(
         "runtime": restorer.runtime,
         "bands": list(source.info.bands),
         "rescale": list(source.info.rescale),
+        "finish": [settings.contrast, settings.tone],
         "grid": options["tms"] or "own",
         "window": [window.x, window.y, window.width, window.height],
         "outline": target.outline.wkt if target.outline is not None else None,
@@ -206,7 +212,7 @@ def _is_complete(job: Job, options: dict[str, Any]) -> bool:
     )
 
 
-def _run(job: Job, network: NetworkQueue, jobs: int, options: dict[str, Any]) -> int:
+def _run(job: Job, renderer: Renderer, jobs: int, options: dict[str, Any]) -> int:
     target, output = job.target, job.output
     folder = _work_folder(output)
     pixels = target.window.width * target.window.height
@@ -219,7 +225,7 @@ def _run(job: Job, network: NetworkQueue, jobs: int, options: dict[str, Any]) ->
     blocks = Blocks(folder, target)
     blocks.begin(job.settings, overwrite=options["overwrite"])
     with reporter(as_json=options["as_json"]) as report:
-        failed = restore_blocks(target, blocks, job.restorer.spec, network, jobs, report)
+        failed = restore_blocks(target, blocks, renderer, jobs, report)
     if options["chips"]:
         output.mkdir(exist_ok=True)
         extension: Extension = options["format"]

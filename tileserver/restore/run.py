@@ -8,10 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from sr_model import ModelSpec, PixelWindow
-from tileserver.batching import NetworkQueue
+from sr_model import PixelWindow
 from tileserver.grid import METATILE_PX
-from tileserver.render import render_metatile
+from tileserver.render import Renderer
 from tileserver.restore.blocks import Blocks
 from tileserver.restore.target import Target
 from tileserver.retry import FAILURES, patiently
@@ -22,8 +21,7 @@ from tileserver.stages import Stages
 def restore_blocks(
     target: Target,
     blocks: Blocks,
-    spec: ModelSpec,
-    network: NetworkQueue,
+    renderer: Renderer,
     jobs: int,
     report: Callable[[Figures], None],
 ) -> dict[PixelWindow, str]:
@@ -32,8 +30,7 @@ def restore_blocks(
     Args:
         target: what to restore.
         blocks: where metatiles go.
-        spec: of the network.
-        network: the network.
+        renderer: restores them.
         jobs: metatiles that are worked on at the same time.
         report: called after each metatile.
 
@@ -48,7 +45,7 @@ def restore_blocks(
 
     def work(metatile: PixelWindow) -> str:
         def restore() -> None:
-            raster = render_metatile(target.view, metatile, spec, network, Stages()).crop(metatile)
+            raster = renderer.metatile(target.view, metatile, Stages()).crop(metatile)
             blocks.put(raster)
 
         try:

@@ -75,6 +75,8 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs.")
 @click.option("--bands", metavar="R,G,B", help="Bands to show, as for serve.")
 @click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white, as for serve.")
+@click.option("--tone", type=click.Choice(["model", "old"]), help="Whose colours, as for serve.")
+@click.option("--contrast", type=float, help="Factor around middle grey, as for serve.")
 @click.option("--credit", help="Whose photograph it is [default: what the file says].")
 @click.option("--name", help="Title of the map [default: the file's name].")
 @click.option(
@@ -170,7 +172,7 @@ def _open_service(source: str, options: dict[str, Any], jobs: int, scale: int) -
     """The service of the server, with the patience of a batch job and caches that hold what is in work."""
     from tileserver.cli import make_settings
 
-    names = ("weights", "runtime", "device", "bands", "rescale", "credit", "name")
+    names = ("weights", "runtime", "device", "bands", "rescale", "tone", "contrast", "credit", "name")
     bounds = {
         "cache_bytes": _METATILE_BYTES * 2 * jobs * scale**2,
         "threads": jobs,
@@ -181,7 +183,8 @@ def _open_service(source: str, options: dict[str, Any], jobs: int, scale: int) -
     settings = make_settings(
         {"source": source, **{name: options[name] for name in names}, **bounds}, demo=False
     )
-    return TileService(settings)
+    # A store of the environment is the server's, and may be the very archive that is made here.
+    return TileService(settings.model_copy(update={"store": None}))
 
 
 def _list_failures(output: Output, failures: list[tuple[int, int, int, str]]) -> None:

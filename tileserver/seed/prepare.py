@@ -12,7 +12,7 @@ from rasterio.warp import transform_bounds
 
 from tileserver import about
 from tileserver.archives.description import Description
-from tileserver.archives.identity import Identity, content_of
+from tileserver.archives.identity import Identity
 from tileserver.encode import Extension, default_quality
 from tileserver.errors import ArchiveError, OutsideError, SettingsError
 from tileserver.ground import WGS84
@@ -84,22 +84,6 @@ def make_plan(service: TileService, wish: Wish) -> SeedPlan:
     return SeedPlan(pyramid, Area(wanted, pyramid.extent), low, high, wish.scale)
 
 
-def make_identity(service: TileService, wish: Wish) -> Identity:
-    """What decides the bytes of the tiles."""
-    return Identity(
-        content=content_of(service),
-        source=service.old.info.name,
-        fingerprint=service.old.info.fingerprint,
-        model=service.restorer.spec.name,
-        weights=service.restorer.digest,
-        layer=LAYER,
-        tms=wish.tms,
-        format=wish.format,
-        quality=wish.quality or default_quality(wish.format),
-        scale=wish.scale,
-    )
-
-
 def describe(service: TileService, plan: SeedPlan, wish: Wish) -> Description:
     """Metadata of the archive."""
     view = service.pictures.view(LAYER, wish.tms)
@@ -115,7 +99,7 @@ def describe(service: TileService, plan: SeedPlan, wish: Wish) -> Description:
         min_zoom=plan.min_zoom,
         max_zoom=plan.max_zoom,
         date=now(),
-        identity=make_identity(service, wish),
+        identity=Identity.of(service, wish.tms, wish.format, quality=wish.quality, scale=wish.scale),
         options=make_options(plan, wish),
     )
 
