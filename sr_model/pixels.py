@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.ndimage import distance_transform_edt
 
 from sr_model.errors import InferenceError, InputError
 from sr_model.spec import ModelSpec
+
+if TYPE_CHECKING:  # see `weights`
+    import torch
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
@@ -58,6 +62,8 @@ def denormalise(planes: Float32Array, spec: ModelSpec) -> UInt8Array:
 
 def normalise_tensor(rgb01: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     """Same as `normalise` for a tensor [B, 3, H, W] in [0, 1]."""
+    import torch
+
     mean = torch.tensor(spec.mean, device=rgb01.device).view(1, 3, 1, 1)
     std = torch.tensor(spec.std, device=rgb01.device).view(1, 3, 1, 1)
     return (rgb01 - mean) / std
@@ -65,6 +71,8 @@ def normalise_tensor(rgb01: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
 
 def denormalise_tensor(planes: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     """Inverse of `normalise_tensor`; not clipped."""
+    import torch
+
     mean = torch.tensor(spec.mean, device=planes.device).view(1, 3, 1, 1)
     std = torch.tensor(spec.std, device=planes.device).view(1, 3, 1, 1)
     return planes * std + mean

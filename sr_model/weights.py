@@ -7,16 +7,16 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from sr_model.errors import WeightsError
-from sr_model.network import build
 from sr_model.spec import ModelSpec
+
+if TYPE_CHECKING:  # torch takes seconds to import, and `--help` needs none of it
+    import torch
+    from torch import Tensor
 
 _SPEC_KEY: Final = "orthosharp_spec"
 _DIGEST_KEY: Final = "orthosharp_digest"
@@ -36,6 +36,8 @@ class Weights:
         Raises:
             WeightsError: the tensors are not those of the spec's architecture.
         """
+        from sr_model.network import build
+
         network = build(self.spec)
         try:
             network.load_state_dict(self.state)
@@ -49,6 +51,8 @@ class Weights:
 
 def content_digest(spec: ModelSpec, tensors: dict[str, Tensor]) -> str:
     """SHA-256 (hex) over the canonical spec and every tensor's name, type, shape and bytes."""
+    import torch
+
     digest = hashlib.sha256(spec.to_json().encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -58,7 +62,7 @@ def content_digest(spec: ModelSpec, tensors: dict[str, Tensor]) -> str:
 
 
 def save_weights(
-    path: Path, spec: ModelSpec, state: dict[str, Tensor], *, dtype: torch.dtype = torch.float16
+    path: Path, spec: ModelSpec, state: dict[str, Tensor], *, dtype: torch.dtype | None = None
 ) -> Weights:
     """Write a weights file, whole or not at all, and return what `load_weights` reads from it.
 
@@ -66,8 +70,12 @@ def save_weights(
         path: a `.safetensors` file; an existing one is replaced.
         spec: what the weights declare.
         state: the network's `state_dict`.
-        dtype: how floating-point tensors are stored.
+        dtype: how floating-point tensors are stored; half precision if not given.
     """
+    import torch
+    from safetensors.torch import save
+
+    dtype = dtype or torch.float16
     stored = {
         name: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
         for name, value in state.items()
@@ -83,6 +91,8 @@ def load_weights(path: Path) -> Weights:
     Raises:
         WeightsError: missing, no safetensors, without a spec, altered since it was written, or not finite.
     """
+    import torch
+
     if not path.is_file():
         raise WeightsError(f"no weights file {path.name}: name an existing .safetensors file")
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,9 @@ def test_domain_code_knows_no_http() -> None:
     for path in sorted((ROOT / "tileserver").rglob("*.py")):
         if path.name not in at_the_edge:
             assert not imported(path) & web, path.name
+
+
+@pytest.mark.parametrize("module", ["tileserver.cli", "training.cli"])
+def test_commands_that_need_no_network_do_not_wait_for_torch(module: str) -> None:
+    program = f"import sys, {module}; sys.exit('torch' in sys.modules or 'onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=120, cwd=ROOT).returncode == 0

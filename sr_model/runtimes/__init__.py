@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-
 from sr_model.errors import RuntimeUnavailableError
 from sr_model.runtimes.base import Runtime
-from sr_model.runtimes.onnx_runtime import OnnxRuntime
-from sr_model.runtimes.torch_runtime import TorchRuntime
 from sr_model.weights import Weights
 
 RuntimeName = Literal["auto", "torch", "onnx"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
-__all__ = ["DeviceName", "OnnxRuntime", "Runtime", "RuntimeName", "TorchRuntime", "choose_runtime"]
+__all__ = ["DeviceName", "Runtime", "RuntimeName", "choose_runtime"]
 
 
 def choose_runtime(
@@ -32,6 +28,8 @@ def choose_runtime(
     Raises:
         RuntimeUnavailableError: the device that was asked for is missing, or the two do not go together.
     """
+    import torch
+
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device != "auto" and not available[device]:
         raise RuntimeUnavailableError(
@@ -46,5 +44,9 @@ def choose_runtime(
         gpus = [name for name in ("cuda", "mps") if available[name] and runtime != "onnx"]
         device = gpus[0] if gpus else "cpu"  # type: ignore[assignment]
     if device == "cpu" and runtime != "torch":
+        from sr_model.runtimes.onnx_runtime import OnnxRuntime
+
         return OnnxRuntime(weights, threads=threads)
+    from sr_model.runtimes.torch_runtime import TorchRuntime
+
     return TorchRuntime(weights, device, threads=threads)

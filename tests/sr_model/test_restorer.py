@@ -4,7 +4,7 @@ import torch
 
 from sr_model import InferenceError, InputError, ModelSpec, Restorer, RuntimeUnavailableError, save_weights
 from sr_model.network import build
-from sr_model.runtimes import TorchRuntime
+from sr_model.runtimes.torch_runtime import TorchRuntime
 from sr_model.spec import ModelSpec as Spec
 
 
