@@ -13,14 +13,15 @@ class LossWeights:
 
     pixel_real: float = 0.5
     pixel_aged: float = 8.0
-    colour: float = 5.0
+    colour: float = 6.0
     perceptual: float = 0.002
     style: float = 2e-4
     features: tuple[float, ...] = (0.0, 2.0, 5.0, 15.0)
     gram: tuple[float, ...] = (0.0, 0.0, 2.0, 4.0)
-    structure: float = 8.0
-    phase: float = 20.0
-    grid: float = 0.5
+    structure: float = 9.0
+    fringe: float = 10.0
+    phase: float = 3.0
+    grid: float = 3.0
     adversarial: tuple[float, ...] = (1.0, 0.15, 0.06, 0.02)
 
     @property
@@ -47,7 +48,7 @@ class FitConfig:
     batch: int = 16
     crop_px: int = 112
     perceptual_share: float = 0.5
-    perceptual_every: int = 3
+    perceptual_every: int = 2
     scale_range: tuple[float, float] = (0.7, 1.4)
     aged_share: float = 0.2
     lr: float = 2.5e-4

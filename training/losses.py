@@ -115,6 +115,15 @@ def colour_loss(restored: Tensor, new: Tensor, block_px: int = 8) -> Tensor:
     return F.l1_loss(F.avg_pool2d(restored, block_px), F.avg_pool2d(new, block_px))
 
 
+def fringe_loss(restored: Tensor, old: Tensor, gain: float = 1.5, floor: float = 0.008) -> Tensor:
+    """How far the detail of colour exceeds `gain` times the old photo's around it: coloured rims of bright things."""
+    detail = []
+    for picture in (restored, old):
+        colour = picture - luma(picture)
+        detail.append((colour - F.avg_pool2d(colour, 5, 1, 2, count_include_pad=False)).abs())
+    return F.relu(detail[0] - gain * F.avg_pool2d(detail[1], 3, 1, 1) - floor).mean()
+
+
 def structure_loss(restored: Tensor, old: Tensor, block_px: int = 2, floor: float = 0.97) -> Tensor:
     """How far the correlation with the old photo, at its own pixel size, falls below `floor`.
 

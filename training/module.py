@@ -134,6 +134,7 @@ class RestorationModule(lightning.LightningModule):
             "pixel_aged": weight.pixel_aged * (difference * exact).mean(),
             "colour": weight.colour * losses.colour_loss(restored, new),
             "structure": weight.structure * losses.structure_loss(restored, old),
+            "fringe": weight.fringe * losses.fringe_loss(restored, old),
             # Values outside 0..255 would be clipped to blotches.
             "range": 10 * (F.relu(restored - 1) + F.relu(-restored)).mean(),
         }

@@ -82,3 +82,13 @@ def test_the_grid_loss_sees_a_pattern_that_the_content_modulates(period):
     grid[::period, ::period] = 0.2
     drawn = float(losses.grid_loss(*at_two_phases(lambda x: x + grid * (x - 0.5).sign())))
     assert drawn > 10 * float(losses.grid_loss(*at_two_phases(lambda x: x + 0.02 * grid)))
+
+
+def test_coloured_rims_count_and_grey_detail_does_not():
+    old = torch.full((1, 3, 64, 64), 0.5)
+    old[..., 20:40, 20:40] = 0.9
+    grey, rim = old.clone(), old.clone()
+    grey[..., 20:40, 20:40] = 1.0
+    rim[:, 0, 19, 19:41] += 0.2
+    assert float(losses.fringe_loss(grey, old)) == 0
+    assert float(losses.fringe_loss(rim, old)) > 0
