@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from sr_model.errors import InferenceError
+from sr_model.network import fold_shuffles
 from sr_model.pixels import Float32Array
 from sr_model.weights import Weights
 
@@ -18,8 +19,8 @@ class TorchRuntime:
         self._dtype = torch.float16 if self._device.type == "cuda" else torch.float32
         if threads and self._device.type == "cpu":
             torch.set_num_threads(threads)
-        network = weights.network().to(self._device, self._dtype).to(memory_format=torch.channels_last)
-        self._network = network.requires_grad_(False)
+        network = fold_shuffles(weights.network()).to(self._device, self._dtype)
+        self._network = network.to(memory_format=torch.channels_last).requires_grad_(False)
         precision = "fp16" if self._dtype is torch.float16 else "fp32"
         self.name = f"torch {self._device} {precision}"
 
