@@ -20,15 +20,12 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def test_onnx_runtime_and_torch_agree(weights):
-    """Inside the halo: at a window's first row and column the folded shuffles of ONNX Runtime see other zeros."""
-    halo = -(-weights.spec.halo_px // weights.spec.stride) * weights.spec.stride
-    rgb = noise(1, 2 * halo + 32, 2 * halo + 32, 3)
+    rgb = noise(2, 96, 64, 3)
     onnx, torch_ = (
         Restorer.from_weights(weights, runtime=r, device="cpu").restore(rgb) for r in ("onnx", "torch")
     )
     assert onnx.shape == rgb.shape
-    inner = (slice(None), slice(halo, -halo), slice(halo, -halo))
-    assert np.abs(onnx[inner].astype(int) - torch_[inner]).max() <= 1
+    assert np.abs(onnx.astype(int) - torch_).max() <= 1
 
 
 def test_every_size_of_window_and_batch_goes_through_one_session(weights):

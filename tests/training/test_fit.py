@@ -71,8 +71,8 @@ def test_no_pickle_is_written(config, tmp_path):
 
 
 def test_pixel_terms_alone_need_no_vgg_and_lower_the_loss(config, tmp_path):
-    chosen = {**config.__dict__, "loss": LossWeights.of_pixels(), "steps": 40, "batch": 4, "lr": 2e-3}
-    trained = fit(FitConfig(**chosen), tmp_path / "pixels", every=40)
+    chosen = {**config.__dict__, "loss": LossWeights.of_pixels(), "steps": 20, "batch": 4, "lr": 2e-3}
+    trained = fit(FitConfig(**chosen), tmp_path / "pixels", every=20)
     dataset = CropDataset([], load_sharp(config.degrade), crop_px=64, length=4, aged_share=1.0, seed=9)
     old, new, _ = dataset[0]
     network = trained.network()

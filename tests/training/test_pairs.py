@@ -62,7 +62,7 @@ def test_chips_are_registered_and_black_wedges_are_left_out(pairs):
     assert shifts == pytest.approx([3] * len(shifts), abs=0.25)
     assert {chip.name: chip.reason for chip in chips}["0000_0000"] == "no data or black"
     assert not (out / "old" / "0000_0000.png").exists()
-    for chip in chips[:4]:
+    for chip in [chip for chip in chips if chip.split != "dropped"][:4]:
         old, new = (np.asarray(Image.open(out / side / f"{chip.name}.png")) for side in ("old", "new"))
         assert old.shape == new.shape == (128, 128, 3)
     site = read_site(out)
