@@ -422,6 +422,7 @@ def test_a_time_limit_and_another_try(seeded: Seeded, tiny_weights: Path, tmp_pa
     assert contents(path) == contents(seeded.folder / "a.pmtiles")
 
 
+@pytest.mark.slow
 def test_changed_only_and_refresh_before(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
     source = write_photo(tmp_path / "old.tif", Photo())
     path, options = tmp_path / "folder", ("--zooms", "17-19", "--format", "png")
