@@ -14,6 +14,7 @@ from conftest import Photo, clean_environment, command_line, running_server, wri
 
 Contents = dict[tuple[int, int, int], bytes]
 FINISH = ("--contrast", 1.2, "--tone", "old")
+pytestmark = pytest.mark.slow
 # Of each zoom.
 SAMPLE = 4
 
@@ -44,9 +45,7 @@ class Seeded:
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Seeded:
     folder = tmp_path_factory.mktemp("seeded")
-    made = Seeded(
-        write_photo(folder / "old.tif", Photo(width=320, height=256, hole="mask")), tiny_weights, folder, {}
-    )
+    made = Seeded(write_photo(folder / "old.tif", Photo(hole="mask")), tiny_weights, folder, {})
     for name in ("a.mbtiles", "a.pmtiles", "folder"):
         command = command_line(
             "seed",
