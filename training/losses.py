@@ -222,7 +222,8 @@ class Discriminator(nn.Module):
         colours = F.interpolate(F.avg_pool2d(old, 8), scale_factor=8.0, mode="bilinear")
         detail = rgb - F.avg_pool2d(F.pad(rgb, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
         logits = [self.pixels(torch.cat([rgb * 4 - 2, detail * 16, colours * 4 - 2], 1))]
-        logits += [head(_unit(feature)) for head, feature in zip(self.features, features, strict=False)]
+        if features:
+            logits += [head(_unit(feature)) for head, feature in zip(self.features, features, strict=True)]
         return [value.float() for value in logits]
 
 
@@ -239,4 +240,4 @@ def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor
 
 def generator_loss(fake: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """What the network gets from the discriminator: a weighted sum over the heads, that on pixels first."""
-    return torch.stack([-w * f.mean() for f, w in zip(fake, weights, strict=False)]).sum()
+    return torch.stack([-w * f.mean() for f, w in zip(fake, weights[: len(fake)], strict=True)]).sum()
