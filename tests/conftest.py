@@ -252,3 +252,13 @@ def running_server(*arguments: object) -> Iterator[Server]:
         process.terminate()
         process.wait(timeout=30)
         process.stdout.close()
+
+
+def service_of(client: TestClient) -> TileService:
+    service: TileService = client.app.state.service  # type: ignore[attr-defined]
+    return service
+
+
+def path_of(client: TestClient, offset: int = 0) -> str:
+    tile = middle_tile(service_of(client), offset)
+    return f"{tile.z}/{tile.x}/{tile.y}"

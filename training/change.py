@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, maximum_filter, sobel, uniform_filter
 
+from training.register import smooth_grey
+
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 Complex64Array = npt.NDArray[np.complex64]
@@ -34,11 +36,6 @@ _CHANGED: Final = 1.0
 _LEAST_STRENGTH: Final = 2.0
 # Misregistration that is forgiven, in pixels.
 _SLACK_PX: Final = 3
-
-
-def _grey(rgb: UInt8Array, sigma_px: float) -> Float32Array:
-    grey: Float32Array = gaussian_filter(rgb.astype(np.float32).mean(axis=2), sigma_px)
-    return grey
 
 
 def _shadow(grey: Float32Array) -> BoolArray:
@@ -75,7 +72,7 @@ def change_strength(old: UInt8Array, new: UInt8Array, sigma_px: float = BLUR_PX)
     Returns:
         float32 [H, W] in mean strengths of edges; 0 at shadows.
     """
-    greys = _grey(old, sigma_px), _grey(new, sigma_px)
+    greys = smooth_grey(old, sigma_px), smooth_grey(new, sigma_px)
     seen = ~(_shadow(greys[0]) | _shadow(greys[1]))
     tensors = [_tensor(grey, seen) for grey in greys]
     most = np.zeros(seen.shape, np.float32)

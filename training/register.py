@@ -54,6 +54,12 @@ class LocalShift:
     spread_px: float = 0.0
 
 
+def smooth_grey(rgb: UInt8Array, sigma_px: float) -> Float32Array:
+    """Mean of the bands under a Gaussian: uint8 [H, W, 3] to float32 [H, W]."""
+    grey: Float32Array = gaussian_filter(rgb.astype(np.float32).mean(axis=2), sigma_px)
+    return grey
+
+
 def edges(rgb: UInt8Array, sigma_px: float = EDGE_SIGMA_PX, valid: BoolArray | None = None) -> Float32Array:
     """Gradient magnitude, blind to colour and brightness.
 
@@ -65,7 +71,7 @@ def edges(rgb: UInt8Array, sigma_px: float = EDGE_SIGMA_PX, valid: BoolArray | N
     Returns:
         float32 [H, W], mean 0, deviation 1.
     """
-    grey = gaussian_filter(rgb.astype(np.float32).mean(axis=2), sigma_px)
+    grey = smooth_grey(rgb, sigma_px)
     # The root keeps a few very bright roofs from deciding alone.
     magnitude = np.sqrt(np.hypot(sobel(grey, axis=0), sobel(grey, axis=1)))
     if valid is not None and not valid.all():

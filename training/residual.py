@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
 from skimage.feature import corner_harris, corner_peaks, match_template
+
+from training.register import smooth_grey
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
@@ -27,11 +28,6 @@ _LEAST_AGREEING: Final = 6
 _LEAST_SHARE: Final = 0.4
 
 
-def _luma(rgb: UInt8Array, sigma_px: float) -> Float32Array:
-    luma: Float32Array = gaussian_filter(rgb.astype(np.float32).mean(axis=2), sigma_px)
-    return luma
-
-
 def residual_shift(old: UInt8Array, new: UInt8Array, sigma_px: float = 1.0) -> tuple[float, float] | None:
     """How far the old picture lies right and down of the new, in pixels; None where patches do not agree.
 
@@ -39,7 +35,7 @@ def residual_shift(old: UInt8Array, new: UInt8Array, sigma_px: float = 1.0) -> t
         old, new: uint8 [H, W, 3] on one grid.
         sigma_px: blur that makes both equally soft.
     """
-    luma_old, luma_new = _luma(old, sigma_px), _luma(new, sigma_px)
+    luma_old, luma_new = smooth_grey(old, sigma_px), smooth_grey(new, sigma_px)
     border = _PATCH_PX + _REACH_PX
     corners = corner_peaks(
         corner_harris(luma_new, sigma=2), min_distance=8, num_peaks=_CORNERS, exclude_border=border

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import middle_tile
+from conftest import middle_tile, path_of, service_of
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -17,16 +17,6 @@ from tileserver.service import TileService
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
-
-
-def service_of(client: TestClient) -> TileService:
-    service: TileService = client.app.state.service  # type: ignore[attr-defined]
-    return service
-
-
-def path_of(client: TestClient, offset: int = 0) -> str:
-    tile = middle_tile(service_of(client), offset)
-    return f"{tile.z}/{tile.x}/{tile.y}"
 
 
 @pytest.mark.parametrize(

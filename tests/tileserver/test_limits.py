@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import anyio.to_thread
 import numpy as np
 import pytest
-from conftest import middle_tile
+from conftest import middle_tile, path_of, service_of
 from starlette.testclient import TestClient
 
 from sr_model import PixelWindow
@@ -23,16 +23,6 @@ from tileserver.workers import Workers
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
-
-
-def service_of(client: TestClient) -> TileService:
-    service: TileService = client.app.state.service  # type: ignore[attr-defined]
-    return service
-
-
-def path_of(client: TestClient, offset: int = 0) -> str:
-    tile = middle_tile(service_of(client), offset)
-    return f"{tile.z}/{tile.x}/{tile.y}"
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
