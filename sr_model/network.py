@@ -115,10 +115,10 @@ class CompactUNet(nn.Module):
 
     stride: Final = 16
 
-    def __init__(self, width: int, blocks: int) -> None:
+    def __init__(self, width: int, blocks: int, planes: int = 3) -> None:
         super().__init__()
         w4, w8, w16 = width, 2 * width, 8 * width // 3
-        self.fold = nn.Conv2d(3, 16, 4, stride=2, padding=1)
+        self.fold = nn.Conv2d(planes, 16, 4, stride=2, padding=1)
         self.stem = nn.Sequential(conv3(16, w4, 2), nn.ReLU(), ResidualBlock(w4))
         self.down8 = nn.Sequential(conv3(w4, w8, 2), nn.ReLU(), *(ResidualBlock(w8) for _ in range(blocks)))
         self.down16 = nn.Sequential(
@@ -133,7 +133,7 @@ class CompactUNet(nn.Module):
             self.head.expand.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[3, H, W] normalised to [3, H, W] normalised."""
+        """[3 or 4, H, W] normalised, the fourth plane grain, to [3, H, W] normalised."""
         f2 = self.fold(x)  # [16, H/2, W/2], linear: nothing of the input is lost
         f4 = self.stem(f2)  # [w, H/4, W/4]
         f8 = self.down8(f4)  # [2w, H/8, W/8]
@@ -141,7 +141,7 @@ class CompactUNet(nn.Module):
         y = F.relu(self.join8(torch.cat([self.up8(f16), f8], 1)))
         y = F.relu(self.join4(torch.cat([self.up4(y), f4], 1)))
         y = F.relu(self.join2(torch.cat([self.up2(y), f2], 1)))  # [32, H/2, W/2], the input joined again
-        return x + cast(Tensor, self.head(y))
+        return x[:, :3] + cast(Tensor, self.head(y))
 
 
 class UpBlock(nn.Module):
@@ -203,7 +203,7 @@ class ResNetUNet(nn.Module):
 
 def _compact(spec: ModelSpec) -> nn.Module:
     width, blocks = spec.config.get("width", 48), spec.config.get("blocks", 2)
-    return CompactUNet(cast(int, width), cast(int, blocks))
+    return CompactUNet(cast(int, width), cast(int, blocks), spec.planes)
 
 
 def _resnet34(_spec: ModelSpec) -> nn.Module:

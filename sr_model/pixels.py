@@ -32,14 +32,56 @@ def check_rgb(rgb: UInt8Array, stride: int) -> None:
 
 
 def normalise(rgb: UInt8Array, spec: ModelSpec) -> Float32Array:
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] with the spec's mean and deviation."""
+    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] with the spec's mean and deviation; a fourth plane is grain."""
     std = np.asarray(spec.std, np.float32)
     scale = (1.0 / (255.0 * std)).astype(np.float32)
     offset = (np.asarray(spec.mean, np.float32) / std).astype(np.float32)
-    planes = rgb.transpose(0, 3, 1, 2).astype(np.float32, order="C")
-    planes *= scale[:, None, None]
-    planes -= offset[:, None, None]
+    planes = np.empty((rgb.shape[0], spec.planes, *rgb.shape[1:3]), np.float32)
+    colours = planes[:, :3]
+    colours[...] = rgb.transpose(0, 3, 1, 2)
+    colours *= scale[:, None, None]
+    colours -= offset[:, None, None]
+    if spec.planes > 3:
+        planes[:, 3] = grain_plane(rgb)
     return planes
+
+
+def grain_plane(rgb: UInt8Array) -> Float32Array:
+    """White noise of mean 0 and deviation 1 that is a function of the pixels around each place alone.
+
+    A very soft photo holds nothing that fine texture could be made from, and a network without noise can only draw its
+    own grid there (Karras et al. 2019, section 3.2). Drawn from the pixels, the noise lies on the ground: every
+    window, process and machine finds the same.
+
+    Args:
+        rgb: uint8 [B, H, W, 3].
+
+    Returns:
+        float32 [B, H, W], uniform; the two outermost pixels of a window see less than their neighbourhood.
+    """
+    packed = rgb[..., 0].astype(np.uint32)
+    packed += rgb[..., 1] * np.uint32(1 << 8)
+    packed += rgb[..., 2] * np.uint32(1 << 16)
+    hashed = _mixed(packed)
+    # A flat patch of an old JPEG has one colour: what lies two pixels away makes its pixels differ.
+    for axis, factor in ((1, 0x9E3779B1), (2, 0x85EBCA77)):
+        before, after = np.roll(hashed, 2, axis), np.roll(hashed, -1, axis)
+        before *= np.uint32(factor)
+        hashed += before
+        hashed ^= after
+        hashed = _mixed(hashed)
+    grain = hashed.astype(np.float32)
+    grain *= np.float32(12**0.5 / 2**32)
+    grain -= np.float32(3**0.5)
+    return grain
+
+
+def _mixed(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """In place: every bit of the result depends on every bit (Chris Wellons's lowbias32)."""
+    for shift, factor in ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, 1)):
+        values ^= values >> np.uint32(shift)
+        values *= np.uint32(factor)
+    return values
 
 
 def denormalise(planes: Float32Array, spec: ModelSpec) -> UInt8Array:

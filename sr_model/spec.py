@@ -89,18 +89,26 @@ class ModelSpec:
         *,
         width: int = 48,
         blocks: int = 2,
+        grain: bool = True,
         gsd_m: float = 0.3048,
         halo_px: int = 64,
         name: str = "compact",
     ) -> ModelSpec:
-        """Spec of the small network; `width` scales every layer (8 gives a toy for tests)."""
+        """Spec of the small network.
+
+        Args:
+            width: scales every layer; 8 gives a toy for tests.
+            blocks: residual blocks at strides 8 and 16 each.
+            grain: whether it takes a fourth plane, see `sr_model.pixels.grain_plane`.
+            gsd_m, halo_px, name: see `ModelSpec`.
+        """
         return cls(
             name=name,
             architecture="compact",
             **_untrained_ranges(gsd_m),
             stride=16,
             halo_px=halo_px,
-            config={"width": width, "blocks": blocks},
+            config={"width": width, "blocks": blocks, "grain": int(grain)},
         )
 
     @classmethod
@@ -113,6 +121,11 @@ class ModelSpec:
             stride=32,
             halo_px=halo_px,
         )
+
+    @property
+    def planes(self) -> int:
+        """What the network takes: red, green, blue, and a plane of grain where it was trained with one."""
+        return 3 + bool(self.config.get("grain", 0))
 
     def check_source_gsd(self, gsd_m: float) -> None:
         """Refuse a photograph that the weights cannot restore.

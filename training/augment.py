@@ -57,3 +57,9 @@ def _colour_jitter(old: Tensor, generator: torch.Generator) -> Tensor:
     gain = 1 + 0.05 * torch.randn(shape, generator=generator).to(old.device)
     offset = 0.02 * torch.randn(shape, generator=generator).to(old.device)
     return (old * gain + offset).clamp_(0, 1)
+
+
+def draw_grain(old: Tensor, planes: int, generator: torch.Generator) -> Tensor:
+    """Noise distributed as `sr_model.pixels.grain_plane` draws it from a photo: float32 [B, planes, H, W]."""
+    shape = (len(old), planes, *old.shape[-2:])
+    return ((torch.rand(shape, generator=generator) - 0.5) * 12**0.5).to(old.device)

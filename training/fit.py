@@ -11,6 +11,7 @@ from typing import Any, Final
 import lightning
 import torch
 from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from sr_model.network import ResNetUNet
@@ -111,7 +112,7 @@ def fit(
     make = ModelSpec.compact if config.architecture == "compact" else ModelSpec.resnet34
     module = RestorationModule(config, make(gsd_m=config.gsd_m))
     if init:
-        state = load_weights(init).state
+        state = _fitting(load_weights(init).state, module.network)
         module.network.load_state_dict(state)
         module.average.load_state_dict(state)
     elif isinstance(module.network, ResNetUNet):
@@ -124,6 +125,16 @@ def fit(
             warnings.filterwarnings("ignore", message=message)
         _trainer(config, run, every, done if resume else None).fit(module, _loader(config, done))
     return load_weights(run / WEIGHTS)
+
+
+def _fitting(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Weights of a network without grain for one with it: what reads the grain starts at random."""
+    wanted = network.state_dict()
+    fitted = dict(state)
+    for name, value in state.items():
+        if name in wanted and value.ndim == 4 and value.shape[1] + 1 == wanted[name].shape[1]:
+            fitted[name] = torch.cat([value, wanted[name][:, -1:]], 1)
+    return fitted
 
 
 def _modules(module: RestorationModule) -> dict[str, Any]:

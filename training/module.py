@@ -15,7 +15,7 @@ from sr_model.network import ResNetUNet, build
 from sr_model.pixels import denormalise_tensor, normalise_tensor
 from sr_model.spec import ModelSpec
 from training import losses
-from training.augment import augment
+from training.augment import augment, draw_grain
 from training.config import FitConfig
 
 # VGG's features that the discriminator sees: not the first, at full size, which costs more than all others.
@@ -69,11 +69,11 @@ class RestorationModule(lightning.LightningModule):
             torch.optim.AdamW([judges], config.lr, (0.5, 0.99), weight_decay=0.0),
         )
 
-    def restore(self, network: nn.Module, old: Tensor) -> Tensor:
-        """[B, 3, H, W] in [0, 1] to the restored picture, not clipped."""
+    def restore(self, network: nn.Module, old: Tensor, grain: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] and grain [B, 0 or 1, H, W] to the restored picture, not clipped."""
         # Plane by plane: with three channels last, every step on pictures would go in loops of three.
-        planes = network(normalise_tensor(old, self.spec)).float().contiguous()
-        return denormalise_tensor(planes, self.spec)
+        planes = torch.cat([normalise_tensor(old, self.spec), grain], 1)
+        return denormalise_tensor(network(planes).float().contiguous(), self.spec)
 
     def training_step(self, batch: Batch, _batch_index: int) -> None:
         """One step of the network, then one of the discriminator on the same pictures."""
@@ -81,8 +81,10 @@ class RestorationModule(lightning.LightningModule):
         old, new = augment(batch[0], batch[1], self.config.crop_px, self.config.scale_range, generator)
         # Some crops a second time, at another phase of the network's grid: what differs is its own pattern.
         phase = [int(n) for n in torch.randint(1, self.spec.stride, (2,), generator=generator)]
-        again = old[: max(len(old) // 4, 1)].roll(phase, (-2, -1))
-        both = self.restore(self.network, torch.cat([old, again]))
+        grain = draw_grain(old, self.spec.planes - 3, generator)
+        some = max(len(old) // 4, 1)
+        old_again, grain_again = (x[:some].roll(phase, (-2, -1)) for x in (old, grain))
+        both = self.restore(self.network, torch.cat([old, old_again]), torch.cat([grain, grain_again]))
         restored, again = both[: len(old)], both[len(old) :]
         pixels = self._pixel_terms(restored, old, new, batch[2])
         here, there = losses.same_ground(

@@ -15,7 +15,7 @@ class Runtime(Protocol):
         """What logs and `/healthz` call it, such as `onnxruntime cpu`."""
 
     def forward(self, planes: Float32Array) -> Float32Array:
-        """Normalised float32 [B, 3, H, W] to the same; H and W are multiples of the spec's stride.
+        """Normalised float32 [B, spec.planes, H, W] to [B, 3, H, W]; H and W are multiples of the spec's stride.
 
         Raises:
             InferenceError: the network failed.

@@ -18,7 +18,7 @@ from sr_model.weights import Weights
 def to_onnx(weights: Weights) -> bytes:
     """The network as an ONNX model with dynamic batch, height and width; names `input` and `output`."""
     stride = weights.spec.stride
-    example = torch.zeros(1, 3, 4 * stride, 4 * stride)
+    example = torch.zeros(1, weights.spec.planes, 4 * stride, 4 * stride)
     axes = {0: "batch", 2: "height", 3: "width"}
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():

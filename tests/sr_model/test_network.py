@@ -19,7 +19,7 @@ def test_output_lies_on_the_inputs_grid(network):
     net, spec = network
     with torch.inference_mode():
         for height, width in ((spec.stride, 2 * spec.stride), (3 * spec.stride, spec.stride)):
-            assert net(torch.zeros(2, 3, height, width)).shape == (2, 3, height, width)
+            assert net(torch.zeros(2, spec.planes, height, width)).shape == (2, 3, height, width)
 
 
 def test_a_shift_by_the_stride_shifts_the_output(network):
@@ -29,7 +29,7 @@ def test_a_shift_by_the_stride_shifts_the_output(network):
         if isinstance(block, BasicBlock):
             # Untrained residuals amplify: without this the border would reach the middle of any window.
             torch.nn.init.constant_(block.bn2.weight, 0.05)
-    picture = torch.randn(1, 3, 512, 512 + spec.stride)
+    picture = torch.randn(1, spec.planes, 512, 512 + spec.stride)
     with torch.inference_mode():
         left, right = net(picture[..., :512]), net(picture[..., spec.stride :])
     middle = slice(240, 272)
@@ -93,7 +93,7 @@ def test_the_compact_network_has_at_most_three_million_parameters():
 
 
 def test_an_untrained_network_returns_nearly_its_input(network):
-    net, _ = network
-    x = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (1, 3, 64, 64)).astype(np.float32))
+    net, spec = network
+    x = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (1, spec.planes, 64, 64)).astype(np.float32))
     with torch.inference_mode():
-        assert float((net(x) - x).abs().mean()) < 0.5
+        assert float((net(x) - x[:, :3]).abs().mean()) < 0.5

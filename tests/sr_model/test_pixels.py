@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sr_model import InferenceError, InputError, ModelSpec, fill_nodata
-from sr_model.pixels import check_rgb, denormalise, denormalise_tensor, normalise, normalise_tensor
+from sr_model.pixels import (
+    check_rgb,
+    denormalise,
+    denormalise_tensor,
+    grain_plane,
+    normalise,
+    normalise_tensor,
+)
 
 SPEC = ModelSpec.compact(width=8)
 
@@ -16,20 +23,20 @@ def noise(*shape: int) -> np.ndarray:
 
 def test_denormalise_undoes_normalise():
     rgb = noise(2, 16, 32, 3)
-    assert (denormalise(normalise(rgb, SPEC), SPEC) == rgb).all()
+    assert (denormalise(normalise(rgb, SPEC)[:, :3], SPEC) == rgb).all()
 
 
 def test_arrays_and_tensors_are_normalised_alike():
     rgb = noise(1, 16, 16, 3)
     tensor = torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 255
     planes = normalise_tensor(tensor, SPEC)
-    assert np.allclose(planes.numpy(), normalise(rgb, SPEC), atol=1e-5)
+    assert np.allclose(planes.numpy(), normalise(rgb, SPEC)[:, :3], atol=1e-5)
     assert torch.allclose(denormalise_tensor(planes, SPEC), tensor, atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_make_no_picture(bad):
-    planes = normalise(noise(1, 16, 16, 3), SPEC)
+    planes = normalise(noise(1, 16, 16, 3), SPEC)[:, :3]
     planes[0, 1, 5, 5] = bad
     with pytest.raises(InferenceError, match="not finite"):
         denormalise(planes, SPEC)
@@ -62,3 +69,19 @@ def test_a_picture_without_nodata_or_without_data_is_returned_as_it_is():
     rgb = noise(4, 4, 3)
     assert fill_nodata(rgb, np.full((4, 4), 255, np.uint8)) is rgb
     assert fill_nodata(rgb, np.zeros((4, 4), np.uint8)) is rgb
+
+
+def test_grain_is_white_noise_that_lies_on_the_ground():
+    rgb = noise(1, 96, 96, 3) // 64  # few colours, many flat neighbourhoods
+    grain = grain_plane(rgb)[0]
+    assert abs(float(grain.mean())) < 0.05
+    assert float(grain.std()) == pytest.approx(1, abs=0.03)
+    assert abs(np.corrcoef(grain[:, 1:].ravel(), grain[:, :-1].ravel())[0, 1]) < 0.05
+    inner = grain_plane(rgb[:, 16:80, 16:80])[0]
+    assert (inner[4:-4, 4:-4] == grain[20:76, 20:76]).all()
+
+
+def test_weights_without_grain_see_three_planes():
+    plain = ModelSpec.compact(width=8, grain=False)
+    assert normalise(noise(1, 16, 16, 3), plain).shape == (1, 3, 16, 16)
+    assert normalise(noise(1, 16, 16, 3), SPEC).shape == (1, 4, 16, 16)

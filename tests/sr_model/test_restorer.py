@@ -72,7 +72,7 @@ class _Failing:
     def forward(self, planes):
         if isinstance(self._outcome, Exception):
             raise self._outcome
-        return np.full_like(planes, self._outcome)
+        return np.full_like(planes[:, :3], self._outcome)
 
 
 def test_output_that_is_no_picture_is_an_error():
@@ -93,7 +93,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(weights, monkey
         return real(planes)
 
     monkeypatch.setattr(runtime, "_run", small_memory)
-    planes = np.random.default_rng(0).normal(size=(5, 3, 64, 64)).astype(np.float32)
+    planes = np.random.default_rng(0).normal(size=(5, weights.spec.planes, 64, 64)).astype(np.float32)
     result = runtime.forward(planes)
     assert seen[0] == 5
     assert np.allclose(result, np.concatenate([real(p[None]) for p in planes]), atol=1e-5)
@@ -107,4 +107,4 @@ def test_a_single_window_that_does_not_fit_says_so(weights, monkeypatch):
 
     monkeypatch.setattr(runtime, "_run", no_memory)
     with pytest.raises(InferenceError, match="does not fit"):
-        runtime.forward(np.zeros((1, 3, 64, 64), np.float32))
+        runtime.forward(np.zeros((1, weights.spec.planes, 64, 64), np.float32))

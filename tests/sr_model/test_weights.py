@@ -38,7 +38,7 @@ def test_what_is_saved_is_loaded(saved):
 def test_the_spec_survives_json():
     spec = dataclasses.replace(SPEC, credit="Größe 'x'", provenance="trained on two towns")
     assert ModelSpec.from_json(spec.to_json()) == spec
-    assert json.loads(spec.to_json())["config"] == {"width": 8, "blocks": 1}
+    assert json.loads(spec.to_json())["config"] == {"width": 8, "blocks": 1, "grain": 1}
 
 
 @pytest.mark.parametrize("offset", [-3, -5000])

@@ -78,7 +78,7 @@ def test_pixel_terms_alone_need_no_vgg_and_lower_the_loss(config, tmp_path):
     network = trained.network()
     with torch.inference_mode():
         module = RestorationModule(config, trained.spec)
-        restored = module.restore(network, old[None].float() / 255)
+        restored = module.restore(network, old[None].float() / 255, torch.zeros(1, 1, 64, 64))
     assert torch.isfinite(restored).all()
     assert restored.shape[1:] == new.shape
 
