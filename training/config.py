@@ -22,6 +22,7 @@ class LossWeights:
     fringe: float = 10.0
     phase: float = 3.0
     grid: float = 3.0
+    spectrum: float = 0.3
     adversarial: tuple[float, ...] = (1.0, 0.15, 0.06, 0.02)
 
     @property
@@ -32,7 +33,7 @@ class LossWeights:
     @classmethod
     def of_pixels(cls) -> LossWeights:
         """Colours and structure alone: a fast start, before textures are asked for."""
-        return cls(perceptual=0.0, style=0.0, adversarial=(0.0,) * 4)
+        return cls(perceptual=0.0, style=0.0, spectrum=0.0, adversarial=(0.0,) * 4)
 
 
 @dataclass(frozen=True)

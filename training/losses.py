@@ -25,6 +25,9 @@ from training.errors import TrainingError
 _TAPS: Final = (3, 8, 15, 22, 29)
 _CHANNELS: Final = (64, 128, 256, 512, 512)
 _LUMA: Final = (0.299, 0.587, 0.114)
+# Least correlation with the old photo by the side of the pixels that both are averaged to: a soft photo holds little at
+# its own pixels, and finer texture may come there.
+_STRUCTURE: Final = {2: 0.95, 4: 0.98}
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -124,17 +127,18 @@ def fringe_loss(restored: Tensor, old: Tensor, gain: float = 1.5, floor: float =
     return F.relu(detail[0] - gain * F.avg_pool2d(detail[1], 3, 1, 1) - floor).mean()
 
 
-def structure_loss(restored: Tensor, old: Tensor, block_px: int = 2, floor: float = 0.97) -> Tensor:
-    """How far the correlation with the old photo, at its own pixel size, falls below `floor`.
+def structure_loss(restored: Tensor, old: Tensor) -> Tensor:
+    """How far the correlation with the old photo falls below the floors of `_STRUCTURE`, summed.
 
     Colour-blind (luma), and blind to contrast: Pearson's correlation per crop, and once over the whole batch, so
     that woods and fields keep their order of brightness too.
     """
-    a, b = (F.avg_pool2d(luma(x), block_px).flatten(1) for x in (restored, old))
-    return (
-        F.relu(floor - _correlation(a, b)).mean()
-        + F.relu(floor - _correlation(a.view(1, -1), b.view(1, -1))).mean()
-    )
+    terms = []
+    for block_px, floor in _STRUCTURE.items():
+        a, b = (F.avg_pool2d(luma(x), block_px).flatten(1) for x in (restored, old))
+        terms += [F.relu(floor - _correlation(a, b)).mean()]
+        terms += [F.relu(floor - _correlation(a.view(1, -1), b.view(1, -1))).mean()]
+    return torch.stack(terms).sum()
 
 
 def same_ground(
@@ -174,11 +178,33 @@ def grid_loss(here: Tensor, there: Tensor) -> Tensor:
     return ratio.mean()
 
 
+def spectrum_loss(restored: Tensor, new: Tensor, bands: int = 8) -> Tensor:
+    """L1 between the logarithms of each crop's power in rings from 0.1 to 0.5 cycles per pixel.
+
+    How much detail of each size there is, wherever it lies: misregistration does not matter, and a soft photo cannot
+    stay soft. After Durall et al. 2020. [B, 3, H, H] each.
+    """
+    size = restored.shape[-1]
+    window = torch.hann_window(size, device=restored.device)
+    frequencies = torch.fft.fftfreq(size, device=restored.device)
+    radius = torch.hypot(frequencies[:, None], frequencies[None, : size // 2 + 1])
+    ring = ((radius - 0.1) / 0.4 * bands).floor().long()
+    inside = (ring >= 0) & (ring < bands)
+    logs = []
+    for picture in (restored, new):
+        detail = luma(picture.float())[:, 0]
+        power = torch.fft.rfft2((detail - detail.mean((1, 2), keepdim=True)) * window * window[:, None])
+        sums = power.abs().square()[:, inside] @ F.one_hot(ring[inside], bands).float()
+        # The floor is an eighth of a grey level: a black crop has no spectrum to match.
+        logs.append((sums + (0.125 / 255) ** 2 * size**2 * inside.sum() / bands).log())
+    return F.l1_loss(*logs)
+
+
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's correlation of each row."""
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    # A flat field has no structure to keep: its noise must not be asked for.
-    noise = 1e-4 * a.shape[1]
+    # A flat field has no structure to keep: its noise must not be asked for, and texture of 8 grey levels may come.
+    noise = 1e-3 * a.shape[1]
     return ((a * b).sum(1) + noise) / ((a.square().sum(1) + noise) * (b.square().sum(1) + noise)).sqrt()
 
 

@@ -94,6 +94,8 @@ class RestorationModule(lightning.LightningModule):
         pixels["phase"] = weight.phase * F.l1_loss(here, there)
         if weight.grid:
             pixels["grid"] = weight.grid * losses.grid_loss(here, there)
+        if weight.spectrum:
+            pixels["spectrum"] = weight.spectrum * losses.spectrum_loss(restored, new)
         optimise_network, optimise_discriminator = cast("list[Any]", self.optimizers())
         self._schedule(optimise_network, optimise_discriminator)
         if self.config.loss.pixels_only:

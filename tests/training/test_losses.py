@@ -92,3 +92,19 @@ def test_coloured_rims_count_and_grey_detail_does_not():
     rim[:, 0, 19, 19:41] += 0.2
     assert float(losses.fringe_loss(grey, old)) == 0
     assert float(losses.fringe_loss(rim, old)) > 0
+
+
+def test_spectrum_loss_sees_detail_and_not_where_it_lies():
+    torch.manual_seed(0)
+    new = torch.rand(2, 3, 64, 64)
+    moved = float(losses.spectrum_loss(new.roll((5, 9), (-2, -1)), new))
+    soft = torch.nn.functional.avg_pool2d(new, 3, 1, 1, count_include_pad=False)
+    assert moved < 0.2 < float(losses.spectrum_loss(soft, new))
+    assert torch.isfinite(losses.spectrum_loss(new * 0, new))
+
+
+def test_texture_on_a_flat_field_does_not_count_as_lost_structure():
+    torch.manual_seed(0)
+    flat = torch.full((2, 3, 64, 64), 0.5) + torch.randn(2, 1, 1, 1) * 0.1
+    textured = flat + 0.02 * torch.randn(2, 3, 64, 64)
+    assert float(losses.structure_loss(textured, flat)) < 0.1
