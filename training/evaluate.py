@@ -15,7 +15,7 @@ from training.bootstrap import CONFIDENCE, Bootstrap, Figure, blocks_of
 from training.dataset import Pair, load_pairs
 from training.degrade import age
 from training.errors import DatasetError
-from training.fidelity import compare, shift_between
+from training.fidelity import Float32Array, compare, place, shift_between
 from training.methods import BICUBIC, NEW, OURS, make_pictures, restore_at_phases
 from training.metrics import (
     FloatArray,
@@ -187,11 +187,15 @@ def score_ground(
     owner = blocks_of(ground.chips)
     bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
     truth = features(patches(ground.made[NEW]))
+    olds = [
+        place(old, new, exact=ground.exact)
+        for old, new in zip(ground.made[BICUBIC], ground.made[NEW], strict=True)
+    ]
     base: KernelSums | None = None
     stage, scores = f"{ground.site}, {ground.truth}", []
     progress(stage, 0, len(ground.made))
     for method, pictures in ground.made.items():
-        mine = features(patches(pictures))
+        mine = truth if method == NEW else features(patches(pictures))
         per_chip = len(patches(pictures[:1]))
         sums = kernel_sums(mine, truth, np.repeat(owner, per_chip), bootstrap.blocks)
         base = sums if method == BICUBIC else base
@@ -200,7 +204,7 @@ def score_ground(
         figures |= _against_old(bootstrap, pictures, ground)
         worst = ""
         if method != NEW:
-            compared, worst = _against_new(bootstrap, pictures, ground, features)
+            compared, worst = _against_new(bootstrap, pictures, olds, ground, features)
             figures |= compared
         if method == OURS and ground.truth == REAL:
             figures |= _of_the_network(restorer, ground, choices)
@@ -252,11 +256,15 @@ def _against_old(bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: G
 
 
 def _against_new(
-    bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: Ground, features: TextureFeatures
+    bootstrap: Bootstrap,
+    pictures: Sequence[UInt8Array],
+    olds: Sequence[Float32Array],
+    ground: Ground,
+    features: TextureFeatures,
 ) -> tuple[dict[str, Figure], str]:
     chips = [
-        asdict(compare(picture, old, new, features, exact=ground.exact))
-        for picture, old, new in zip(pictures, ground.made[BICUBIC], ground.made[NEW], strict=True)
+        asdict(compare(place(picture, new, exact=ground.exact), old, new, features))
+        for picture, old, new in zip(pictures, olds, ground.made[NEW], strict=True)
     ]
     worst = int(np.argmax([chip["perceptual"] for chip in chips]))
     figures = {name: bootstrap.mean([chip[name] for chip in chips]) for name in chips[0]}

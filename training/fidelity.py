@@ -127,24 +127,36 @@ def _distance(x: Float32Array, y: Float32Array) -> npt.NDArray[np.float64]:
     return result
 
 
-def compare(
-    picture: UInt8Array, old: UInt8Array, new: UInt8Array, features: TextureFeatures, *, exact: bool = False
-) -> Fidelity:
+def place(picture: UInt8Array, new: UInt8Array, *, exact: bool = False) -> Float32Array:
+    """Register a picture with the new photo and make its colours equal, as far as nothing is lost at the border.
+
+    Args:
+        picture, new: uint8 [H, W, 3] on one grid.
+        exact: whether they lie exactly on each other, so that nothing is registered.
+
+    Returns:
+        float32 [H - 8, W - 8, 3], as `inside(new)`.
+    """
+    shift = LocalShift() if exact else shift_between(picture, new)
+    return match_colours(inside(put_in_place(picture, shift)), inside(new.astype(np.float32)))
+
+
+def inside(picture: Float32Array) -> Float32Array:
+    """A picture without the border that registration may spoil: [H, W, 3] to [H - 8, W - 8, 3]."""
+    return picture[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX]
+
+
+def compare(picture: Float32Array, old: Float32Array, new: UInt8Array, features: TextureFeatures) -> Fidelity:
     """Every figure of one chip.
 
     Args:
-        picture, old, new: uint8 [H, W, 3] on one grid.
+        picture, old: both as `place` gives them.
+        new: uint8 [H, W, 3].
         features: the fixed network.
-        exact: whether old and new lie exactly on each other, so that nothing is registered.
     """
-    border = slice(_BORDER_PX, -_BORDER_PX)
-    truth = new.astype(np.float32)[border, border]
-    placed = []
-    for rgb in (picture, old):
-        shift = LocalShift() if exact else shift_between(rgb, new)
-        placed.append(match_colours(put_in_place(rgb, shift)[border, border], truth))
-    improvement, omission, hallucination = correctness(placed[0], placed[1], truth)
-    mine = np.clip(placed[0], 0, 255)
+    truth = inside(new.astype(np.float32))
+    improvement, omission, hallucination = correctness(picture, old, truth)
+    mine = np.clip(picture, 0, 255)
     error = max(float(np.square(mine - truth).mean()), _ROUNDING)
     return Fidelity(
         psnr_db=10 * math.log10(255**2 / error),

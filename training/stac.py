@@ -20,6 +20,8 @@ FILE: Final = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
 _TASK: Final = "super-resolution"
 _COLOURS: Final = ("red", "green", "blue")
+# The extension wants them among the properties, and STAC allows them there only if an asset has them too.
+_BANDS: Final = [{"name": colour} for colour in _COLOURS]
 # Of multihash: SHA-256, 32 bytes.
 _SHA256: Final = "1220"
 
@@ -73,7 +75,7 @@ def _common(spec: ModelSpec) -> dict[str, Any]:
         own["orthosharp:training"] = dict(spec.training)
     if spec.metrics:
         own["orthosharp:metrics"] = dict(spec.metrics)
-    return {**named, "gsd": spec.gsd_m, "bands": [{"name": colour} for colour in _COLOURS], **own}
+    return {**named, "gsd": spec.gsd_m, "bands": _BANDS, **own}
 
 
 def _model(weights: Weights) -> dict[str, Any]:
@@ -156,5 +158,6 @@ def _asset(path: Path) -> dict[str, Any]:
         "title": "ONNX model" if onnx else "Weights",
         "type": f"application/octet-stream; application={'onnx' if onnx else 'safetensors'}",
         "roles": ["mlm:model", *([] if onnx else ["mlm:weights"]), "data"],
+        "bands": _BANDS,
         "mlm:artifact_type": "onnx" if onnx else "safetensors.torch.save_file",
     }

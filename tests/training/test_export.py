@@ -17,6 +17,7 @@ import training.onnx_file
 from sr_model import Restorer, load_weights
 from sr_model.pixels import denormalise, normalise
 from sr_model.runtimes.onnx_runtime import to_onnx
+from training.dataset import load_pairs
 from training.errors import RunError
 from training.evaluate import Choices, document, evaluate_site
 from training.export import export, measure_halo
@@ -70,17 +71,12 @@ def test_the_spec_is_complete_and_names_no_path(exported, run):
 def test_the_halo_covers_what_the_network_sees_grain_included(exported, run):
     spec = exported.weights.spec
     assert spec.planes == 4
-    old = np.asarray(evaluate_pair(run).old)
+    olds = [pair.old for pair in load_pairs([run.parent / "town"], "validation")]
+    assert abs(measure_halo(exported.weights, olds) - spec.halo_px) <= spec.stride
+    old = olds[0]
     assert seam_sums(Restorer.from_weights(exported.weights), old).difference < 0.5
     without = replace(exported.weights, spec=replace(spec, halo_px=0))
     assert seam_sums(Restorer.from_weights(without), old).difference > 0.5
-    assert measure_halo(exported.weights, [old]) == spec.halo_px
-
-
-def evaluate_pair(run):
-    from training.dataset import load_pairs
-
-    return load_pairs([run.parent / "town"], "validation")[0]
 
 
 def test_the_onnx_file_gives_the_same_picture_alone(exported):
