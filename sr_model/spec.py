@@ -18,6 +18,9 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 # What HTTP headers can carry.
 _NAME: Final = re.compile(r"[A-Za-z0-9._ -]{1,64}")
 
+# Fields that came later; their absence and their emptiness are the same.
+_OPTIONAL: Final = ("training", "metrics")
+
 Config = Mapping[str, "int | tuple[int, ...]"]
 
 
@@ -45,6 +48,8 @@ class ModelSpec:
         config: sizes of the architecture.
         mean, std: normalisation of RGB in [0, 1].
         licence, credit, provenance: who may use it, whose pictures taught it, and how.
+        training: the photographs and choices of the run, as JSON values; empty in older weights.
+        metrics: what `orthosharp-train evaluate` measured, as JSON values; empty where nothing was.
     """
 
     name: str
@@ -60,12 +65,18 @@ class ModelSpec:
     licence: str = "Apache-2.0"
     credit: str = ""
     provenance: str = "untrained"
+    training: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    metrics: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for pair in ("gsd_range_m", "source_gsd_range_m", "mean", "std"):
             object.__setattr__(self, pair, tuple(float(value) for value in getattr(self, pair)))
         frozen = {key: tuple(v) if isinstance(v, list | tuple) else int(v) for key, v in self.config.items()}
         object.__setattr__(self, "config", MappingProxyType(frozen))
+        for name in _OPTIONAL:
+            # A copy as JSON gives it back, so that the text of the spec is the same after it was read.
+            plain = json.loads(json.dumps(dict(getattr(self, name)), allow_nan=False))
+            object.__setattr__(self, name, MappingProxyType(plain))
         if not _NAME.fullmatch(self.name):
             raise WeightsError(
                 f"the model's name {self.name!r} does not fit into a header: export the weights with a name "
@@ -149,10 +160,17 @@ class ModelSpec:
             )
 
     def to_json(self) -> str:
-        """Canonical JSON: the same spec gives the same text."""
+        """Canonical JSON: the same spec gives the same text.
+
+        What is optional and empty is left out, so that the digests of older weights stay true.
+        """
         document = {item.name: getattr(self, item.name) for item in fields(self)} | {
             "config": dict(self.config)
         }
+        for name in _OPTIONAL:
+            chosen = dict(document.pop(name))
+            if chosen:
+                document[name] = chosen
         return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
     @classmethod

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from sr_model.errors import SrModelError
-from sr_model.restorer import Restorer
+from training.cli_weights import evaluate, export
 from training.config import FitConfig, LossWeights
 from training.errors import TrainingError
+from training.progress_bar import Stages
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -85,7 +75,7 @@ def pairs(old: Path, new: Path, out: Path, **choices: Any) -> None:
     from training.pairs import make_pairs
     from training.pairs_report import REPORT
 
-    with _Stages() as stages:
+    with Stages() as stages:
         chips = make_pairs(old, new, out, progress=stages, **choices)
     for split in ("train", "validation", "dropped"):
         reasons = Counter(chip.reason for chip in chips if chip.split == split and chip.reason)
@@ -94,40 +84,6 @@ def pairs(old: Path, new: Path, out: Path, **choices: Any) -> None:
             f"{split}: {sum(chip.split == split for chip in chips)} chips" + (f" ({why})" if why else "")
         )
     click.echo(f"look at {out / REPORT}")
-
-
-class _Stages(AbstractContextManager["_Stages"]):
-    """A bar per stage with rate and time left; where the output is no terminal, a line as each ends."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description:>8}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._tasks: dict[str, tuple[TaskID, int]] = {}
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bar.add_task(stage, total=total, completed=done, rate=""), done
-        task, begun = self._tasks[stage]
-        elapsed_s = self._bar.tasks[task].elapsed or 0.0
-        rate = f"{(done - begun) / elapsed_s:.1f}/s" if elapsed_s > 1 else ""
-        self._bar.update(task, completed=done, rate=rate)
-        if done == total and not self._console.is_terminal:
-            click.echo(f"{stage}: {total} done", err=True)
 
 
 _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
@@ -228,56 +184,8 @@ def _length(default: Any) -> int:
     return len(default) if isinstance(default, tuple) else 1
 
 
-@main.command()
-@click.argument("weights", type=_FILE)
-@click.argument("pairs", type=_FOLDER, nargs=-1, required=True)
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the scores here."
-)
-@click.option(
-    "--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write a comparison sheet here."
-)
-@click.option(
-    "--rows", type=click.IntRange(1, 50), default=4, show_default=True, help="Chips per site on the sheet."
-)
-@click.option("--credit", multiple=True, help="Whose pictures, once per site.")
-def evaluate(
-    weights: Path,
-    pairs: tuple[Path, ...],
-    json_path: Path | None,
-    sheet: Path | None,
-    rows: int,
-    credit: tuple[str, ...],
-) -> None:
-    """Score WEIGHTS beside bicubic and unsharp mask on the validation chips of PAIRS."""
-    from training.evaluate import comparison_sheet, evaluate_site, table
-    from training.metrics import TextureFeatures
-
-    restorer, features = Restorer.open(weights), TextureFeatures()
-    scores = [score for folder in pairs for score in evaluate_site(restorer, folder, features)]
-    click.echo(table(scores))
-    if json_path:
-        json_path.write_text(json.dumps([asdict(score) for score in scores], indent=2) + "\n")
-    if sheet:
-        picture = comparison_sheet(restorer, pairs, rows, credit or ("",) * len(pairs))
-        picture.save(sheet, quality=88)
-
-
-@main.command()
-@click.argument("run", type=_FOLDER)
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--name", default="compact", show_default=True, help="What headers call the model.")
-@click.option("--provenance", required=True, help="A sentence that says what it was trained on.")
-@click.option("--credit", required=True, help="Whose pictures taught it.")
-def export(run: Path, out: Path, name: str, provenance: str, credit: str) -> None:
-    """Write the weights of RUN to OUT.safetensors, the halo measured and the spec complete."""
-    from training.export import export as write
-
-    weights = write(run, out, name=name, provenance=provenance, credit=credit)
-    spec = weights.spec
-    click.echo(
-        f"{out.name} {weights.digest[:12]}: {spec.architecture}, {spec.gsd_m:.3g} m, halo {spec.halo_px} px"
-    )
+main.add_command(evaluate)
+main.add_command(export)
 
 
 if __name__ == "__main__":

@@ -1,185 +1,314 @@
-"""Weights against rivals on validation chips: a table, JSON and a comparison sheet."""
+"""Weights against rivals on validation chips: every figure of every way to make the picture, with its interval."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFilter
 
 from sr_model.restorer import Restorer
+from training.bootstrap import CONFIDENCE, Bootstrap, Figure, blocks_of
 from training.dataset import Pair, load_pairs
+from training.degrade import age
 from training.errors import DatasetError
+from training.fidelity import Float32Array, compare, place, shift_between
+from training.methods import BICUBIC, NEW, OURS, make_pictures, restore_at_phases
 from training.metrics import (
+    FloatArray,
+    KernelSums,
     TextureFeatures,
-    drawn_pattern_ratio,
-    high_frequency_ratio,
+    band_energy,
+    consistency,
+    drawn_powers,
     kernel_distance,
+    kernel_sums,
     patches,
-    pattern_ratio,
+    pattern_powers,
     structure_kept,
 )
-from training.pairs import read_site
+from training.pairs import read_manifest, read_site
+from training.pairs_manifest import Chip
+from training.rivals import check_rivals, read_rival, rival_names
+from training.seams import seam_sums
 
 UInt8Array = npt.NDArray[np.uint8]
+Progress = Callable[[str, int, int], None]
 
-# Left out at a chip's edge, where the network sees no context; a multiple of every stride and of the periods.
-_EDGE_PX: Final = 32
-_SHEET_PX: Final = 320
-# Phases of the network's grid at which a pattern of its own is looked for, and on how many chips.
-_PHASES_PX: Final = ((0, 0), (1, 6), (2, 3), (3, 1), (4, 4), (5, 7), (6, 2), (7, 5))
-_PHASE_CHIPS: Final = 16
+# A spectrum is that of 128 px.
+_LEAST_PX: Final = 128
+# Chips of a site on which a pattern and seams of the network's own are looked for: each is restored many times.
+_SAMPLE: Final = 16
+REAL: Final = "new photo"
+AGED: Final = "aged"
 
 
 @dataclass(frozen=True)
 class Score:
-    """One way to make the picture, on one site; only the network can draw a pattern of its own."""
+    """One way to make the picture, on one site.
+
+    Attributes:
+        site: the folder of pairs.
+        truth: `new photo` for real pairs; `aged` for the new photo's chips, aged and compared with themselves.
+        method: bicubic, unsharp mask, the rival's name, orthosharp, or the new photo itself.
+        chips, blocks: how many were scored, and of how many blocks of ground.
+        figures: see docs/training.md; one that makes no sense for a method is missing.
+        worst_chip: where features differ most from the new photo's.
+    """
 
     site: str
+    truth: str
     method: str
-    texture_distance: float
-    high_frequency: float
-    pattern: float
-    drawn_pattern: float | None
-    structure: float
-    structure_worst: float
+    chips: int
+    blocks: int
+    figures: Mapping[str, Figure]
+    worst_chip: str = ""
 
 
-def unsharp(rgb: UInt8Array) -> UInt8Array:
-    """The usual unsharp mask: radius 2 px, 150 %."""
-    return np.asarray(
-        Image.fromarray(rgb).filter(ImageFilter.UnsharpMask(radius=2, percent=150, threshold=0))
-    )
+@dataclass(frozen=True)
+class Choices:
+    """What is scored beside the network, and how its intervals are drawn."""
+
+    rivals: tuple[Path, ...] = ()
+    aged: bool = True
+    draws: int = 1000
+    seed: int = 0
 
 
-def restore_chip(restorer: Restorer, rgb: UInt8Array) -> UInt8Array:
-    """Restore the largest part of a chip whose sides are multiples of the stride; without context at its edge."""
-    stride = restorer.spec.stride
-    height, width = (side // stride * stride for side in rgb.shape[:2])
-    restored: UInt8Array = restorer.restore(np.ascontiguousarray(rgb[None, :height, :width]))[0]
-    return restored
+@dataclass(frozen=True)
+class Ground:
+    """The chips of one site that are scored, and every way's pictures of them.
+
+    Attributes:
+        ratio: the old photo's pixel size over the model's.
+        exact: whether old and new lie exactly on each other.
+    """
+
+    site: str
+    truth: str
+    chips: list[Chip]
+    pairs: list[Pair]
+    made: dict[str, list[UInt8Array]]
+    ratio: float
+    exact: bool
 
 
-def _inner(rgb: UInt8Array, stride: int) -> UInt8Array:
-    height, width = (side // stride * stride - _EDGE_PX for side in rgb.shape[:2])
-    return rgb[_EDGE_PX:height, _EDGE_PX:width]
-
-
-def _methods(restorer: Restorer, pairs: Sequence[Pair]) -> dict[str, list[UInt8Array]]:
-    stride = restorer.spec.stride
-    made = {
-        "bicubic": [pair.old for pair in pairs],
-        "unsharp mask": [unsharp(pair.old) for pair in pairs],
-        "orthosharp": [restore_chip(restorer, pair.old) for pair in pairs],
-        "new photo": [pair.new for pair in pairs],
-    }
-    return {
-        name: [_inner(picture[..., :3], stride) for picture in pictures] for name, pictures in made.items()
-    }
-
-
-def _drawn_pattern(restorer: Restorer, pairs: Sequence[Pair]) -> float:
-    """Restore some chips at several phases of the network's grid and cut them to their common ground."""
-    chosen = [pairs[i] for i in sorted({round(i) for i in np.linspace(0, len(pairs) - 1, _PHASE_CHIPS)})]
-    last = max(max(phase) for phase in _PHASES_PX)
-    aligned = []
-    for y, x in _PHASES_PX:
-        made = [_inner(restore_chip(restorer, pair.old[y:, x:]), restorer.spec.stride) for pair in chosen]
-        aligned.append([picture[last - y :, last - x :] for picture in made])
-    sides = [min(picture.shape[axis] for pictures in aligned for picture in pictures) for axis in (0, 1)]
-    return drawn_pattern_ratio(
-        [[picture[: sides[0], : sides[1]] for picture in pictures] for pictures in aligned]
-    )
-
-
-def evaluate_site(restorer: Restorer, folder: Path, features: TextureFeatures) -> list[Score]:
-    """Score the network, bicubic and unsharp mask, and the new photo itself, on a site's validation chips.
+def evaluate_site(
+    restorer: Restorer,
+    folder: Path,
+    features: TextureFeatures,
+    choices: Choices | None = None,
+    progress: Progress | None = None,
+) -> list[Score]:
+    """Score every way to make the picture on a site's validation chips.
 
     Raises:
         DatasetError: the folder has no validation chips.
+        RivalError: a rival lacks part of them.
     """
-    pairs = load_pairs([folder], "validation")
-    if not pairs:
-        raise DatasetError(
-            f"{folder.name} has no validation chips: make the pairs with a larger --validation block"
-        )
-    site = read_site(folder)
-    ratio = site["old_gsd_m"] / site["gsd_m"]
-    made = _methods(restorer, pairs)
-    truth = features(patches(made["new photo"]))
+    choices = choices or Choices(aged=False)
+    grounds = [real_ground(restorer, folder, choices.rivals)]
+    if choices.aged:
+        grounds.append(aged_ground(restorer, grounds[0], choices.seed))
     scores = []
-    for method, pictures in made.items():
-        kept = [
-            structure_kept(picture, old, ratio)
-            for picture, old in zip(pictures, made["bicubic"], strict=True)
-        ]
-        scores.append(
-            Score(
-                site=folder.name,
-                method=method,
-                texture_distance=kernel_distance(features(patches(pictures)), truth),
-                high_frequency=high_frequency_ratio(pictures, made["new photo"]),
-                pattern=pattern_ratio(pictures),
-                drawn_pattern=_drawn_pattern(restorer, pairs) if method == "orthosharp" else None,
-                structure=float(np.mean(kept)),
-                structure_worst=float(np.min(kept)),
-            )
-        )
+    for ground in grounds:
+        scores += score_ground(restorer, ground, features, choices, progress or _silent)
     return scores
 
 
-def table(scores: Sequence[Score]) -> str:
-    """Scores as a Markdown table."""
-    rows = [
-        "| site | picture | texture distance | high frequencies | pattern | drawn pattern | structure (worst chip) |",
-        "|---|---|--:|--:|--:|--:|--:|",
-    ]
-    rows += [
-        f"| {s.site} | {s.method} | {s.texture_distance:.3f} | {s.high_frequency:.2f} | {s.pattern:.2f} "
-        f"| {'' if s.drawn_pattern is None else f'{s.drawn_pattern:.2f}'} "
-        f"| {s.structure:.3f} ({s.structure_worst:.3f}) |"
-        for s in scores
-    ]
-    return "\n".join(rows) + "\n"
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    """No progress is shown."""
 
 
-def comparison_sheet(
-    restorer: Restorer, folders: Sequence[Path], rows: int, credit: Sequence[str]
-) -> Image.Image:
-    """A picture with a row per chip, spread over the validation blocks: bicubic, unsharp mask, restored, new.
+def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
+    """What a folder's chips have in common, and those that are scored.
 
-    Args:
-        restorer: the network.
-        folders: sites.
-        rows: chips per site.
-        credit: one per site, printed on its rows.
+    Raises:
+        DatasetError: it has none.
     """
-    strips = []
-    for folder, owner in zip(folders, credit, strict=True):
-        pairs = load_pairs([folder], "validation")
-        chosen = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(rows, len(pairs))).round().astype(int)]
-        made = _methods(restorer, chosen)
-        strips += [(f"{pair.name}   {owner}", [made[m][i] for m in made]) for i, pair in enumerate(chosen)]
-    return _draw(strips, ("old, bicubic", "unsharp mask", "restored", "new"))
+    chips = [chip for chip in read_manifest(folder) if chip.split == "validation"]
+    if not chips:
+        raise DatasetError(
+            f"{folder.name} has no validation chips: make the pairs with a larger --validation block"
+        )
+    return read_site(folder), chips
 
 
-def _draw(strips: Sequence[tuple[str, Sequence[UInt8Array]]], titles: Sequence[str]) -> Image.Image:
-    gap, text = 4, 16
-    sheet = Image.new(
-        "RGB", (len(titles) * (_SHEET_PX + gap) - gap, text + len(strips) * (_SHEET_PX + gap + text)), "white"
-    )
-    pen = ImageDraw.Draw(sheet)
-    for column, title in enumerate(titles):
-        pen.text((column * (_SHEET_PX + gap) + 2, 2), title, fill="black")
-    for row, (label, pictures) in enumerate(strips):
-        top = text + row * (_SHEET_PX + gap + text)
-        for column, picture in enumerate(pictures):
-            start = (picture.shape[0] - _SHEET_PX) // 2
-            part = picture[start : start + _SHEET_PX, start : start + _SHEET_PX]
-            sheet.paste(Image.fromarray(part), (column * (_SHEET_PX + gap), top))
-        pen.text((2, top + _SHEET_PX + 2), label, fill="black")
-    return sheet
+def check_choices(folders: Sequence[Path], choices: Choices) -> None:
+    """Refuse folders and rivals that cannot be scored, before any work.
+
+    Raises:
+        DatasetError: a folder has no validation chips.
+        PairError, RivalError: a rival is no georeferenced picture of this ground.
+    """
+    sites = [validation(folder) for folder in folders]
+    rival_names(choices.rivals)
+    check_rivals(choices.rivals, sites)
+
+
+def real_ground(
+    restorer: Restorer, folder: Path, rivals: Sequence[Path] = (), only: Collection[str] | None = None
+) -> Ground:
+    """The validation chips of a folder, or some of them by name; raises as `evaluate_site`."""
+    site, chips = validation(folder)
+    pairs = load_pairs([folder], "validation")
+    if only is not None:
+        kept = [index for index, chip in enumerate(chips) if chip.name in only]
+        chips, pairs = [chips[i] for i in kept], [pairs[i] for i in kept]
+    shown = {
+        name: pictures
+        for name, path in rival_names(rivals).items()
+        if (pictures := read_rival(path, site, chips, pairs)) is not None
+    }
+    made = make_pictures(restorer, pairs, shown)
+    if min(min(picture.shape[:2]) for picture in made[NEW]) < _LEAST_PX:
+        raise DatasetError(
+            f"the chips of {folder.name} are too small to be scored: make the pairs with --size 256 or more"
+        )
+    return Ground(folder.name, REAL, chips, pairs, made, site["old_gsd_m"] / site["gsd_m"], exact=False)
+
+
+def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
+    """The same chips with a known truth: the new photo's, aged, have to become themselves again."""
+    pairs = [
+        replace(pair, old=age(pair.new, np.random.default_rng((seed, chip.column, chip.row))))
+        for chip, pair in zip(ground.chips, ground.pairs, strict=True)
+    ]
+    return replace(ground, truth=AGED, pairs=pairs, made=make_pictures(restorer, pairs), exact=True)
+
+
+def score_ground(
+    restorer: Restorer, ground: Ground, features: TextureFeatures, choices: Choices, progress: Progress
+) -> list[Score]:
+    """Score every way's pictures of one ground."""
+    owner = blocks_of(ground.chips)
+    bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
+    truth = features(patches(ground.made[NEW]))
+    olds = [
+        place(old, new, exact=ground.exact)
+        for old, new in zip(ground.made[BICUBIC], ground.made[NEW], strict=True)
+    ]
+    base: KernelSums | None = None
+    stage, scores = f"{ground.site}, {ground.truth}", []
+    progress(stage, 0, len(ground.made))
+    for method, pictures in ground.made.items():
+        mine = truth if method == NEW else features(patches(pictures))
+        per_chip = len(patches(pictures[:1]))
+        sums = kernel_sums(mine, truth, np.repeat(owner, per_chip), bootstrap.blocks)
+        base = sums if method == BICUBIC else base
+        figures = _texture(bootstrap, mine, truth, sums, base)
+        figures |= _spectrum(bootstrap, pictures, ground.made[NEW])
+        figures |= _against_old(bootstrap, pictures, ground)
+        worst = ""
+        if method != NEW:
+            compared, worst = _against_new(bootstrap, pictures, olds, ground, features)
+            figures |= compared
+        if method == OURS and ground.truth == REAL:
+            figures |= _of_the_network(restorer, ground, choices)
+        scores.append(
+            Score(ground.site, ground.truth, method, len(ground.chips), bootstrap.blocks, figures, worst)
+        )
+        progress(stage, len(scores), len(ground.made))
+    return scores
+
+
+def _texture(
+    bootstrap: Bootstrap, mine: FloatArray, truth: FloatArray, sums: KernelSums, base: KernelSums | None
+) -> dict[str, Figure]:
+    distance = kernel_distance(mine, truth)
+    figures = {"texture_distance": bootstrap.kernel(distance, sums)}
+    if base is not None:
+        of_bicubic = _whole(base)
+        figures["texture_to_bicubic"] = bootstrap.kernel(distance / of_bicubic, sums, base)
+    return figures
+
+
+def _whole(sums: KernelSums) -> float:
+    within = sums.within.sum() / sums.within_pairs.sum()
+    return float(within - 2 * sums.cross.sum() / sums.cross_pairs.sum())
+
+
+def _spectrum(
+    bootstrap: Bootstrap, pictures: Sequence[UInt8Array], news: Sequence[UInt8Array]
+) -> dict[str, Figure]:
+    energies = [band_energy(picture, new) for picture, new in zip(pictures, news, strict=True)]
+    powers = np.stack([pattern_powers(picture) for picture in pictures])
+    return {
+        "high_frequency": bootstrap.mean(*map(list, zip(*energies, strict=True))),
+        "pattern": bootstrap.pattern(powers),
+    }
+
+
+def _against_old(bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: Ground) -> dict[str, Figure]:
+    olds = ground.made[BICUBIC]
+    kept = [structure_kept(p, old, ground.ratio) for p, old in zip(pictures, olds, strict=True)]
+    agreed = [consistency(p, old, ground.ratio) for p, old in zip(pictures, olds, strict=True)]
+    shifts = [shift_between(p, old) for p, old in zip(pictures, olds, strict=True)]
+    return {
+        "structure": bootstrap.mean(kept),
+        "structure_worst": Figure(float(np.min(kept))),
+        "consistency": bootstrap.mean(agreed),
+        "moved_px": bootstrap.mean([float(np.hypot(shift.dx_px, shift.dy_px)) for shift in shifts]),
+    }
+
+
+def _against_new(
+    bootstrap: Bootstrap,
+    pictures: Sequence[UInt8Array],
+    olds: Sequence[Float32Array],
+    ground: Ground,
+    features: TextureFeatures,
+) -> tuple[dict[str, Figure], str]:
+    chips = [
+        asdict(compare(place(picture, new, exact=ground.exact), old, new, features))
+        for picture, old, new in zip(pictures, olds, ground.made[NEW], strict=True)
+    ]
+    worst = int(np.argmax([chip["perceptual"] for chip in chips]))
+    figures = {name: bootstrap.mean([chip[name] for chip in chips]) for name in chips[0]}
+    return figures, ground.chips[worst].name
+
+
+def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dict[str, Figure]:
+    """A pattern and seams of its own, on a spread sample of the chips."""
+    last = len(ground.pairs) - 1
+    chosen = sorted({round(i) for i in np.linspace(0, last, _SAMPLE)})
+    owner = np.unique(blocks_of(ground.chips)[chosen], return_inverse=True)[1].astype(np.intp)
+    bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
+    powers = [drawn_powers(restore_at_phases(restorer, ground.pairs[i])) for i in chosen]
+    power, own = (np.stack(parts) for parts in zip(*powers, strict=True))
+    figures = {"drawn_pattern": bootstrap.drawn_pattern(power, own)}
+    seams = [seam for i in chosen if (seam := seam_sums(restorer, ground.pairs[i].old))]
+    if len(seams) == len(chosen):
+        figures["seam_difference"] = bootstrap.mean([seam.difference for seam in seams])
+        figures["seam_gradient"] = bootstrap.mean(
+            [seam.step for seam in seams], [seam.centred_step for seam in seams]
+        )
+    return figures
+
+
+def document(restorer: Restorer, scores: Sequence[Score], choices: Choices) -> dict[str, Any]:
+    """Everything that was measured, as JSON values: the model, how it was measured, a row per score."""
+    return {
+        "model": {"name": restorer.spec.name, "digest": restorer.digest, "gsd_m": restorer.spec.gsd_m},
+        "intervals": {"confidence": CONFIDENCE, "draws": choices.draws, "seed": choices.seed},
+        "scores": [
+            {
+                "site": score.site,
+                "truth": score.truth,
+                "method": score.method,
+                "chips": score.chips,
+                "blocks": score.blocks,
+                "worst_chip": score.worst_chip,
+                **{name: figure.value for name, figure in score.figures.items()},
+                "intervals": {
+                    name: [figure.low, figure.high]
+                    for name, figure in score.figures.items()
+                    if figure.low is not None
+                },
+            }
+            for score in scores
+        ],
+    }

@@ -1,10 +1,13 @@
-"""A run's last weights to a file that the server takes: the halo measured, half precision, the spec complete."""
+"""A run's last weights to a file that the server takes: the halo measured, half precision, the spec complete.
+
+Beside it lie a model card, a STAC item and, if asked for, an ONNX model.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,15 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from sr_model.restorer import Restorer
-from sr_model.weights import Weights, load_weights, save_weights
+from sr_model.weights import Weights, load_weights, save_weights, write_atomic
 from training.dataset import load_pairs
 from training.errors import RunError
 from training.fit import CONFIG, WEIGHTS
+from training.lineage import lineage, read_scores
+from training.model_card import model_card
+from training.onnx_file import write_onnx
 from training.pairs import read_site
+from training.stac import stac_item
 
 UInt8Array = npt.NDArray[np.uint8]
 Range = tuple[float, float]
 
+# The moving average at the run's end, and where it did best on the validation chips.
+TAKEN: Final = {"last": WEIGHTS, "best": "best.safetensors"}
 # Mean difference at a window's border, in grey levels, below which more context changes nothing that is seen.
 _TOLERANCE: Final = 0.25
 _FAR_PX: Final = 160
@@ -71,8 +80,34 @@ def _ranges(config: dict[str, Any], gsd_m: float) -> tuple[Range, Range]:
     return (low * gsd_m, high * gsd_m), (0.65 * gsd_m, _COARSER * coarsest_m)
 
 
-def export(run: Path, out: Path, *, name: str, provenance: str, credit: str) -> Weights:
-    """Write the weights of a run for serving.
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        weights: as `load_weights` reads them from the file.
+        files: the weights, the ONNX model if one was asked for, the model card, the STAC item.
+        onnx_difference: the largest difference from torch, as a share of the range from black to white.
+    """
+
+    weights: Weights
+    files: tuple[Path, ...]
+    onnx_difference: float | None = None
+
+
+def export(
+    run: Path,
+    out: Path,
+    *,
+    name: str,
+    provenance: str,
+    credit: str,
+    licence: str = "Apache-2.0",
+    take: str = "last",
+    scores: Path | None = None,
+    onnx: bool = False,
+) -> Exported:
+    """Write the weights of a run for serving, and beside them what tells others about them.
 
     Args:
         run: a folder made by `fit`, whose pairs are where they were.
@@ -80,16 +115,24 @@ def export(run: Path, out: Path, *, name: str, provenance: str, credit: str) -> 
         name: what headers and pictures call the model.
         provenance: a sentence that says what it was trained on.
         credit: whose pictures taught it.
+        licence: who may use the weights, as an SPDX identifier.
+        take: which of the run's weights, `last` or `best`.
+        scores: what `evaluate --json` wrote about these weights.
+        onnx: whether to write an ONNX model too.
 
     Raises:
-        RunError: the run has no weights.
+        RunError: the run has no weights, the scores are of others, or ONNX and torch differ.
         DatasetError: its pairs are gone; the halo is measured on their old validation chips.
     """
-    if not (run / WEIGHTS).is_file() or not (run / CONFIG).is_file():
+    if out.suffix != ".safetensors":
+        raise RunError(f"{out.name} would hold safetensors: name it {out.stem}.safetensors")
+    source = run / TAKEN[take]
+    if not source.is_file() or not (run / CONFIG).is_file():
         raise RunError(f"{run.name} has no weights yet: train with `orthosharp-train fit` first")
     config = json.loads((run / CONFIG).read_text())
+    trained = load_weights(source)
+    metrics = read_scores(scores, trained.digest) if scores else {}
     pictures = [pair.old for pair in load_pairs([Path(folder) for folder in config["pairs"]], "validation")]
-    trained = load_weights(run / WEIGHTS)
     gsd_range_m, source_gsd_range_m = _ranges(config, trained.spec.gsd_m)
     spec = replace(
         trained.spec,
@@ -97,7 +140,20 @@ def export(run: Path, out: Path, *, name: str, provenance: str, credit: str) -> 
         source_gsd_range_m=source_gsd_range_m,
         halo_px=measure_halo(trained, pictures),
         name=name,
+        licence=licence,
         provenance=provenance,
         credit=credit,
+        training=lineage(config),
+        metrics=metrics,
     )
-    return save_weights(out, spec, trained.state)
+    weights = save_weights(out, spec, trained.state)
+    files, difference = [out], None
+    if onnx:
+        files.append(out.with_suffix(".onnx"))
+        difference = write_onnx(files[-1], weights)
+    files.append(out.with_suffix(".md"))
+    write_atomic(files[-1], model_card(weights, files[:-1], difference).encode())
+    item = stac_item(weights, files)
+    files.append(out.with_suffix(".stac.json"))
+    write_atomic(files[-1], (json.dumps(item, indent=2, allow_nan=False) + "\n").encode())
+    return Exported(weights, tuple(files), difference)

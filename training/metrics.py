@@ -1,11 +1,14 @@
-"""Four figures that together tell a restored picture from a sharpened one; each alone can be cheated.
+"""Figures that together tell a restored picture from a sharpened one; each alone can be cheated.
 
-All take lists of pictures, uint8 [H, W, 3], on one grid at the model's GSD.
+All take lists of pictures, uint8 [H, W, 3], on one grid at the model's GSD. What a figure is the sum of is given by a
+function of its own (`kernel_sums`, `band_energy`, `pattern_powers`), so that chips can be resampled, see
+`training.bootstrap`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,7 +20,9 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor
 
 UInt8Array = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
 
 _LUMA: Final = np.array((0.299, 0.587, 0.114))
 _PATCH_PX: Final = 116
@@ -67,15 +72,37 @@ class TextureFeatures:
 
     def _features(self, squares: UInt8Array) -> FloatArray:
         x = torch.from_numpy(squares).permute(0, 3, 1, 2).float()
+        statistics = [part for y in self._maps(x) for part in (y.mean((2, 3)), y.std((2, 3)))]
+        result: FloatArray = torch.cat(statistics, 1).double().numpy()
+        return result
+
+    def _maps(self, x: Tensor) -> list[Tensor]:
+        """[N, 3, H, W] in grey levels to the features at strides 4, 8 and 16."""
         x = (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True).clamp_min(1.0)
-        statistics: list[Tensor] = []
+        maps = []
         x = self._network._swish(self._network._bn0(self._network._conv_stem(x)))
         for index, block in enumerate(self._network._blocks[: _BLOCKS[-1] + 1]):
             x = block(x)
             if index in _BLOCKS:
-                statistics += [x.mean((2, 3)), x.std((2, 3))]
-        result: FloatArray = torch.cat(statistics, 1).double().numpy()
-        return result
+                maps.append(x)
+        return maps
+
+    def distance(self, first: Float32Array, second: Float32Array) -> float:
+        """How unlike two pictures of the same ground are, place by place; 0 for equal ones, 4 at most.
+
+        The squared difference of the features of a place, each made a unit vector, averaged over places and layers:
+        LPIPS (Zhang et al. 2018) without its learnt weights and with another network, so its values compare with
+        each other only.
+
+        Args:
+            first, second: float32 [H, W, 3] in grey levels.
+        """
+        pair = torch.from_numpy(np.stack([first, second])).permute(0, 3, 1, 2).float()
+        layers = []
+        for features in self._maps(pair):
+            a, b = F.normalize(features, dim=1)
+            layers.append((a - b).square().sum(0).mean())
+        return float(torch.stack(layers).mean())
 
 
 def kernel_distance(first: FloatArray, second: FloatArray) -> float:
@@ -86,13 +113,58 @@ def kernel_distance(first: FloatArray, second: FloatArray) -> float:
 
     Source: Binkowski et al. 2018 (KID).
     """
+    xx, yy, xy = _kernels(first, second)
+    n, m = len(xx), len(yy)
+    within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
+    return float(within - 2 * xy.mean())
+
+
+def _kernels(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     mean, deviation = second.mean(0), second.std(0) + 1e-6
     x, y = (first - mean) / deviation, (second - mean) / deviation
     scale = x.shape[1]
     xx, yy, xy = (((a @ b.T) / scale + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
-    n, m = len(x), len(y)
-    within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
-    return float(within - 2 * xy.mean())
+    return xx, yy, xy
+
+
+@dataclass(frozen=True)
+class KernelSums:
+    """What `kernel_distance` averages, summed over the patches of two blocks each; float64 [blocks, blocks].
+
+    Attributes:
+        within: sum of the kernel between different patches of the picture and of the truth, both.
+        within_pairs: how many such pairs of one picture.
+        cross: sum of the kernel between picture and truth.
+        cross_pairs: how many.
+    """
+
+    within: FloatArray
+    within_pairs: FloatArray
+    cross: FloatArray
+    cross_pairs: FloatArray
+
+
+def kernel_sums(first: FloatArray, second: FloatArray, owner: IntArray, blocks: int) -> KernelSums:
+    """Split `kernel_distance` by blocks of ground.
+
+    Args:
+        first, second: [N, d] each, of the same patches of ground.
+        owner: int [N], the block of each patch.
+        blocks: how many there are.
+    """
+    member = np.zeros((blocks, len(owner)))
+    member[owner, np.arange(len(owner))] = 1
+    xx, yy, xy = _kernels(first, second)
+    for kernel in (xx, yy):
+        np.fill_diagonal(kernel, 0)
+    size = member.sum(1)
+    pairs = np.outer(size, size)
+    return KernelSums(
+        within=member @ (xx + yy) @ member.T,
+        within_pairs=pairs - np.diag(size),
+        cross=member @ xy @ member.T,
+        cross_pairs=pairs,
+    )
 
 
 def _spectrum(picture: FloatArray) -> npt.NDArray[np.complex128]:
@@ -110,15 +182,17 @@ def _power(picture: FloatArray) -> FloatArray:
 
 def high_frequency_ratio(pictures: Sequence[UInt8Array], news: Sequence[UInt8Array]) -> float:
     """Energy between 0.2 and 0.5 cycles per pixel over the new photo's, after each chip's contrast is matched."""
-    energy, wanted = 0.0, 0.0
-    for picture, new in zip(pictures, news, strict=True):
-        a, b = luma(picture), luma(new)
-        matched = (a - a.mean()) * (b.std() / max(a.std(), 1e-6))
-        frequencies = np.hypot(np.fft.fftfreq(a.shape[0])[:, None], np.fft.fftfreq(a.shape[1])[None])
-        band = (frequencies >= _HIGH_BAND[0]) & (frequencies <= _HIGH_BAND[1])
-        energy += float(_power(matched)[band].sum())
-        wanted += float(_power(b)[band].sum())
-    return energy / wanted
+    energies = [band_energy(picture, new) for picture, new in zip(pictures, news, strict=True)]
+    return sum(energy for energy, _ in energies) / sum(wanted for _, wanted in energies)
+
+
+def band_energy(picture: UInt8Array, new: UInt8Array) -> tuple[float, float]:
+    """Energy between 0.2 and 0.5 cycles per pixel of a picture, its contrast matched, and of the new photo."""
+    a, b = luma(picture), luma(new)
+    matched = (a - a.mean()) * (b.std() / max(a.std(), 1e-6))
+    frequencies = np.hypot(np.fft.fftfreq(a.shape[0])[:, None], np.fft.fftfreq(a.shape[1])[None])
+    band = (frequencies >= _HIGH_BAND[0]) & (frequencies <= _HIGH_BAND[1])
+    return float(_power(matched)[band].sum()), float(_power(b)[band].sum())
 
 
 def pattern_ratio(pictures: Sequence[UInt8Array]) -> float:
@@ -128,8 +202,32 @@ def pattern_ratio(pictures: Sequence[UInt8Array]) -> float:
     half-overlapping windows (Welch 1967): one window's would be too noisy for a limit near 1. Whoever drew a
     pattern, it counts: also a JPEG's blocks, and the lines that a scanner or an earlier resampling left.
     """
-    power = np.mean([_power(luma(window)) for window in _spectral_windows(pictures)], axis=0)
-    return float(max(power[place] / _neighbouring_power(power, *place) for place in _pattern_places()))
+    return float(pattern_peak(np.sum([pattern_powers(picture) for picture in pictures], axis=0)))
+
+
+def pattern_powers(picture: UInt8Array) -> FloatArray:
+    """Power at the periods that count and around them, summed over a picture's windows, see `pattern_peak`."""
+    total = np.sum([_power(luma(window)) for window in _spectral_windows([picture])], axis=0)
+    result: FloatArray = total[_ROWS, _COLUMNS]
+    return result
+
+
+def pattern_peak(power: FloatArray, near: FloatArray | None = None) -> FloatArray:
+    """Largest power at a period that counts over the geometric mean of that of its neighbours.
+
+    Args:
+        power: float64 [..., places, 1 + neighbours], first the place itself, then its neighbours, as `pattern_powers`
+            gives it; a sum does, for its scale cancels out.
+        near: the same of the spectrum whose neighbours count, by default `power`.
+
+    Returns:
+        float64 [...].
+    """
+    around = power if near is None else near
+    logs = np.where(_COUNTED, np.log(np.maximum(around[..., 1:], 1e-300)), 0).sum(-1)
+    ratio: FloatArray = power[..., 0] / np.exp(logs / _COUNTED.sum(-1))
+    largest: FloatArray = ratio.max(-1)
+    return largest
 
 
 def drawn_pattern_ratio(aligned: Sequence[Sequence[UInt8Array]]) -> float:
@@ -145,36 +243,53 @@ def drawn_pattern_ratio(aligned: Sequence[Sequence[UInt8Array]]) -> float:
     Returns:
         1 + the largest such power over that of its spectral neighbours.
     """
-    powers, drawn = [], []
-    for windows in zip(*(_spectral_windows(pictures) for pictures in aligned), strict=True):
+    sums = [drawn_powers(windows) for windows in zip(*aligned, strict=True)]
+    power, own = (np.sum(parts, axis=0) for parts in zip(*sums, strict=True))
+    return float(1 + pattern_peak(own, near=power))
+
+
+def drawn_powers(phases: Sequence[UInt8Array]) -> tuple[FloatArray, FloatArray]:
+    """Like `pattern_powers`, for one picture at several phases: its mean power, and that which the phase changes."""
+    power, own = np.zeros((_SPECTRUM_PX, _SPECTRUM_PX)), np.zeros((_SPECTRUM_PX, _SPECTRUM_PX))
+    for windows in zip(*(_spectral_windows([picture]) for picture in phases), strict=True):
         spectra = np.stack([_spectrum(luma(window)) for window in windows])
-        powers.append((np.abs(spectra) ** 2).mean(0))
-        drawn.append(spectra.var(0, ddof=1))
-    power, own = np.mean(powers, axis=0), np.mean(drawn, axis=0)
-    return float(1 + max(own[place] / _neighbouring_power(power, *place) for place in _pattern_places()))
+        power += (np.abs(spectra) ** 2).mean(0)
+        own += spectra.var(0, ddof=1)
+    return power[_ROWS, _COLUMNS], own[_ROWS, _COLUMNS]
 
 
 def _spectral_windows(pictures: Sequence[UInt8Array]) -> UInt8Array:
     return patches(pictures, _SPECTRUM_PX, _SPECTRUM_PX // 2)
 
 
-def _pattern_places() -> set[tuple[int, int]]:
-    """Where the periods lie in the spectrum, rows and columns."""
+def _pattern_places() -> list[tuple[int, int]]:
+    """Places in the spectrum of every combination of the periods along x and y."""
     bins = [0, *(_SPECTRUM_PX // period for period in _PERIODS_PX)]
     # Negative columns are the other diagonal; negative rows would only repeat the spectrum of a real picture.
-    return {(y, sign * x) for y in bins for x in bins for sign in (1, -1)} - {(0, 0)}
+    return sorted({(y, sign * x) for y in bins for x in bins for sign in (1, -1)} - {(0, 0)})
 
 
-def _neighbouring_power(power: FloatArray, y: int, x: int) -> float:
-    """Geometric mean 3 to 5 bins away on both sides, so that a falling spectrum is met in its middle.
+def _neighbours(y: int, x: int) -> list[tuple[int, int]]:
+    """Places 3 to 5 bins away on both sides, so that a falling spectrum is met in its middle.
 
     On an axis, where streets and fields leave a ridge, along that axis only.
     """
     offsets = [offset for offset in range(-5, 6) if abs(offset) >= 3]
     along_y = [] if y == 0 else [(y + offset, x) for offset in offsets]
     along_x = [] if x == 0 else [(y, x + offset) for offset in offsets]
-    values = [power[row % len(power), column % len(power)] for row, column in along_y + along_x]
-    return float(np.exp(np.mean(np.log(values))))
+    return along_y + along_x
+
+
+def _table_of_places() -> tuple[IntArray, IntArray, npt.NDArray[np.bool_]]:
+    """Rows and columns [places, 1 + neighbours] of the spectrum, and which of the neighbours [places, ...] count."""
+    lists = [[place, *_neighbours(*place)] for place in _pattern_places()]
+    longest = max(map(len, lists))
+    table = np.array([row + row[:1] * (longest - len(row)) for row in lists]) % _SPECTRUM_PX
+    counted = np.array([[i < len(row) for i in range(1, longest)] for row in lists])
+    return table[..., 0], table[..., 1], counted
+
+
+_ROWS, _COLUMNS, _COUNTED = _table_of_places()
 
 
 def structure_kept(picture: UInt8Array, old: UInt8Array, ratio: float) -> float:
@@ -189,4 +304,31 @@ def structure_kept(picture: UInt8Array, old: UInt8Array, ratio: float) -> float:
         F.interpolate(torch.from_numpy(luma(x))[None, None], size=(side, side), mode="area").numpy().ravel()
         for x in (picture, old)
     )
-    return float(np.corrcoef(a, b)[0, 1])
+    return _correlation(a, b)
+
+
+def consistency(picture: UInt8Array, old: UInt8Array, ratio: float) -> float:
+    """Pearson's correlation with the old photo at its own pixel size, the mean of red, green and blue.
+
+    Would the restored ground, photographed with the old pixels, give the old photo again? Each band is averaged to
+    the old photo's own pixels; a change of its brightness or contrast as a whole does not count, for the cast and the
+    haze are there to be removed. `structure_kept` asks the same of luma alone.
+
+    Args:
+        picture, old: on the model's grid.
+        ratio: the old photo's pixel size over the model's, 1 or more.
+    """
+    size = tuple(max(round(side / max(ratio, 1.0)), 2) for side in picture.shape[:2])
+    bands = [
+        F.interpolate(torch.from_numpy(x.transpose(2, 0, 1).astype(np.float64))[None], size=size, mode="area")
+        .numpy()
+        .reshape(3, -1)
+        for x in (picture, old)
+    ]
+    return float(np.mean([_correlation(a, b) for a, b in zip(*bands, strict=True)]))
+
+
+def _correlation(a: FloatArray, b: FloatArray) -> float:
+    """Pearson's; flat water agrees with flat water, and with nothing else."""
+    flat = a.std() == 0, b.std() == 0
+    return float(all(flat)) if any(flat) else float(np.corrcoef(a, b)[0, 1])

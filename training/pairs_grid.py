@@ -103,7 +103,12 @@ def colour_bands(source: Any) -> list[int]:
     return shown[:3] if len(shown) >= 3 else shown[:1]
 
 
-def _check(path: Path, source: Any) -> None:
+def check_photo(path: Path, source: Any) -> None:
+    """Refuse a raster that is no georeferenced photograph in bytes.
+
+    Raises:
+        PairError: no CRS, no place on the ground, unfit bands or values.
+    """
     name = path.name
     if source.crs is None:
         raise PairError(f"{name} has no CRS: give it one with gdal_edit.py -a_srs EPSG:CODE {name}")
@@ -117,7 +122,12 @@ def _check(path: Path, source: Any) -> None:
         )
 
 
-def _open(path: Path) -> Any:
+def open_photo(path: Path) -> Any:
+    """Open a raster.
+
+    Raises:
+        PairError: GDAL cannot read it.
+    """
     try:
         return rasterio.open(path)
     except RasterioError as error:
@@ -162,9 +172,9 @@ def common_grid(
         PairError: no CRS, unfit bands, no overlap, old finer than new, or a target finer than the new photo.
     """
     step_px = step_px or size_px
-    with _open(old_path) as old, _open(new_path) as new:
-        _check(old_path, old)
-        _check(new_path, new)
+    with open_photo(old_path) as old, open_photo(new_path) as new:
+        check_photo(old_path, old)
+        check_photo(new_path, new)
         if len(colour_bands(old)) != len(colour_bands(new)):
             raise PairError(
                 f"{old_path.name} has {old.count} bands and {new_path.name} {new.count}: "

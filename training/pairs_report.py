@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -12,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from training.pages import data_url, render
 from training.pairs_manifest import Chip
 from training.residual import residual_shift
 
@@ -22,7 +20,6 @@ REPORT: Final = "report.html"
 # Chips on which the residual shift is measured once more: slow, and a sample tells.
 _SAMPLE: Final = 60
 _SHOWN: Final = 4
-_PICTURE_PX: Final = 320
 _MAP_PX: Final = 640
 _BINS: Final = 24
 _MOST_ARROWS: Final = 2500
@@ -85,10 +82,8 @@ def pairs_report(folder: Path, chips: Sequence[Chip], site: dict[str, Any]) -> s
     """
     kept = [chip for chip in chips if chip.split == "train"]
     seen = [chip for chip in chips if (folder / "old" / f"{chip.name}.png").exists()]
-    environment = Environment(
-        loader=PackageLoader("training"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("pairs.html").render(
+    return render(
+        "pairs.html",
         site=site,
         counts=Counter(chip.split for chip in chips),
         reasons=Counter(chip.reason for chip in chips if chip.reason).most_common(),
@@ -201,16 +196,8 @@ def _pair(folder: Path, chip: Chip) -> dict[str, Any]:
     old, new = _pictures(folder, chip)
     return {
         "name": chip.name,
-        "old": _data_url(old),
-        "new": _data_url(new),
+        "old": data_url(old),
+        "new": data_url(new),
         "facts": f"change {100 * chip.change:.1f} %, shift {chip.dx_px:+.1f} {chip.dy_px:+.1f} px, "
         f"confidence {chip.confidence:.1f}",
     }
-
-
-def _data_url(rgb: Any) -> str:
-    picture = Image.fromarray(rgb)
-    picture.thumbnail((_PICTURE_PX, _PICTURE_PX), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.save(file, "jpeg", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -41,6 +41,19 @@ def test_the_spec_survives_json():
     assert json.loads(spec.to_json())["config"] == {"width": 8, "blocks": 1, "grain": 1}
 
 
+def test_what_came_later_leaves_older_specs_as_they_were(tmp_path):
+    """A spec without training data and metrics has the text, and so the digest, that it had before they existed."""
+    assert not {"training", "metrics"} & set(json.loads(SPEC.to_json()))
+    full = dataclasses.replace(
+        SPEC, training={"aged": ("a.png",), "choices": {"lr": 2.5e-4}}, metrics={"ssim": 0.3}
+    )
+    assert ModelSpec.from_json(full.to_json()).to_json() == full.to_json()
+    saved = save_weights(tmp_path / "full.safetensors", full, build(SPEC).state_dict())
+    assert load_weights(tmp_path / "full.safetensors").spec == full == saved.spec
+    assert saved.digest != save_weights(tmp_path / "bare.safetensors", SPEC, build(SPEC).state_dict()).digest
+    assert full.training["aged"] == ["a.png"]
+
+
 @pytest.mark.parametrize("offset", [-3, -5000])
 def test_a_changed_byte_is_found(saved, offset):
     _, path = saved

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from training.evaluate import unsharp
+from training.methods import unsharp
 from training.metrics import (
     TextureFeatures,
     drawn_pattern_ratio,

@@ -6,9 +6,13 @@ import numpy as np
 import rasterio
 import torch
 from affine import Affine
+from PIL import Image
 from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
 from torchvision.models import vgg16
+
+from training.config import FitConfig
+from training.pairs_manifest import Chip, write_manifest
 
 FEET = "EPSG:6537"  # New York Long Island, US survey feet
 
@@ -58,3 +62,52 @@ def old_and_new(folder, size):
         write_photo(folder / "old.tif", (old * 0.7 + 60).astype(np.uint8), 2.0),
         write_photo(folder / "new.tif", new.astype(np.uint8), 1.0),
     )
+
+
+def write_site(folder, splits, *, size=400, shift=(0.0, 0.0), crs=FEET):
+    """A folder of pairs, its chips side by side from west to east, without the work of making it from photographs.
+
+    The old side is softer, paler and half as fine.
+    """
+    for side in ("old", "new"):
+        (folder / side).mkdir(parents=True)
+    chips = []
+    for column, split in enumerate(splits):
+        name, new = f"{column:04d}_0000", make_ground(column, size).astype(np.uint8)
+        soft = gaussian_filter(new.astype(float), (1.2, 1.2, 0))[::2, ::2].repeat(2, 0).repeat(2, 1)
+        old = gaussian_filter(soft, (0.7, 0.7, 0)) * (0.7, 0.75, 0.65) + 50
+        Image.fromarray(new).save(folder / "new" / f"{name}.png")
+        Image.fromarray(old.astype(np.uint8)).save(folder / "old" / f"{name}.png")
+        left, top = 753_000.0 + column * size, 1_300_000.0
+        chips.append(Chip(name, column, 0, (left, top - size, left + size, top), split, *shift, 9.0, 0.01))
+    gsd_m = 0.3048006
+    write_manifest(
+        folder,
+        chips,
+        {
+            "crs": crs,
+            "gsd_m": gsd_m,
+            "old_gsd_m": 2 * gsd_m,
+            "size_px": size,
+            "step_px": size,
+            "old": "1998.tif",
+            "new": "2017.tif",
+        },
+    )
+    return folder
+
+
+def strip(folder, side, splits):
+    """All chips of one side of a `write_site` as one picture, and where it lies."""
+    pictures = [
+        np.asarray(Image.open(folder / side / f"{column:04d}_0000.png")) for column in range(len(splits))
+    ]
+    return np.concatenate(pictures, axis=1)
+
+
+def write_run(folder, pairs, weights_of):
+    """A run's folder as `fit` leaves it, without training: `weights_of(path)` writes the weights."""
+    folder.mkdir()
+    weights_of(folder / "last.safetensors")
+    FitConfig(pairs=(str(pairs),), degrade=("somewhere/town.png:2",), steps=3).write(folder / "config.json")
+    return folder

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from training.bootstrap import Bootstrap, _kernel_distance, blocks_of
+from training.metrics import (
+    drawn_pattern_ratio,
+    drawn_powers,
+    kernel_distance,
+    kernel_sums,
+    pattern_powers,
+    pattern_ratio,
+)
+from training.pairs_manifest import Chip
+
+
+def chip(column, row, step):
+    left, top = 1000.0 + column * step, 5000.0 - row * step
+    return Chip(f"{column}_{row}", column, row, (left, top - 100, left + 100, top), "validation", 0, 0, 9, 0)
+
+
+def test_chips_side_by_side_have_blocks_of_their_own_and_overlapping_ones_share():
+    apart = [chip(column, row, 100) for column in range(3) for row in range(2)]
+    assert len(set(blocks_of(apart).tolist())) == 6
+    overlapping = [chip(column, 0, 50) for column in range(6)]
+    assert blocks_of(overlapping).tolist() == [0, 1, 1, 2, 2, 3]
+
+
+def test_an_interval_holds_the_true_mean_about_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    held = 0
+    for seed in range(200):
+        values = random.normal(5, 2, 40)
+        figure = Bootstrap(np.arange(40), draws=400, seed=seed).mean(values.tolist())
+        assert figure.value == pytest.approx(values.mean())
+        held += figure.low <= 5 <= figure.high
+    assert 180 <= held <= 199
+
+
+def test_chips_of_one_block_are_drawn_together():
+    """Forty chips that say the same in fours tell as little as ten."""
+    values = np.random.default_rng(1).normal(0, 1, 10).repeat(4).tolist()
+    alone = Bootstrap(np.arange(40)).mean(values)
+    together = Bootstrap(np.arange(40) // 4).mean(values)
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
+def test_the_same_seed_gives_the_same_interval_and_one_block_gives_none():
+    values = [1.0, 2.0, 4.0, 3.0]
+    owner = np.arange(4)
+    assert Bootstrap(owner, seed=3).mean(values) == Bootstrap(owner, seed=3).mean(values)
+    assert Bootstrap(owner, seed=3).mean(values) != Bootstrap(owner, seed=4).mean(values)
+    assert Bootstrap(np.zeros(4, np.intp)).mean(values).low is None
+
+
+def test_every_block_drawn_once_gives_the_kernel_distance_itself():
+    random = np.random.default_rng(2)
+    first, second = random.normal(0.3, 1, (12, 5)), random.normal(0, 1, (12, 5))
+    sums = kernel_sums(first, second, np.arange(12) // 3, 4)
+    assert _kernel_distance(np.ones((1, 4)), sums)[0] == pytest.approx(kernel_distance(first, second))
+
+
+def test_a_far_distribution_has_an_interval_apart_from_a_near_one():
+    random = np.random.default_rng(3)
+    truth, near, far = (random.normal(mean, 1, (60, 8)) for mean in (0, 0, 1))
+    owner = np.arange(60) // 4
+    bootstrap = Bootstrap(owner)
+    figures = [
+        bootstrap.kernel(kernel_distance(x, truth), kernel_sums(x, truth, owner, 15)) for x in (near, far)
+    ]
+    assert figures[0].low < 0 < figures[0].high < figures[1].low < figures[1].value < figures[1].high
+
+
+def test_patterns_have_the_value_that_metrics_give_and_an_interval():
+    random = np.random.default_rng(4)
+    pictures = [random.integers(0, 255, (200, 200, 3)).astype(np.uint8) for _ in range(4)]
+    bootstrap = Bootstrap(np.arange(4), draws=100)
+    figure = bootstrap.pattern(np.stack([pattern_powers(picture) for picture in pictures]))
+    assert figure.value == pytest.approx(pattern_ratio(pictures))
+    assert figure.low < figure.high
+    others = [np.roll(picture, 3, axis=0) for picture in pictures]
+    parts = [drawn_powers(phases) for phases in zip(pictures, others, strict=True)]
+    drawn = bootstrap.drawn_pattern(*(np.stack(part) for part in zip(*parts, strict=True)))
+    assert drawn.value == pytest.approx(drawn_pattern_ratio([pictures, others]))

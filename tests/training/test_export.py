@@ -1,0 +1,161 @@
+import hashlib
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pystac
+import pytest
+from conftest import write_tiny_weights
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
+from stac_model.schema import SCHEMA_URI, MLModelProperties
+from training_data import write_run, write_site
+
+import training.onnx_file
+from sr_model import Restorer, load_weights
+from sr_model.pixels import denormalise, normalise
+from sr_model.runtimes.onnx_runtime import to_onnx
+from training.dataset import load_pairs
+from training.errors import RunError
+from training.evaluate import Choices, document, evaluate_site
+from training.export import export, measure_halo
+from training.metrics import TextureFeatures
+from training.onnx_file import onnx_difference, write_onnx
+from training.seams import seam_sums
+
+SPLITS = ("train", "train", "validation", "validation")
+WORDS = {"name": "toy", "provenance": "Trained on a test.", "credit": "Test Survey", "licence": "CC-BY-4.0"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    return write_run(folder / "run", write_site(folder / "town", SPLITS), write_tiny_weights)
+
+
+@pytest.fixture(scope="module")
+def scores(run):
+    """What `evaluate --json` writes about the run's weights."""
+    restorer, site = Restorer.open(run / "last.safetensors"), run.parent / "town"
+    measured = evaluate_site(restorer, site, TextureFeatures())
+    path = run.parent / "scores.json"
+    path.write_text(json.dumps(document(restorer, measured, Choices())))
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(run, scores, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "toy.safetensors"
+    return export(run, out, scores=scores, onnx=True, **WORDS)
+
+
+def beside(exported, ending):
+    return exported.files[0].with_suffix(ending)
+
+
+def test_the_spec_is_complete_and_names_no_path(exported, run):
+    spec = load_weights(exported.files[0]).spec
+    assert (spec.name, spec.provenance, spec.credit, spec.licence) == tuple(WORDS.values())
+    (site,) = spec.training["photographs"]
+    assert (site["old"], site["new"], site["chips"]) == ("1998.tif", "2017.tif", 2)
+    assert site["area_km2"] == pytest.approx(2 * (400 * 0.3048) ** 2 / 1e6, abs=1e-3)
+    assert spec.training["aged"] == ["town.png:2"]
+    assert spec.training["choices"]["steps"] == 3
+    assert {row["method"] for row in spec.metrics["scores"]} >= {"orthosharp", "bicubic"}
+    assert str(run.parent) not in spec.to_json()
+    assert "somewhere" not in spec.to_json()
+
+
+def test_the_halo_covers_what_the_network_sees_grain_included(exported, run):
+    spec = exported.weights.spec
+    assert spec.planes == 4
+    olds = [pair.old for pair in load_pairs([run.parent / "town"], "validation")]
+    assert abs(measure_halo(exported.weights, olds) - spec.halo_px) <= spec.stride
+    old = olds[0]
+    assert seam_sums(Restorer.from_weights(exported.weights), old).difference < 0.5
+    without = replace(exported.weights, spec=replace(spec, halo_px=0))
+    assert seam_sums(Restorer.from_weights(without), old).difference > 0.5
+
+
+def test_the_onnx_file_gives_the_same_picture_alone(exported):
+    path, weights = beside(exported, ".onnx"), exported.weights
+    assert 0 <= exported.onnx_difference < 1 / 255
+    properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert properties["orthosharp_digest"] == weights.digest
+    assert json.loads(properties["orthosharp_spec"])["halo_px"] == weights.spec.halo_px
+    rgb = np.random.default_rng(1).integers(0, 255, (1, 96, 128, 3)).astype(np.uint8)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (planes,) = session.run(["output"], {"input": normalise(rgb, weights.spec)})
+    restored = Restorer.from_weights(weights, runtime="torch", device="cpu").restore(rgb)
+    assert np.abs(denormalise(planes, weights.spec).astype(int) - restored).max() <= 1
+
+
+def test_an_onnx_model_that_differs_is_refused_and_not_written(exported, tmp_path, monkeypatch):
+    other = load_weights(
+        write_tiny_weights(tmp_path / "other.safetensors", config={"width": 16, "blocks": 1, "grain": 1})
+    )
+    assert onnx_difference(to_onnx(other), exported.weights) > 1 / 255
+    monkeypatch.setattr(training.onnx_file, "to_onnx", lambda _: to_onnx(other))
+    with pytest.raises(RunError, match="differs from torch"):
+        write_onnx(tmp_path / "wrong.onnx", exported.weights)
+    assert not (tmp_path / "wrong.onnx").exists()
+
+
+def test_the_model_card_says_what_the_spec_and_the_scores_say(exported):
+    card = beside(exported, ".md").read_text()
+    for words in (*WORDS.values(), exported.weights.digest, "1998.tif", "town, new photo", "`toy.onnx`"):
+        assert words in card, words
+    rows = [line for line in card.splitlines() if line.startswith("| town")]
+    assert len(rows) == 4
+    assert {line.count("|") for line in rows} == {14}
+    assert "{{" not in card
+    assert "\n\n\n" not in card
+
+
+def test_the_stac_item_is_valid(exported):
+    item = json.loads(beside(exported, ".stac.json").read_text())
+    # The core by STAC's own JSON schema, the extension's fields by the extension's own models.
+    assert JsonSchemaSTACValidator().validate_core(item, pystac.STACObjectType.ITEM, item["stac_version"])
+    assert SCHEMA_URI in item["stac_extensions"]
+    fields = MLModelProperties(**item["properties"])
+    assert fields.tasks == {"super-resolution"}
+    assert fields.input[0].input.shape == [-1, 4, -1, -1]
+    assert fields.total_parameters == sum(t.numel() for t in exported.weights.state.values())
+    # What the extension's JSON schema asks beyond its models: https://github.com/stac-extensions/mlm.
+    known = {f"mlm:{name}" for name in (*MLModelProperties.model_fields, "memory_size")} | {"file:size"}
+    assert {key for key in item["properties"] if key.startswith("mlm:")} <= known
+    assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", item["properties"]["mlm:name"])
+    assert all(re.fullmatch(r"[0-9a-zA-Z_.-]+", key) for key in item["properties"]["mlm:hyperparameters"])
+    assert {band["name"] for band in item["properties"]["bands"]} == {"red", "green", "blue"}
+    models = {key for key, asset in item["assets"].items() if "mlm:model" in asset["roles"]}
+    assert models == {key for key, asset in item["assets"].items() if "mlm:artifact_type" in asset}
+    assert models == {"weights", "onnx"}
+
+
+def test_the_stac_item_says_where_and_which_bytes(exported):
+    item = json.loads(beside(exported, ".stac.json").read_text())
+    west, south, east, north = item["bbox"]
+    assert -75 < west < east < -72
+    assert 40 < south < north < 45
+    weights = item["assets"]["weights"]
+    data = exported.files[0].read_bytes()
+    assert weights["file:checksum"] == "1220" + hashlib.sha256(data).hexdigest()
+    assert weights["href"] == "./toy.safetensors"
+
+
+def test_scores_of_other_weights_and_wrong_names_are_refused(run, scores, tmp_path):
+    other = json.loads(scores.read_text())
+    other["model"]["digest"] = "0" * 64
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    with pytest.raises(RunError, match="evaluate the file of the run"):
+        export(run, tmp_path / "a.safetensors", scores=tmp_path / "other.json", **WORDS)
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(RunError, match="no file that"):
+        export(run, tmp_path / "a.safetensors", scores=tmp_path / "list.json", **WORDS)
+    with pytest.raises(RunError, match=r"name it a\.safetensors"):
+        export(run, tmp_path / "a.onnx", **WORDS)
+    with pytest.raises(RunError, match="no weights yet"):
+        export(run, tmp_path / "a.safetensors", take="best", **WORDS)
+    assert not list(tmp_path.glob("a.*"))

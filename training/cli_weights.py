@@ -1,0 +1,124 @@
+"""`orthosharp-train evaluate | export`: what is done with weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sr_model.restorer import Restorer
+from sr_model.weights import write_atomic
+from training.progress_bar import Stages
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_OUT = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("weights", type=_FILE)
+@click.argument("pairs", type=_FOLDER, nargs=-1, required=True)
+@click.option(
+    "--rival",
+    "rivals",
+    multiple=True,
+    type=_FILE,
+    help="Georeferenced picture of the same ground to compare with.",
+)
+@click.option(
+    "--aged/--no-aged", default=True, show_default=True, help="Also age the new chips: a truth that is known."
+)
+@click.option("--json", "json_path", type=_OUT, help="Write the scores here.")
+@click.option("--html", "html_path", type=_OUT, help="Write one page with pictures here.")
+@click.option("--sheet", type=_OUT, help="Write a comparison sheet here.")
+@click.option(
+    "--rows", type=click.IntRange(1, 50), default=4, show_default=True, help="Chips per site that are shown."
+)
+@click.option("--credit", multiple=True, help="Whose pictures, once per site.")
+@click.option(
+    "--draws",
+    type=click.IntRange(100, 100_000),
+    default=1000,
+    show_default=True,
+    help="Of the blocks of ground, for the intervals.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of ageing and of the draws.")
+def evaluate(
+    weights: Path,
+    pairs: tuple[Path, ...],
+    rivals: tuple[Path, ...],
+    aged: bool,
+    json_path: Path | None,
+    html_path: Path | None,
+    sheet: Path | None,
+    rows: int,
+    credit: tuple[str, ...],
+    draws: int,
+    seed: int,
+) -> None:
+    """Score WEIGHTS beside bicubic, unsharp mask and rivals on the validation chips of PAIRS."""
+    from training.evaluate import Choices, check_choices, document, evaluate_site
+    from training.evaluate_tables import summary
+    from training.metrics import TextureFeatures
+
+    if credit and len(credit) != len(pairs):
+        raise click.BadParameter(f"{len(credit)} for {len(pairs)} sites: one each", param_hint="--credit")
+    choices = Choices(rivals, aged, draws, seed)
+    check_choices(pairs, choices)
+    restorer, features = Restorer.open(weights), TextureFeatures()
+    owners = credit or ("",) * len(pairs)
+    with Stages() as stages:
+        scores = [
+            score for folder in pairs for score in evaluate_site(restorer, folder, features, choices, stages)
+        ]
+    click.echo(summary(scores))
+    measured = document(restorer, scores, choices)
+    if json_path:
+        write_atomic(json_path, (json.dumps(measured, indent=2, allow_nan=False) + "\n").encode())
+    if html_path:
+        from training.evaluate_report import evaluation_page
+
+        page = evaluation_page(restorer, pairs, scores, choices, rows, owners)
+        write_atomic(html_path, page.encode())
+        click.echo(f"look at {html_path}")
+    if sheet:
+        from training.sheet import comparison_sheet
+
+        comparison_sheet(restorer, pairs, rows, owners).save(sheet, quality=88)
+
+
+@click.command()
+@click.argument("run", type=_FOLDER)
+@click.argument("out", type=_OUT)
+@click.option("--name", default="compact", show_default=True, help="What headers call the model.")
+@click.option("--provenance", required=True, help="A sentence that says what it was trained on.")
+@click.option("--credit", required=True, help="Whose pictures taught it.")
+@click.option(
+    "--licence", default="Apache-2.0", show_default=True, help="Of the weights, an SPDX identifier."
+)
+@click.option(
+    "--take",
+    type=click.Choice(["last", "best"]),
+    default="last",
+    show_default=True,
+    help="Which of the run's weights.",
+)
+@click.option("--scores", type=_FILE, help="What `evaluate --json` wrote about these weights.")
+@click.option("--onnx", is_flag=True, help="Write an ONNX model too, checked against torch.")
+def export(run: Path, out: Path, **choices: Any) -> None:
+    """Write the weights of RUN to OUT.safetensors, the halo measured and the spec complete.
+
+    Beside it: a model card (.md), a STAC item (.stac.json) and, with --onnx, an ONNX model.
+    """
+    from training.export import export as write
+
+    exported = write(run, out, **choices)
+    weights, spec = exported.weights, exported.weights.spec
+    click.echo(
+        f"{out.name} {weights.digest[:12]}: {spec.architecture}, {spec.gsd_m:.3g} m, halo {spec.halo_px} px"
+    )
+    if exported.onnx_difference is not None:
+        click.echo(f"ONNX and torch differ by {255 * exported.onnx_difference:.4f} grey levels at most")
+    click.echo("beside it: " + ", ".join(path.name for path in exported.files[1:]))
