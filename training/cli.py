@@ -233,6 +233,8 @@ def fit(
     **choices: Any,
 ) -> None:
     """Train on folders of PAIRS, and on pictures to age."""
+    from lightning.pytorch.utilities import rank_zero_only
+
     from training.fit import fit as train
     from training.pairs import read_site
 
@@ -242,7 +244,7 @@ def fit(
         pairs=tuple(map(str, pairs)), gsd_m=gsd_m, loss=_loss_weights(weights, pixels_only), **choices
     )
     trained = train(config, run, init=init, resume=resume, every=every)
-    click.echo(f"{run / 'last.safetensors'} {trained.digest[:12]}")
+    rank_zero_only(click.echo)(f"{run / 'last.safetensors'} {trained.digest[:12]}")
 
 
 def _loss_weights(options: Sequence[str], pixels_only: bool) -> LossWeights:

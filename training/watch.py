@@ -59,9 +59,9 @@ class Scalars(lightning.Callback):
 class Watch(lightning.Callback):
     """A bar with rate and time left; every `every` steps a plain line, which is all where there is no terminal."""
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, console: Console | None = None) -> None:
         self._every = every
-        self._console = Console(stderr=True)
+        self._console = console or Console(stderr=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._crops = 0

@@ -1,9 +1,11 @@
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from training_data import make_ground as ground
 from training_data import old_and_new, write_vgg
 
@@ -16,6 +18,7 @@ from training.loading import StepSampler, source_px
 from training.module import RestorationModule
 from training.pairs import make_pairs
 from training.schedule import crops_at, encoder_cycle, one_cycle
+from training.watch import Watch
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,17 @@ def test_half_precision_that_the_machine_lacks_is_refused(config, tmp_path, monk
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(RunError, match="has 1 GPUs"):
         fit(replace(config, devices=2), tmp_path / "run")
+
+
+def test_a_terminal_gets_a_bar_and_a_file_plain_lines(config, tmp_path, capsys):
+    terminal = io.StringIO()
+    watch = Watch(2, Console(file=terminal, force_terminal=True, width=160))
+    fit(replace(config, loss=LossWeights.of_pixels()), tmp_path / "run", every=2, callbacks=[watch])
+    assert "4/4" in terminal.getvalue()
+    assert "crops/s" in terminal.getvalue()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert [line.split()[1] for line in lines] == ["2/4", "4/4"]
+    assert "colour" in lines[0]
 
 
 def test_no_pickle_is_written(config, tmp_path):
