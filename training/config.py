@@ -10,8 +10,8 @@ from typing import Any, Final
 from sr_model.weights import write_atomic
 from training.errors import TrainingError
 
-# Where a run's files lie and what it runs on may change between a stop and its resumption; no more than that.
-_OF_THE_MACHINE: Final = frozenset({"pairs", "degrade", "perceptual", "workers"})
+# What may change between a stop and its resumption without changing a number: where files lie, who loads them.
+_FREE: Final = frozenset({"pairs", "degrade", "perceptual", "workers", "validate_every"})
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,12 @@ class FitConfig:
         write_atomic(path, (json.dumps(asdict(self), indent=2) + "\n").encode())
 
     def differences(self, path: Path) -> list[str]:
-        """Names of what a saved choice has otherwise, but for where files lie."""
-        saved: dict[str, Any] = json.loads(path.read_text())
-        own: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        shared = (saved.keys() & own.keys()) - _OF_THE_MACHINE
-        return sorted(name for name in shared if saved[name] != own[name])
+        """Names of the choices that a saved run made otherwise and that its numbers depend on."""
+        saved, own = (_flat(json.loads(text)) for text in (path.read_text(), json.dumps(asdict(self))))
+        return sorted(name for name in saved.keys() & own.keys() - _FREE if saved[name] != own[name])
+
+
+def _flat(choices: dict[str, Any]) -> dict[str, Any]:
+    """The terms' weights as `loss.TERM` beside the other choices."""
+    weights: dict[str, float] = choices.pop("loss")
+    return choices | {f"loss.{name}": weight for name, weight in weights.items()}

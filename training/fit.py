@@ -137,7 +137,8 @@ def _check(config: FitConfig, run: Path, resume: bool) -> int:
     if config.precision == "16-mixed" and not torch.cuda.is_available():
         raise RunError("16-mixed needs an NVIDIA GPU: choose --precision bf16-mixed or 32-true")
     if torch.cuda.is_available() and config.devices > torch.cuda.device_count():
-        raise RunError(f"--devices {config.devices}, but this machine has {torch.cuda.device_count()} GPUs")
+        count = torch.cuda.device_count()
+        raise RunError(f"--devices {config.devices}: this machine has {count}, ask for no more than these")
     return done
 
 
@@ -150,7 +151,12 @@ def _module(config: FitConfig, init: Path | None) -> RestorationModule:
         module.network.load_state_dict(state)
         module.average.load_state_dict(state)
     elif isinstance(module.network, ResNetUNet):
-        module.network.load_imagenet()
+        try:
+            module.network.load_imagenet()
+        except (OSError, RuntimeError) as error:  # no network, or half a file
+            raise RunError(
+                f"torchvision could not download ResNet-34's weights ({error}): start from others with --init"
+            ) from error
     return module
 
 

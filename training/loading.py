@@ -18,6 +18,8 @@ from training.errors import DatasetError
 from training.schedule import crops_at
 
 _MAX_WORKERS: Final = 8
+# Twice the largest stride, so that two phases of the network's grid always have ground in common.
+_SMALLEST_CROP_PX: Final = 64
 
 
 class StepSampler(Sampler[list[Item]]):
@@ -88,9 +90,10 @@ def crop_dataset(config: FitConfig) -> CropDataset:
         aged_share=config.aged_share,
         seed=config.seed,
     )
-    if dataset.smallest_px < config.sizes_px[0]:
+    least_px = max(config.sizes_px[0], math.ceil(_SMALLEST_CROP_PX * config.scale_range[1]))
+    if dataset.smallest_px < least_px:
         raise DatasetError(
-            f"a picture of {dataset.smallest_px} px is smaller than the crop of {config.sizes_px[0]} px: "
-            "choose smaller --sizes, or make the pairs with a larger --size"
+            f"a picture of {dataset.smallest_px} px is smaller than the {least_px} px that the crops need: "
+            "choose smaller --sizes, leave the picture out, or make the pairs with a larger --size"
         )
     return dataset

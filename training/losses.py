@@ -216,11 +216,15 @@ def same_ground(
     return here, again[..., y + margin_px : height - margin_px, x + margin_px : width - margin_px]
 
 
+GRID_LEAST_PX: Final = 16
+"""Less common ground than this holds too few periods of 8 px."""
+
+
 def grid_loss(here: Tensor, there: Tensor) -> Tensor:
     """Power that two restorations of the same ground differ by at periods of 2, 4 and 8 px.
 
     What differs is drawn by the network's grid; its periods are where the eye finds it. Relative to the power beside
-    each period, so that fine detail may be as strong as it likes. [N, 3, h, w] each, 32 px or more a side.
+    each period, so that fine detail may be as strong as it likes. [N, 3, h, w] each, `GRID_LEAST_PX` or more a side.
     """
     size = min(here.shape[-2:]) // 8 * 8
     window = torch.hann_window(size, device=here.device)

@@ -159,7 +159,7 @@ class RestorationModule(lightning.LightningModule):
             "range": 10 * (F.relu(restored - 1) + F.relu(-restored)).mean(),
             "phase": weight.phase * F.l1_loss(here, there),
         }
-        if weight.grid:
+        if weight.grid and min(here.shape[-2:]) >= losses.GRID_LEAST_PX:
             terms["grid"] = weight.grid * losses.grid_loss(here, there)
         if weight.shifted:
             tolerant = losses.shifted_loss(restored, new) * (1 - exact.flatten())
