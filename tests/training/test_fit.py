@@ -1,11 +1,13 @@
 import io
 from dataclasses import replace
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from torchvision.models import ResNet34_Weights, resnet34
 from training_data import make_ground as ground
 from training_data import old_and_new, write_vgg
 
@@ -137,6 +139,28 @@ def test_a_pretrained_encoder_waits_and_then_learns_slower(config):
         assert rest["lr"] == one_cycle(module.step, 100)
         assert encoder["lr"] == (0 if module.step < 20 else pytest.approx(0.1 * rest["lr"]))
     assert encoder_cycle(0, 100) == 0
+
+
+@pytest.mark.slow
+def test_the_published_network_trains_from_imagenets_encoder(config, tmp_path, monkeypatch):
+    chosen = replace(config, architecture="resnet34", loss=LossWeights.of_pixels(), steps=2, batch=1)
+    begun = resnet34(weights=None).state_dict()
+    monkeypatch.setattr(ResNet34_Weights, "get_state_dict", lambda *_args, **_kwargs: begun)
+    trained = fit(chosen, tmp_path / "run")
+    assert trained.spec.architecture == "resnet34"
+    # Frozen for a fifth of the run: so for all of a run of one step, and for the first of two.
+    frozen = fit(replace(chosen, steps=1), tmp_path / "frozen")
+    assert torch.equal(frozen.state["encoder.conv1.weight"], begun["conv1.weight"])
+    assert not torch.equal(trained.state["encoder.conv1.weight"], begun["conv1.weight"])
+
+
+def test_an_encoder_that_cannot_be_fetched_says_what_to_do(config, tmp_path, monkeypatch):
+    def no_network(*_args, **_kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(ResNet34_Weights, "get_state_dict", no_network)
+    with pytest.raises(RunError, match="--init"):
+        fit(replace(config, architecture="resnet34", loss=LossWeights.of_pixels()), tmp_path / "run")
 
 
 def test_crops_grow_and_their_number_keeps_the_area():

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from click.testing import CliRunner
 from PIL import Image
 from training_data import old_and_new, write_vgg
@@ -49,6 +50,15 @@ def test_from_two_photographs_to_weights_that_the_server_takes(tmp_path):
     assert rows["bicubic"]["texture_distance"] > rows["new photo"]["texture_distance"]
     with Image.open(sheet) as picture:
         assert picture.width > 1200
+
+
+@pytest.mark.parametrize(
+    ("sizes", "why"), [("128,large", "no list"), ("2000", "64 to 1024"), ("256,128", "do not grow")]
+)
+def test_sizes_that_are_none_are_refused(tmp_path, sizes, why):
+    result = CliRunner().invoke(main, ["fit", "--out", str(tmp_path / "x"), "--sizes", sizes])
+    assert result.exit_code == 2
+    assert why in result.output
 
 
 def test_unknown_loss_terms_and_missing_runs_are_refused(tmp_path):
