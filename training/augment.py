@@ -8,23 +8,33 @@ from torch import Tensor
 
 
 def augment(
-    old: Tensor, new: Tensor, out_px: int, scale_range: tuple[float, float], generator: torch.Generator
+    old: Tensor,
+    new: Tensor,
+    out_px: int,
+    scale_range: tuple[float, float],
+    generator: torch.Generator,
+    multiple_px: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """One of eight flips and turns for the batch's halves, one scale for the batch, colour jitter per old crop.
+    """One of eight flips and turns and one scale for the batch, colour jitter per old crop.
 
     Args:
-        old: uint8 [B, 3, H, H], with H at least `out_px` times the largest scale.
+        old: uint8 [B, 3, H, H].
         new: the same ground, likewise.
-        out_px: side of the result.
+        out_px: largest side of the result. It is smaller where H lacks the ground that the scale asks for: every
+            pixel size of the range is seen, whatever the size of the chips.
         scale_range: pixel sizes of the result, in those of the input; sampled log-uniformly.
         generator: source of every draw, on the CPU.
+        multiple_px: the result's side is a multiple of it.
 
     Returns:
-        Two float32 tensors [B, 3, out_px, out_px] in [0, 1].
+        Two float32 tensors [B, 3, side, side] in [0, 1].
     """
     low, high = scale_range
     draw = float(torch.rand((), generator=generator))
     scale = low * (high / low) ** draw
+    # A millionth of a pixel more: a product that was rounded down must not cost a whole multiple.
+    room_px = int(old.shape[-1] / scale + 1e-6)
+    out_px = max(min(out_px, room_px) // multiple_px, 1) * multiple_px
     side = min(round(out_px * scale), old.shape[-1])
     old, new = (_resize(_crop(x, side).float().div_(255), out_px) for x in (old, new))
     turn = int(torch.randint(8, (), generator=generator))

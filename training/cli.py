@@ -86,6 +86,17 @@ def pairs(old: Path, new: Path, out: Path, **choices: Any) -> None:
     click.echo(f"look at {out / REPORT}")
 
 
+def _sizes(text: str) -> tuple[int, ...]:
+    """`128,256,500` to (128, 256, 500)."""
+    try:
+        sizes = tuple(map(int, text.split(",")))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no list of whole numbers with commas between them") from None
+    if not all(64 <= size <= 1024 for size in sizes):
+        raise click.BadParameter("every size is 64 to 1024 px")
+    return sizes
+
+
 _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 
 
@@ -105,9 +116,21 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 )
 @click.option("--gsd", "gsd_m", type=float, help="Metres per pixel [that of the pairs].")
 @click.option("--steps", type=click.IntRange(min=1), default=_DEFAULTS["steps"], show_default=True)
-@click.option("--batch", type=click.IntRange(min=1), default=_DEFAULTS["batch"], show_default=True)
 @click.option(
-    "--crop", "crop_px", type=click.IntRange(64, 1024), default=_DEFAULTS["crop_px"], show_default=True
+    "--batch",
+    type=click.IntRange(min=1),
+    default=_DEFAULTS["batch"],
+    show_default=True,
+    help="Crops per step and device at the first size; fewer at larger ones.",
+)
+@click.option(
+    "--sizes",
+    "sizes_px",
+    type=_sizes,
+    metavar="PX[,PX...]",
+    default=",".join(map(str, FitConfig.sizes_px)),
+    show_default=True,
+    help="Sides of the crops, such as 128,256,500: each gets an equal share of the steps.",
 )
 @click.option(
     "--perceptual-every",
@@ -130,6 +153,25 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     help="Weight of a loss term; several, from shallow to deep, with commas.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
+    default=_DEFAULTS["precision"],
+    show_default=True,
+    help="auto: half where the device multiplies in it.",
+)
+@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs per node.")
+@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=0, help="Loading processes per device [by processors]."
+)
+@click.option(
+    "--validate-every",
+    type=click.IntRange(min=0),
+    default=_DEFAULTS["validate_every"],
+    show_default=True,
+    help="Steps between two looks at the validation chips; 0 is never.",
+)
 @click.option("--init", type=_FILE, help="Weights to start from.")
 @click.option("--resume", is_flag=True, help="Go on from the run's saved progress.")
 @click.option(
@@ -147,6 +189,8 @@ def fit(
     **choices: Any,
 ) -> None:
     """Train on folders of PAIRS, and on pictures to age."""
+    from lightning.pytorch.utilities import rank_zero_only
+
     from training.fit import fit as train
     from training.pairs import read_site
 
@@ -156,7 +200,7 @@ def fit(
         pairs=tuple(map(str, pairs)), gsd_m=gsd_m, loss=_loss_weights(weights, pixels_only), **choices
     )
     trained = train(config, run, init=init, resume=resume, every=every)
-    click.echo(f"{run / 'last.safetensors'} {trained.digest[:12]}")
+    rank_zero_only(click.echo)(f"{run / 'last.safetensors'} {trained.digest[:12]}")
 
 
 def _loss_weights(options: Sequence[str], pixels_only: bool) -> LossWeights:

@@ -1,20 +1,25 @@
 """Seeded synthetic ageing: what a scan of an old photograph does to a sharp one, for ground with no old photo.
 
-The order is that of the light's way: optics, film, haze and cast, scanner, compression; and once more the way of a
-file that was resampled and compressed again.
+The order is that of the light's way: optics, haze and cast, film, the scanner with its dust, compression; and once more
+the way of a file that was resampled and compressed again.
 """
 
 from __future__ import annotations
 
 import io
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
+
+# Share of the pictures with dust on them, and how much there is of it on a megapixel.
+_DUSTY: Final = 0.3
+_SPECKS_PER_MP: Final = (20, 200)
 
 
 def age(rgb: UInt8Array, rng: np.random.Generator) -> UInt8Array:
@@ -35,6 +40,7 @@ def age(rgb: UInt8Array, rng: np.random.Generator) -> UInt8Array:
     # Scanned at its own pixel size, which need not be a whole number of ours, and compressed there.
     scanned = _resize(gaussian_filter(picture, (sigma, sigma, 0)), small, Image.Resampling.BILINEAR)
     scanned = _grain(_tone(scanned, rng), rng)
+    scanned = _dust(scanned, rng)
     stored = _compress((np.clip(scanned, 0, 1) * 255 + 0.5).astype(np.uint8), rng, 0.7)
     aged = _resize(stored.astype(np.float32), (width, height), Image.Resampling.BICUBIC)
     return _compress((np.clip(aged, 0, 255) + 0.5).astype(np.uint8), rng, 0.3)
@@ -64,6 +70,27 @@ def _grain(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
     grain = gaussian_filter(common, size)
     grain /= max(float(grain.std()), 1e-6)
     return picture + np.float32(strength) * grain[..., None]
+
+
+def _dust(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
+    """Specks and hairs on the scanner's glass or on the film: soft, and bright on a negative or dark on a print."""
+    if rng.random() >= _DUSTY:
+        return picture
+    height, width = picture.shape[:2]
+    layer = Image.new("L", (width, height))
+    pen = ImageDraw.Draw(layer)
+    for _ in range(rng.poisson(rng.uniform(*_SPECKS_PER_MP) * height * width / 1e6) + 1):
+        x, y, radius = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0.3, 1.5)
+        strength = int(rng.integers(90, 256))
+        if rng.random() < 0.8:
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=strength)
+        else:
+            bend = np.array((x, y)) + rng.normal(0, 6, (4, 2)).cumsum(axis=0)
+            pen.line([(float(a), float(b)) for a, b in bend], fill=strength, width=1)
+    cover = gaussian_filter(np.asarray(layer, np.float32) / np.float32(255), 0.5)[..., None]
+    tone = np.float32(rng.choice([0.05, 0.95]))
+    covered: Float32Array = picture * (1 - cover) + tone * cover
+    return covered
 
 
 def _compress(rgb: UInt8Array, rng: np.random.Generator, chance: float) -> UInt8Array:

@@ -3,70 +3,70 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import lightning
 import torch
-from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
 
 from sr_model.network import ResNetUNet
 from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, load_weights, save_weights
 from training.config import FitConfig
-from training.dataset import CropDataset, load_pairs, load_sharp
+from training.errors import RunError
+from training.loading import CropData
 from training.module import RestorationModule
-from training.progress import load_progress, save_progress
+from training.progress import load_progress, save_progress, saved_step
+from training.validation import Validate
+from training.watch import Scalars, Watch, make_loggers
 
 WEIGHTS: Final = "last.safetensors"
 CONFIG: Final = "config.json"
 
-# What Lightning warns of here is meant: one worker keeps up, VGG stays in eval mode, the rest is its own affair.
-_LIGHTNINGS_ADVICE: Final = (
+# What Lightning and torch warn of here is meant: workers are counted by us, VGG stays in eval mode, heads of the
+# discriminator rest in some steps; or it is their own affair.
+_ADVICE: Final = (
     ".*does not have many workers.*",
     ".*in eval mode at the start of training.*",
     ".*smaller than the logging interval.*",
     ".*Experiment logs directory.*",
     ".*LeafSpec.*",
+    ".*Grad strides do not match bucket view strides.*",
 )
 
 
-class _From(Sampler[int]):
-    """Items in order from `start`: a resumed run goes on with the item after its last one."""
-
-    def __init__(self, start: int, stop: int) -> None:
-        self._range = range(start, stop)
-
-    def __iter__(self) -> Any:
-        return iter(self._range)
-
-    def __len__(self) -> int:
-        return len(self._range)
-
-
 class _Keep(lightning.Callback):
-    """Saves progress and weights every `every` steps and at the end, and prints a plain line."""
+    """Saves progress and weights every `every` steps and at the end; a resumed run begins from what it saved."""
 
-    def __init__(self, run: Path, every: int) -> None:
-        self._run, self._every, self._since = run, every, time.monotonic()
+    def __init__(self, run: Path, every: int, *, resumed: bool) -> None:
+        self._run, self._every, self._resumed = run, every, resumed
+
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        """Keep the choices beside the weights."""
+        if trainer.is_global_zero:
+            module.config.write(self._run / CONFIG)
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        """Put back what was saved."""
+        if self._resumed:
+            module.step, scaler = load_progress(self._run, *_parts(module))
+            trainer.precision_plugin.load_state_dict(scaler)
 
     def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
-        if module.step % self._every == 0 or module.step == module.config.steps:
-            self.save(module)
-            shown = {k.removeprefix("loss/"): f"{float(v):.3f}" for k, v in trainer.callback_metrics.items()}
-            rate = self._every / (time.monotonic() - self._since)
-            self._since = time.monotonic()
-            terms = " ".join(f"{name} {value}" for name, value in shown.items())
-            print(f"step {module.step}/{module.config.steps} {rate:.2f}/s {terms}", flush=True)  # noqa: T201
+        """Save, if it is time: each file whole or not at all, the progress last."""
+        due = module.step % self._every == 0 or module.step == module.config.steps
+        if due and trainer.is_global_zero:
+            for logger in trainer.loggers:
+                logger.save()
+            save_weights(self._run / WEIGHTS, module.spec, module.average.state_dict(), dtype=torch.float32)
+            save_progress(self._run, module.step, *_parts(module), trainer.precision_plugin.state_dict())
 
-    def save(self, module: RestorationModule) -> None:
-        """Both files, each whole or not at all."""
-        save_weights(self._run / WEIGHTS, module.spec, module.average.state_dict(), dtype=torch.float32)
-        save_progress(self._run, module.step, *_parts(module))
+    def on_train_end(self, trainer: Any, _module: Any) -> None:
+        """Every process finds the weights when it returns."""
+        trainer.strategy.barrier()
 
 
 def _parts(module: RestorationModule) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -74,40 +74,75 @@ def _parts(module: RestorationModule) -> tuple[dict[str, Any], dict[str, Any]]:
     return _modules(module), {"adam_network": network, "adam_discriminator": discriminator}
 
 
-class _Resume(lightning.Callback):
-    def __init__(self, run: Path) -> None:
-        self._run = run
-
-    def on_train_start(self, _trainer: Any, module: Any) -> None:
-        module.step = load_progress(self._run, *_parts(module))
-
-
-def _precision(name: str) -> Any:
-    """bf16 where the processor or the GPU multiplies in it, else fp32."""
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
+def _modules(module: RestorationModule) -> dict[str, Any]:
+    return {"network": module.network, "average": module.average, "discriminator": module.discriminator}
 
 
 def fit(
-    config: FitConfig, run: Path, *, init: Path | None = None, resume: bool = False, every: int = 100
+    config: FitConfig,
+    run: Path,
+    *,
+    init: Path | None = None,
+    resume: bool = False,
+    every: int = 100,
+    callbacks: Sequence[lightning.Callback] = (),
 ) -> Weights:
     """Train, and return the moving average's weights.
 
     Args:
         config: every choice.
-        run: a folder for `config.json`, `last.safetensors`, progress and metrics.
+        run: a folder for the weights (`last.safetensors`, `best.safetensors`), progress, metrics and sheets.
         init: weights to start from.
         resume: go on from the run's saved progress.
         every: steps between two savings.
+        callbacks: Lightning's, beside ours.
 
     Raises:
         DatasetError: there is nothing to train on.
-        RunError: `resume` finds no progress.
+        RunError: `resume` finds no progress or other choices, a fresh run finds progress, or a device is missing.
     """
     run.mkdir(parents=True, exist_ok=True)
+    done = _check(config, run, resume)
+    if done == config.steps:
+        return load_weights(run / WEIGHTS)
+    module = _module(config, init)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    watch = Watch(every)
+    ours = [
+        watch,
+        Scalars(every),
+        Validate(run, resumed=resume, say=watch.say),
+        _Keep(run, every, resumed=resume),  # last: what the others wrote belongs to the progress it saves
+    ]
+    with warnings.catch_warnings():
+        for message in _ADVICE:
+            warnings.filterwarnings("ignore", message=message)
+        trainer = _trainer(config, run, done, [*callbacks, *ours])
+        trainer.fit(module, datamodule=CropData(config, done))
+    return load_weights(run / WEIGHTS)
+
+
+def _check(config: FitConfig, run: Path, resume: bool) -> int:
+    """Steps that are done; refuse what would spoil a run, or could not be what was asked for."""
+    done = saved_step(run)
+    if not resume and done:
+        raise RunError(f"{run.name} holds a run of {done} steps: go on with --resume, or name another folder")
+    if resume and not done:
+        raise RunError(f"{run.name} holds no progress of such a run: start it without --resume")
+    if resume and (run / CONFIG).is_file() and (other := config.differences(run / CONFIG)):
+        raise RunError(
+            f"{run.name} was begun with other choices of {', '.join(other)}: resume it with those of its "
+            f"{CONFIG}, or start another run with --init {WEIGHTS}"
+        )
+    if config.precision == "16-mixed" and not torch.cuda.is_available():
+        raise RunError("16-mixed needs an NVIDIA GPU: choose --precision bf16-mixed or 32-true")
+    if torch.cuda.is_available() and config.devices > torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise RunError(f"--devices {config.devices}: this machine has {count}, ask for no more than these")
+    return done
+
+
+def _module(config: FitConfig, init: Path | None) -> RestorationModule:
     torch.manual_seed(config.seed)
     make = ModelSpec.compact if config.architecture == "compact" else ModelSpec.resnet34
     module = RestorationModule(config, make(gsd_m=config.gsd_m))
@@ -116,15 +151,13 @@ def fit(
         module.network.load_state_dict(state)
         module.average.load_state_dict(state)
     elif isinstance(module.network, ResNetUNet):
-        module.network.load_imagenet()
-    done = int(load_progress(run, _modules(module), {})) if resume else 0
-    config.write(run / CONFIG)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        for message in _LIGHTNINGS_ADVICE:
-            warnings.filterwarnings("ignore", message=message)
-        _trainer(config, run, every, done if resume else None).fit(module, _loader(config, done))
-    return load_weights(run / WEIGHTS)
+        try:
+            module.network.load_imagenet()
+        except (OSError, RuntimeError) as error:  # no network, or half a file
+            raise RunError(
+                f"torchvision could not download ResNet-34's weights ({error}): start from others with --init"
+            ) from error
+    return module
 
 
 def _fitting(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
@@ -137,33 +170,29 @@ def _fitting(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     return fitted
 
 
-def _modules(module: RestorationModule) -> dict[str, Any]:
-    return {"network": module.network, "average": module.average, "discriminator": module.discriminator}
+def _precision(name: str) -> Any:
+    """bf16 where the processor or the GPU multiplies in it, else fp32."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
 
 
-def _trainer(config: FitConfig, run: Path, every: int, resumed_at: int | None) -> lightning.Trainer:
-    callbacks: list[lightning.Callback] = [_Keep(run, every)]
+def _trainer(
+    config: FitConfig, run: Path, done: int, callbacks: list[lightning.Callback]
+) -> lightning.Trainer:
     return lightning.Trainer(
         max_epochs=1,
         precision=_precision(config.precision),
-        callbacks=callbacks if resumed_at is None else [_Resume(run), *callbacks],
-        logger=CSVLogger(run, name="metrics", version=f"from_{resumed_at or 0}"),
+        devices=config.devices,
+        num_nodes=config.nodes,
+        # Network and discriminator take turns: in every backward pass the other one's parameters are unused.
+        strategy="auto" if config.world == 1 else "ddp_find_unused_parameters_true",
+        use_distributed_sampler=False,
+        callbacks=callbacks,
+        logger=make_loggers(run, done),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        log_every_n_steps=20,
     )
-
-
-def _loader(config: FitConfig, done: int) -> DataLoader[Any]:
-    source_px = round(config.crop_px * config.scale_range[1])
-    dataset = CropDataset(
-        load_pairs([Path(folder) for folder in config.pairs], "train"),
-        load_sharp(config.degrade),
-        crop_px=source_px,
-        length=config.steps * config.batch,
-        aged_share=config.aged_share,
-        seed=config.seed,
-    )
-    sampler = _From(done * config.batch, config.steps * config.batch)
-    return DataLoader(dataset, config.batch, sampler=sampler, num_workers=1, prefetch_factor=4)

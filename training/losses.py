@@ -8,12 +8,14 @@ matrices do not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg16
@@ -23,7 +25,7 @@ from training.errors import TrainingError
 
 # ReLU outputs of torchvision's vgg16().features just before each max-pool: relu1_2, 2_2, 3_3, 4_3, 5_3.
 _TAPS: Final = (3, 8, 15, 22, 29)
-_CHANNELS: Final = (64, 128, 256, 512, 512)
+VGG_CHANNELS: Final = (64, 128, 256, 512, 512)
 _LUMA: Final = (0.299, 0.587, 0.114)
 # Least correlation with the old photo by the side of the pixels that both are averaged to: a soft photo holds little at
 # its own pixels, and finer texture may come there.
@@ -42,13 +44,13 @@ class VggFeatures(nn.Module):
     def __init__(self, source: str | Path = "imagenet", taps: int = 5) -> None:
         super().__init__()
         self.taps = _TAPS[:taps]
-        self.channels = _CHANNELS[:taps]
+        self.channels = VGG_CHANNELS[:taps]
         self.layers = vgg16(weights=None).features[: self.taps[-1] + 1]
         for layer in self.layers:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False
         self.layers.to(memory_format=torch.channels_last)
-        self.layers.load_state_dict(self._state(source, set(self.layers.state_dict())))
+        self._load(source)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -56,26 +58,23 @@ class VggFeatures(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    @staticmethod
-    def _state(source: str | Path, wanted: set[str]) -> dict[str, Tensor]:
-        if source == "imagenet":
-            state = VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(progress=False, check_hash=True)
-        else:
-            try:
-                state = load_file(source)
-            except (OSError, RuntimeError) as error:
-                raise TrainingError(
-                    f"--perceptual {Path(source).name} cannot be read: name a safetensors file "
-                    "with torchvision's vgg16 features, or `imagenet`"
-                ) from error
+    def _load(self, source: str | Path) -> None:
         state = {
-            k.removeprefix("features."): v.float() for k, v in state.items() if k.startswith("features.")
+            key.removeprefix("features."): value.float()
+            for key, value in _vgg_file(source).items()
+            if key.startswith("features.")
         }
-        if missing := wanted - set(state):
+        wanted = self.layers.state_dict()
+        if missing := wanted.keys() - state.keys():
             raise TrainingError(
                 f"the VGG16 weights lack {sorted(missing)[0]}: name a file with features.N keys"
             )
-        return {key: state[key] for key in wanted}
+        if wrong := [key for key in wanted if state[key].shape != wanted[key].shape]:
+            raise TrainingError(
+                f"the VGG16 weights' {wrong[0]} is {list(state[wrong[0]].shape)}, not "
+                f"{list(wanted[wrong[0]].shape)}: name a file of torchvision's vgg16, without batch normalisation"
+            )
+        self.layers.load_state_dict({key: state[key] for key in wanted})
 
     def train(self, mode: bool = True) -> VggFeatures:
         """Stays in eval mode."""
@@ -90,6 +89,24 @@ class VggFeatures(nn.Module):
             if index in self.taps:
                 features.append(x)
         return features
+
+
+def _vgg_file(source: str | Path) -> dict[str, Tensor]:
+    if source == "imagenet":
+        try:
+            return dict(VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(progress=False, check_hash=True))
+        except (OSError, RuntimeError) as error:  # no network, or half a file
+            raise TrainingError(
+                f"torchvision could not download VGG16's weights ({error}): name a safetensors file with "
+                "torchvision's vgg16 features, --perceptual PATH, or train with --pixels-only"
+            ) from error
+    try:
+        return load_file(source)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise TrainingError(
+            f"--perceptual {Path(source).name} cannot be read: name a safetensors file "
+            "with torchvision's vgg16 features, or `imagenet`"
+        ) from error
 
 
 def gram(features: Tensor) -> Tensor:
@@ -111,6 +128,49 @@ def gram_loss(restored: Sequence[Tensor], new: Sequence[Tensor], weights: Sequen
         w * w * 5e3 * F.l1_loss(gram(a), gram(b)) for a, b, w in zip(restored, new, weights, strict=True) if w
     ]
     return torch.stack(terms).sum()
+
+
+def shifted_loss(restored: Tensor, new: Tensor, reach_px: int = 2, block_px: int = 16) -> Tensor:
+    """L1 of each block at the shift of the new photo that suits it best, so that a pair may lie a little off.
+
+    Args:
+        restored: [B, 3, H, W].
+        new: likewise; blocks are compared with what lies up to `reach_px` away in every direction.
+        reach_px: largest shift along x and along y.
+        block_px: side of the blocks, each with a shift of its own.
+
+    Returns:
+        [B], a mean per crop.
+    """
+    height, width = (side - 2 * reach_px for side in restored.shape[-2:])
+    inner = restored[..., reach_px : reach_px + height, reach_px : reach_px + width]
+    shifts = [(y, x) for y in range(2 * reach_px + 1) for x in range(2 * reach_px + 1)]
+    blocks = [
+        F.avg_pool2d((inner - new[..., y : y + height, x : x + width]).abs().mean(1, keepdim=True), block_px)
+        for y, x in shifts
+    ]
+    return torch.stack(blocks).amin(0).mean((1, 2, 3))
+
+
+def contextual_loss(restored: Tensor, new: Tensor, bandwidth: float = 0.5, most_places: int = 1024) -> Tensor:
+    """How badly the new photo's features are found anywhere in the restored picture (Mechrez et al. 2018).
+
+    Where they are found does not matter, so nothing has to lie exactly on anything.
+
+    Args:
+        restored: features [B, C, H, W].
+        new: likewise.
+        bandwidth: of the soft choice of the most similar place.
+        most_places: of each picture; more are thinned out evenly, since the cost grows with their square.
+    """
+    thinner = math.ceil((restored.shape[-2] * restored.shape[-1] / most_places) ** 0.5)
+    x, y = (f[..., ::thinner, ::thinner].float().flatten(2) for f in (restored, new))
+    centre = y.mean((0, 2), keepdim=True)
+    x, y = (F.normalize(f - centre, dim=1) for f in (x, y))
+    distance = 1 - x.transpose(1, 2) @ y  # [B, places of restored, places of new]
+    relative = distance / (distance.amin(2, keepdim=True) + 1e-5)
+    alike = F.softmax((1 - relative) / bandwidth, dim=2)
+    return -alike.amax(1).mean(1).log().mean()
 
 
 def colour_loss(restored: Tensor, new: Tensor, block_px: int = 8) -> Tensor:
@@ -160,11 +220,15 @@ def same_ground(
     return here, again[..., y + margin_px : height - margin_px, x + margin_px : width - margin_px]
 
 
+GRID_LEAST_PX: Final = 16
+"""Less common ground than this holds too few periods of 8 px."""
+
+
 def grid_loss(here: Tensor, there: Tensor) -> Tensor:
     """Power that two restorations of the same ground differ by at periods of 2, 4 and 8 px.
 
     What differs is drawn by the network's grid; its periods are where the eye finds it. Relative to the power beside
-    each period, so that fine detail may be as strong as it likes. [N, 3, h, w] each, 32 px or more a side.
+    each period, so that fine detail may be as strong as it likes. [N, 3, h, w] each, `GRID_LEAST_PX` or more a side.
     """
     size = min(here.shape[-2:]) // 8 * 8
     window = torch.hann_window(size, device=here.device)

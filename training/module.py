@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import copy
-import math
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import lightning
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sr_model.network import ResNetUNet, build
-from sr_model.pixels import denormalise_tensor, normalise_tensor
+from sr_model.pixels import denormalise, denormalise_tensor, normalise, normalise_tensor
 from sr_model.spec import ModelSpec
 from training import losses
 from training.augment import augment, draw_grain
 from training.config import FitConfig
+from training.schedule import crops_at, encoder_cycle, one_cycle
 
 # VGG's features that the discriminator sees: not the first, at full size, which costs more than all others.
 _JUDGED = slice(1, 4)
+# Of these the contextual term takes the deepest; its places are few enough to compare each with each.
+_CONTEXT = 3
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-def one_cycle(step: int, steps: int, warm_up: float = 0.1, final: float = 0.02) -> float:
-    """Factor of the learning rate: a linear rise, then half a cosine (Smith 2018).
+class Shown(NamedTuple):
+    """What the terms look at.
 
-    A function of the step alone, so that a resumed run needs no scheduler's state.
+    Attributes:
+        old, new: [B, 3, H, W] in [0, 1].
+        exact: bool [B], whether they lie exactly on each other.
+        restored: [B, 3, H, W], not clipped.
+        here, there: some of the ground, restored in windows at two phases of the network's grid.
     """
-    rise = max(round(steps * warm_up), 1)
-    if step < rise:
-        return 0.1 + 0.9 * step / rise
-    done = min((step - rise) / max(steps - rise, 1), 1.0)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
+
+    old: Tensor
+    new: Tensor
+    exact: Tensor
+    restored: Tensor
+    here: Tensor
+    there: Tensor
 
 
 class RestorationModule(lightning.LightningModule):
@@ -44,23 +54,23 @@ class RestorationModule(lightning.LightningModule):
         self.automatic_optimization = False
         self.config, self.spec = config, spec
         self.network = build(spec).to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.vgg = losses.VggFeatures(config.perceptual, taps=len(config.loss.features))
-        self.discriminator = losses.Discriminator(self.vgg.channels[_JUDGED]).to(
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        taps = len(config.loss.features)
+        self.vgg = None if config.loss.pixels_only else losses.VggFeatures(config.perceptual, taps)
+        self.discriminator = losses.Discriminator(losses.VGG_CHANNELS[:taps][_JUDGED]).to(
             memory_format=torch.channels_last
         )
         self.step = 0
+        self.terms: dict[str, Tensor] = {}
+        """The last step's loss, term by term."""
 
     def configure_optimizers(self) -> Any:
         """AdamW for the network (a pretrained encoder first frozen, then slower) and for the discriminator."""
         encoder = list(self.network.encoder.parameters()) if isinstance(self.network, ResNetUNet) else []
         known = {id(parameter) for parameter in encoder}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
-        groups = [
-            {"params": rest, "scale": 1.0, "frozen_until": 0.0},
-            {"params": encoder, "scale": 0.1, "frozen_until": 0.2},
-        ]
-        judges = {"params": list(self.discriminator.parameters()), "scale": 1.0, "frozen_until": 0.0}
+        groups = [{"params": rest, "cycle": one_cycle}, {"params": encoder, "cycle": encoder_cycle}]
+        judges = {"params": list(self.discriminator.parameters()), "cycle": one_cycle}
         config = self.config
         return (
             torch.optim.AdamW(
@@ -75,65 +85,71 @@ class RestorationModule(lightning.LightningModule):
         planes = torch.cat([normalise_tensor(old, self.spec), grain], 1)
         return denormalise_tensor(network(planes).float().contiguous(), self.spec)
 
+    @torch.inference_mode()
+    def restore_photo(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """What the moving average makes of a chip, uint8 [H, W, 3], as a server would; cut to the stride."""
+        height, width = (side // self.spec.stride * self.spec.stride for side in rgb.shape[:2])
+        planes = torch.from_numpy(normalise(rgb[None, :height, :width], self.spec)).to(self.device)
+        restored: npt.NDArray[np.uint8] = denormalise(self.average(planes).float().cpu().numpy(), self.spec)
+        return restored.squeeze(0)
+
     def training_step(self, batch: Batch, _batch_index: int) -> None:
         """One step of the network, then one of the discriminator on the same pictures."""
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        old, new = augment(batch[0], batch[1], self.config.crop_px, self.config.scale_range, generator)
-        # Some crops a second time, at another phase of the network's grid: what differs is its own pattern.
-        phase = [int(n) for n in torch.randint(1, self.spec.stride, (2,), generator=generator)]
-        grain = draw_grain(old, self.spec.planes - 3, generator)
-        some = max(len(old) // 4, 1)
-        old_again, grain_again = (x[:some].roll(phase, (-2, -1)) for x in (old, grain))
-        both = self.restore(self.network, torch.cat([old, old_again]), torch.cat([grain, grain_again]))
-        restored, again = both[: len(old)], both[len(old) :]
-        pixels = self._pixel_terms(restored, old, new, batch[2])
-        here, there = losses.same_ground(
-            restored, again, phase, margin_px=min(self.spec.stride, old.shape[-1] // 4)
-        )
-        weight = self.config.loss
-        pixels["phase"] = weight.phase * F.l1_loss(here, there)
-        if weight.grid:
-            pixels["grid"] = weight.grid * losses.grid_loss(here, there)
-        if weight.spectrum:
-            pixels["spectrum"] = weight.spectrum * losses.spectrum_loss(restored, new)
+        shown = self._show(batch)
         optimise_network, optimise_discriminator = cast("list[Any]", self.optimizers())
         self._schedule(optimise_network, optimise_discriminator)
-        if self.config.loss.pixels_only:
-            self._finish(optimise_network, pixels)
+        terms = self._pixel_terms(shown)
+        if self.vgg is None:
+            self._finish(optimise_network, terms)
             return
         # VGG costs ten times what the network costs: it sees some steps and a share of their batch, which buys
         # many more steps. The discriminator's head on pixels sees them all.
         seen = 0
         if self.step % self.config.perceptual_every == 0:
-            seen = max(round(len(old) * self.config.perceptual_share), 1)
-        features = self.vgg(restored[:seen]) if seen else []
+            seen = max(round(len(shown.old) * self.config.perceptual_share), 1)
+        features = self.vgg(shown.restored[:seen]) if seen else []
         with torch.no_grad():
-            wanted = self.vgg(new[:seen]) if seen else []
+            wanted = self.vgg(shown.new[:seen]) if seen else []
 
         self.discriminator.requires_grad_(False)
-        terms = pixels | (self._feature_terms(features, wanted) if seen else {})
+        if seen:
+            terms |= self._feature_terms(features, wanted)
         if self.step >= self.config.adversarial_from * self.config.steps:
-            terms["adversarial"] = self._fool(restored, old, features)
+            logits = self.discriminator(shown.restored, shown.old, features[_JUDGED])
+            terms["adversarial"] = losses.generator_loss(logits, self.config.loss.adversarial)
         self._finish(optimise_network, terms)
 
         self.discriminator.requires_grad_(True)
-        fake = self.discriminator(restored.detach(), old, [f.detach() for f in features[_JUDGED]])
-        judged = losses.discriminator_loss(self.discriminator(new, old, wanted[_JUDGED]), fake)
-        self.log("loss/discriminator", judged.detach(), on_step=True)
-        self._step(optimise_discriminator, judged, self.discriminator)
+        fake = self.discriminator(shown.restored.detach(), shown.old, [f.detach() for f in features[_JUDGED]])
+        judged = losses.discriminator_loss(self.discriminator(shown.new, shown.old, wanted[_JUDGED]), fake)
+        self._optimise(optimise_discriminator, judged)
+        self.terms["discriminator"] = judged.detach()
 
-    def _finish(self, optimiser: Any, terms: dict[str, Tensor]) -> None:
-        """Step the network, its average and the counter."""
-        self._step(optimiser, torch.stack(list(terms.values())).sum(), self.network)
-        self._average()
-        self.step += 1
-        self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()}, on_step=True)
+    def _show(self, batch: Batch) -> Shown:
+        """Augment and restore; every draw is a function of the seed, the step and the rank."""
+        generator = torch.Generator().manual_seed(
+            self.config.seed * 1_000_003 + self.step + (self.global_rank << 40)
+        )
+        side_px = crops_at(self.step, self.config.steps, self.config.sizes_px, self.config.batch).side_px
+        stride = self.spec.stride
+        old, new = augment(batch[0], batch[1], side_px, self.config.scale_range, generator, stride)
+        # Some crops a second time, at another phase of the network's grid: what differs is its own pattern.
+        phase = [int(n) for n in torch.randint(1, stride, (2,), generator=generator)]
+        grain = draw_grain(old, self.spec.planes - 3, generator)
+        some = max(len(old) // 4, 1)
+        old_again, grain_again = (x[:some].roll(phase, (-2, -1)) for x in (old, grain))
+        both = self.restore(self.network, torch.cat([old, old_again]), torch.cat([grain, grain_again]))
+        restored, again = both[: len(old)], both[len(old) :]
+        margin_px = min(stride, old.shape[-1] // 4)
+        return Shown(
+            old, new, batch[2], restored, *losses.same_ground(restored, again, phase, margin_px=margin_px)
+        )
 
-    def _pixel_terms(self, restored: Tensor, old: Tensor, new: Tensor, aged: Tensor) -> dict[str, Tensor]:
-        weight = self.config.loss
-        exact = aged.view(-1, 1, 1, 1).float()
+    def _pixel_terms(self, shown: Shown) -> dict[str, Tensor]:
+        weight, (old, new, _, restored, here, there) = self.config.loss, shown
+        exact = shown.exact.view(-1, 1, 1, 1).float()
         difference = (restored - new).abs()
-        return {
+        terms = {
             "pixel_real": weight.pixel_real * (difference * (1 - exact)).mean(),
             "pixel_aged": weight.pixel_aged * (difference * exact).mean(),
             "colour": weight.colour * losses.colour_loss(restored, new),
@@ -141,31 +157,48 @@ class RestorationModule(lightning.LightningModule):
             "fringe": weight.fringe * losses.fringe_loss(restored, old),
             # Values outside 0..255 would be clipped to blotches.
             "range": 10 * (F.relu(restored - 1) + F.relu(-restored)).mean(),
+            "phase": weight.phase * F.l1_loss(here, there),
         }
+        if weight.grid and min(here.shape[-2:]) >= losses.GRID_LEAST_PX:
+            terms["grid"] = weight.grid * losses.grid_loss(here, there)
+        if weight.spectrum:
+            terms["spectrum"] = weight.spectrum * losses.spectrum_loss(restored, new)
+        if weight.shifted:
+            tolerant = losses.shifted_loss(restored, new) * (1 - exact.flatten())
+            terms["shifted"] = weight.shifted * tolerant.mean()
+        return terms
 
     def _feature_terms(self, features: list[Tensor], wanted: list[Tensor]) -> dict[str, Tensor]:
         weight = self.config.loss
-        return {
+        terms = {
             "features": weight.perceptual * losses.feature_loss(features, wanted, weight.features),
             "gram": weight.style * losses.gram_loss(features, wanted, weight.gram),
         }
-
-    def _fool(self, restored: Tensor, old: Tensor, features: list[Tensor]) -> Tensor:
-        logits = self.discriminator(restored, old, features[_JUDGED])
-        return losses.generator_loss(logits, self.config.loss.adversarial)
+        if weight.contextual:
+            context = losses.contextual_loss(features[_CONTEXT], wanted[_CONTEXT])
+            terms["contextual"] = weight.contextual * context
+        return terms
 
     def _schedule(self, *optimisers: Any) -> None:
-        factor = one_cycle(self.step, self.config.steps)
         for optimiser in optimisers:
             for group in optimiser.param_groups:
-                frozen = self.step < group["frozen_until"] * self.config.steps
-                group["lr"] = 0.0 if frozen else self.config.lr * factor * group["scale"]
+                group["lr"] = self.config.lr * group["cycle"](self.step, self.config.steps)
 
-    def _step(self, optimiser: Any, loss: Tensor, module: nn.Module) -> None:
+    def _finish(self, optimiser: Any, terms: dict[str, Tensor]) -> None:
+        """Step the network, its average and the counter."""
+        self._optimise(optimiser, torch.stack(list(terms.values())).sum())
+        self._average()
+        self.step += 1
+        self.terms = {name: value.detach() for name, value in terms.items()}
+
+    def _optimise(self, optimiser: Any, loss: Tensor) -> None:
         optimiser.zero_grad(set_to_none=True)
         self.manual_backward(loss)
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimiser.step()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients here, where Lightning has taken fp16's scale out of them."""
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
 
     @torch.no_grad()
     def _average(self) -> None:

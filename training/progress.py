@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +27,13 @@ def _flatten(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]
 
 
 def save_progress(
-    run: Path, step: int, modules: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer]
+    run: Path,
+    step: int,
+    modules: dict[str, nn.Module],
+    optimisers: dict[str, torch.optim.Optimizer],
+    scaler: dict[str, Any],
 ) -> None:
-    """Write the whole state of a run, or leave the last one."""
+    """Write the whole state of a run, or leave the last one; `scaler` is that of fp16, empty without it."""
     tensors = {
         f"{key}/{name}": value
         for key, module in modules.items()
@@ -38,20 +43,30 @@ def save_progress(
         tensors |= _flatten(optimiser, f"{key}/state")
     # A clone each: tensors that share memory cannot be stored.
     stored = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    write_atomic(run / FILE, save(stored, {"step": str(step)}))
+    write_atomic(run / FILE, save(stored, {"step": str(step), "scaler": json.dumps(scaler)}))
+
+
+def saved_step(run: Path) -> int:
+    """Steps that a run has done and saved, 0 where there is none."""
+    try:
+        with safe_open(run / FILE, framework="pt") as file:
+            return int(file.metadata()["step"])
+    except (SafetensorError, OSError, KeyError, TypeError):
+        return 0
 
 
 def load_progress(
     run: Path, modules: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer]
-) -> int:
-    """Put a saved state back and return its step.
+) -> tuple[int, dict[str, Any]]:
+    """Put a saved state back and return its step and fp16's scaler.
 
     Raises:
         RunError: there is none, or it belongs to another network.
     """
     try:
         with safe_open(run / FILE, framework="pt") as file:
-            step = int(file.metadata()["step"])
+            metadata = file.metadata()
+            step, scaler = int(metadata["step"]), json.loads(metadata.get("scaler", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         for key, module in modules.items():
             start = f"{key}/"
@@ -62,7 +77,7 @@ def load_progress(
         raise RunError(f"{run.name} holds no progress of such a run: start it without --resume") from error
     for key, optimiser in optimisers.items():
         _restore(optimiser, {n: t for n, t in tensors.items() if n.startswith(f"{key}/state.")})
-    return step
+    return step, scaler
 
 
 def _restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -37,3 +37,41 @@ def test_old_and_new_are_augmented_together():
         for band in range(3):
             pair = torch.stack([old[0, band].flatten(), other[0, band].flatten()])
             assert float(torch.corrcoef(pair)[0, 1]) > 0.99
+
+
+def test_only_the_old_side_changes_its_colours():
+    picture = torch.from_numpy(ground(4, 96).astype(np.uint8)).permute(2, 0, 1)[None]
+    exact = [
+        torch.rot90(f(picture / 255), k, (-2, -1))
+        for f in (lambda x: x, lambda x: x.flip(-1))
+        for k in range(4)
+    ]
+    for seed in range(6):
+        old, new = augment(picture, picture, 96, (1.0, 1.0), torch.Generator().manual_seed(seed))
+        assert any(torch.equal(new, turned) for turned in exact)
+        assert not any(torch.equal(old, turned) for turned in exact)
+
+
+def test_chips_that_lack_ground_give_smaller_crops_and_every_scale():
+    # One bright line 40 px from the next: their distance tells the scale.
+    chip = torch.zeros(1, 3, 200, 200, dtype=torch.uint8)
+    chip[..., ::40] = 255
+    sides = set()
+    for seed in range(30):
+        old, new = augment(chip, chip, 192, (0.7, 1.4), torch.Generator().manual_seed(seed), 16)
+        assert old.shape == new.shape
+        sides.add(new.shape[-1])
+    assert min(sides) == 144  # of 200 px at nearly 1.4 px per px: 142.9, and just below that scale 144
+    assert max(sides) == 192
+
+
+def test_dust_lies_on_some_pictures_and_covers_little_of_them():
+    grey = np.full((160, 160, 3), 128, np.uint8)
+    covered = []
+    for seed in range(40):
+        old = age(grey, np.random.default_rng(seed)).astype(int)
+        # Grain stays within 5 deviations of 6 grey levels.
+        covered.append((abs(old - np.median(old)).max(axis=2) > 45).mean())
+    dusty = [share for share in covered if share]
+    assert 5 < len(dusty) < 20
+    assert max(dusty) < 0.05

@@ -1,17 +1,26 @@
+import io
+from dataclasses import replace
+from urllib.error import URLError
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
+from torchvision.models import ResNet34_Weights, resnet34
 from training_data import make_ground as ground
 from training_data import old_and_new, write_vgg
 
-from sr_model import load_weights
+from sr_model import ModelSpec, load_weights
 from training.config import FitConfig, LossWeights
-from training.dataset import CropDataset, load_sharp
-from training.errors import DatasetError, RunError
+from training.dataset import CropDataset, Item, load_sharp
+from training.errors import DatasetError, RunError, TrainingError
 from training.fit import fit
-from training.module import RestorationModule, one_cycle
+from training.loading import StepSampler, source_px
+from training.module import RestorationModule
 from training.pairs import make_pairs
+from training.schedule import crops_at, encoder_cycle, one_cycle
+from training.watch import Watch
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +35,10 @@ def config(tmp_path_factory):
         perceptual=str(write_vgg(folder / "vgg.safetensors")),
         steps=4,
         batch=2,
-        crop_px=64,
+        sizes_px=(64,),
         aged_share=0.5,
         precision="32-true",
-        adversarial_from=0.0,
+        validate_every=0,
     )
 
 
@@ -58,9 +67,40 @@ def test_two_runs_with_one_seed_are_equal_and_a_stopped_one_resumes_exactly(conf
     assert same(whole, resumed)
 
 
-def test_resuming_nothing_says_so(config, tmp_path):
+def test_resuming_nothing_or_with_other_choices_says_so_and_so_does_forgetting_to_resume(config, tmp_path):
     with pytest.raises(RunError, match="without --resume"):
         fit(config, tmp_path / "empty", resume=True)
+    pixels = replace(config, loss=LossWeights.of_pixels(), steps=2)
+    fit(pixels, tmp_path / "run")
+    other = replace(pixels.loss, colour=1.0)
+    with pytest.raises(RunError, match=r"other choices of loss\.colour, lr, steps"):
+        fit(replace(pixels, steps=8, lr=1.0, loss=other), tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match="go on with --resume"):
+        fit(pixels, tmp_path / "run")
+    assert same(
+        fit(pixels, tmp_path / "run", resume=True), load_weights(tmp_path / "run" / "last.safetensors")
+    )
+
+
+def test_half_precision_that_the_machine_lacks_is_refused(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RunError, match="needs an NVIDIA GPU"):
+        fit(replace(config, precision="16-mixed"), tmp_path / "run")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(RunError, match="this machine has 1"):
+        fit(replace(config, devices=2), tmp_path / "run")
+
+
+def test_a_terminal_gets_a_bar_and_a_file_plain_lines(config, tmp_path, capsys):
+    terminal = io.StringIO()
+    watch = Watch(2, Console(file=terminal, force_terminal=True, width=160))
+    fit(replace(config, loss=LossWeights.of_pixels()), tmp_path / "run", every=2, callbacks=[watch])
+    assert "4/4" in terminal.getvalue()
+    assert "crops/s" in terminal.getvalue()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert [line.split()[1] for line in lines] == ["2/4", "4/4"]
+    assert "colour" in lines[0]
 
 
 def test_no_pickle_is_written(config, tmp_path):
@@ -70,17 +110,13 @@ def test_no_pickle_is_written(config, tmp_path):
     assert not [name for name in names if name.endswith((".ckpt", ".pt", ".pth", ".pkl"))]
 
 
-def test_pixel_terms_alone_need_no_vgg_and_lower_the_loss(config, tmp_path):
-    chosen = {**config.__dict__, "loss": LossWeights.of_pixels(), "steps": 20, "batch": 4, "lr": 2e-3}
-    trained = fit(FitConfig(**chosen), tmp_path / "pixels", every=20)
-    dataset = CropDataset([], load_sharp(config.degrade), crop_px=64, length=4, aged_share=1.0, seed=9)
-    old, new, _ = dataset[0]
-    network = trained.network()
-    with torch.inference_mode():
-        module = RestorationModule(config, trained.spec)
-        restored = module.restore(network, old[None].float() / 255, torch.zeros(1, 1, 64, 64))
+def test_pixel_terms_alone_need_no_vgg(config, tmp_path):
+    chosen = replace(config, loss=LossWeights.of_pixels(), perceptual="/nowhere/vgg.safetensors", steps=2)
+    trained = fit(chosen, tmp_path / "pixels")
+    module = RestorationModule(chosen, trained.spec)
+    restored = module.restore(trained.network(), torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
     assert torch.isfinite(restored).all()
-    assert restored.shape[1:] == new.shape
+    assert restored.shape == (1, 3, 64, 64)
 
 
 def test_the_learning_rate_rises_and_falls():
@@ -90,21 +126,86 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[-1] == pytest.approx(0.02)
 
 
-def test_an_item_is_a_function_of_its_index_and_the_seed(config):
-    made = [
-        CropDataset([], load_sharp(config.degrade), crop_px=64, length=8, aged_share=1.0, seed=seed)
-        for seed in (1, 1, 2)
-    ]
-    assert torch.equal(made[0][3][0], made[1][3][0])
-    assert not torch.equal(made[0][3][0], made[2][3][0])
-    assert not torch.equal(made[0][3][0], made[0][4][0])
+def test_a_pretrained_encoder_waits_and_then_learns_slower(config):
+    module = RestorationModule(
+        replace(config, architecture="resnet34", loss=LossWeights.of_pixels(), steps=100, lr=1.0),
+        ModelSpec.resnet34(),
+    )
+    optimiser, _ = module.configure_optimizers()
+    rest, encoder = optimiser.param_groups
+    assert {id(p) for p in encoder["params"]} == {id(p) for p in module.network.encoder.parameters()}
+    for module.step in (0, 19, 20, 60, 99):
+        module._schedule(optimiser)
+        assert rest["lr"] == one_cycle(module.step, 100)
+        assert encoder["lr"] == (0 if module.step < 20 else pytest.approx(0.1 * rest["lr"]))
+    assert encoder_cycle(0, 100) == 0
 
 
-def test_nothing_to_train_on_and_small_pictures_are_refused(config):
+@pytest.mark.slow
+def test_the_published_network_trains_from_imagenets_encoder(config, tmp_path, monkeypatch):
+    chosen = replace(config, architecture="resnet34", loss=LossWeights.of_pixels(), steps=2, batch=1)
+    begun = resnet34(weights=None).state_dict()
+    monkeypatch.setattr(ResNet34_Weights, "get_state_dict", lambda *_args, **_kwargs: begun)
+    trained = fit(chosen, tmp_path / "run")
+    assert trained.spec.architecture == "resnet34"
+    # Frozen for a fifth of the run: so for all of a run of one step, and for the first of two.
+    frozen = fit(replace(chosen, steps=1), tmp_path / "frozen")
+    assert torch.equal(frozen.state["encoder.conv1.weight"], begun["conv1.weight"])
+    assert not torch.equal(trained.state["encoder.conv1.weight"], begun["conv1.weight"])
+
+
+def test_an_encoder_that_cannot_be_fetched_says_what_to_do(config, tmp_path, monkeypatch):
+    def no_network(*_args, **_kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(ResNet34_Weights, "get_state_dict", no_network)
+    with pytest.raises(RunError, match="--init"):
+        fit(replace(config, architecture="resnet34", loss=LossWeights.of_pixels()), tmp_path / "run")
+
+
+def test_crops_grow_and_their_number_keeps_the_area():
+    seen = [crops_at(step, 9, (128, 256, 500), 16) for step in range(9)]
+    assert [(crops.side_px, crops.count) for crops in seen[::3]] == [(128, 16), (256, 4), (500, 1)]
+    assert seen[0] == seen[2]
+    assert crops_at(8, 9, (112,), 16) == crops_at(0, 9, (112,), 16)
+
+
+def test_sizes_that_shrink_are_refused(config):
+    with pytest.raises(TrainingError, match="do not grow"):
+        replace(config, sizes_px=(256, 128))
+
+
+def test_what_is_cut_out_has_room_for_the_largest_scale_where_the_chips_have():
+    assert source_px(112, 1.4, 500) == 157
+    assert source_px(500, 1.4, 500) == 500
+
+
+def test_a_resumed_sampler_goes_on_and_no_two_devices_see_the_same(config):
+    chosen = replace(config, steps=6, batch=4, sizes_px=(64, 128), devices=2)
+    sources = {64: 90, 128: 128}
+    ranks = [list(StepSampler(chosen, sources, done=0, rank=rank)) for rank in (0, 1)]
+    assert [len(items) for items in ranks[0]] == [4, 4, 4, 1, 1, 1]
+    assert [items[0].side_px for items in ranks[0]] == [90, 90, 90, 128, 128, 128]
+    numbers = [item.number for rank in ranks for items in rank for item in items]
+    assert len(set(numbers)) == len(numbers)
+    assert list(StepSampler(chosen, sources, done=2, rank=1)) == ranks[1][2:]
+
+
+def test_an_item_is_a_function_of_its_number_and_the_seed(config):
+    made = [CropDataset([], load_sharp(config.degrade), aged_share=1.0, seed=seed) for seed in (1, 1, 2)]
+    third, fourth = Item(3, 64), Item(4, 64)
+    assert torch.equal(made[0][third][0], made[1][third][0])
+    assert not torch.equal(made[0][third][0], made[2][third][0])
+    assert not torch.equal(made[0][third][0], made[0][fourth][0])
+
+
+def test_nothing_to_train_on_and_small_pictures_are_refused(config, tmp_path):
     with pytest.raises(DatasetError, match="nothing to train on"):
-        CropDataset([], [], crop_px=64, length=8, aged_share=0.5, seed=0)
-    small = CropDataset([], [np.zeros((32, 32, 3), np.uint8)], crop_px=64, length=8, aged_share=1, seed=0)
+        CropDataset([], [], aged_share=0.5, seed=0)
+    small = CropDataset([], [np.zeros((32, 32, 3), np.uint8)], aged_share=1, seed=0)
     with pytest.raises(DatasetError, match="smaller than the crop"):
-        small[0]
+        small[Item(0, 64)]
+    with pytest.raises(DatasetError, match="choose smaller --sizes"):
+        fit(replace(config, sizes_px=(256,), loss=LossWeights.of_pixels()), tmp_path / "large")
     with pytest.raises(DatasetError, match="cannot be read"):
         load_sharp(["/nowhere/none.png"])

@@ -1,3 +1,5 @@
+from urllib.error import URLError
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -24,9 +26,32 @@ def test_vgg_gives_one_map_per_tap_and_stays_frozen(vgg_file):
 def test_vgg_weights_that_cannot_be_used_say_why(tmp_path):
     with pytest.raises(TrainingError, match="cannot be read"):
         losses.VggFeatures(tmp_path / "none.safetensors")
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"no weights at all")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        losses.VggFeatures(damaged)
     save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "part.safetensors")
     with pytest.raises(TrainingError, match="lack"):
         losses.VggFeatures(tmp_path / "part.safetensors")
+
+
+def test_vgg_weights_of_another_network_are_refused(tmp_path):
+    state = {f"features.{key}": value for key, value in vgg16(weights=None).features[:4].state_dict().items()}
+    state["features.2.weight"] = torch.zeros(64)
+    save_file(state, tmp_path / "other.safetensors")
+    with pytest.raises(TrainingError, match="without batch normalisation"):
+        losses.VggFeatures(tmp_path / "other.safetensors", taps=1)
+
+
+def test_imagenet_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch):
+    from torchvision.models import VGG16_Weights
+
+    def no_network(*_args, **_kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(VGG16_Weights, "get_state_dict", no_network)
+    with pytest.raises(TrainingError, match="--perceptual PATH"):
+        losses.VggFeatures("imagenet", taps=1)
 
 
 def test_imagenet_weights_come_through_torchvision(monkeypatch):
@@ -108,3 +133,29 @@ def test_texture_on_a_flat_field_does_not_count_as_lost_structure():
     flat = torch.full((2, 3, 64, 64), 0.5) + torch.randn(2, 1, 1, 1) * 0.1
     textured = flat + 0.02 * torch.randn(2, 3, 64, 64)
     assert float(losses.structure_loss(textured, flat)) < 0.1
+
+
+def test_the_shifted_term_forgives_two_pixels_and_not_four():
+    torch.manual_seed(2)
+    new = torch.rand(2, 3, 64, 64)
+    moved = [losses.shifted_loss(new.roll((shift, -shift), (-2, -1)), new) for shift in (0, 2, 4)]
+    assert moved[0].shape == (2,)
+    # What was rolled in from the other side lies within the two outermost pixels, which are not compared.
+    assert float(moved[1].max()) == float(moved[0].max()) == 0
+    assert float(moved[2].min()) > 0.1
+
+
+def test_the_contextual_term_asks_what_there_is_and_not_where():
+    torch.manual_seed(3)
+    new = torch.randn(2, 8, 12, 12)
+    elsewhere = new.roll((5, 3), (-2, -1))
+    other = torch.randn(2, 8, 12, 12).requires_grad_()
+    assert float(losses.contextual_loss(elsewhere, new)) == pytest.approx(
+        float(losses.contextual_loss(new, new)), abs=1e-4
+    )
+    worse = losses.contextual_loss(other, new)
+    assert float(worse.detach()) > 10 * abs(float(losses.contextual_loss(new, new)))
+    worse.backward()
+    assert torch.isfinite(other.grad).all()
+    large = torch.randn(1, 4, 80, 80)
+    assert torch.isfinite(losses.contextual_loss(large, large.flip(-1)))

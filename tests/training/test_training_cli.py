@@ -1,6 +1,16 @@
+import pytest
 from click.testing import CliRunner
 
 from training.cli import main
+
+
+@pytest.mark.parametrize(
+    ("sizes", "why"), [("128,large", "no list"), ("2000", "64 to 1024"), ("256,128", "do not grow")]
+)
+def test_sizes_that_are_none_are_refused(tmp_path, sizes, why):
+    result = CliRunner().invoke(main, ["fit", "--out", str(tmp_path / "x"), "--sizes", sizes])
+    assert result.exit_code == 2
+    assert why in result.output
 
 
 def test_unknown_loss_terms_and_missing_runs_are_refused(tmp_path):

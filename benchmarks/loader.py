@@ -1,0 +1,127 @@
+"""Whether the loader keeps up: time per step with real data over time per step with one batch that is there already.
+
+1.00 is a network that never waits. Without --perceptual only pixel terms are trained: the fastest steps, so the
+hardest for the loader. Rounds of both alternate, so that whatever else the machine does hits both.
+
+Run: .venv/bin/python -m benchmarks.loader PAIRS... [--degrade PICTURE] [--perceptual PATH] [--sizes 112] [--batch 16]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from sr_model.spec import ModelSpec
+from training.config import FitConfig, LossWeights
+from training.loading import CropData, workers
+from training.module import RestorationModule
+
+# Steps at the start of a round that are not timed: the loader fills its queue, kernels are chosen.
+WARM_UP = 8
+
+
+class Repeated(IterableDataset[Any]):
+    """One batch, again and again."""
+
+    def __init__(self, batch: Any, steps: int) -> None:
+        self._batch, self._steps = batch, steps
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.repeat(self._batch, self._steps)
+
+
+class Clock(lightning.Callback):
+    """Seconds per step, waiting for the batch included."""
+
+    def __init__(self) -> None:
+        self._ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self._ends.append(time.perf_counter())
+
+    @property
+    def step_s(self) -> float:
+        return (self._ends[-1] - self._ends[WARM_UP - 1]) / (len(self._ends) - WARM_UP)
+
+
+def step_s(module: RestorationModule, loader: Any) -> float:
+    """Train a round and time it."""
+    clock = Clock()
+    module.step = 0
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        callbacks=[clock],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, loader)
+    return clock.step_s
+
+
+def main() -> None:
+    """Measure and print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("pairs", nargs="+")
+    parser.add_argument("--degrade", action="append", default=[])
+    parser.add_argument("--perceptual")
+    parser.add_argument("--sizes", default="112", help="sides of the crops, with commas")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    config = FitConfig(
+        pairs=tuple(options.pairs),
+        degrade=tuple(options.degrade),
+        perceptual=options.perceptual or "imagenet",
+        steps=options.steps,
+        batch=options.batch,
+        sizes_px=tuple(map(int, options.sizes.split(","))),
+        loss=LossWeights() if options.perceptual else LossWeights.of_pixels(),
+    )
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    torch.manual_seed(0)
+    module = RestorationModule(config, ModelSpec.compact())
+    real: list[float] = []
+    cached: list[float] = []
+    for _ in range(options.rounds):
+        loader = CropData(config, done=0).train_dataloader()
+        batch = next(iter(loader))
+        cached.append(step_s(module, DataLoader(Repeated(batch, config.steps), batch_size=None)))
+        real.append(step_s(module, loader))
+    ratio = statistics.median(a / b for a, b in zip(real, cached, strict=True))
+    print(f"a step with real data takes {ratio:.2f} x a step with a cached batch")
+    report = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "terms": "all" if options.perceptual else "pixels",
+        "sizes_px": config.sizes_px,
+        "batch": config.batch,
+        "workers": workers(config),
+        "step_s_real": [round(value, 4) for value in real],
+        "step_s_cached": [round(value, 4) for value in cached],
+        "crops_per_s": round(config.batch / statistics.median(real), 1),
+        "ratio": round(ratio, 3),
+    }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
