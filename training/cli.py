@@ -106,6 +106,12 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     "--out", "run", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder."
 )
 @click.option(
+    "--keep-season",
+    type=_FOLDER,
+    multiple=True,
+    help="One of PAIRS whose photographs differ in season: its textures are learnt, its colours are not.",
+)
+@click.option(
     "--degrade", multiple=True, metavar="PICTURE[:N]", help="Sharp picture to age; :N reduces it N times."
 )
 @click.option(
@@ -180,6 +186,7 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 def fit(
     pairs: tuple[Path, ...],
     run: Path,
+    keep_season: tuple[Path, ...],
     gsd_m: float | None,
     pixels_only: bool,
     weights: tuple[str, ...],
@@ -194,10 +201,18 @@ def fit(
     from training.fit import fit as train
     from training.pairs import read_site
 
+    if strangers := set(keep_season) - set(pairs):
+        raise click.BadParameter(
+            f"{min(strangers)} is none of PAIRS: name it there too", param_hint="--keep-season"
+        )
     sites = [read_site(folder) for folder in pairs]
     gsd_m = gsd_m or (float(sites[0]["gsd_m"]) if sites else FitConfig.gsd_m)
     config = FitConfig(
-        pairs=tuple(map(str, pairs)), gsd_m=gsd_m, loss=_loss_weights(weights, pixels_only), **choices
+        pairs=tuple(map(str, pairs)),
+        keep_season=tuple(map(str, keep_season)),
+        gsd_m=gsd_m,
+        loss=_loss_weights(weights, pixels_only),
+        **choices,
     )
     trained = train(config, run, init=init, resume=resume, every=every)
     rank_zero_only(click.echo)(f"{run / 'last.safetensors'} {trained.digest[:12]}")

@@ -11,7 +11,7 @@ from sr_model.weights import write_atomic
 from training.errors import TrainingError
 
 # What may change between a stop and its resumption without changing a number: where files lie, who loads them.
-_FREE: Final = frozenset({"pairs", "degrade", "perceptual", "workers", "validate_every"})
+_FREE: Final = frozenset({"pairs", "keep_season", "degrade", "perceptual", "workers", "validate_every"})
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class FitConfig:
 
     Attributes:
         pairs, degrade: folders of pairs, and pictures to age.
+        keep_season: those of the pairs whose colours are not learnt, see `training.season`.
         perceptual: `imagenet`, or a safetensors file with VGG16's features.
         architecture, gsd_m: of the network, see `sr_model.ModelSpec`.
         steps: of the whole run.
@@ -70,6 +71,7 @@ class FitConfig:
     """
 
     pairs: tuple[str, ...]
+    keep_season: tuple[str, ...] = ()
     degrade: tuple[str, ...] = ()
     perceptual: str = "imagenet"
     architecture: str = "compact"

@@ -13,9 +13,10 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from training.config import FitConfig
-from training.dataset import CropDataset, Item, load_pairs, load_sharp
+from training.dataset import CropDataset, Item, Pair, load_pairs, load_sharp
 from training.errors import DatasetError
 from training.schedule import crops_at
+from training.season import keep_season
 
 _MAX_WORKERS: Final = 8
 # Twice the largest stride, so that two phases of the network's grid always have ground in common.
@@ -78,6 +79,12 @@ class CropData(lightning.LightningDataModule):
         )
 
 
+def _training_pairs(config: FitConfig) -> list[Pair]:
+    plain = [Path(folder) for folder in config.pairs if folder not in config.keep_season]
+    kept = [Path(folder) for folder in config.pairs if folder in config.keep_season]
+    return load_pairs(plain, "train") + keep_season(load_pairs(kept, "train"))
+
+
 def crop_dataset(config: FitConfig) -> CropDataset:
     """The training chips of a run's pairs, and what it ages.
 
@@ -85,7 +92,7 @@ def crop_dataset(config: FitConfig) -> CropDataset:
         DatasetError: there is nothing to train on, or a picture is smaller than the smallest crop.
     """
     dataset = CropDataset(
-        load_pairs([Path(folder) for folder in config.pairs], "train"),
+        _training_pairs(config),
         load_sharp(config.degrade),
         aged_share=config.aged_share,
         seed=config.seed,

@@ -196,8 +196,7 @@ def structure_loss(restored: Tensor, old: Tensor) -> Tensor:
     terms = []
     for block_px, floor in _STRUCTURE.items():
         a, b = (F.avg_pool2d(luma(x), block_px).flatten(1) for x in (restored, old))
-        terms += [F.relu(floor - _correlation(a, b)).mean()]
-        terms += [F.relu(floor - _correlation(a.view(1, -1), b.view(1, -1))).mean()]
+        terms += [_structure_lost(a, b, floor), _structure_lost(a.view(1, -1), b.view(1, -1), floor)]
     return torch.stack(terms).sum()
 
 
@@ -264,12 +263,15 @@ def spectrum_loss(restored: Tensor, new: Tensor, bands: int = 8) -> Tensor:
     return F.l1_loss(*logs)
 
 
-def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation of each row."""
+def _structure_lost(a: Tensor, b: Tensor, floor: float) -> Tensor:
+    """How far Pearson's correlation of each row of `a` with that of `b`, the old photo's, falls below a floor.
+
+    A flat field has no structure to keep: it counts the less, the less its own contrast is above 8 grey levels.
+    """
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    # A flat field has no structure to keep: its noise must not be asked for, and texture of 8 grey levels may come.
-    noise = 1e-3 * a.shape[1]
-    return ((a * b).sum(1) + noise) / ((a.square().sum(1) + noise) * (b.square().sum(1) + noise)).sqrt()
+    power_a, power_b = a.square().mean(1), b.square().mean(1)
+    correlation = (a * b).mean(1) / (power_a * power_b + 1e-12).sqrt()
+    return (F.relu(floor - correlation) * power_b / (power_b + 1e-3)).mean()
 
 
 class Discriminator(nn.Module):
