@@ -62,7 +62,11 @@ def _geometry(boxes: Sequence[Bounds]) -> dict[str, Any] | None:
 
 
 def _common(spec: ModelSpec) -> dict[str, Any]:
-    named = {"title": f"orthosharp {spec.name}", "description": spec.provenance, "license": spec.licence}
+    named: dict[str, Any] = {
+        "title": f"orthosharp {spec.name}",
+        "description": spec.provenance,
+        "license": spec.licence,
+    }
     if spec.credit:
         named["providers"] = [{"name": spec.credit, "roles": ["producer"]}]
     own = {
