@@ -1,7 +1,59 @@
+import json
+
 import pytest
 from click.testing import CliRunner
+from PIL import Image
+from training_data import old_and_new, write_vgg
 
+from sr_model import Restorer, load_weights
 from training.cli import main
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_from_two_photographs_to_weights_that_the_server_takes(tmp_path):
+    pairs, fitted, weights = tmp_path / "pairs", tmp_path / "run", tmp_path / "out.safetensors"
+    run("pairs", *old_and_new(tmp_path, 1240), pairs, "--size", 400, "--max-shift", 4, "--min-confidence", 0)
+    run(
+        "fit",
+        pairs,
+        "--out",
+        fitted,
+        "--perceptual",
+        write_vgg(tmp_path / "vgg.safetensors"),
+        "--pixels-only",
+        "--steps",
+        2,
+        "--batch",
+        2,
+    )
+    sheet, scores, page = (tmp_path / name for name in ("sheet.png", "scores.json", "page.html"))
+    shown = ["--sheet", sheet, "--html", page, "--rows", 1, "--credit", "nobody"]
+    table = run("evaluate", fitted / "last.safetensors", pairs, "--json", scores, *shown)
+    measured = json.loads(scores.read_text())
+    rows = {row["method"]: row for row in measured["scores"] if row["truth"] == "new photo"}
+    assert set(rows) == {"bicubic", "unsharp mask", "orthosharp", "new photo"}
+    assert "| pairs | orthosharp |" in table
+    assert rows["new photo"]["high_frequency"] == 1
+    assert rows["bicubic"]["structure"] > 0.999
+    assert rows["bicubic"]["texture_distance"] > rows["new photo"]["texture_distance"]
+    with Image.open(sheet) as picture:
+        assert picture.width > 1200
+    assert "data:image/jpeg" in page.read_text()
+
+    words = ["--name", "toy", "--provenance", "a test", "--credit", "nobody"]
+    said = run("export", fitted, weights, "--scores", scores, "--onnx", *words)
+    assert "halo" in said
+    assert "beside it: out.onnx, out.md, out.stac.json" in said
+    spec = load_weights(weights).spec
+    assert (spec.name, spec.provenance, spec.credit) == ("toy", "a test", "nobody")
+    assert spec.metrics["scores"] == measured["scores"]
+    assert spec.halo_px % spec.stride == 0
+    assert Restorer.open(weights).spec.gsd_m == spec.gsd_m
 
 
 @pytest.mark.parametrize(
