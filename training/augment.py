@@ -71,5 +71,8 @@ def _colour_jitter(old: Tensor, generator: torch.Generator) -> Tensor:
 
 def draw_grain(old: Tensor, planes: int, generator: torch.Generator) -> Tensor:
     """Noise distributed as `sr_model.pixels.grain_plane` draws it from a photo: float32 [B, planes, H, W]."""
+    # Drawn where it is used: on a GPU, a plane per crop from the processor would be what a step waits for.
+    seed = int(torch.randint(1 << 62, (), generator=generator))
+    there = torch.Generator(old.device).manual_seed(seed)
     shape = (len(old), planes, *old.shape[-2:])
-    return ((torch.rand(shape, generator=generator) - 0.5) * 12**0.5).to(old.device)
+    return (torch.rand(shape, generator=there, device=old.device) - 0.5) * 12**0.5

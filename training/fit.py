@@ -157,6 +157,8 @@ def _module(config: FitConfig, init: Path | None) -> RestorationModule:
             raise RunError(
                 f"torchvision could not download ResNet-34's weights ({error}): start from others with --init"
             ) from error
+        # The average began as a copy of the network without them.
+        module.average.load_state_dict(module.network.state_dict())
     return module
 
 

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 import torch
 from training_data import make_ground as ground
 
-from training.augment import augment
+from sr_model.pixels import grain_plane
+from training.augment import augment, draw_grain
 from training.degrade import age
 from training.metrics import high_frequency_ratio
 
@@ -75,3 +77,19 @@ def test_dust_lies_on_some_pictures_and_covers_little_of_them():
     dusty = [share for share in covered if share]
     assert 5 < len(dusty) < 20
     assert max(dusty) < 0.05
+
+
+def test_grain_is_that_of_serving_and_a_seed_gives_one():
+    old = torch.zeros(2, 3, 64, 64)
+    first, again, other = (draw_grain(old, 1, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert first.shape == (2, 1, 64, 64)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    served = torch.from_numpy(
+        grain_plane(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8))
+    )
+    for plane in (first, served):
+        assert float(plane.mean()) == pytest.approx(0, abs=0.03)
+        assert float(plane.std()) == pytest.approx(1, abs=0.02)
+        assert float(plane.abs().max()) <= 3**0.5 + 1e-5
+    assert draw_grain(old, 0, torch.Generator()).shape == (2, 0, 64, 64)
