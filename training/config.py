@@ -18,21 +18,21 @@ _FREE: Final = frozenset({"pairs", "keep_season", "degrade", "perceptual", "work
 class LossWeights:
     """Weight of each term; see `training.losses`. Feature weights go from VGG's shallow taps to its deep ones."""
 
-    pixel_real: float = 0.5
-    pixel_aged: float = 8.0
-    colour: float = 6.0
+    pixel_real: float = 0.3
+    pixel_aged: float = 5.0
+    colour: float = 12.0
     perceptual: float = 0.002
     style: float = 2e-4
     features: tuple[float, ...] = (0.0, 2.0, 5.0, 15.0)
     gram: tuple[float, ...] = (0.0, 0.0, 2.0, 4.0)
     shifted: float = 0.0
     contextual: float = 0.0
-    structure: float = 9.0
+    structure: float = 14.0
     fringe: float = 10.0
     phase: float = 3.0
-    grid: float = 3.0
-    spectrum: float = 0.3
-    adversarial: tuple[float, ...] = (1.0, 0.15, 0.06, 0.02)
+    grid: float = 4.0
+    spectrum: float = 3.0
+    adversarial: tuple[float, ...] = (1.5, 0.2, 0.08, 0.03)
 
     @property
     def pixels_only(self) -> bool:
@@ -83,7 +83,7 @@ class FitConfig:
     perceptual_every: int = 2
     scale_range: tuple[float, float] = (0.7, 1.4)
     aged_share: float = 0.2
-    lr: float = 2.5e-4
+    lr: float = 4e-4
     weight_decay: float = 1e-3
     adversarial_from: float = 0.0
     ema: float = 0.998
