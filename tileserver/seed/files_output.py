@@ -81,7 +81,8 @@ class FilesOutput:
     def clear(self) -> None:
         """Remove the TileJSON, since the set is whole no more, and tiles that the new run may not replace."""
         try:
-            self._files.remove([TILEJSON])
+            if self._files.read(TILEJSON) is not None:
+                self._files.remove([TILEJSON])
             if not self._changed_only:
                 self._files.remove(name for name, _ in self._files.listing() if _TILE.fullmatch(name))
         except (BaseError, OSError) as error:
