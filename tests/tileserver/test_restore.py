@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from command_calls import refused, restore
 from conftest import Photo, write_photo
 from PIL import Image
@@ -343,6 +345,28 @@ def test_chips_of_another_size_leave_none_of_the_old_ones(
     assert events[-3]["units"] == events[-3]["all_units"]
     files = [path for path in folder.iterdir() if path.name != "chips.json"]
     assert events[-1]["bytes"] == sum(path.stat().st_size for path in files)
+
+
+def test_a_file_whose_last_blocks_the_disk_did_not_take_is_not_published(
+    holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GDAL says nothing of that: it closes the file as if all was well."""
+    copy = rasterio.shutil.copy
+
+    def cut_off(source: Path, path: Path, **options: object) -> None:
+        copy(source, path, **options)
+        os.truncate(path, path.stat().st_size - 1000)
+
+    path = tmp_path / "out.tif"
+    with monkeypatch.context() as patch:
+        patch.setattr(rasterio.shutil, "copy", cut_off)
+        result = restore(holed, path, tiny_weights)
+    assert result.exit_code == 1, result.output
+    assert "make room" in result.stderr
+    assert not path.exists()
+    assert restore(holed, path, tiny_weights).exit_code == 0
+    with rasterio.open(path) as ours, rasterio.open(restored) as whole:
+        np.testing.assert_array_equal(ours.read(), whole.read())
 
 
 @pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="Debian: apt-get install gdal-bin")

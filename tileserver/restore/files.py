@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def write_cog(
     try:
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS="ALL_CPUS"):
             _write_plain(target, blocks, plain, tags, nodata)
+            _check_whole(plain)
             options = {
                 "COMPRESS": "DEFLATE",
                 "PREDICTOR": "YES",
@@ -50,6 +52,7 @@ def write_cog(
                 "BLOCKSIZE": str(block_px),
             }
             rasterio.shutil.copy(plain, cog, driver="COG", OVERVIEW_RESAMPLING="AVERAGE", **options)
+            _check_whole(cog)
     except (RasterioError, OSError) as error:
         raise OutputError(
             f"{path} cannot be written ({error}): make room, then run the same command again"
@@ -94,6 +97,24 @@ def _write_plain(
             dataset.write(np.moveaxis(rgb, 2, 0), window=place)
             if nodata is None:
                 dataset.write_mask(raster.mask, window=place)
+
+
+def _check_whole(path: Path) -> None:
+    """Look whether all blocks are in the file: GDAL says nothing when its last ones find the disk full.
+
+    Raises:
+        OSError: some are not.
+    """
+    end = path.stat().st_size
+    with rasterio.open(path) as dataset:
+        for (row, column), _ in dataset.block_windows(1):
+            place = f"{column}_{row}"
+            offset, nbytes = (
+                int(dataset.get_tag_item(f"BLOCK_{word}_{place}", "TIFF", 1) or end)
+                for word in ("OFFSET", "SIZE")
+            )
+            if offset + nbytes > end:
+                raise OSError(errno.ENOSPC, "the disk did not take all of it")
 
 
 def with_nodata(raster: Raster, nodata: int) -> UInt8Array:
