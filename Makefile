@@ -28,7 +28,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-all clients lint format bench browser clean distclean
+.PHONY: help demo setup test test-all test-clients clients lint format bench browser clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ test: browser $(VENV)/.stamp-dev ## run the tests that take seconds
 
 test-all: browser $(VENV)/.stamp-dev clients ## run every test, those that take minutes too
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-clients: browser $(VENV)/.stamp-dev clients ## let readers that are not ours read seeded archives
+	$(BIN)/python -m pytest tests/system/test_archive_clients.py $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff check .

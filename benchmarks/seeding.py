@@ -1,16 +1,19 @@
 """How fast seeding is beside the network alone, and how much memory it takes on 1 and on 100 times the ground.
 
-Run: .venv/bin/python benchmarks/seeding.py speed [--metatiles 6] [--device cpu] [--jobs 3]
-     .venv/bin/python benchmarks/seeding.py memory [--metatiles 2]
+Run: .venv/bin/python benchmarks/seeding.py speed [--of seed|restore] [--metatiles 6] [--device cpu] [--jobs 3]
+     .venv/bin/python benchmarks/seeding.py memory [--of seed|restore] [--metatiles 2]
 
 `speed` gives megapixels of restored picture per second, halo not counted: of the network alone, fed with windows
-of a metatile and its halo; and end to end, into PMTiles with all zooms. `memory` seeds squares whose sides are as
-1 to 10, with a network that costs nothing, each in a process of its own, and compares their peaks.
+of a metatile and its halo; and end to end, by the command itself, into PMTiles with all zooms or into a COG.
+`memory` takes squares whose sides are as 1 to 10, with a network that costs nothing, each in a process of its own,
+and compares their peaks.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import platform
@@ -31,16 +34,13 @@ from sr_model import PixelWindow, Restorer, aligned_window
 from sr_model.pixels import UInt8Array, normalise
 from sr_model.runtimes import choose_runtime
 from sr_model.weights import bundled_weights_path, load_weights
+from tileserver.cli import main as cli
 from tileserver.grid import METATILE_PX
 from tileserver.render import MARGIN_PX
-from tileserver.seed import prepare
-from tileserver.seed.outputs import open_output
-from tileserver.seed.run import Figures, Seeder
-from tileserver.service import TileService
-from tileserver.settings import Settings
 
 DEMO = Path(__file__).parents[1] / "examples" / "demo" / "2010.tif"
 TILE_PX = 2048
+OUTPUTS = {"seed": "out.pmtiles", "restore": "out.tif"}
 
 
 def free(_: Restorer, rgb: UInt8Array) -> UInt8Array:
@@ -87,27 +87,16 @@ def photograph(folder: Path, metatiles: int, gsd_m: float) -> Path:
     return path
 
 
-def seed(source: Path, output: Path, jobs: int, **settings: Any) -> Figures:
-    """Seed all zooms up to the native one."""
-    chosen = {
-        "deadline_s": 3600.0,
-        "cache_bytes": 18_000_000 * jobs,
-        "queue_size": 2 * jobs,
-        "open_datasets": jobs,
-    }
-    opened = TileService(Settings(source=str(source), **(chosen | settings)))
-    wish = prepare.Wish()
-    plan = prepare.make_plan(opened, wish)
-    target = open_output(str(output), wish.format)
-    description = prepare.describe(opened, plan, wish)
-    journal = prepare.open_journal(target, description)
-    assert journal is not None
-    # Loading is not what is measured.
-    opened.restorer.restore(np.zeros((1, 64, 64, 3), np.uint8))
-    figures = Seeder(opened, plan, wish.recipe, target, journal, jobs).run(lambda _: None).figures
-    target.finish(journal, description, again=False)
-    opened.close()
-    return figures
+def work(command: str, source: Path, output: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Summary of `orthosharp seed` or `restore`, in this process."""
+    arguments = [command, str(source), str(output), "--jobs", str(options.jobs), "--json"]
+    arguments += ["--device", options.device]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        cli(arguments)
+    summary: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
+    assert summary["event"] == "done", summary
+    return summary
 
 
 def raw_rate(device: str, rounds: int) -> float:
@@ -132,50 +121,42 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
     before = raw_rate(options.device, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
         source = photograph(Path(folder), options.metatiles, gsd_m)
-        figures = seed(
-            source, Path(folder) / "out.pmtiles", options.jobs, device=options.device, batch=options.batch
-        )
+        summary = work(options.of, source, Path(folder) / OUTPUTS[options.of], options)
     after = raw_rate(options.device, options.rounds)
     # The machine may have slowed down or sped up meanwhile.
     raw = (before + after) / 2
-    rate = figures.megapixels / figures.seconds
     return {
         "raw_megapixels_per_s": [round(before, 3), round(after, 3)],
-        "seeded_megapixels_per_s": round(rate, 3),
-        "seeded over raw": round(rate / raw, 3),
-        "tiles": figures.tiles,
-        "seconds": round(figures.seconds, 1),
+        f"{options.of}_megapixels_per_s": summary["megapixels_per_s"],
+        f"{options.of} over raw": round(summary["megapixels_per_s"] / raw, 3),
+        "megapixels": round(summary["megapixels"]),
+        "seconds": round(summary["seconds"], 1),
     }
 
 
 def memory(options: argparse.Namespace) -> dict[str, Any]:
     peaks = []
     for metatiles in (options.metatiles, 10 * options.metatiles):
-        command = [
-            sys.executable,
-            __file__,
-            "peak",
-            "--metatiles",
-            str(metatiles),
-            "--jobs",
-            str(options.jobs),
-        ]
+        given = {"metatiles": metatiles, "jobs": options.jobs, "of": options.of}
+        command = [sys.executable, __file__, "peak"]
+        command += [word for name, value in given.items() for word in (f"--{name}", str(value))]
         peaks.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     ratio = peaks[1]["peak_mb"] / peaks[0]["peak_mb"]
     return {"peaks": peaks, "100 times the ground over 1": round(ratio, 3)}
 
 
 def peak(options: argparse.Namespace) -> dict[str, Any]:
+    # As the command sets it, but before GDAL makes the photograph.
     os.environ.setdefault("GDAL_CACHEMAX", "64")
     Restorer.restore = free  # type: ignore[method-assign]
     gsd_m = load_weights(bundled_weights_path()).spec.gsd_m
     with tempfile.TemporaryDirectory() as folder:
         source = photograph(Path(folder), options.metatiles, gsd_m)
-        figures = seed(source, Path(folder) / "out.pmtiles", options.jobs)
+        summary = work(options.of, source, Path(folder) / OUTPUTS[options.of], options)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
-        "megapixels": round(figures.megapixels),
-        "seconds": round(figures.seconds, 1),
+        "megapixels": round(summary["megapixels"]),
+        "seconds": round(summary["seconds"], 1),
         "peak_mb": round(peak_mb, 1),
     }
 
@@ -189,7 +170,7 @@ def main() -> None:
     parser.add_argument("--metatiles", type=int, help="side of the photograph")
     parser.add_argument("--jobs", type=int, default=max(3, os.cpu_count() or 1))
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--batch", type=int, default=1, help="metatiles that go through the network together")
+    parser.add_argument("--of", choices=list(OUTPUTS), default="seed")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     options.metatiles = options.metatiles or {"speed": 6, "memory": 2, "peak": 2}[options.what]

@@ -21,6 +21,7 @@ import torch
 from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 from scipy.ndimage import zoom as resize
+from seeded_photo import SeededPhoto, seed_outputs
 from starlette.testclient import TestClient
 
 from sr_model import ModelSpec, save_weights
@@ -162,6 +163,17 @@ def new_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photo(
         tmp_path_factory.mktemp("photo") / "new.tif", Photo(seed=2, gsd_m=0.4, width=900, height=700)
     )
+
+
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iterator[SeededPhoto]:
+    """A photograph with a hole, seeded into an output of each kind."""
+    folder = tmp_path_factory.mktemp("seeded")
+    source = write_photo(folder / "old.tif", Photo(hole="mask"))
+    seed_outputs(source, folder, tiny_weights)
+    service = TileService(Settings(source=str(source), weights=tiny_weights, runtime="onnx"))
+    yield SeededPhoto(source, folder, service)
+    service.close()
 
 
 @pytest.fixture

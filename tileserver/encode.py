@@ -15,6 +15,8 @@ Extension = Literal["png", "webp", "jpg"]
 MEDIA_TYPES: Final[dict[Extension, str]] = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
 JPEG_QUALITY: Final = 88
 WEBP_QUALITY: Final = 85
+# Half the time of libwebp's default, 4, for tiles that are 2 % larger.
+WEBP_METHOD: Final = 2
 
 
 def default_quality(extension: Extension) -> int | None:
@@ -44,7 +46,7 @@ def encode(raster: Raster, extension: Extension, quality: int | None = None) -> 
     if extension == "png":
         return _save(image, "PNG", compress_level=6)
     # exact=False lets the encoder choose hidden colours, which costs nothing visible.
-    return _save(image, "WEBP", quality=quality or WEBP_QUALITY, method=4)
+    return _save(image, "WEBP", quality=quality or WEBP_QUALITY, method=WEBP_METHOD)
 
 
 def _on_white(raster: Raster) -> Image.Image:

@@ -34,6 +34,15 @@ def run_and_exit(work: Callable[[], int]) -> NoReturn:
     except TileServerError as error:
         click.echo(f"orthosharp: {error}", err=True)
         code = DONE_WITH_FAILURES
+    except BrokenPipeError:
+        # Nobody reads on; click leaves in silence.
+        raise
+    except OSError as error:
+        click.echo(
+            f"orthosharp: {error}: make room or look after the disk, then run the same command again",
+            err=True,
+        )
+        code = DONE_WITH_FAILURES
     except KeyboardInterrupt:
         click.echo("orthosharp: interrupted; run the same command again to go on", err=True)
         code = INTERRUPTED

@@ -20,6 +20,7 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from rio_tiler import reader
+from rio_tiler.models import ImageData
 from rio_tiler.utils import non_alpha_indexes
 
 from sr_model import PixelWindow
@@ -168,12 +169,20 @@ class Source:
             "XSCALE": repr(native.x_m / pixel.x_m),
             "YSCALE": repr(native.y_m / pixel.y_m),
         }
-        try:
+
+        def attempt() -> ImageData:
             with self._pools[level].borrow() as dataset:
-                image = reader.read(
+                return reader.read(
                     dataset, indexes=self.info.bands, vrt_options=options, reproject_method=WARP_KERNEL
                 )
-        except (RasterioError, OSError) as error:
+
+        try:
+            try:
+                image = attempt()
+            except CPLE_BaseError:
+                # What GDAL noted of a damaged block in an earlier call of this thread, and rasterio finds only now.
+                image = attempt()
+        except (RasterioError, CPLE_BaseError, OSError) as error:
             raise ReadError(
                 "a block of the photograph cannot be read: it may be damaged, or its store cannot be reached"
             ) from error

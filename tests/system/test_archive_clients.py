@@ -1,6 +1,6 @@
 """Other people's programs read what the seeder writes, from a static server that knows nothing but byte ranges.
 
-The JavaScript ones come from npm: `make test-all` installs them into tests/system/js.
+The JavaScript ones come from npm: `make test-clients` and `make test-all` install them into tests/system/js.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ import numpy as np
 import pytest
 import rasterio
 from archive_contents import contents
-from click.testing import CliRunner
+from command_calls import seed
 from conftest import Photo, write_photo
 from PIL import Image
 from playwright.sync_api import sync_playwright
-
-from tileserver.cli import main
+from seeded_photo import OPTIONS
 
 JS = Path(__file__).with_name("js")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -66,20 +65,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Path:
     folder = tmp_path_factory.mktemp("site")
     source = write_photo(folder / "old.tif", Photo())
     for name in ("a.pmtiles", "a.mbtiles"):
-        arguments = [
-            "seed",
-            source,
-            folder / name,
-            "--weights",
-            tiny_weights,
-            "--runtime",
-            "onnx",
-            "--zooms",
-            "12-19",
-            "--format",
-            "png",
-        ]
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        result = seed(source, folder / name, tiny_weights, *OPTIONS)
         assert result.exit_code == 0, result.output
     for name in ("map.html", "read.mjs", "node_modules"):
         if (JS / name).exists():

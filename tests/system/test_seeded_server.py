@@ -17,6 +17,8 @@ FINISH = ("--contrast", 1.2, "--tone", "old")
 pytestmark = pytest.mark.slow
 # Of each zoom.
 SAMPLE = 4
+# From here on metatiles fill tiles, and a server that has no archive makes the same ones.
+REACH_ZOOM = 17
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def test_tiles_of_the_server_the_archive_and_the_folder_are_equal(
             assert answer.status_code == 200
             assert answer.content == archive[place] == folder[place], place
             again = on_demand[place]
-            if again.content != answer.content:
+            if place[0] >= REACH_ZOOM:
+                assert again.content == answer.content, place
+            elif again.content != answer.content:
                 others += 1
                 assert again.headers["etag"] != answer.headers["etag"]
             checked.add(place[0])

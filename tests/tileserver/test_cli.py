@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_calls import call
+from command_calls import refused as refused_at_all
 
 from tileserver import cli
 from tileserver.service import TileService
@@ -23,15 +25,8 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli.uvicorn, "Server", lambda *_: pytest.fail("a server was started"))
 
 
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
-
-
 def refused(result: Result, *words: str) -> None:
-    assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
-    for word in words:
-        assert word in result.stderr
+    refused_at_all(result, *words)
     assert len(result.stderr.splitlines()) <= 4
 
 

@@ -6,7 +6,6 @@ are replaced under a running server in system/test_reload.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from conftest import middle_tile
+from damage import block, overwrite
 from starlette.testclient import TestClient
 
 from tileserver.app import create_app
@@ -24,28 +24,9 @@ MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
 
 
-def overwrite(path: Path, start: int, data: bytes) -> bytes:
-    """Change bytes of a file and nothing else about it, as a failing disk does; returns what was there."""
-    found = path.stat()
-    with path.open("r+b") as file:
-        file.seek(start)
-        before = file.read(len(data))
-        file.seek(start)
-        file.write(data)
-    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
-    return before
-
-
-def middle_block(path: Path) -> tuple[int, int]:
-    """Offset and size of the block in the middle of a test photograph."""
-    with rasterio.open(path) as dataset:
-        offset, size = (dataset.get_tag_item(f"BLOCK_{word}_2_2", "TIFF", 1) for word in ("OFFSET", "SIZE"))
-    return int(offset), int(size)
-
-
 def test_a_block_that_does_not_decode(make_service: MakeService, make_photo: Callable[..., Path]) -> None:
     path = make_photo("damaged")
-    offset, size = middle_block(path)
+    offset, size = block(path, 2, 2)
     good = overwrite(path, offset, b"\xff" * size)
     service = make_service(source=str(path))
     client = TestClient(create_app(service.settings, service))

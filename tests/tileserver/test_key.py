@@ -14,6 +14,7 @@ from tileserver.finish import Finish
         "MARGIN_PX",
         "encode.JPEG_QUALITY",
         "encode.WEBP_QUALITY",
+        "encode.WEBP_METHOD",
         "tone.SAMPLE_PX",
         "finish.BLOCK_PX",
         "version",

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from click.testing import CliRunner, Result
+import rasterio.shutil
+from command_calls import refused, restore
 from conftest import Photo, write_photo
 from PIL import Image
 from rasterio.warp import Resampling, reproject, transform_bounds
 from rio_cogeo.cogeo import cog_validate
 
 from sr_model import PixelWindow, load_weights
-from tileserver import retry
-from tileserver.cli import main
+from tileserver import disk, retry
 from tileserver.errors import ReadError
 from tileserver.grid import TileAddress
 from tileserver.render import Renderer
@@ -54,18 +57,6 @@ def service(holed: Path, tiny_weights: Path) -> Iterator[TileService]:
     made = TileService(settings)
     yield made
     made.close()
-
-
-def restore(source: Path, output: Path, weights: Path, *options: object) -> Result:
-    arguments = ["restore", source, output, "--weights", weights, "--runtime", "onnx", *options]
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *words: str) -> None:
-    assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
-    for word in words:
-        assert word in result.stderr
 
 
 def test_a_valid_cog_in_the_photographs_crs_that_says_what_it_is(
@@ -201,11 +192,13 @@ def test_a_metatile_that_fails_is_listed_and_made_by_the_next_run(
         np.testing.assert_array_equal(ours.read(), whole.read())
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_nodata_stays_nodata_and_no_other_pixel_has_its_value(
-    make_photo: MakePhoto, tiny_weights: Path, tmp_path: Path
+    make_photo: MakePhoto, tiny_weights: Path, tmp_path: Path, dtype: str
 ) -> None:
-    path = tmp_path / "out.tif"
-    assert restore(make_photo(hole="nodata"), path, tiny_weights).exit_code == 0
+    path, photo = tmp_path / "out.tif", make_photo(hole="nodata", dtype=dtype)
+    options = () if dtype == "uint8" else ("--rescale", "0,65535")
+    assert restore(photo, path, tiny_weights, *options).exit_code == 0
     with rasterio.open(path) as dataset:
         assert dataset.nodata == 0
         pixels = dataset.read()
@@ -289,11 +282,109 @@ def test_chips_lie_where_the_picture_does(
     )
 
 
-def test_refusals_touch_nothing(holed: Path, tiny_weights: Path, tmp_path: Path) -> None:
+def test_refusals_touch_nothing(
+    holed: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output = tmp_path / "out.tif"
     refused(restore(holed, output, tiny_weights, "--bbox", "10,10,11,11"), "nothing of the photograph")
     refused(restore(holed, output, tiny_weights, "--tms", "Nowhere"), "--tms Nowhere")
     refused(restore(holed, tmp_path / "out.jpg", tiny_weights), ".tif", "--chips")
     refused(restore(holed, tmp_path / "no" / "out.tif", tiny_weights), "make it first")
     refused(restore(holed, output, tiny_weights, "--bbox", "1,2,3,4", "--area", "a"), "one of them")
+    refused(restore(tmp_path / "none.tif", output, tiny_weights), "none.tif")
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**5)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
+    refused(restore(holed, output, tiny_weights), "100.0 kB", "make room")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_photograph_itself_is_never_the_output(
+    make_photo: MakePhoto, tiny_weights: Path, tmp_path: Path
+) -> None:
+    source = make_photo()
+    before = source.read_bytes()
+    link = tmp_path / "link.tif"
+    link.symlink_to(source)
+    for name in (source, link):
+        refused(restore(source, name, tiny_weights, "--overwrite"), "the photograph itself")
+    assert source.read_bytes() == before
+
+
+def test_folders_of_others_are_left_alone(holed: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    """Where chips would go, and where the work in progress would lie."""
+    letter = tmp_path / "chips" / "letter.txt"
+    letter.parent.mkdir()
+    letter.write_text("Dear server")
+    for options in ((), ("--overwrite",)):
+        refused(restore(holed, letter.parent, tiny_weights, "--chips", "300", *options), "chips")
+    (letter.parent / "chips.json").write_text("Dear server")
+    refused(restore(holed, letter.parent, tiny_weights, "--chips", "300"), "--overwrite")
+    work = tmp_path / "out.tif.restoring" / "letter.txt"
+    work.parent.mkdir()
+    work.write_text("Dear server")
+    refused(restore(holed, tmp_path / "out.tif", tiny_weights, "--overwrite"), "out.tif.restoring")
+    assert letter.read_text() == work.read_text() == "Dear server"
+
+
+def test_chips_of_another_size_leave_none_of_the_old_ones(
+    holed: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "chips"
+    assert restore(holed, folder, tiny_weights, "--chips", "500", "--format", "jpg").exit_code == 0
+    refused(restore(holed, folder, tiny_weights, "--chips", "900"), "--overwrite")
+    result = restore(holed, folder, tiny_weights, "--chips", "900", "--overwrite", "--json")
+    assert result.exit_code == 0, result.output
+    chips = sorted(folder.glob("*.png"))
+    assert {path.suffix for path in folder.iterdir()} == {".png", ".wld", ".pgw", ".prj", ".xml", ".json"}
+    assert len(list(folder.iterdir())) == 5 * len(chips) + 1
+    with rasterio.open(chips[0]) as dataset:
+        assert (dataset.width, dataset.tags()["AI_RESTORED"][:3]) == (900, "yes")
+        assert dataset.tags()["CREDIT"] == "Test Survey <1998>"
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["event"] for event in events[-3:]] == ["progress", "writing", "done"]
+    assert events[-3]["units"] == events[-3]["all_units"]
+    files = [path for path in folder.iterdir() if path.name != "chips.json"]
+    assert events[-1]["bytes"] == sum(path.stat().st_size for path in files)
+
+
+def test_a_file_whose_last_blocks_the_disk_did_not_take_is_not_published(
+    holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GDAL says nothing of that: it closes the file as if all was well."""
+    copy = rasterio.shutil.copy
+
+    def cut_off(source: Path, path: Path, **options: object) -> None:
+        copy(source, path, **options)
+        os.truncate(path, path.stat().st_size - 1000)
+
+    path = tmp_path / "out.tif"
+    with monkeypatch.context() as patch:
+        patch.setattr(rasterio.shutil, "copy", cut_off)
+        result = restore(holed, path, tiny_weights)
+    assert result.exit_code == 1, result.output
+    assert "make room" in result.stderr
+    assert not path.exists()
+    assert restore(holed, path, tiny_weights).exit_code == 0
+    with rasterio.open(path) as ours, rasterio.open(restored) as whole:
+        np.testing.assert_array_equal(ours.read(), whole.read())
+
+
+@pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="Debian: apt-get install gdal-bin")
+def test_gdalinfo_shows_tags_and_places(holed: Path, restored: Path, tiny_weights: Path) -> None:
+    def gdalinfo(path: Path) -> str:
+        command = ["gdalinfo", str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    folder = holed.with_name("shown")
+    assert restore(holed, folder, tiny_weights, "--chips", "700").exit_code == 0
+    whole, chip = gdalinfo(restored), gdalinfo(min(folder.glob("*.png")))
+    for text in (whole, chip):
+        assert "CREDIT=Test Survey <1998>" in text
+        assert "AI_RESTORED=yes" in text
+        assert f"MODEL_DIGEST={load_weights(tiny_weights).digest}" in text
+        assert "UTM zone 18N" in text
+    assert "LAYOUT=COG" in whole
+    assert "Overviews: " in whole
+    assert "PER_DATASET" in whole  # the mask
+    with rasterio.open(restored) as dataset:
+        assert f"Origin = ({dataset.transform.c:.15f}," in whole

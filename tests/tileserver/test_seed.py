@@ -6,90 +6,40 @@ import io
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from archive_contents import contents
-from click.testing import CliRunner, Result
-from conftest import Photo, write_photo, write_tiny_weights
+from command_calls import refused, seed
+from conftest import Photo, write_photo
 from PIL import Image
+from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
-from tileserver import retry
-from tileserver.archives import Archive, open_archive
 from tileserver.archives.store import ArchiveTiles
-from tileserver.cli import main
-from tileserver.errors import ArchiveError, OutputError, ReadError
+from tileserver.errors import ArchiveError
 from tileserver.grid import TileAddress
-from tileserver.seed import outputs
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
-from tileserver.source import Source
-
-MakePhoto = Callable[..., Path]
-NAMES = ("a.mbtiles", "a.pmtiles", "folder")
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "RETRY_S", (0.0, 0.0))
-    monkeypatch.setattr(retry, "RETRY_OUTPUT_S", (0.0, 0.0))
-
-
-def seed(source: Path, output: object, weights: Path, *options: object) -> Result:
-    arguments = ["seed", source, output, "--weights", weights, "--runtime", "onnx", *options]
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *words: str) -> None:
-    assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
-    for word in words:
-        assert word in result.stderr
-
-
-@dataclass(frozen=True)
-class Seeded:
-    """A photograph with a hole, seeded into an archive of each kind."""
-
-    source: Path
-    folder: Path
-    service: TileService
-
-    def archive(self, name: str) -> Archive:
-        return open_archive(self.folder / name)
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iterator[Seeded]:
-    folder = tmp_path_factory.mktemp("seeded")
-    source = write_photo(folder / "old.tif", Photo(hole="mask"))
-    for name in NAMES:
-        result = seed(source, folder / name, tiny_weights, "--zooms", "12-19", "--format", "png")
-        assert result.exit_code == 0, result.output
-    service = TileService(Settings(source=str(source), weights=tiny_weights, runtime="onnx"))
-    yield Seeded(source, folder, service)
-    service.close()
 
 
 def pixels(body: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(body)).convert("RGBA"), np.float64)
 
 
-def test_every_output_holds_the_same_tiles(seeded: Seeded) -> None:
-    mbtiles, pmtiles, folder = (contents(seeded.folder / name) for name in NAMES)
+def test_every_output_holds_the_same_tiles(seeded: SeededPhoto) -> None:
+    mbtiles, pmtiles, folder = (contents(seeded.folder / name) for name in OUTPUTS)
     assert mbtiles == pmtiles == folder
     assert {place[0] for place in mbtiles} == set(range(12, 20))
-    for name in NAMES:
+    for name in OUTPUTS:
         archive = seeded.archive(name)
         assert all(archive.get(*place) == body for place, body in mbtiles.items())
         archive.close()
 
 
-def test_tiles_of_metatiles_have_the_bytes_of_the_server(seeded: Seeded) -> None:
+def test_tiles_of_metatiles_have_the_bytes_of_the_server(seeded: SeededPhoto) -> None:
     """At every zoom that metatiles fill; the zooms above them are the next test's."""
     reach = seeded.service.pictures.view("restored", "WebMercatorQuad").pyramid.reach_zoom
     checked = 0
@@ -101,7 +51,7 @@ def test_tiles_of_metatiles_have_the_bytes_of_the_server(seeded: Seeded) -> None
     assert checked > 40
 
 
-def test_tiles_above_are_averages_of_restored_tiles_in_the_tone_of_the_server(seeded: Seeded) -> None:
+def test_tiles_above_are_averages_of_restored_tiles_in_the_tone_of_the_server(seeded: SeededPhoto) -> None:
     reach = seeded.service.pictures.view("restored", "WebMercatorQuad").pyramid.reach_zoom
     tiles = {place: pixels(body) for place, body in contents(seeded.folder / "a.mbtiles").items()}
     for (z, x, y), picture in tiles.items():
@@ -126,9 +76,9 @@ def test_tiles_above_are_averages_of_restored_tiles_in_the_tone_of_the_server(se
             assert gap.max() < 3, f"zoom {z}"
 
 
-def test_what_archives_say_about_themselves(seeded: Seeded) -> None:
+def test_what_archives_say_about_themselves(seeded: SeededPhoto) -> None:
     digest = seeded.service.restorer.digest
-    for name in NAMES:
+    for name in OUTPUTS:
         metadata = seeded.archive(name).metadata
         assert "Test Survey &lt;1998&gt;" in metadata["attribution"]
         assert f"AI-restored (tiny, {digest[:12]})" in metadata["attribution"]
@@ -142,13 +92,13 @@ def test_what_archives_say_about_themselves(seeded: Seeded) -> None:
 
 
 def test_a_server_takes_tiles_from_archives_of_its_own_and_no_others(
-    seeded: Seeded, photo: Path, new_photo: Path, tiny_weights: Path
+    seeded: SeededPhoto, photo: Path, new_photo: Path, tiny_weights: Path
 ) -> None:
     """One with a later photograph too, which has no part in restored tiles."""
     whole = contents(seeded.folder / "a.mbtiles")
     settings = {"source": str(seeded.source), "weights": tiny_weights, "runtime": "onnx"}
     own = TileService(Settings(new=str(new_photo), **settings))  # type: ignore[arg-type]
-    for name in NAMES:
+    for name in OUTPUTS:
         store = ArchiveTiles(seeded.archive(name))
         assert store.bind(own) != own.content
         for (z, x, y), body in whole.items():
@@ -164,7 +114,7 @@ def test_a_server_takes_tiles_from_archives_of_its_own_and_no_others(
     other_service.close()
 
 
-def test_empty_tiles_are_stored_once(seeded: Seeded) -> None:
+def test_empty_tiles_are_stored_once(seeded: SeededPhoto) -> None:
     with closing(sqlite3.connect(seeded.folder / "a.mbtiles")) as connection:
         tiles, pictures = (
             connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("map", "images")
@@ -172,41 +122,22 @@ def test_empty_tiles_are_stored_once(seeded: Seeded) -> None:
     assert pictures == len(set(contents(seeded.folder / "a.mbtiles").values())) < tiles
 
 
-def test_nothing_is_left_beside_a_finished_output(seeded: Seeded) -> None:
-    assert {path.name for path in seeded.folder.iterdir()} == {*NAMES, "old.tif"}
+def test_nothing_is_left_beside_a_finished_output(seeded: SeededPhoto) -> None:
+    assert {path.name for path in seeded.folder.iterdir()} == {*OUTPUTS, "old.tif"}
     assert not list((seeded.folder / "folder").glob(".*"))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_finished_output_is_not_made_twice(seeded: Seeded, tiny_weights: Path, name: str) -> None:
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_finished_output_is_not_made_twice(seeded: SeededPhoto, tiny_weights: Path, name: str) -> None:
     before = (seeded.folder / name).stat().st_mtime_ns
-    result = seed(seeded.source, seeded.folder / name, tiny_weights, "--zooms", "12-19", "--format", "png")
+    result = seed(seeded.source, seeded.folder / name, tiny_weights, *OPTIONS)
     assert result.exit_code == 0
     assert "nothing to do" in result.stderr
     assert (seeded.folder / name).stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_other_tiles_are_refused_with_the_difference(
-    seeded: Seeded, tiny_weights: Path, tmp_path: Path, name: str
-) -> None:
-    before = contents(seeded.folder / name)
-    output, same = seeded.folder / name, ("--zooms", "12-19", "--format", "png")
-    refused(
-        seed(seeded.source, output, tiny_weights, "--zooms", "12-18", "--format", "png"), "12-19, not 12-18"
-    )
-    refused(
-        seed(seeded.source, output, tiny_weights, "--zooms", "12-19"), "format: png, not webp", "--overwrite"
-    )
-    other = write_tiny_weights(tmp_path / "w.safetensors", name="other")
-    refused(seed(seeded.source, output, other, *same), "model: tiny, not other", "weights: ")
-    photo = write_photo(tmp_path / "photo.tif", Photo(seed=3))
-    refused(seed(photo, output, tiny_weights, *same), "source: old, not photo")
-    assert contents(seeded.folder / name) == before
-
-
 def test_an_area_gets_the_same_bytes_and_overwriting_leaves_nothing_old(
-    seeded: Seeded, tiny_weights: Path, tmp_path: Path
+    seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path
 ) -> None:
     whole = contents(seeded.folder / "folder")
     west, south, east, north = seeded.service.old.info.bounds_lonlat
@@ -223,7 +154,7 @@ def test_an_area_gets_the_same_bytes_and_overwriting_leaves_nothing_old(
 
 
 def test_low_zooms_of_an_area_are_the_servers_where_not_all_below_is_restored(
-    seeded: Seeded, tiny_weights: Path, tmp_path: Path
+    seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path
 ) -> None:
     west, south, east, north = seeded.service.old.info.bounds_lonlat
     box = f"{west},{south},{west + (east - west) / 20},{south + (north - south) / 20}"
@@ -235,7 +166,9 @@ def test_low_zooms_of_an_area_are_the_servers_where_not_all_below_is_restored(
     assert contents(path)[low.z, low.x, low.y] == seeded.service.tile(request).body
 
 
-def test_scale_2_is_the_picture_of_the_next_zoom(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
+def test_scale_2_is_the_picture_of_the_next_zoom(
+    seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "a.mbtiles"
     result = seed(seeded.source, path, tiny_weights, "--scale", "2", "--zooms", "14-18", "--format", "png")
     assert result.exit_code == 0, result.output
@@ -251,7 +184,7 @@ def test_scale_2_is_the_picture_of_the_next_zoom(seeded: Seeded, tiny_weights: P
 
 
 def test_jpeg_and_skip_empty_leave_out_what_shows_nothing(
-    seeded: Seeded, tiny_weights: Path, tmp_path: Path
+    seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path
 ) -> None:
     whole = contents(seeded.folder / "a.mbtiles")
     shown = {place for place, body in whole.items() if pixels(body)[..., 3].any() and place[0] >= 17}
@@ -263,7 +196,7 @@ def test_jpeg_and_skip_empty_leave_out_what_shows_nothing(
         assert set(contents(path)) == shown
 
 
-def test_finer_zooms_than_the_native_one(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
+def test_finer_zooms_than_the_native_one(seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path) -> None:
     west, south, east, north = seeded.service.old.info.bounds_lonlat
     lon, lat = (west + 2 * east) / 3, (south + north) / 2
     box = f"{lon},{lat},{lon + 1e-4},{lat + 1e-4}"
@@ -277,7 +210,7 @@ def test_finer_zooms_than_the_native_one(seeded: Seeded, tiny_weights: Path, tmp
         assert seeded.service.tile(request).body == body
 
 
-def test_quality_and_another_tile_matrix_set(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
+def test_quality_and_another_tile_matrix_set(seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path) -> None:
     small, large = tmp_path / "small", tmp_path / "large"
     for path, quality in ((small, 20), (large, 95)):
         options = ("--tms", "WorldCRS84Quad", "--quality", quality, "--zooms", "17-17")
@@ -287,9 +220,9 @@ def test_quality_and_another_tile_matrix_set(seeded: Seeded, tiny_weights: Path,
 
 
 def test_a_dry_run_says_what_comes_and_writes_nothing(
-    seeded: Seeded, tiny_weights: Path, tmp_path: Path
+    seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path
 ) -> None:
-    options = ("--zooms", "12-19", "--format", "png", "--dry-run", "--json")
+    options = (*OPTIONS, "--dry-run", "--json")
     result = seed(seeded.source, tmp_path / "a.mbtiles", tiny_weights, *options)
     assert result.exit_code == 0, result.output
     assert not list(tmp_path.iterdir())
@@ -299,131 +232,8 @@ def test_a_dry_run_says_what_comes_and_writes_nothing(
     assert 0.5 < found["bytes"] / sum(map(len, whole.values())) < 2
 
 
-def test_refusals_touch_nothing(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
-    source, path = seeded.source, tmp_path / "a.mbtiles"
-    refused(seed(source, path, tiny_weights, "--bbox", "10,10,11,11"), "nothing of the photograph")
-    refused(seed(source, path, tiny_weights, "--zooms", "12-25"), "reaches zooms 0-21")
-    refused(seed(source, path, tiny_weights, "--zooms", "high"), "12-19")
-    refused(seed(source, path, tiny_weights, "--format", "png", "--quality", "5"), "--quality")
-    refused(seed(source, path, tiny_weights, "--tms", "WorldCRS84Quad"), "folder")
-    refused(seed(source, path, tiny_weights, "--tms", "Nowhere"), "--tms")
-    refused(seed(source, tmp_path / "no" / "a.mbtiles", tiny_weights), "make it first")
-    refused(seed(tmp_path / "none.tif", path, tiny_weights), "none.tif")
-    refused(seed(source, "ftp://somewhere/tiles", tiny_weights), "s3://")
-    assert not list(tmp_path.iterdir())
-
-
-def test_files_that_are_no_archives_are_left_alone(
-    seeded: Seeded, tiny_weights: Path, tmp_path: Path
-) -> None:
-    for name in ("a.mbtiles", "a.pmtiles", "letter.txt"):
-        path = tmp_path / name
-        path.write_text("Dear server")
-        refused(seed(seeded.source, path, tiny_weights, "--overwrite"), name)
-        assert path.read_text() == "Dear server"
-    (tmp_path / "letters").mkdir()
-    (tmp_path / "letters" / "one.txt").write_text("Dear server")
-    refused(seed(seeded.source, tmp_path / "letters", tiny_weights, "--overwrite"), "name another folder")
-    assert [path.name for path in (tmp_path / "letters").iterdir()] == ["one.txt"]
-
-
-def test_too_small_a_disk_is_said_before(
-    seeded: Seeded, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outputs.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**5))  # type: ignore[attr-defined]
-    result = seed(seeded.source, tmp_path / "a.mbtiles", tiny_weights, "--format", "png")
-    refused(result, "100.0 kB", "make room")
-    assert not list(tmp_path.iterdir())
-
-
-def failing_reads(monkeypatch: pytest.MonkeyPatch, threshold: int, times: int | None = None) -> None:
-    """Reads of metatiles right of a column fail, for ever or so many times; samples for the tone are smaller."""
-    read, left = Source.read, [times]
-
-    def fail(
-        self: Source, crs: object, transform: object, window: object, *rest: object, **more: object
-    ) -> object:
-        if window.width > 1024 and window.x > threshold and left[0] != 0:  # type: ignore[attr-defined]
-            left[0] = None if left[0] is None else left[0] - 1
-            raise ReadError("a block of the photograph cannot be read")
-        return read(self, crs, transform, window, *rest, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Source, "read", fail)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_what_fails_is_listed_and_made_by_the_next_run(
-    seeded: Seeded, tiny_weights: Path, tmp_path: Path, name: str
-) -> None:
-    pyramid = seeded.service.pictures.view("restored", "WebMercatorQuad").pyramid
-    extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
-    path, options = tmp_path / name, ("--zooms", "12-19", "--format", "png")
-    with pytest.MonkeyPatch.context() as patch:
-        failing_reads(patch, extent.x)
-        result = seed(seeded.source, path, tiny_weights, *options)
-    assert result.exit_code == 1, result.output
-    whole, first = contents(seeded.folder / name), contents(path)
-    assert 0 < len(first) < len(whole)
-    lists = list(tmp_path.rglob("*failures.txt"))
-    assert "cannot be read" in lists[0].read_text()
-    open_archive(path).close()  # it is whole in itself
-    assert (12, *next((x, y) for z, x, y in whole if z == 12)) in first, (
-        "low zooms come from overviews meanwhile"
-    )
-
-    result = seed(seeded.source, path, tiny_weights, *options)
-    assert result.exit_code == 0, result.output
-    assert contents(path) == whole
-    assert not [file for file in tmp_path.rglob("*") if "fail" in file.name or "seeding" in file.name]
-
-
-def test_what_fails_once_is_tried_again(
-    seeded: Seeded, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failing_reads(monkeypatch, 0, times=2)
-    path = tmp_path / "a.mbtiles"
-    result = seed(seeded.source, path, tiny_weights, "--zooms", "12-19", "--format", "png", "--jobs", "1")
-    assert result.exit_code == 0, result.output
-    assert contents(path) == contents(seeded.folder / "a.mbtiles")
-
-
-def test_a_store_that_is_away_stops_the_run_and_the_next_one_goes_on(
-    seeded: Seeded, tiny_weights: Path, tmp_path: Path
-) -> None:
-    path, options = tmp_path / "folder", ("--zooms", "12-19", "--format", "png")
-    deliver, calls = outputs.FolderOutput.deliver, []
-
-    def away(self: outputs.FolderOutput, tiles: outputs.Tiles) -> None:
-        calls.append(1)
-        if len(calls) > 2:
-            raise OutputError("the store does not take tiles")
-        deliver(self, tiles)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outputs.FolderOutput, "deliver", away)
-        result = seed(seeded.source, path, tiny_weights, *options)
-    assert result.exit_code == 1
-    assert "does not take" in result.stderr
-    assert not (path / "tilejson.json").exists()
-    assert seed(seeded.source, path, tiny_weights, *options).exit_code == 0
-    assert contents(path) == contents(seeded.folder / "folder")
-
-
-def test_a_time_limit_and_another_try(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
-    path, options = tmp_path / "a.pmtiles", ("--zooms", "12-19", "--format", "png")
-    result = seed(seeded.source, path, tiny_weights, *options, "--time-limit", "0s")
-    assert result.exit_code == 130
-    assert not path.exists()
-    refused(seed(seeded.source, path, tiny_weights, "--zooms", "12-18"), "begun with other options")
-    result = seed(seeded.source, path, tiny_weights, *options, "--json")
-    assert result.exit_code == 0, result.output
-    events = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [event["event"] for event in events[-2:]] == ["progress", "done"]
-    assert contents(path) == contents(seeded.folder / "a.pmtiles")
-
-
 @pytest.mark.slow
-def test_changed_only_and_refresh_before(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
+def test_changed_only_and_refresh_before(seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path) -> None:
     source = write_photo(tmp_path / "old.tif", Photo())
     path, options = tmp_path / "folder", ("--zooms", "17-19", "--format", "png")
     assert seed(source, path, tiny_weights, *options).exit_code == 0
@@ -440,11 +250,3 @@ def test_changed_only_and_refresh_before(seeded: Seeded, tiny_weights: Path, tmp
     result = seed(source, path, tiny_weights, *options, "--refresh-before", "2999-01-01")
     assert result.exit_code == 0, result.output
     assert all(file.stat().st_mtime_ns > date for file, date in before.items())
-
-
-def test_two_seeders_do_not_write_one_output(seeded: Seeded, tiny_weights: Path, tmp_path: Path) -> None:
-    path, options = tmp_path / "a.mbtiles", ("--zooms", "12-19", "--format", "png")
-    seed(seeded.source, path, tiny_weights, *options, "--time-limit", "0s")
-    with closing(sqlite3.connect(tmp_path / "a.mbtiles.seeding")) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        refused(seed(seeded.source, path, tiny_weights, *options), "another process")

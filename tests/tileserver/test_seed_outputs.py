@@ -1,8 +1,10 @@
-"""A bucket gets the files of a folder, with their types; a store in memory stands for it."""
+"""Folders and buckets of tiles, from the first tile to the TileJSON; a store in memory stands for buckets."""
 
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import obstore
@@ -10,11 +12,14 @@ import pytest
 from obstore.store import MemoryStore
 
 from tileserver.archives.description import Description
-from tileserver.archives.identity import Identity
+from tileserver.archives.identity import Identity, identity_of
 from tileserver.errors import ArchiveError
 from tileserver.grid import TileAddress
-from tileserver.seed.outputs import FolderOutput, identity_of, open_output
-from tileserver.seed.prepare import open_journal
+from tileserver.seed.files import BucketFiles, FolderFiles
+from tileserver.seed.files_output import FilesOutput
+from tileserver.seed.journal import Journal
+from tileserver.seed.opening import open_output
+from tileserver.seed.resume import Renewal, open_journal
 
 IDENTITY = Identity(
     "c" * 64, "old", "f" * 64, "tiny", "d" * 64, 1.0, "model", "restored", "WebMercatorQuad", "png", None, 1
@@ -33,62 +38,204 @@ DESCRIPTION = Description(
 )
 
 
-def bucket(folder: Path, store: MemoryStore, *, changed_only: bool = False) -> FolderOutput:
-    return FolderOutput("mem://", store, folder / "j.seeding", None, "png", changed_only=changed_only)
+OTHER = replace(DESCRIPTION, identity=replace(IDENTITY, content="e" * 64, weights="0" * 64))
+FIRST, SECOND, THIRD = TileAddress(0, 0, 0), TileAddress(1, 1, 0), TileAddress(1, 0, 0)
+OVERWRITE, CHANGED = Renewal(overwrite=True), Renewal(changed_only=True)
+
+
+def bucket(folder: Path, store: MemoryStore, *, changed_only: bool = False) -> FilesOutput:
+    return FilesOutput("mem://", BucketFiles(store), folder / "j.seeding", "png", changed_only=changed_only)
+
+
+def folder_of(path: Path, *, changed_only: bool = False) -> FilesOutput:
+    output = open_output(str(path), "png", changed_only=changed_only)
+    assert isinstance(output, FilesOutput)
+    return output
+
+
+def run(
+    output: FilesOutput,
+    tiles: dict[TileAddress, bytes],
+    description: Description = DESCRIPTION,
+    renewal: Renewal = Renewal(),  # noqa: B008 - frozen
+) -> int:
+    """Seed these tiles."""
+    journal = open_journal(output, description, renewal)
+    assert journal is not None
+    output.deliver(tiles.items())
+    output.record(journal, tiles.items())
+    return output.finish(journal, description, again=False)
 
 
 def names(store: MemoryStore) -> set[str]:
     return {item["path"] for batch in obstore.list(store) for item in batch}
 
 
+def files(path: Path) -> set[str]:
+    return {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
+
+
 def test_a_bucket_from_the_first_tile_to_its_tilejson(tmp_path: Path) -> None:
     store = MemoryStore()
     output = bucket(tmp_path, store)
     assert output.metadata() is None
-    journal = open_journal(output, DESCRIPTION)
-    assert journal is not None
-    output.deliver([(TileAddress(0, 0, 0), b"\x89PNG one"), (TileAddress(1, 1, 0), b"\x89PNG two")])
-    assert names(store) == {"0/0/0.png", "1/1/0.png"}
-    assert output.finish(journal, DESCRIPTION, again=False) == 16
+    assert run(output, {FIRST: b"\x89PNG one", SECOND: b"\x89PNG two"}) == 16
+    assert names(store) == {"0/0/0.png", "1/1/0.png", "tilejson.json"}
     assert not list(tmp_path.iterdir())
     found = output.metadata()
     assert found is not None
     assert identity_of(found) == IDENTITY
     assert found["tiles"] == ["{z}/{x}/{y}.png"]
     assert obstore.get(store, "1/1/0.png").attributes["Content-Type"] == "image/png"
-    assert open_journal(output, DESCRIPTION) is None
+    assert open_journal(output, DESCRIPTION, Renewal()) is None
 
 
-def test_clearing_takes_tiles_and_nothing_else(tmp_path: Path) -> None:
+def test_overwriting_takes_tiles_and_nothing_else(tmp_path: Path) -> None:
     store = MemoryStore()
-    for name in ("3/1/2.png", "3/1/2.webp", "tilejson.json", "photos/old.tif", "notes.txt"):
+    run(bucket(tmp_path, store), {FIRST: b"one", SECOND: b"two"})
+    for name in ("1/1/0.webp", "photos/old.tif", "notes.txt"):
         obstore.put(store, name, b"x")
-    bucket(tmp_path, store).clear()
-    assert names(store) == {"photos/old.tif", "notes.txt"}
+    with pytest.raises(ArchiveError, match="weights: dddddddddddd, not 000000000000"):
+        open_journal(bucket(tmp_path, store), OTHER, Renewal())
+    run(bucket(tmp_path, store), {FIRST: b"three"}, OTHER, OVERWRITE)
+    assert names(store) == {"0/0/0.png", "tilejson.json", "photos/old.tif", "notes.txt"}
 
 
-def test_changed_only_writes_what_differs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["bucket", "folder"])
+def test_changed_only_writes_what_differs_and_leaves_nothing_old(tmp_path: Path, kind: str) -> None:
+    """A tile that became empty, or that the photograph does not show any more, has no file afterwards."""
+    store, path = MemoryStore(), tmp_path / "tiles"
+
+    def output(*, changed_only: bool = False) -> FilesOutput:
+        made = bucket(tmp_path, store, changed_only=changed_only)
+        return made if kind == "bucket" else folder_of(path, changed_only=changed_only)
+
+    def date(name: str) -> object:
+        if kind == "bucket":
+            return obstore.head(store, name)["e_tag"]
+        return (path / name).stat().st_mtime_ns
+
+    run(output(), {FIRST: b"same" * 2000, SECOND: b"before" * 2000, THIRD: b"became empty"})
+    dates = {name: date(name) for name in ("0/0/0.png", "1/1/0.png")}
+    changed = {FIRST: b"same" * 2000, SECOND: b"after" * 2000}
+    run(output(changed_only=True), changed, OTHER, CHANGED)
+    assert date("0/0/0.png") == dates["0/0/0.png"]
+    assert date("1/1/0.png") != dates["1/1/0.png"]
+    assert (names(store) if kind == "bucket" else files(path)) == {"0/0/0.png", "1/1/0.png", "tilejson.json"}
+    # No folder is left without a file.
+    assert not [folder for folder in path.rglob("*") if folder.is_dir() and not any(folder.iterdir())]
+
+
+def test_a_folder_keeps_equal_tiles_once(tmp_path: Path) -> None:
+    path = tmp_path / "tiles"
+    tiles = {TileAddress(5, x, y): b"empty" if (x + y) % 2 else b"water" for x in range(6) for y in range(6)}
+    run(folder_of(path), tiles | {FIRST: b"picture" * 1000, SECOND: b"picture" * 1000})
+    found = {file: (file.stat().st_ino, file.read_bytes()) for file in path.glob("*/*/*.png")}
+    assert {body for _, body in found.values()} == set(tiles.values()) | {b"picture" * 1000}
+    # Those that are smaller than a block of the disk; the others are seldom equal.
+    assert len({inode for inode, body in found.values() if len(body) < 4096}) == 2
+
+
+def test_equal_tiles_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    run(folder_of(tmp_path / "tiles"), {FIRST: b"empty", SECOND: b"empty"})
+    assert [file.read_bytes() for file in (tmp_path / "tiles").glob("*/*/*.png")] == [b"empty"] * 2
+
+
+def test_a_link_is_made_to_these_bytes_only(tmp_path: Path) -> None:
+    """The file that had them first may have others by now."""
+    output = FolderFiles(tmp_path)
+    output.put([("a.png", b"one", "")])
+    output.put([("a.png", b"two", "")])
+    output.put([("b.png", b"one", ""), ("a.png", b"one", "")])
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"a.png": b"one", "b.png": b"one"}
+
+
+@pytest.mark.parametrize("kind", ["bucket", "folder"])
+def test_tiles_whose_journal_is_elsewhere_are_not_replaced_unasked(tmp_path: Path, kind: str) -> None:
+    store, path = MemoryStore(), tmp_path / "tiles"
+    output = bucket(tmp_path, store) if kind == "bucket" else folder_of(path)
+    output.deliver({FIRST: b"mine", SECOND: b"too"}.items())
+    with pytest.raises(ArchiveError, match=r"do not say what made them.*--overwrite"):
+        open_journal(output, DESCRIPTION, Renewal(changed_only=True, refresh_before="2999-01-01"))
+    assert {"0/0/0.png", "1/1/0.png"} == (names(store) if kind == "bucket" else files(path))
+    run(output, {FIRST: b"new"}, renewal=OVERWRITE)
+    assert {"0/0/0.png", "tilejson.json"} == (names(store) if kind == "bucket" else files(path))
+
+
+def test_a_kill_while_old_tiles_are_cleared_leaves_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = MemoryStore()
-    obstore.put(store, "0/0/0.png", b"same")
-    obstore.put(store, "1/0/0.png", b"before")
-    dates = {name: obstore.head(store, name)["e_tag"] for name in ("0/0/0.png", "1/0/0.png")}
-    output = bucket(tmp_path, store, changed_only=True)
-    output.clear()
-    output.deliver([(TileAddress(0, 0, 0), b"same"), (TileAddress(1, 0, 0), b"after")])
-    assert obstore.head(store, "0/0/0.png")["e_tag"] == dates["0/0/0.png"]
-    assert obstore.head(store, "1/0/0.png")["e_tag"] != dates["1/0/0.png"]
+    run(bucket(tmp_path, store), {FIRST: b"one", SECOND: b"two"})
+    with monkeypatch.context() as patch:
+        patch.setattr(FilesOutput, "clear", lambda self: (self._files.remove(["tilejson.json"]), 1 / 0))
+        with pytest.raises(ZeroDivisionError):
+            open_journal(bucket(tmp_path, store), OTHER, OVERWRITE)
+    run(bucket(tmp_path, store), {FIRST: b"three"}, OTHER, Renewal())
+    assert names(store) == {"0/0/0.png", "tilejson.json"}
 
 
-def test_a_bucket_with_something_else_in_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [b"Dear server", b"[]", b"{}", b'{"orthosharp": {"content": 1}}'])
+def test_a_bucket_with_something_else_in_it(tmp_path: Path, text: bytes) -> None:
     store = MemoryStore()
-    obstore.put(store, "tilejson.json", b"Dear server")
-    with pytest.raises(ArchiveError, match="cannot be read"):
-        bucket(tmp_path, store).metadata()
+    obstore.put(store, "tilejson.json", text)
+    with pytest.raises(ArchiveError, match=r"cannot be read|was not made by"):
+        open_journal(bucket(tmp_path, store), DESCRIPTION, OVERWRITE)
+    obstore.delete(store, "tilejson.json")
+    obstore.put(store, "index.html", text)
+    with pytest.raises(ArchiveError, match=r"index\.html"):
+        open_journal(bucket(tmp_path, store), DESCRIPTION, OVERWRITE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_set_is_as_old_as_its_first_tiles(tmp_path: Path) -> None:
+    old = replace(DESCRIPTION, date="2026-01-02T00:00:00+00:00")
+    journal = open_journal(folder_of(tmp_path / "tiles"), old, Renewal())
+    assert journal is not None
+    journal.close()
+    today = replace(DESCRIPTION, date="2026-03-04T00:00:00+00:00")
+    again = open_journal(folder_of(tmp_path / "tiles"), today, Renewal(refresh_before="2026-01-02"))
+    assert again is not None
+    assert again.settings["begun"] == old.date
+    again.close()
+    younger = open_journal(folder_of(tmp_path / "tiles"), today, Renewal(refresh_before="2026-02-01"))
+    assert younger is not None
+    assert younger.settings["begun"] == today.date
+    younger.close()
+
+
+@pytest.mark.parametrize("name", ["a.mbtiles", "a.pmtiles", "tiles"])
+def test_a_journal_of_other_tiles_or_of_others_is_refused(tmp_path: Path, name: str) -> None:
+    output = open_output(str(tmp_path / name), "png")
+    journal = open_journal(output, OTHER, Renewal())
+    assert journal is not None
+    journal.close()
+    with pytest.raises(ArchiveError, match=r"begun with other options .*weights"):
+        open_journal(output, DESCRIPTION, Renewal())
+    # That of a version whose identity had other fields.
+    journal = Journal(output.journal_path)
+    journal.note("identity", '{"source": "old"}')
+    journal.close()
+    with pytest.raises(ArchiveError, match="do not say"):
+        open_journal(output, DESCRIPTION, Renewal())
+    journal = Journal(output.journal_path)
+    journal.connection.execute("DROP TABLE seed_nodes")
+    journal.close()
+    for text in (None, b"Dear server" * 100):
+        if text:
+            output.journal_path.write_bytes(text)
+        with pytest.raises(ArchiveError, match="is no journal"):
+            open_journal(output, DESCRIPTION, OVERWRITE)
 
 
 def test_addresses_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match="s3://"):
-        open_output("gopher://somewhere", "png")
+    for name in ("gopher://somewhere", "file:///tmp", "memory:///"):
+        with pytest.raises(ArchiveError, match="s3://"):
+            open_output(name, "png")
     (tmp_path / "a.zip").write_bytes(b"x")
     with pytest.raises(ArchiveError, match="is a file"):
         open_output(str(tmp_path / "a.zip"), "png")

@@ -10,11 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from conftest import middle_tile
+from fake_s3 import running_s3
 
 from tileserver.cache.circuit import Circuit
 from tileserver.cache.folder import FolderTiles
@@ -248,54 +248,16 @@ def test_a_full_disk_costs_no_tile(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-class FakeS3(BaseHTTPRequestHandler):
-    """As much of S3 as one GET and one PUT need; `objects` is the bucket."""
-
-    objects: dict[str, bytes]
-    mood = "good"
-
-    def do_GET(self) -> None:
-        body = self.objects.get(self.path)
-        status = 500 if self.mood == "fail" else 404 if body is None else 200
-        self.answer(status, body if status == 200 and body is not None else b"")
-
-    def do_PUT(self) -> None:
-        self.objects[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(200, b"")
-
-    def answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", '"1"')
-        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 def test_a_bucket_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    handler = type("Handler", (FakeS3,), {"objects": {}})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        for name, value in {
-            "AWS_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "nowhere",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }.items():
-            monkeypatch.setenv(name, value)
+    with running_s3(monkeypatch) as s3:
         store = open_store("s3://bucket/some/prefix", timeout_s=60)
         assert store.get(key()) is None
         store.put(key(), b"body")
         assert store.get(key()) == b"body"
-        assert list(handler.objects) == [f"/bucket/some/prefix/{object_path(key())}"]  # type: ignore[attr-defined]
-        handler.mood = "fail"  # type: ignore[attr-defined]
+        assert list(s3.objects) == [f"/bucket/some/prefix/{object_path(key())}"]
+        s3.mood = lambda *_: 500
         with pytest.raises(StoreError):
             store.get(key())
-        server.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tileserver.encode import Extension, default_quality
 
@@ -92,6 +92,15 @@ class Identity:
         if not isinstance(document, dict) or set(document) != names:
             raise ValueError("not written by this version of orthosharp")
         return cls(**document)
+
+
+def identity_of(metadata: dict[str, Any]) -> Identity | None:
+    """What made a set of tiles, out of its metadata; None where this version of orthosharp did not."""
+    found = metadata.get("orthosharp")
+    try:
+        return Identity.from_json(found if isinstance(found, str) else json.dumps(found))
+    except ValueError:
+        return None
 
 
 def _short(value: object) -> str:

@@ -35,9 +35,9 @@ TILE_TYPES: Final[dict[Extension, TileType]] = {
     "webp": TileType.WEBP,
     "jpg": TileType.JPEG,
 }
-_HEADER_BYTES: Final = 127
+HEADER_BYTES: Final = 127
 # Header and root directory lie in the first 16 KiB, so that one request fetches both.
-_ROOT_BYTES: Final = 16 * 1024 - _HEADER_BYTES
+_ROOT_BYTES: Final = 16 * 1024 - HEADER_BYTES
 _LEAF_ENTRIES: Final = 4096
 
 
@@ -168,11 +168,11 @@ def _hilbert(zoom: int, column: int, row: int) -> int:
 def _header(description: Description, directories: _Directories, metadata_bytes: int) -> HeaderDict:
     west, south, east, north = (round(value * 1e7) for value in description.bounds)
     longitude, latitude, zoom = description.center
-    metadata_offset = _HEADER_BYTES + len(directories.root)
+    metadata_offset = HEADER_BYTES + len(directories.root)
     leaf_offset = metadata_offset + metadata_bytes
     return {
         "version": 3,
-        "root_offset": _HEADER_BYTES,
+        "root_offset": HEADER_BYTES,
         "root_length": len(directories.root),
         "metadata_offset": metadata_offset,
         "metadata_length": metadata_bytes,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pmtiles.reader import Reader
 from pmtiles.tile import MagicNumberNotFound, SpecVersionUnsupported
 
-from tileserver.archives.identity import Identity
+from tileserver.archives.identity import Identity, identity_of
 from tileserver.archives.tables import flipped
 from tileserver.errors import ArchiveError
 
@@ -63,7 +63,7 @@ class MBTilesArchive:
             raise ArchiveError(
                 f"{path} is no MBTiles archive ({error}): move it away, or name another file"
             ) from error
-        self.identity = _identity(path, self.metadata.get("orthosharp"))
+        self.identity = _identity(path, self.metadata)
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """See `Archive`."""
@@ -100,7 +100,7 @@ class PMTilesArchive:
                 f"{path} is no PMTiles 3 archive: move it away, or name another file"
             ) from error
         self._reader = reader
-        self.identity = _identity(path, json.dumps(self.metadata.get("orthosharp")))
+        self.identity = _identity(path, self.metadata)
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """See `Archive`."""
@@ -123,7 +123,7 @@ class FolderArchive:
             raise ArchiveError(
                 f"{path} has no TileJSON of a finished seeding: run orthosharp seed again"
             ) from error
-        self.identity = _identity(path, json.dumps(self.metadata.get("orthosharp")))
+        self.identity = _identity(path, self.metadata)
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """See `Archive`."""
@@ -136,8 +136,8 @@ class FolderArchive:
         """See `Archive`."""
 
 
-def _identity(path: Path, text: str | None) -> Identity:
-    try:
-        return Identity.from_json(text or "")
-    except ValueError as error:
-        raise ArchiveError(f"{path} was not made by orthosharp ({error}): name another output") from error
+def _identity(path: Path, metadata: Any) -> Identity:
+    found = identity_of(metadata) if isinstance(metadata, dict) else None
+    if found is None:
+        raise ArchiveError(f"{path} was not made by this version of orthosharp: name another output")
+    return found

@@ -50,7 +50,7 @@ class Recipe:
             "no_difference": NO_DIFFERENCE,
             "margin_px": MARGIN_PX,
             "finish": [finish.BLOCK_PX, finish._SIGMA_BLOCKS, finish._REACH_BLOCKS, finish._PIVOT],
-            "quality": [encode.JPEG_QUALITY, encode.WEBP_QUALITY],
+            "quality": [encode.JPEG_QUALITY, encode.WEBP_QUALITY, encode.WEBP_METHOD],
             "tone": [tone.SAMPLES_PER_SIDE, tone.SAMPLE_PX],
             "gdal": rasterio.__gdal_version__,
             "libraries": {name: version(name) for name in _LIBRARIES},

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 from rasterio.features import geometry_mask
 
 from sr_model import PixelWindow
+from tileserver.disk import part_of, write_whole
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.raster import Raster, canvas, paste
 from tileserver.restore.target import Target
+
+_NOTE: Final = "settings.json"
 
 
 class Blocks:
@@ -36,9 +39,9 @@ class Blocks:
         Raises:
             ArchiveError: what is there was made with other settings.
         """
-        note = self._folder / "settings.json"
+        note = self._folder / _NOTE
         if note.exists():
-            before = json.loads(note.read_text(encoding="utf-8"))
+            before = self._settings(note)
             differences = [
                 f"{name}: {before.get(name)}, not {value}"
                 for name, value in settings.items()
@@ -52,9 +55,12 @@ class Blocks:
                     "name another output, or start over with --overwrite"
                 )
         if self._folder.exists():
+            others = set(self._folder.iterdir()) - {part_of(note)}
+            if others and not note.exists():
+                raise ArchiveError(f"{self._folder} has files in it that are not ours: move it away")
             shutil.rmtree(self._folder)
         self._folder.mkdir(parents=True)
-        self._write(note, json.dumps(settings).encode())
+        write_whole(note, json.dumps(settings).encode())
 
     def has(self, metatile: PixelWindow) -> bool:
         """Whether the metatile is restored."""
@@ -66,15 +72,11 @@ class Blocks:
         Raises:
             OutputError: the disk does not take it.
         """
-        path = self._path(raster.window)
-        part = path.with_suffix(".part")
+        path, buffer = self._path(raster.window), io.BytesIO()
+        Image.fromarray(np.dstack([raster.rgb, raster.mask])).save(buffer, "PNG", compress_level=1)
         try:
             path.parent.mkdir(exist_ok=True)
-            with part.open("wb") as file:
-                Image.fromarray(np.dstack([raster.rgb, raster.mask])).save(file, "PNG", compress_level=1)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            write_whole(path, buffer.getvalue())
         except OSError as error:
             raise OutputError(
                 f"{path.parent} does not take a metatile ({error.strerror}): make room, then run the same command again"
@@ -110,7 +112,9 @@ class Blocks:
         return self._folder / str(metatile.y) / f"{metatile.x}.png"
 
     @staticmethod
-    def _write(path: Path, data: bytes) -> None:
-        part = path.with_suffix(".part")
-        part.write_bytes(data)
-        part.replace(path)
+    def _settings(note: Path) -> dict[str, Any]:
+        try:
+            found = json.loads(note.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        return found if isinstance(found, dict) else {}

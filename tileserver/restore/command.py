@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,28 @@ import click
 import rasterio
 from rasterio.errors import RasterioError
 
-from sr_model import Restorer
+from sr_model import PixelWindow, Restorer
 from tileserver.batching import NetworkQueue
+from tileserver.disk import free_bytes
 from tileserver.encode import Extension
 from tileserver.errors import ArchiveError, SettingsError
 from tileserver.finish import Finish
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, run_and_exit
+from tileserver.options import job_count, work_options, work_settings
+from tileserver.progress import announce, reporter, say_complete, size, summarise
 from tileserver.render import Renderer
 from tileserver.restore.blocks import Blocks
-from tileserver.restore.files import write_chips, write_cog
+from tileserver.restore.chips import chips_note, strangers, write_chips
+from tileserver.restore.files import write_cog
 from tileserver.restore.run import restore_blocks
 from tileserver.restore.target import Target, make_target, own_view, tms_view
 from tileserver.seed.area import wanted_area, wanted_bbox
 from tileserver.seed.journal import now
-from tileserver.seed.outputs import free_bytes
-from tileserver.seed.progress import reporter, size
 from tileserver.settings import Settings
 from tileserver.source import Source
 
 # Blocks, a plain TIFF and the COG with its overviews, at what deflate makes of photographs.
 _BYTES_PER_PIXEL = 7
-_MANIFEST = "chips.json"
 
 
 @click.command()
@@ -54,19 +55,8 @@ _MANIFEST = "chips.json"
 @click.option(
     "--format", type=click.Choice(["png", "jpg"]), default="png", show_default=True, help="Of the chips."
 )
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights file [default: the bundled one].")
-@click.option("--runtime", type=click.Choice(["auto", "torch", "onnx"]), help="What runs the network.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs.")
-@click.option("--bands", metavar="R,G,B", help="Bands to show, as for serve.")
-@click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white, as for serve.")
-@click.option("--tone", type=click.Choice(["model", "old"]), help="Whose colours, as for serve.")
-@click.option("--contrast", type=float, help="Factor around middle grey, as for serve.")
-@click.option("--credit", help="Whose photograph it is [default: what the file says].")
-@click.option(
-    "--jobs", type=click.IntRange(1, 64), help="Metatiles worked on at once [default: by the cores]."
-)
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Report in JSON, an object a line.")
+@work_options
 def restore(source: str, output: Path, **options: Any) -> None:
     """Restore SOURCE into OUTPUT, a COG in its own CRS with the pixel size that the network works at.
 
@@ -116,12 +106,9 @@ class Job:
 
 
 def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
-    from tileserver.cli import make_settings
-
-    _check_output(output, options)
-    names = ("weights", "runtime", "device", "bands", "rescale", "tone", "contrast", "credit")
-    settings = make_settings({"source": source, **{name: options[name] for name in names}}, demo=False)
-    jobs = options["jobs"] or max(3, os.cpu_count() or 1)
+    _check_output(source, output, options)
+    settings = work_settings(source, options)
+    jobs = job_count(options)
     photograph = Source.open(
         settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=jobs
     )
@@ -130,7 +117,7 @@ def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
         restorer.spec.check_source_gsd(photograph.info.pixel.gsd_m)
         job = _make_job(photograph, restorer, settings, output, options)
         if _is_complete(job, options):
-            click.echo(f"{output} is complete: nothing to do", err=True)
+            say_complete(str(output), as_json=options["as_json"])
             return DONE
         network = NetworkQueue(restorer, max_waiting=2 * jobs, deadline_s=3600.0, batch=settings.batch)
         try:
@@ -142,7 +129,9 @@ def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
         photograph.close()
 
 
-def _check_output(output: Path, options: dict[str, Any]) -> None:
+def _check_output(source: str, output: Path, options: dict[str, Any]) -> None:
+    if output.exists() and Path(source).exists() and output.samefile(source):
+        raise SettingsError(f"{output} is the photograph itself: name another output")
     if options["bbox"] and options["area"]:
         raise SettingsError("--bbox and --area say the same: give one of them")
     if not options["chips"] and output.suffix.lower() not in (".tif", ".tiff"):
@@ -185,35 +174,45 @@ def _make_job(
 
 
 def _is_complete(job: Job, options: dict[str, Any]) -> bool:
-    """Whether the output is there already, from the same settings.
+    """Whether the output is there already, whole and from the same settings.
 
     Raises:
         ArchiveError: something else is there.
     """
-    output = job.output
-    if _work_folder(output).exists() or options["overwrite"] or not output.exists():
+    output, is_begun = job.output, _work_folder(job.output).exists()
+    if not output.exists():
         return False
     if options["chips"]:
-        if not any(output.iterdir()):
+        note = chips_note(output)
+        if note is None and is_begun and not strangers(output):
             return False
-        manifest = output / _MANIFEST
-        document = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
-        note = document.get("ORTHOSHARP", "{}")
     else:
-        try:
-            with rasterio.open(output) as dataset:
-                note = dataset.tags().get("ORTHOSHARP", "{}")
-        except RasterioError:
-            note = "{}"
-    if json.loads(note) == job.settings:
-        return True
+        note = _cog_note(output)
+    if note == job.settings:
+        return not (is_begun or options["overwrite"])
+    if options["overwrite"]:
+        if options["chips"] and strangers(output):
+            raise ArchiveError(f"{output} has files in it that are no chips: name another folder")
+        return False
+    if options["chips"] and note is None and not any(output.iterdir()):
+        return False
     raise ArchiveError(
         f"{output} is there already, with other pixels: name another output, or give --overwrite"
     )
 
 
+def _cog_note(path: Path) -> dict[str, Any] | None:
+    """Settings of the restored file at a path; None if it is something else."""
+    try:
+        with rasterio.open(path) as dataset:
+            note = json.loads(dataset.tags().get("ORTHOSHARP", "null"))
+    except (RasterioError, ValueError):
+        return None
+    return note if isinstance(note, dict) else None
+
+
 def _run(job: Job, renderer: Renderer, jobs: int, options: dict[str, Any]) -> int:
-    target, output = job.target, job.output
+    target, output, as_json = job.target, job.output, options["as_json"]
     folder = _work_folder(output)
     pixels = target.window.width * target.window.height
     free = free_bytes(output.resolve().parent)
@@ -224,43 +223,40 @@ def _run(job: Job, renderer: Renderer, jobs: int, options: dict[str, Any]) -> in
         )
     blocks = Blocks(folder, target)
     blocks.begin(job.settings, overwrite=options["overwrite"])
-    with reporter(as_json=options["as_json"]) as report:
-        failed = restore_blocks(target, blocks, renderer, jobs, report)
+    started = time.monotonic()
+    with reporter(as_json=as_json) as report:
+        figures, failed = restore_blocks(target, blocks, renderer, jobs, report)
+    announce(str(output), as_json=as_json)
+    _list_failures(output, failed)
     if options["chips"]:
-        output.mkdir(exist_ok=True)
         extension: Extension = options["format"]
-        count = write_chips(target, blocks, output, job.source.info.name, options["chips"], extension)
-        document = {**job.tags, "CHIPS": count}
-        # Last, since it says that all of them are there.
-        (output / _MANIFEST).write_text(json.dumps(document, indent=2), encoding="utf-8")
+        nbytes = write_chips(
+            target, blocks, output, job.source.info.name, options["chips"], extension, job.tags
+        )
     else:
         nodata = None if options["tms"] else _nodata(job.path)
-        write_cog(target, blocks, output, job.tags, nodata, 256 if options["tms"] else 512)
-    return _end(output, blocks, failed, target)
+        nbytes = write_cog(target, blocks, output, job.tags, nodata, 256 if options["tms"] else 512)
+    window = target.window
+    what = f"{window.width} x {window.height} px of {target.gsd_m:.3f} m restored"
+    figures = replace(figures, seconds=time.monotonic() - started)
+    summarise(str(output), what, figures, nbytes, as_json=as_json)
+    if failed:
+        return DONE_WITH_FAILURES
+    blocks.remove()
+    return DONE
 
 
-def _end(output: Path, blocks: Blocks, failed: dict[Any, str], target: Target) -> int:
+def _list_failures(output: Path, failed: dict[PixelWindow, str]) -> None:
     listing = output.with_name(f"{output.name}.failures.txt")
-    click.echo(
-        f"{output}: {target.window.width} x {target.window.height} px of {target.gsd_m:.3f} m, "
-        f"{size(_bytes(output))}"
-    )
     if not failed:
         listing.unlink(missing_ok=True)
-        blocks.remove()
-        return DONE
-    rows = [f"{one.x},{one.y} {one.width}x{one.height} px\t{reason}\n" for one, reason in failed.items()]
+        return
+    rows = ["# left,top widthxheight in pixels of the grid, and why\n"]
+    rows += [f"{one.x},{one.y} {one.width}x{one.height}\t{reason}\n" for one, reason in failed.items()]
     listing.write_text("".join(rows), encoding="utf-8")
     click.echo(
         f"{len(failed)} metatiles failed, see {listing}; run the same command to try them again", err=True
     )
-    return DONE_WITH_FAILURES
-
-
-def _bytes(output: Path) -> int:
-    if output.is_dir():
-        return sum(path.stat().st_size for path in output.iterdir())
-    return output.stat().st_size
 
 
 def _work_folder(output: Path) -> Path:
@@ -271,7 +267,4 @@ def _nodata(path: str) -> int | None:
     """The photograph's nodata value where a picture of 8 bits can have it too."""
     with rasterio.open(path) as dataset:
         value = dataset.nodata
-        eight_bits = dataset.dtypes[0] == "uint8"
-    return (
-        int(value) if eight_bits and value is not None and 0 <= value <= 255 and value == int(value) else None
-    )
+    return int(value) if value is not None and 0 <= value <= 255 and value == int(value) else None

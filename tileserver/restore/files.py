@@ -1,35 +1,29 @@
-"""Put restored blocks together: one COG, or many images with world files."""
+"""Put restored blocks together into one COG."""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
+import errno
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import pyproj
 import rasterio
 import rasterio.shutil
-from affine import Affine
 from rasterio.errors import RasterioError
 
 from sr_model import PixelWindow
-from tileserver.encode import Extension, encode
+from tileserver.disk import sync
 from tileserver.errors import OutputError
 from tileserver.grid import METATILE_PX
-from tileserver.raster import Raster, UInt8Array, canvas, paste
+from tileserver.raster import Raster, UInt8Array
 from tileserver.restore.blocks import Blocks
 from tileserver.restore.target import Target
-from tileserver.seed.outputs import sync
-
-# Suffix of the world file that each driver looks for; all of them take .wld too.
-WORLD_FILES: Final[dict[Extension, str]] = {"png": ".pgw", "jpg": ".jgw"}
 
 
 def write_cog(
     target: Target, blocks: Blocks, path: Path, tags: dict[str, str], nodata: int | None, block_px: int
-) -> None:
+) -> int:
     """Write a lossless COG with overviews, and a mask or nodata where there are no pixels.
 
     Args:
@@ -40,6 +34,9 @@ def write_cog(
         nodata: value of missing pixels, which no other pixel then has; None for a mask.
         block_px: side of the file's blocks.
 
+    Returns:
+        Its size in bytes.
+
     Raises:
         OutputError: it cannot be written.
     """
@@ -47,6 +44,7 @@ def write_cog(
     try:
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS="ALL_CPUS"):
             _write_plain(target, blocks, plain, tags, nodata)
+            _check_whole(plain)
             options = {
                 "COMPRESS": "DEFLATE",
                 "PREDICTOR": "YES",
@@ -54,6 +52,7 @@ def write_cog(
                 "BLOCKSIZE": str(block_px),
             }
             rasterio.shutil.copy(plain, cog, driver="COG", OVERVIEW_RESAMPLING="AVERAGE", **options)
+            _check_whole(cog)
     except (RasterioError, OSError) as error:
         raise OutputError(
             f"{path} cannot be written ({error}): make room, then run the same command again"
@@ -62,6 +61,8 @@ def write_cog(
         plain.unlink(missing_ok=True)
     sync(cog)
     cog.replace(path)
+    sync(path.resolve().parent)
+    return path.stat().st_size
 
 
 def _write_plain(
@@ -98,69 +99,22 @@ def _write_plain(
                 dataset.write_mask(raster.mask, window=place)
 
 
-def write_chips(
-    target: Target, blocks: Blocks, folder: Path, name: str, size_px: int, extension: Extension
-) -> int:
-    """Write square images with world files, .prj and GDAL's .aux.xml; chips that show nothing are left out.
-
-    Args:
-        target: what was restored.
-        blocks: its metatiles.
-        folder: where the images go.
-        name: how they begin.
-        size_px: their side; the last ones of a row are filled up with nothing.
-        extension: their format.
-
-    Returns:
-        How many there are.
+def _check_whole(path: Path) -> None:
+    """Look whether all blocks are in the file: GDAL says nothing when its last ones find the disk full.
 
     Raises:
-        OutputError: the disk does not take them.
+        OSError: some are not.
     """
-    count = 0
-    whole = target.window
-    try:
-        for chip in parts(whole, size_px, anchored=True):
-            raster = canvas(PixelWindow(chip.x, chip.y, size_px, size_px))
-            paste(raster, blocks.read(chip))
-            if raster.is_empty:
-                continue
-            row, column = (chip.y - whole.y) // size_px, (chip.x - whole.x) // size_px
-            _write_chip(folder / f"{name}_{row:05}_{column:05}", raster, target, extension)
-            count += 1
-    except OSError as error:
-        raise OutputError(
-            f"{folder} does not take images ({error.strerror}): make room, then run the same command again"
-        ) from error
-    return count
-
-
-def _write_chip(stem: Path, raster: Raster, target: Target, extension: Extension) -> None:
-    crs = pyproj.CRS.from_wkt(target.crs.to_wkt())
-    world = world_file(target.transform(raster.window)).encode()
-    aux = ET.Element("PAMDataset")
-    ET.SubElement(aux, "SRS", dataAxisToSRSAxisMapping="1,2").text = crs.to_wkt("WKT1_GDAL")
-    files = {
-        ".wld": world,
-        WORLD_FILES[extension]: world,
-        ".prj": crs.to_wkt("WKT1_ESRI").encode(),
-        # GDAL and QGIS take the CRS of an image from here, not from the .prj that others read.
-        f".{extension}.aux.xml": ET.tostring(aux),
-        # The picture last: where it is, everything is.
-        f".{extension}": encode(raster, extension),
-    }
-    for suffix, data in files.items():
-        path = stem.with_name(stem.name + suffix)
-        part = path.with_name(f"{path.name}.part")
-        part.write_bytes(data)
-        part.replace(path)
-
-
-def world_file(transform: Affine) -> str:
-    """The six lines of a world file, which speaks of the middle of the first pixel."""
-    x, y = transform * (0.5, 0.5)
-    values = (transform.a, transform.d, transform.b, transform.e, x, y)
-    return "".join(f"{value!r}\n" for value in values)
+    end = path.stat().st_size
+    with rasterio.open(path) as dataset:
+        for (row, column), _ in dataset.block_windows(1):
+            place = f"{column}_{row}"
+            offset, nbytes = (
+                int(dataset.get_tag_item(f"BLOCK_{word}_{place}", "TIFF", 1) or end)
+                for word in ("OFFSET", "SIZE")
+            )
+            if offset + nbytes > end:
+                raise OSError(errno.ENOSPC, "the disk did not take all of it")
 
 
 def with_nodata(raster: Raster, nodata: int) -> UInt8Array:

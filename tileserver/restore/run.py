@@ -7,14 +7,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from sr_model import PixelWindow
 from tileserver.grid import METATILE_PX
+from tileserver.progress import Figures
 from tileserver.render import Renderer
 from tileserver.restore.blocks import Blocks
 from tileserver.restore.target import Target
 from tileserver.retry import FAILURES, patiently
-from tileserver.seed.run import Figures
 from tileserver.stages import Stages
 
 
@@ -24,7 +25,7 @@ def restore_blocks(
     renderer: Renderer,
     jobs: int,
     report: Callable[[Figures], None],
-) -> dict[PixelWindow, str]:
+) -> tuple[Figures, dict[PixelWindow, str]]:
     """Restore what is not restored yet.
 
     Args:
@@ -35,7 +36,7 @@ def restore_blocks(
         report: called after each metatile.
 
     Returns:
-        The metatiles that failed, and why.
+        How far it is, and the metatiles that failed, and why.
 
     Raises:
         OutputError: the disk does not take them.
@@ -54,27 +55,30 @@ def restore_blocks(
             return str(error)
         return ""
 
-    total, done, started = target.metatile_count, 0, time.monotonic()
+    started = time.monotonic()
+    figures = Figures(0, target.metatile_count)
     failed: dict[PixelWindow, str] = {}
-    made = 0
     with ThreadPoolExecutor(jobs, "orthosharp-restore") as pool:
         try:
             for metatile, future in _ahead(pool, work, target, blocks, jobs):
-                done += 1
-                if future is None:
-                    continue
-                failure = future.result()
+                failure = future.result() if future else ""
                 if failure:
                     failed[metatile] = failure
-                    done -= 1
-                else:
-                    made += 1
-                megapixels, seconds = made * METATILE_PX**2 / 1e6, time.monotonic() - started
-                report(Figures(done, total, made, 0, 0, len(failed), megapixels, seconds))
+                made = figures.units_made + (future is not None and not failure)
+                figures = replace(
+                    figures,
+                    units=figures.units + (not failure),
+                    units_made=made,
+                    failures=len(failed),
+                    megapixels=made * METATILE_PX**2 / 1e6,
+                    seconds=time.monotonic() - started,
+                )
+                if future is not None:
+                    report(figures)
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-    return failed
+    return figures, failed
 
 
 def _ahead(

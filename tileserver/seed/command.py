@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ import click
 
 from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
+from tileserver.options import job_count, work_options, work_settings
 from tileserver.pictures import WEB_MERCATOR
+from tileserver.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.seed import prepare
 from tileserver.seed.estimate import Estimate, estimate
-from tileserver.seed.outputs import Output, open_output
+from tileserver.seed.opening import open_output
+from tileserver.seed.output import Output
 from tileserver.seed.plan import SeedPlan
-from tileserver.seed.progress import duration, reporter, size
-from tileserver.seed.run import Outcome, Seeder
+from tileserver.seed.resume import Renewal, open_journal
+from tileserver.seed.run import Seeder
 from tileserver.service import TileService
 
 # A restored metatile with its margin, and room for one more of each.
@@ -38,7 +42,12 @@ class Zooms(click.ParamType):  # type: ignore[type-arg]
         found = re.fullmatch(r"(\d{1,2})(?:-(\d{1,2}))?", str(value))
         if not found:
             self.fail(f"{value!r} is no range of zooms such as 12-19", param, ctx)
-        return int(found[1]), int(found[2] or found[1])
+        first, last = int(found[1]), int(found[2] or found[1])
+        if first > last:
+            self.fail(
+                f"{value!r} ends before it begins: give the first and the last, such as 12-19", param, ctx
+            )
+        return first, last
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]
@@ -70,18 +79,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
     "--scale", type=click.Choice(["1", "2"]), default="1", help="2 makes tiles of 512 px for sharp screens."
 )
 @click.option("--tms", default=WEB_MERCATOR, show_default=True, help="Tile matrix set.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights file [default: the bundled one].")
-@click.option("--runtime", type=click.Choice(["auto", "torch", "onnx"]), help="What runs the network.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs.")
-@click.option("--bands", metavar="R,G,B", help="Bands to show, as for serve.")
-@click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white, as for serve.")
-@click.option("--tone", type=click.Choice(["model", "old"]), help="Whose colours, as for serve.")
-@click.option("--contrast", type=float, help="Factor around middle grey, as for serve.")
-@click.option("--credit", help="Whose photograph it is [default: what the file says].")
 @click.option("--name", help="Title of the map [default: the file's name].")
-@click.option(
-    "--jobs", type=click.IntRange(1, 64), help="Metatiles worked on at once [default: by the cores]."
-)
 @click.option("--dry-run", is_flag=True, help="Say what it would cost, from a sample, and write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that has other tiles in it.")
 @click.option(
@@ -96,7 +94,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
     "--time-limit", type=Seconds(), help="Stop in order after 90s, 45m or 2h; the same command goes on."
 )
 @click.option("--skip-empty", is_flag=True, help="Leave tiles out that show nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Report in JSON, an object a line.")
+@work_options
 def seed(source: str, output: str, **options: Any) -> None:
     """Restore SOURCE into OUTPUT: X.mbtiles, X.pmtiles, a folder, or s3://, gs://, az://.
 
@@ -108,17 +106,15 @@ def seed(source: str, output: str, **options: Any) -> None:
 
 def _seed(source: str, name: str, options: dict[str, Any]) -> int:
     wish = _wish(options)
-    jobs = options["jobs"] or max(3, os.cpu_count() or 1)
+    jobs = job_count(options)
     service = _open_service(source, options, jobs, wish.scale)
     try:
         plan = prepare.make_plan(service, wish)
+        output = open_output(name, wish.format, changed_only=options["changed_only"])
+        prepare.check_format(output, wish)
         if options["dry_run"]:
             _report_estimate(estimate(service, plan, wish.recipe, jobs), plan, as_json=options["as_json"])
             return DONE
-        output = open_output(name, wish.format, changed_only=options["changed_only"])
-        prepare.check_format(output, wish)
-        if not output.journal_path.exists():
-            prepare.check_room(output, service, plan, wish, jobs)
         return _run(service, plan, wish, output, options, jobs)
     finally:
         service.close()
@@ -134,16 +130,22 @@ def _run(
 ) -> int:
     description = prepare.describe(service, plan, wish)
     before: datetime.datetime | None = options["refresh_before"]
-    journal = prepare.open_journal(
-        output,
-        description,
+    renewal = Renewal(
         overwrite=options["overwrite"],
         changed_only=options["changed_only"],
         refresh_before=before.date().isoformat() if before else "",
     )
+
+    def check_room() -> None:
+        prepare.check_room(output, service, plan, wish, jobs)
+
+    journal = open_journal(output, description, renewal, check_room)
     if journal is None:
-        click.echo(f"{output.name} is complete: nothing to do", err=True)
+        say_complete(output.name, as_json=options["as_json"])
         return DONE
+    # An interrupted run is as old as its oldest tiles.
+    description = replace(description, date=journal.settings["begun"])
+    started = time.monotonic()
     try:
         with reporter(as_json=options["as_json"]) as report:
             outcome = Seeder(service, plan, wish.recipe, output, journal, jobs).run(
@@ -151,10 +153,14 @@ def _run(
             )
         failures = journal.failures()
         _list_failures(output, failures)
-        nbytes = output.finish(journal, description, again=bool(failures)) if outcome.finished else None
+        nbytes = None
+        if outcome.finished:
+            announce(output.name, as_json=options["as_json"])
+            nbytes = output.finish(journal, description, again=bool(failures))
     finally:
         journal.close()
-    _summarise(output, outcome, nbytes, as_json=options["as_json"])
+    figures = replace(outcome.figures, seconds=time.monotonic() - started)
+    summarise(output.name, f"{figures.tiles} tiles written", figures, nbytes, as_json=options["as_json"])
     if not outcome.finished:
         return INTERRUPTED
     return DONE_WITH_FAILURES if failures else DONE
@@ -170,9 +176,6 @@ def _wish(options: dict[str, Any]) -> prepare.Wish:
 
 def _open_service(source: str, options: dict[str, Any], jobs: int, scale: int) -> TileService:
     """The service of the server, with the patience of a batch job and caches that hold what is in work."""
-    from tileserver.cli import make_settings
-
-    names = ("weights", "runtime", "device", "bands", "rescale", "tone", "contrast", "credit", "name")
     bounds = {
         "cache_bytes": _METATILE_BYTES * 2 * jobs * scale**2,
         "threads": jobs,
@@ -180,16 +183,13 @@ def _open_service(source: str, options: dict[str, Any], jobs: int, scale: int) -
         "deadline_s": 3600.0,
         "open_datasets": jobs,
     }
-    settings = make_settings(
-        {"source": source, **{name: options[name] for name in names}, **bounds}, demo=False
-    )
-    # A store of the environment is the server's, and may be the very archive that is made here.
-    return TileService(settings.model_copy(update={"store": None}))
+    return TileService(work_settings(source, options, name=options["name"], **bounds))
 
 
 def _list_failures(output: Output, failures: list[tuple[int, int, int, str]]) -> None:
     if failures:
-        lines = [f"{z}/{x}/{y}\t{reason}\n" for z, x, y, reason in failures]
+        lines = ["# zoom/column/row of what failed, with all tiles below it, and why\n"]
+        lines += [f"{z}/{x}/{y}\t{reason}\n" for z, x, y, reason in failures]
         output.failures_path.write_text("".join(lines), encoding="utf-8")
         click.echo(
             f"{len(failures)} failed, see {output.failures_path}; run the same command to try them again",
@@ -197,30 +197,6 @@ def _list_failures(output: Output, failures: list[tuple[int, int, int, str]]) ->
         )
     else:
         output.failures_path.unlink(missing_ok=True)
-
-
-def _summarise(output: Output, outcome: Outcome, nbytes: int | None, *, as_json: bool) -> None:
-    figures = outcome.figures
-    seconds = max(figures.seconds, 1e-3)
-    if as_json:
-        summary = {
-            "event": "done" if outcome.finished else "stopped",
-            "output": output.name,
-            "tiles": figures.tiles,
-            "failures": figures.failures,
-            "bytes": nbytes,
-            "seconds": round(seconds, 3),
-            "megapixels_per_s": round(figures.megapixels / seconds, 3),
-        }
-        click.echo(json.dumps(summary))
-        return
-    rate = f"{figures.tiles / seconds:.1f} tiles/s, {figures.megapixels / seconds:.2f} megapixels/s"
-    end = (
-        f"{size(nbytes)} in all"
-        if nbytes is not None
-        else "not finished: run the same command again to go on"
-    )
-    click.echo(f"{output.name}: {figures.tiles} tiles written in {duration(seconds)} ({rate}); {end}")
 
 
 def _report_estimate(found: Estimate, plan: SeedPlan, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from tileserver.encode import encode
 from tileserver.grid import METATILE_PX, TILE_PX, TileAddress
+from tileserver.retry import FAILURES
 from tileserver.seed.plan import SeedPlan
 from tileserver.seed.run import Recipe
 from tileserver.service import TileService
@@ -40,7 +41,7 @@ def estimate(service: TileService, plan: SeedPlan, recipe: Recipe, jobs: int) ->
     """Restore and encode a few units from all over the area, and write nothing.
 
     Raises:
-        ReadError, OverloadedError, sr_model.InferenceError: a sample cannot be restored.
+        ReadError, OverloadedError, sr_model.InferenceError: no sample can be restored.
     """
     tiles = {zoom: plan.count(zoom) for zoom in range(plan.min_zoom, plan.max_zoom + 1)}
     units = sample_units(plan)
@@ -52,8 +53,16 @@ def estimate(service: TileService, plan: SeedPlan, recipe: Recipe, jobs: int) ->
         rasters = (service.raster("restored", recipe.tms, one.pixel_zoom, one.window) for one in wanted)
         return [len(encode(raster, recipe.format, recipe.quality)) for raster in rasters]
 
+    found: list[int] = []
+    failure: Exception | None = None
     with ThreadPoolExecutor(jobs) as pool:
-        found = [size for one in pool.map(sizes, units) for size in one]
+        for future in [pool.submit(sizes, unit) for unit in units]:
+            try:
+                found += future.result()
+            except FAILURES as error:  # a damaged block here says nothing about the rest
+                failure = error
+    if failure is not None and not found:
+        raise failure
     seconds = (time.perf_counter() - started) / len(units)
     metatiles = plan.unit_count * plan.metatiles_per_unit
     return Estimate(

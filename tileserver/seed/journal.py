@@ -42,6 +42,7 @@ class Journal:
 
     Raises:
         ArchiveError: the file is no journal, or another process writes it.
+        OutputError: the disk does not take it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,10 +56,17 @@ class Journal:
         except sqlite3.DatabaseError as error:
             if "locked" in str(error):
                 raise ArchiveError(f"another process is writing {path}: let it finish, or stop it") from error
+            if isinstance(error, sqlite3.OperationalError):
+                raise OutputError(
+                    f"{path} cannot be written ({error}): make room, or name another output"
+                ) from error
             raise ArchiveError(f"{path} is no journal of a seeding ({error}): move it away") from error
-        self.is_finished = "metadata" in found and "seed_nodes" not in found
+        self.is_finished = "metadata" in found and "seed_settings" not in found
         self.is_new = not found
         self._closed = False
+        if not (self.is_new or self.is_finished or set(TABLES) <= found):
+            self.close()
+            raise ArchiveError(f"{path} is no journal of a seeding: move it away")
 
     def create(self, settings: dict[str, str], more: str = "") -> None:
         """Make empty tables, and those of the script `more`, in one transaction.
@@ -77,8 +85,17 @@ class Journal:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What `create` was given."""
-        return dict(self.connection.execute("SELECT name, value FROM seed_settings"))
+        """What `create` and `note` were given; of a finished archive, what its metadata say about that."""
+        if not self.is_finished:
+            return dict(self.connection.execute("SELECT name, value FROM seed_settings"))
+        rows = dict(self.connection.execute("SELECT name, value FROM metadata"))
+        names = {"identity": "orthosharp", "options": "orthosharp_options", "begun": "date"}
+        return {name: rows.get(row, "") for name, row in names.items()}
+
+    def note(self, name: str, value: str) -> None:
+        """Add to the settings, and commit."""
+        self.connection.execute("INSERT OR REPLACE INTO seed_settings VALUES (?, ?)", (name, value))
+        self.connection.commit()
 
     def done(self, tile: TileAddress) -> bool | None:
         """None if the node is still to be made; else whether all ground below it is restored."""

@@ -6,23 +6,24 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rasterio.warp import transform_bounds
 
 from tileserver import about
 from tileserver.archives.description import Description
 from tileserver.archives.identity import Identity
+from tileserver.disk import free_bytes
 from tileserver.encode import Extension, default_quality
-from tileserver.errors import ArchiveError, OutsideError, SettingsError
+from tileserver.errors import OutsideError, SettingsError
 from tileserver.ground import WGS84
 from tileserver.pictures import WEB_MERCATOR
+from tileserver.progress import size
+from tileserver.seed.archive_output import ArchiveOutput
 from tileserver.seed.area import Area, wanted_area, wanted_bbox
 from tileserver.seed.estimate import estimate, most_bytes
-from tileserver.seed.journal import Journal, now
-from tileserver.seed.outputs import ArchiveOutput, Output, free_bytes, identity_of
+from tileserver.seed.journal import now
+from tileserver.seed.output import Output
 from tileserver.seed.plan import SeedPlan
-from tileserver.seed.progress import size
 from tileserver.seed.run import Recipe
 from tileserver.service import TileService
 
@@ -130,100 +131,12 @@ def check_room(output: Output, service: TileService, plan: SeedPlan, wish: Wish,
     if output.disk is None:
         return
     free = free_bytes(output.disk)
-    if most_bytes(plan) * output.copies < free:
+    beside = output.tile_bytes * plan.tile_count
+    if (most_bytes(plan) + beside) * output.copies < free:
         return
-    needed = estimate(service, plan, wish.recipe, jobs).nbytes * output.copies
+    needed = (estimate(service, plan, wish.recipe, jobs).nbytes + beside) * output.copies
     if 1.05 * needed > free:
         raise SettingsError(
             f"{output.name} needs about {size(needed)} while it is made, and its disk has {size(free)}: make room, "
             "or ask for fewer zooms or a smaller area"
         )
-
-
-def open_journal(
-    output: Output,
-    description: Description,
-    *,
-    overwrite: bool = False,
-    changed_only: bool = False,
-    refresh_before: str = "",
-) -> Journal | None:
-    """The journal of the run that begins or goes on; None if all is done.
-
-    Args:
-        output: where tiles go.
-        description: of the run.
-        overwrite: make everything again, whatever is there.
-        changed_only: make everything again if photograph or weights are others.
-        refresh_before: make everything again that was begun before this date.
-
-    Raises:
-        ArchiveError: something else is there, or other tiles.
-    """
-    found = output.metadata()
-    journal = _unfinished(output, description, overwrite=overwrite, refresh_before=refresh_before)
-    if journal is not None:
-        return journal
-    found = output.metadata() if found is None else found
-    if found is not None:
-        identity, options = identity_of(found), str(found.get("orthosharp_options"))
-        outdated = bool(refresh_before) and str(found.get("date")) < refresh_before
-        differences = description.identity.differences(identity)
-        if not (overwrite or outdated or (changed_only and differences)):
-            differences += _other_options(options, description.options)
-            if not differences:
-                return None
-            raise ArchiveError(_refusal(f"{output.name} has other tiles in it", differences))
-    output.clear()
-    output.journal_path.parent.mkdir(parents=True, exist_ok=True)
-    return _begin(output, description)
-
-
-def _begin(output: Output, description: Description) -> Journal:
-    journal = Journal(output.journal_path)
-    settings = {
-        "identity": description.identity.to_json(),
-        "options": description.options,
-        "begun": description.date,
-    }
-    journal.create(settings, output.schema)
-    return journal
-
-
-def _unfinished(
-    output: Output, description: Description, *, overwrite: bool, refresh_before: str
-) -> Journal | None:
-    """A journal to go on with, if there is one; one that must not go on is removed or refused."""
-    if not output.journal_path.exists():
-        return None
-    journal = Journal(output.journal_path)
-    if journal.is_finished and isinstance(output, ArchiveOutput):
-        journal.close()
-        output.publish(output.journal_path, again=False)
-        return None
-    if not journal.is_new:
-        settings = journal.settings
-        identity = Identity.from_json(settings["identity"])
-        differences = description.identity.differences(identity)
-        differences += _other_options(settings["options"], description.options)
-        if not differences and settings["begun"] >= refresh_before:
-            return journal
-        if differences and not overwrite:
-            journal.close()
-            raise ArchiveError(_refusal(f"{output.name} was begun with other options", differences))
-    journal.close()
-    output.journal_path.unlink()
-    return None
-
-
-def _other_options(theirs: str, ours: str) -> list[str]:
-    before: dict[str, Any] = json.loads(theirs)
-    return [
-        f"{name}: {before.get(name)}, not {value}"
-        for name, value in json.loads(ours).items()
-        if before.get(name) != value
-    ]
-
-
-def _refusal(what: str, differences: list[str]) -> str:
-    return f"{what} ({'; '.join(differences)}): name another output, or replace it with --overwrite"

@@ -14,10 +14,11 @@ from typing import Final
 from tileserver.encode import Extension, encode
 from tileserver.errors import OutputError
 from tileserver.grid import METATILE_PX, TileAddress
+from tileserver.progress import Figures
 from tileserver.raster import Raster, area_average, canvas, paste
 from tileserver.retry import FAILURES, patiently
 from tileserver.seed.journal import Journal
-from tileserver.seed.outputs import Output
+from tileserver.seed.output import Output
 from tileserver.seed.plan import SeedPlan, children
 from tileserver.service import TileService
 
@@ -39,29 +40,6 @@ class Recipe:
     format: Extension
     quality: int | None = None
     skip_empty: bool = False
-
-
-@dataclass(frozen=True)
-class Figures:
-    """How far it is.
-
-    Attributes:
-        units, all_units: restored so far, those of an earlier run included, and wanted.
-        units_made: restored in this run.
-        tiles, nbytes: written in this run.
-        failures: units that failed.
-        megapixels: restored in this run.
-        seconds: since this run began.
-    """
-
-    units: int
-    all_units: int
-    units_made: int = 0
-    tiles: int = 0
-    nbytes: int = 0
-    failures: int = 0
-    megapixels: float = 0.0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,37 @@ import datetime
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from tileserver.seed.run import Figures
-
 LINE_S: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How far it is.
+
+    Attributes:
+        units, all_units: restored so far, those of an earlier run included, and wanted.
+        units_made: restored in this run.
+        tiles, nbytes: written in this run.
+        failures: units that failed.
+        megapixels: restored in this run.
+        seconds: since this run began.
+    """
+
+    units: int
+    all_units: int
+    units_made: int = 0
+    tiles: int = 0
+    nbytes: int = 0
+    failures: int = 0
+    megapixels: float = 0.0
+    seconds: float = 0.0
 
 
 class Reporter(Protocol):
@@ -96,14 +117,56 @@ class BarReporter:
 
 def describe(figures: Figures) -> str:
     """Rates, failures and time left in words."""
-    seconds = max(figures.seconds, 1e-3)
-    parts = [f"{figures.tiles / seconds:.1f} tiles/s"] if figures.tiles else []
-    parts += [
-        f"{figures.megapixels / seconds:.2f} megapixels/s",
-        f"{figures.failures} failed",
-    ]
+    parts = [_rates(figures), f"{figures.failures} failed"]
     left = seconds_left(figures)
     return ", ".join([*parts, f"{duration(left)} left"] if left is not None else parts)
+
+
+def announce(name: str, *, as_json: bool) -> None:
+    """Say that pixels are done and the output is written, which may take minutes."""
+    click.echo(json.dumps({"event": "writing", "output": name}) if as_json else f"writing {name} ...")
+
+
+def say_complete(name: str, *, as_json: bool) -> None:
+    """Say that nothing is left to do."""
+    if as_json:
+        click.echo(json.dumps({"event": "complete", "output": name}))
+    else:
+        click.echo(f"{name} is complete: nothing to do", err=True)
+
+
+def summarise(name: str, what: str, figures: Figures, nbytes: int | None, *, as_json: bool) -> None:
+    """The last line: what was made, how large it is, and how fast that was.
+
+    Args:
+        name: of the output.
+        what: was made, for people.
+        figures: of this run.
+        nbytes: of the whole output; None if it is not whole yet.
+        as_json: say it to a machine.
+    """
+    seconds = max(figures.seconds, 1e-3)
+    if as_json:
+        document = {
+            "event": "stopped" if nbytes is None else "done",
+            "output": name,
+            "tiles": figures.tiles,
+            "failures": figures.failures,
+            "bytes": nbytes,
+            "seconds": round(seconds, 3),
+            "megapixels": round(figures.megapixels, 3),
+            "megapixels_per_s": round(figures.megapixels / seconds, 3),
+        }
+        click.echo(json.dumps(document))
+        return
+    end = "not finished: run the same command again to go on" if nbytes is None else f"{size(nbytes)} in all"
+    click.echo(f"{name}: {what} in {duration(seconds)} ({_rates(figures)}); {end}")
+
+
+def _rates(figures: Figures) -> str:
+    seconds = max(figures.seconds, 1e-3)
+    tiles = f"{figures.tiles / seconds:.1f} tiles/s, " if figures.tiles else ""
+    return f"{tiles}{figures.megapixels / seconds:.2f} megapixels/s"
 
 
 def seconds_left(figures: Figures) -> float | None:

@@ -1,9 +1,10 @@
-"""Runs `orthosharp seed` in children that kill themselves at a random statement or file operation.
+"""Runs `orthosharp seed` or `restore` in children that die at a random step, or at a random moment.
 
-Run by test_seed_kill.py; a process of its own, so that children are forked before any thread exists and the
-imports are paid for once. Prints how many children were killed.
+A step is a statement of SQLite, or an operation on a file. Run by test_interrupted.py; a process of its own, so
+that children are forked before any thread exists and the imports are paid for once. Prints how many children were
+killed, and the exit code of the last one, which was left alone.
 
-Run: python seed_and_die.py RANDOM_SEED MOST_KILLS ARGUMENT ...
+Run: python work_and_die.py RANDOM_SEED MOST_KILLS COMMAND ARGUMENT ...
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import random
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tileserver.archives import pmtiles
 from tileserver.cli import main
-from tileserver.seed import journal, outputs, run
+from tileserver.seed import archive_output, journal, run
 
 # Less than a run of the test takes, so that it is killed again and again, and more than one metatile takes.
 MOST_STEPS = 250
+MOST_SECONDS = 3.0
 
 
 class Countdown:
@@ -44,8 +47,16 @@ class Countdown:
 
         return wrapped
 
+    def before_each(self, function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        def wrapped(*arguments: Any) -> Iterator[Any]:
+            for item in function(*arguments):
+                self.step()
+                yield item
 
-def child(steps: int, arguments: list[str]) -> None:
+        return wrapped
+
+
+def child(steps: int, seconds: float, arguments: list[str]) -> None:
     countdown = Countdown(steps)
     connect = sqlite3.connect
 
@@ -54,23 +65,27 @@ def child(steps: int, arguments: list[str]) -> None:
         connection.set_trace_callback(countdown.step)
         return connection
 
-    journal.sqlite3.connect = outputs.sqlite3.connect = traced  # type: ignore[assignment]
-    outputs.sync = countdown.around(outputs.sync)
+    journal.sqlite3.connect = archive_output.sqlite3.connect = traced  # type: ignore[assignment]
+    os.fsync = countdown.around(os.fsync)
+    os.link = countdown.around(os.link)
     Path.replace = countdown.around(Path.replace)  # type: ignore[method-assign]
     Path.unlink = countdown.around(Path.unlink)  # type: ignore[method-assign]
-    outputs.FolderOutput._put = countdown.around(outputs.FolderOutput._put)  # type: ignore[method-assign]
+    Path.mkdir = countdown.around(Path.mkdir)  # type: ignore[method-assign]
+    pmtiles._pictures = countdown.before_each(pmtiles._pictures)
     run.COMMIT_S = 0.0  # type: ignore[misc]
-    main(["seed", *arguments])
+    # Nothing catches it: it ends the process in the middle of whatever it does, as a kill does.
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    main(arguments)
 
 
-def fork(steps: int, arguments: list[str]) -> int:
-    """Wait status of a child that dies after so many steps; 0 for never."""
+def fork(steps: int, seconds: float, arguments: list[str]) -> int:
+    """Wait status of a child that dies after so many steps or seconds; 0 for never."""
     process = os.fork()
     if process == 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         code = 99
         try:
-            child(steps, arguments)
+            child(steps, seconds, arguments)
         except SystemExit as end:
             code = int(end.code or 0)
         finally:
@@ -83,12 +98,15 @@ def kill_again_and_again(seed: int, most_kills: int, arguments: list[str]) -> No
     dice = random.Random(seed)
     kills = 0
     while kills < most_kills:
-        # As often early as late: the beginning and the end of a run are where care is needed.
-        status = fork(int(MOST_STEPS ** dice.random()), arguments)
+        if kills % 3 == 2:
+            status = fork(0, MOST_SECONDS * dice.random(), arguments)
+        else:
+            # As often early as late: the beginning and the end of a run are where care is needed.
+            status = fork(int(MOST_STEPS ** dice.random()), 0, arguments)
         if not os.WIFSIGNALED(status):
             break
         kills += 1
-    status = fork(0, arguments)
+    status = fork(0, 0, arguments)
     print(kills, os.waitstatus_to_exitcode(status))  # noqa: T201
 
 
