@@ -1,7 +1,7 @@
 """A bounded queue with a deadline in front of the network.
 
-One worker thread owns the network, which uses every core or the whole accelerator by itself. Windows that
-wait together may go through it together. A full queue refuses at once: a line that only grows helps nobody.
+The network uses every core or the whole accelerator by itself, so few threads feed it: as many as it says. Windows
+that wait together go through it together, where that pays. A full queue refuses at once: a line that only grows helps nobody.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ from tileserver.stages import Stages, Wanted
 class Network(Protocol):
     """The part of `sr_model.Restorer` that the queue needs."""
 
+    @property
+    def batch(self) -> int:
+        """Windows that are worth a common pass at the moment."""
+
     def restore(self, rgb: UInt8Array) -> UInt8Array:
         """uint8 [batch, height, width, 3] to the same."""
 
@@ -43,14 +47,23 @@ class NetworkQueue:
     """Feeds waiting windows to the network.
 
     Args:
-        network: what restores them; called from one thread only.
+        network: what restores them.
         max_waiting: windows that may wait; one more gets OverloadedError.
         deadline_s: longest wait for the network. What it has begun is waited for: the work is done anyway,
             and can be cached.
-        batch: windows of the same shape that go through the network together.
+        batch: windows of the same shape that go through the network together; None for what it says itself.
+        callers: threads that call the network at the same time.
     """
 
-    def __init__(self, network: Network, *, max_waiting: int, deadline_s: float, batch: int = 1) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        max_waiting: int,
+        deadline_s: float,
+        batch: int | None = None,
+        callers: int = 1,
+    ) -> None:
         self._network = network
         self._max_waiting = max_waiting
         self._deadline_s = deadline_s
@@ -58,8 +71,12 @@ class NetworkQueue:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._worker = threading.Thread(target=self._work, name="orthosharp-network", daemon=True)
-        self._worker.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"orthosharp-network-{number}", daemon=True)
+            for number in range(callers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -105,7 +122,8 @@ class NetworkQueue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._worker.join()
+        for thread in self._threads:
+            thread.join()
 
     def _too_late(self) -> OverloadedError:
         return OverloadedError(
@@ -130,7 +148,8 @@ class NetworkQueue:
     def _take(self) -> list[_Job]:
         """The first job, and those directly behind it that have its shape."""
         jobs = [self._jobs.popleft()] if self._jobs else []
-        while self._jobs and len(jobs) < self._batch and self._jobs[0].rgb.shape == jobs[0].rgb.shape:
+        most = self._batch or self._network.batch
+        while self._jobs and len(jobs) < most and self._jobs[0].rgb.shape == jobs[0].rgb.shape:
             jobs.append(self._jobs.popleft())
         return jobs
 

@@ -56,9 +56,9 @@ class TileService:
             self.recipe_digest = Recipe.of(self.restorer, self._sources, self.finish).digest
             self.seeded_content = Recipe.of(self.restorer, [self.old], self.finish).digest
             self.content = self.shared.bind(self)
-            renderer = Renderer(self.restorer.spec, self._network.queue, self.finish)
+            self._renderer = Renderer(self.restorer.spec, self._network.queue, self.finish)
             caches = self.shared.metatiles, self.metrics, self.content, settings.limits
-            self.pictures = Pictures(self.old, self.new, renderer, *caches)
+            self.pictures = Pictures(self.old, self.new, self._renderer, *caches)
         except (SrModelError, StartError):
             self.close()
             raise
@@ -69,7 +69,8 @@ class TileService:
         return SOURCE_CHANGED if any(source.is_changed for source in self._sources) else ""
 
     def warm_up(self) -> None:
-        """Run the network and fit the tone of overviews, so that no visitor waits for it."""
+        """Run the network as metatiles do and fit the tone of overviews, so that no visitor waits for it."""
+        self.restorer.warm_up(self._renderer.window_px)
         self.pictures.tone()
         self.ready = True
 

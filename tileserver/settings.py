@@ -65,7 +65,12 @@ class Settings(BaseSettings):
         64, ge=1, description="Metatiles that may wait for the network; more get 503 at once."
     )
     deadline_s: float = Field(60.0, gt=0, description="Longest time from a request to its answer; then 503.")
-    batch: int = Field(1, ge=1, le=64, description="Waiting metatiles that go through the network together.")
+    batch: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Waiting metatiles that go through the network together; what the device takes if not given.",
+    )
     cache_bytes: int = Field(
         512 * 2**20, ge=0, description="Memory for restored metatiles and encoded tiles."
     )

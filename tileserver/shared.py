@@ -140,5 +140,6 @@ def _open_network(weights: Weights, settings: Settings) -> Network:
         max_waiting=settings.queue_size,
         deadline_s=settings.deadline_s,
         batch=settings.batch,
+        callers=restorer.callers,
     )
     return Network(restorer, queue)
