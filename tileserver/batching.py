@@ -1,7 +1,8 @@
 """A bounded queue with a deadline in front of the network.
 
 The network uses every core or the whole accelerator by itself, so few threads feed it: as many as it says. Windows
-that wait together go through it together, where that pays. A full queue refuses at once: a line that only grows helps nobody.
+that wait together go through it together, where that pays. A full queue refuses at once: a line that only grows helps
+nobody.
 """
 
 from __future__ import annotations
@@ -71,12 +72,7 @@ class NetworkQueue:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"orthosharp-network-{number}", daemon=True)
-            for number in range(callers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [self._start() for _ in range(callers)]
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -103,6 +99,8 @@ class NetworkQueue:
                 raise OverloadedError(
                     f"{len(self._jobs)} metatiles wait for the network: try again in a moment"
                 )
+            # One that has died, of whatever, has a successor; what it had not begun is still in the line.
+            self._threads = [thread if thread.is_alive() else self._start() for thread in self._threads]
             self._jobs.append(job)
             self._changed.notify()
         try:
@@ -124,6 +122,11 @@ class NetworkQueue:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name="orthosharp-network", daemon=True)
+        thread.start()
+        return thread
 
     def _too_late(self) -> OverloadedError:
         return OverloadedError(
@@ -165,6 +168,8 @@ class NetworkQueue:
             job.started = now
         try:
             restored = self._network.restore(np.stack([job.rgb for job in jobs]))
+            for job, picture in zip(jobs, restored, strict=True):
+                job.result.set_result(picture)
         except SrModelError as error:
             self._fail(jobs, error)
         except BaseException as error:  # noqa: BLE001 - any failure must reach those who wait; the thread lives on
@@ -173,11 +178,9 @@ class NetworkQueue:
             )
             failure.__cause__ = error
             self._fail(jobs, failure)
-        else:
-            for job, picture in zip(jobs, restored, strict=True):
-                job.result.set_result(picture)
 
     @staticmethod
     def _fail(jobs: list[_Job], error: Exception) -> None:
         for job in jobs:
-            job.result.set_exception(error)
+            if not job.result.done():
+                job.result.set_exception(error)

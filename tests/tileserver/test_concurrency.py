@@ -233,6 +233,41 @@ def test_failed_inference_is_reported_and_the_worker_lives_on(error: BaseExcepti
         queue.restore(WINDOW, Stages())
 
 
+def test_a_network_that_loses_a_window_is_an_error_for_that_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = SlowNetwork()
+    network.gate.set()
+    queue = NetworkQueue(network, max_waiting=8, deadline_s=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "restore", lambda rgb: rgb[:0])
+        with pytest.raises(InferenceError):
+            queue.restore(WINDOW, Stages())
+    assert (queue.restore(WINDOW, Stages()) == 1).all()
+    queue.close()
+
+
+# threading lets a thread end by SystemExit in silence; pytest does not.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_dies_has_a_successor_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = SlowNetwork()
+    network.gate.set()
+    queue = NetworkQueue(network, max_waiting=8, deadline_s=60)
+    take, deaths = queue._take, []
+
+    def die() -> list[object]:
+        if not deaths:
+            deaths.append(threading.current_thread())
+            raise SystemExit
+        return take()
+
+    monkeypatch.setattr(queue, "_take", die)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(queue.restore, WINDOW, Stages())
+        wait_until(lambda: deaths and not deaths[0].is_alive())
+        assert (queue.restore(WINDOW, Stages()) == 1).all()
+        assert (first.result(60) == 1).all()
+    queue.close()
+
+
 def test_cache_is_bounded_in_bytes() -> None:
     cache: MemoryCache[int, bytes] = MemoryCache(20_000, len)
     for number in range(100):
