@@ -16,12 +16,14 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import mercantile
 
+from benchmarks.serving.pipeline import clients, metatile
 from benchmarks.serving.servers import Running, mapproxy, nginx, orthosharp, titiler
 
 ROOT = Path(__file__).parents[2]
@@ -153,6 +155,13 @@ def storm(seconds: float) -> dict[str, Any]:
     }
 
 
+def rounded(value: Any) -> Any:
+    """Three digits, for the table."""
+    if isinstance(value, dict):
+        return {name: rounded(one) for name, one in value.items()}
+    return float(f"{value:.3g}") if isinstance(value, float) else value
+
+
 def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -160,7 +169,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="of each warm measurement")
     parser.add_argument("--storm-seconds", type=float, default=120)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["warm", "cold", "storm"], action="append")
+    works = ("warm", "cold", "metatile", "clients", "storm")
+    parser.add_argument("--only", choices=works, action="append")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     options = parser.parse_args()
     missing = [
@@ -168,18 +178,20 @@ def main() -> None:
     ]
     if missing:
         raise SystemExit(f"install what the benchmark compares with: apt-get install {' '.join(missing)}")
-    works = {
+    measure: dict[str, Callable[[], dict[str, Any]]] = {
         "warm": lambda: warm(options.rivals, options.seconds, options.rounds),
         "cold": lambda: cold(options.rivals, options.rounds),
+        "metatile": lambda: metatile(PHOTO, max(5, options.rounds)),
+        "clients": lambda: clients(PHOTO, 2 * options.seconds),
         "storm": lambda: storm(options.storm_seconds),
     }
     report: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     }
     for name in options.only or works:
-        report[name] = works[name]()
+        report[name] = measure[name]()
         for what, value in report[name].items():
-            print(f"{name:<6} {what:<46} {json.dumps(value, default=float)}")
+            print(f"{name:<8} {what:<48} {json.dumps(rounded(value))}", flush=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n")
 
