@@ -31,9 +31,13 @@ PHOTO = ROOT / "examples" / "demo" / "2010.tif"
 # A desktop's map: 8 x 6 tiles, which a browser asks for over six connections.
 COLUMNS, ROWS, CONNECTIONS = 8, 6, 6
 
+# How hard the storm blows, and a memory that it fills within seconds.
+STORM_TIMES, STORM_CONNECTIONS, STORM_CACHE_BYTES = 10, 256, 64 * 2**20
+
 # wrk's own idiom: globals of a thread, gathered at the end.
 STORM = """
 local paths, threads = {{{paths}}}, {{}}
+function delay() return {delay_ms} end
 count, odd = 0, 0
 function setup(thread) table.insert(threads, thread) end
 function request() count = count + 1; return wrk.format("GET", paths[count % #paths + 1]) end
@@ -119,8 +123,11 @@ def cold(python: Path, rounds: int) -> dict[str, Any]:
 
 
 def storm(seconds: float) -> dict[str, Any]:
-    """Far more than can be served, for tiles that no cache may keep; warm tiles are asked for the while."""
-    with tempfile.TemporaryDirectory() as name, orthosharp(PHOTO, "--overload", "refuse") as ours:
+    """Ten times what can be served, of tiles that no cache holds all of; warm tiles are asked for the while."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        orthosharp(PHOTO, ORTHOSHARP_CACHE_BYTES=str(STORM_CACHE_BYTES)) as ours,
+    ):
         zoom, tiles = tiles_of(ours)
         x, y = tiles[len(tiles) // 2]
         probe = f"{ours.url}/tiles/{zoom}/{x}/{y}.webp"
@@ -132,10 +139,13 @@ def storm(seconds: float) -> dict[str, Any]:
             f"/restored/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}@2x.png"
             for tile in mercantile.tiles(*bounds, zoom + 1)
         ]
-        script = Path(name) / "storm.lua"
-        script.write_text(STORM.format(paths=",".join(map(json.dumps, paths))))
+        script, texts = Path(name) / "storm.lua", ",".join(map(json.dumps, paths))
+        script.write_text(STORM.format(paths=texts, delay_ms=0))
+        capacity = wrk(ours.url, 10, "-c4", "-s", str(script))["per_s"]
+        delay_ms = round(1000 * STORM_CONNECTIONS / (STORM_TIMES * capacity))
+        script.write_text(STORM.format(paths=texts, delay_ms=delay_ms))
         attack = subprocess.Popen(
-            ["wrk", "-t1", "-c256", f"-d{seconds:g}s", "-s", str(script), ours.url],
+            ["wrk", "-t1", f"-c{STORM_CONNECTIONS}", f"-d{seconds:g}s", "-s", str(script), ours.url],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -146,8 +156,10 @@ def storm(seconds: float) -> dict[str, Any]:
         memory = ours.rss_bytes / first
         time.sleep(1)
         after = wrk(probe, 2)
-    odd = re.search(r"odd answers: (\d+)", said)
+    odd, rate = re.search(r"odd answers: (\d+)", said), re.search(r"Requests/sec:\s+([\d.]+)", said)
     return {
+        "asked per second": float(rate[1]) if rate else said,
+        "can be made per second": capacity,
         "answers that are neither tile nor 503 (aim 0)": int(odd[1]) if odd else said,
         "memory at the end / at the start (aim 1.10)": memory,
         "p99 of warm tiles in ms (aim 50)": during["p99_ms"],

@@ -27,7 +27,7 @@ def denormalise(planes: Tensor, spec: ModelSpec) -> tuple[Tensor, Tensor]:
     std = torch.tensor(spec.std, device=planes.device)
     mean = torch.tensor(spec.mean, device=planes.device)
     scaled = planes.float().permute(0, 2, 3, 1) * (255 * std) + (255 * mean + 0.5)
-    finite = torch.isfinite(scaled.sum(dtype=torch.float64))
+    finite = torch.isfinite(scaled.sum())
     return scaled.clamp(0, 255).to(torch.uint8).contiguous(), finite
 
 

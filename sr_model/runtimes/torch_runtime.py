@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sr_model.errors import InferenceError
 from sr_model.network import fold_shuffles
-from sr_model.pixels import Float32Array, UInt8Array
+from sr_model.pixels import Float32Array, UInt8Array, denormalise, normalise
 from sr_model.runtimes import torch_pixels
 from sr_model.weights import Weights
 
@@ -43,6 +43,8 @@ class TorchRuntime:
         network = fold_shuffles(weights.network()).to(self._device, self._dtype)
         self._network = network.to(memory_format=torch.channels_last).requires_grad_(False)
         self._spec = weights.spec
+        # Elsewhere numpy does it: Apple's GPUs share the memory, and torch has no 64-bit arithmetic on all of them.
+        self._pixels_on_device = self._cuda
         # The largest batch after one that did not fit.
         self._fits: int | None = None
         precision = "fp16" if self._dtype is torch.float16 else "fp32"
@@ -99,6 +101,8 @@ class TorchRuntime:
             return output
 
     def _restore(self, rgb: UInt8Array) -> UInt8Array:
+        if not self._pixels_on_device:
+            return denormalise(self._forward(normalise(rgb, self._spec)), self._spec)
         with torch.inference_mode():
             planes = torch_pixels.normalise(self._to_device(rgb), self._spec)
             pixels, finite = torch_pixels.denormalise(self._infer(planes), self._spec)

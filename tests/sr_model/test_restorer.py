@@ -71,10 +71,11 @@ def test_wrong_input_is_refused(weights):
         Restorer.from_weights(weights).restore(noise(1, 33, 64, 3))
 
 
-@pytest.mark.parametrize("name", ["onnx", "torch"])
+@pytest.mark.parametrize("name", ["onnx", "torch", "torch on the device"])
 def test_output_that_is_no_picture_is_an_error(weights, monkeypatch, name):
-    restorer = Restorer.from_weights(weights, runtime=name, device="cpu")
+    restorer = Restorer.from_weights(weights, runtime=name.split()[0], device="cpu")
     runtime = restorer._runtime
+    runtime._pixels_on_device = name.endswith("device")
     if name == "onnx":
         monkeypatch.setattr(runtime, "forward", lambda planes: np.full_like(planes[:, :3], np.nan))
     else:
@@ -101,6 +102,7 @@ class SmallMemory:
 
     def __init__(self, weights, monkeypatch, holds: int) -> None:
         self.runtime = TorchRuntime(weights, "cpu")
+        self.runtime._pixels_on_device = True
         self.seen: list[int] = []
         self._holds = holds
         self._infer = self.runtime._infer
