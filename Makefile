@@ -28,7 +28,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-all test-clients clients lint format bench browser clean distclean
+.PHONY: help demo setup test test-all test-clients clients lint format bench bench-tools browser clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -61,8 +61,17 @@ format: $(VENV)/.stamp-dev ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.stamp-dev .venv-bench/.stamp ## measure the server beside nginx, MapProxy and titiler; minutes
+bench: bench-tools $(VENV)/.stamp-dev .venv-bench/.stamp ## measure the server beside nginx, MapProxy and titiler; minutes
 	$(BIN)/python -m benchmarks.serving $(BENCH_ARGS)
+
+# nginx lies in /usr/sbin, which is not on everybody's PATH.
+bench-tools:
+	@missing=; for tool in nginx wrk; do PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo="sudo --non-interactive"; \
+	command -v apt-get >/dev/null && $$sudo apt-get update --quiet && \
+	DEBIAN_FRONTEND=noninteractive $$sudo apt-get install --quiet --yes --no-install-recommends $$missing || { \
+	echo "The benchmark compares with tools that are missing and could not be installed:$$missing." >&2; exit 1; }
 
 # The rivals have needs of their own, so they get a place of their own.
 .venv-bench/.stamp:

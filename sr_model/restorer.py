@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sr_model.pixels import UInt8Array, check_rgb, denormalise, normalise
+import numpy as np
+
+from sr_model.pixels import UInt8Array, check_rgb
 from sr_model.runtimes import DeviceName, Runtime, RuntimeName, choose_runtime
 from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, bundled_weights_path, load_weights
@@ -17,11 +19,37 @@ class Restorer:
         self.spec = spec
         self.digest = digest
         self._runtime = runtime
+        self._warm: set[int] = set()
 
     @property
     def runtime(self) -> str:
         """Name of runtime, device and precision."""
         return self._runtime.name
+
+    @property
+    def batch(self) -> int:
+        """Windows that are worth a common pass at the moment; see `Runtime.batch`."""
+        return self._runtime.batch
+
+    @property
+    def callers(self) -> int:
+        """Threads that should call at the same time; see `Runtime.callers`."""
+        return self._runtime.callers
+
+    def warm_up(self, side_px: int) -> None:
+        """Run square windows once, one and as many as go together, so that memory is found before the first visitor.
+
+        Args:
+            side_px: of the windows; a multiple of `spec.stride`. Sizes that were run before are not run again.
+
+        Raises:
+            InferenceError: as `restore`.
+        """
+        if side_px in self._warm:
+            return
+        for windows in sorted({1, self.batch}):
+            self.restore(np.zeros((windows, side_px, side_px, 3), np.uint8))
+        self._warm.add(side_px)
 
     @classmethod
     def open(
@@ -67,4 +95,4 @@ class Restorer:
             InferenceError: the network failed, or returned values that are no picture.
         """
         check_rgb(rgb, self.spec.stride)
-        return denormalise(self._runtime.forward(normalise(rgb, self.spec)), self.spec)
+        return self._runtime.restore(rgb)

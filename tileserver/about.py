@@ -6,7 +6,7 @@ import html
 from typing import Any, Final
 
 from tileserver.encode import Extension
-from tileserver.grid import TileAddress
+from tileserver.grid import Pyramid
 from tileserver.pictures import WEB_MERCATOR
 from tileserver.service import TileService
 
@@ -60,7 +60,7 @@ def tilejson(
         OutsideError: no such layer or set.
     """
     view = service.pictures.view(layer, tms)
-    bounds = view.source.info.bounds_lonlat
+    bounds, pyramid = view.bounds_lonlat, view.pyramid
     # Most clients put this into a page as it is.
     notes = [html.escape(credit(service))] if credit(service) else []
     if layer in AI_LAYERS:
@@ -74,9 +74,9 @@ def tilejson(
         "attribution": " | ".join(notes),
         "tiles": [base_url + tile_path(layer, tms, extension)],
         "bounds": list(bounds),
-        "center": [*_middle(bounds), view.pyramid.native_zoom],
-        "minzoom": view.pyramid.min_zoom,
-        "maxzoom": view.pyramid.max_zoom,
+        "center": [*_middle(bounds), _within(pyramid.native_zoom, pyramid)],
+        "minzoom": pyramid.min_zoom,
+        "maxzoom": pyramid.max_zoom,
     }
 
 
@@ -84,7 +84,7 @@ def page_config(service: TileService) -> dict[str, Any]:
     """What the page needs to know; addresses are relative, so that it works behind a prefix."""
     layers = [layer for layer in ("old", "restored", "difference", "new") if layer in service.pictures.layers]
     view = service.pictures.view("restored", WEB_MERCATOR)
-    bounds, pyramid = view.source.info.bounds_lonlat, view.pyramid
+    bounds, pyramid = view.bounds_lonlat, view.pyramid
     return {
         "name": title(service),
         "credit": credit(service),
@@ -92,20 +92,16 @@ def page_config(service: TileService) -> dict[str, Any]:
         "layers": layers,
         "tiles": {layer: tile_path(layer, WEB_MERCATOR) for layer in layers},
         "bounds": list(bounds),
-        "center": [*_middle(bounds), max(pyramid.min_zoom, pyramid.native_zoom - 1)],
+        "center": [*_middle(bounds), _within(pyramid.native_zoom - 1, pyramid)],
         "minzoom": pyramid.min_zoom,
         "maxzoom": pyramid.max_zoom,
         "native_zoom": pyramid.native_zoom,
     }
 
 
-def example_tile(service: TileService) -> TileAddress:
-    """The tile in the middle of the photograph at its native zoom."""
-    pyramid = service.pictures.view("restored", WEB_MERCATOR).pyramid
-    window = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
-    x, y = window.x + window.width // 2, window.y + window.height // 2
-    return TileAddress(pyramid.native_zoom, x // 256, y // 256)
-
-
 def _middle(bounds: tuple[float, float, float, float]) -> tuple[float, float]:
     return (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
+
+
+def _within(zoom: int, pyramid: Pyramid) -> int:
+    return min(max(zoom, pyramid.min_zoom), pyramid.max_zoom)

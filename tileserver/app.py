@@ -53,10 +53,12 @@ _PROBLEMS: Final = {
     502: "a block of the photograph cannot be read",
     503: "too much is asked for at the moment; see Retry-After",
 }
+# With its media type, which FastAPI would else take to be that of the route's pictures.
+_PROBLEM: Final = {"application/json": {"schema": Problem.model_json_schema()}}
 DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
     204: {"description": "nothing to show in a format without transparency"},
     304: {"description": "what If-None-Match names is still right"},
-    **{status: {"model": Problem, "description": text} for status, text in _PROBLEMS.items()},
+    **{status: {"description": text, "content": _PROBLEM} for status, text in _PROBLEMS.items()},
 }
 
 

@@ -1,7 +1,8 @@
 """A bounded queue with a deadline in front of the network.
 
-One worker thread owns the network, which uses every core or the whole accelerator by itself. Windows that
-wait together may go through it together. A full queue refuses at once: a line that only grows helps nobody.
+The network uses every core or the whole accelerator by itself, so few threads feed it: as many as it says. Windows
+that wait together go through it together, where that pays. A full queue refuses at once: a line that only grows helps
+nobody.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from tileserver.stages import Stages, Wanted
 class Network(Protocol):
     """The part of `sr_model.Restorer` that the queue needs."""
 
+    @property
+    def batch(self) -> int:
+        """Windows that are worth a common pass at the moment."""
+
     def restore(self, rgb: UInt8Array) -> UInt8Array:
         """uint8 [batch, height, width, 3] to the same."""
 
@@ -43,14 +48,23 @@ class NetworkQueue:
     """Feeds waiting windows to the network.
 
     Args:
-        network: what restores them; called from one thread only.
+        network: what restores them.
         max_waiting: windows that may wait; one more gets OverloadedError.
         deadline_s: longest wait for the network. What it has begun is waited for: the work is done anyway,
             and can be cached.
-        batch: windows of the same shape that go through the network together.
+        batch: windows of the same shape that go through the network together; None for what it says itself.
+        callers: threads that call the network at the same time.
     """
 
-    def __init__(self, network: Network, *, max_waiting: int, deadline_s: float, batch: int = 1) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        max_waiting: int,
+        deadline_s: float,
+        batch: int | None = None,
+        callers: int = 1,
+    ) -> None:
         self._network = network
         self._max_waiting = max_waiting
         self._deadline_s = deadline_s
@@ -58,8 +72,7 @@ class NetworkQueue:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._worker = threading.Thread(target=self._work, name="orthosharp-network", daemon=True)
-        self._worker.start()
+        self._threads = [self._start() for _ in range(callers)]
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -86,6 +99,8 @@ class NetworkQueue:
                 raise OverloadedError(
                     f"{len(self._jobs)} metatiles wait for the network: try again in a moment"
                 )
+            # One that has died, of whatever, has a successor; what it had not begun is still in the line.
+            self._threads = [thread if thread.is_alive() else self._start() for thread in self._threads]
             self._jobs.append(job)
             self._changed.notify()
         try:
@@ -105,7 +120,13 @@ class NetworkQueue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._worker.join()
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name="orthosharp-network", daemon=True)
+        thread.start()
+        return thread
 
     def _too_late(self) -> OverloadedError:
         return OverloadedError(
@@ -130,7 +151,8 @@ class NetworkQueue:
     def _take(self) -> list[_Job]:
         """The first job, and those directly behind it that have its shape."""
         jobs = [self._jobs.popleft()] if self._jobs else []
-        while self._jobs and len(jobs) < self._batch and self._jobs[0].rgb.shape == jobs[0].rgb.shape:
+        most = self._batch or self._network.batch
+        while self._jobs and len(jobs) < most and self._jobs[0].rgb.shape == jobs[0].rgb.shape:
             jobs.append(self._jobs.popleft())
         return jobs
 
@@ -146,6 +168,8 @@ class NetworkQueue:
             job.started = now
         try:
             restored = self._network.restore(np.stack([job.rgb for job in jobs]))
+            for job, picture in zip(jobs, restored, strict=True):
+                job.result.set_result(picture)
         except SrModelError as error:
             self._fail(jobs, error)
         except BaseException as error:  # noqa: BLE001 - any failure must reach those who wait; the thread lives on
@@ -154,11 +178,9 @@ class NetworkQueue:
             )
             failure.__cause__ = error
             self._fail(jobs, failure)
-        else:
-            for job, picture in zip(jobs, restored, strict=True):
-                job.result.set_result(picture)
 
     @staticmethod
     def _fail(jobs: list[_Job], error: Exception) -> None:
         for job in jobs:
-            job.result.set_exception(error)
+            if not job.result.done():
+                job.result.set_exception(error)

@@ -16,7 +16,7 @@ from tileserver.settings import Settings
 # What a [maps.NAME] may say; all else is the server's and stands above the tables.
 MAP_KEYS: Final = frozenset(
     {"source", "new", "weights", "name", "credit", "bands", "rescale", "new_bands", "new_rescale"}
-    | {"contrast", "tone"}
+    | {"contrast", "tone", "bounds", "zooms"}
 )
 _FILES: Final = ("source", "new", "weights")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")

@@ -49,6 +49,18 @@ def encode(raster: Raster, extension: Extension, quality: int | None = None) -> 
     return _save(image, "WEBP", quality=quality or WEBP_QUALITY, method=WEBP_METHOD)
 
 
+def is_whole(body: bytes, extension: Extension) -> bool:
+    """Whether bytes begin and end as a file of the format does; damage in between is not looked for."""
+    if extension == "png":
+        return body.startswith(b"\x89PNG\r\n\x1a\n") and body.endswith(b"IEND\xaeB`\x82")
+    if extension == "jpg":
+        return body.startswith(b"\xff\xd8\xff") and body.endswith(b"\xff\xd9")
+    # RIFF gives the length of what follows its first eight bytes.
+    return (
+        body[:4] == b"RIFF" and body[8:12] == b"WEBP" and int.from_bytes(body[4:8], "little") == len(body) - 8
+    )
+
+
 def _on_white(raster: Raster) -> Image.Image:
     return Image.fromarray(np.where(raster.mask[..., None] != 0, raster.rgb, np.uint8(255)))
 

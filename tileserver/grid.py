@@ -113,6 +113,24 @@ class QuadGrid:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Which tiles are served; where a field is None, all that show the photograph.
+
+    They decide no pixels: a tile that is served is the same without them.
+
+    Attributes:
+        bounds: left, bottom, right, top of the ground.
+        zooms: first and last zoom.
+    """
+
+    bounds: BBox | None = None
+    zooms: tuple[int, int] | None = None
+
+
+NO_LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True)
 class Pyramid:
     """A grid over one photograph, with the zoom that the network works at.
 
@@ -120,16 +138,28 @@ class Pyramid:
         grid: the tile matrix set.
         native_zoom: zoom whose ground resolution is nearest the model's.
         extent: left, bottom, right, top of the photograph in units of the grid's CRS.
+        limits: which tiles are served, in the same units and in zooms of the grid.
     """
 
     grid: QuadGrid
     native_zoom: int
     extent: BBox
+    limits: Limits = NO_LIMITS
+
+    @property
+    def served(self) -> BBox:
+        """The part of `extent` that is served."""
+        return self.limits.bounds or self.extent
+
+    @property
+    def first_zoom(self) -> int:
+        """First zoom that is served."""
+        return self.limits.zooms[0] if self.limits.zooms else 0
 
     @property
     def max_zoom(self) -> int:
         """Last zoom of tiles; @2x tiles there show one more."""
-        return self.native_zoom + LEVELS_ABOVE
+        return self.limits.zooms[1] if self.limits.zooms else self.native_zoom + LEVELS_ABOVE
 
     @property
     def reach_zoom(self) -> int:
@@ -138,7 +168,9 @@ class Pyramid:
 
     @property
     def min_zoom(self) -> int:
-        """Last zoom at which the photograph fits into one tile; coarser ones are served all the same."""
+        """First useful zoom: the last one at which the photograph fits into one tile, unless limits name another."""
+        if self.limits.zooms:
+            return self.first_zoom
         for zoom in range(self.native_zoom + 1):
             window = self.grid.covering(zoom, self.extent)
             if max(window.width, window.height) > TILE_PX:
@@ -147,12 +179,12 @@ class Pyramid:
 
     def touches(self, zoom: int, window: PixelWindow) -> bool:
         """Whether the window may show any of the photograph."""
-        left, bottom, right, top = self.grid.bounds(zoom, window)
-        return (
-            left < self.extent[2]
-            and right > self.extent[0]
-            and bottom < self.extent[3]
-            and top > self.extent[1]
+        return _overlap(self.grid.bounds(zoom, window), self.extent)
+
+    def serves(self, tile: TileAddress) -> bool:
+        """Whether the tile is within the limits."""
+        return self.first_zoom <= tile.z <= self.max_zoom and _overlap(
+            self.grid.bounds(tile.pixel_zoom, tile.window), self.served
         )
 
     def check(self, tile: TileAddress) -> None:
@@ -161,11 +193,11 @@ class Pyramid:
         Raises:
             OutsideError: the zoom or the place is not served.
         """
-        if not 0 <= tile.z <= self.max_zoom:
-            raise OutsideError(f"zoom {tile.z} is not served: use 0 to {self.max_zoom}")
+        if not self.first_zoom <= tile.z <= self.max_zoom:
+            raise OutsideError(f"zoom {tile.z} is not served: use {self.first_zoom} to {self.max_zoom}")
         if not self.grid.has_tile(tile):
             raise OutsideError(f"{self.grid.tms_id} has no tile {tile.z}/{tile.x}/{tile.y}")
-        if not self.touches(tile.pixel_zoom, tile.window):
+        if not self.serves(tile):
             raise OutsideError(
                 f"tile {tile.z}/{tile.x}/{tile.y} is outside the photograph: see the TileJSON's bounds"
             )
@@ -187,6 +219,10 @@ class Pyramid:
                 right, bottom = min((column + 1) * step, window.right), min((row + 1) * step, window.bottom)
                 metatile = PixelWindow(column * METATILE_PX, row * METATILE_PX, METATILE_PX, METATILE_PX)
                 yield metatile, PixelWindow(x, y, right - x, bottom - y)
+
+
+def _overlap(one: BBox, other: BBox) -> bool:
+    return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
 
 
 def is_quadtree(tms: TileMatrixSet) -> bool:

@@ -9,8 +9,8 @@ import morecantile
 
 from sr_model import PixelWindow, ToneMap
 from tileserver.cache.memory import MemoryCache
-from tileserver.errors import OutsideError
-from tileserver.grid import is_quadtree, magnified
+from tileserver.errors import OutsideError, SettingsError
+from tileserver.grid import NO_LIMITS, Limits, TileAddress, is_quadtree, magnified
 from tileserver.metrics import Metrics
 from tileserver.raster import Raster, area_average, canvas, difference, paste, upsample
 from tileserver.render import Renderer, with_margin
@@ -47,6 +47,10 @@ class Pictures:
         metatiles: keeps restored metatiles, those of other maps too.
         metrics: counts inferences and cache lookups.
         content: digest of everything that decides pixels.
+        limits: which tiles are served: bounds in degrees, zooms of Web Mercator.
+
+    Raises:
+        SettingsError: the limits leave nothing of the photograph.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Pictures:
         metatiles: MemoryCache[MetatileKey, Raster],
         metrics: Metrics,
         content: str,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._old = old
         self._new = new
@@ -69,7 +74,13 @@ class Pictures:
         self._tone_lock = threading.Lock()
         self._metatiles = metatiles
         self._content = content
+        self._limits = limits
         self._flights: SingleFlight[MetatileKey, Raster] = SingleFlight()
+        if limits != NO_LIMITS:
+            try:
+                self.view("old", WEB_MERCATOR)
+            except OutsideError as error:
+                raise SettingsError(f"{old.info.name}: {error}") from error
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -90,8 +101,12 @@ class Pictures:
         key = (tms, source is self._new)
         with self._views_lock:
             if key not in self._views:
-                self._views[key] = View(source, self._tms.get(tms), self._renderer.spec.gsd_m)
+                self._views[key] = self._open_view(source, tms)
             return self._views[key]
+
+    def serves(self, layer: str, tms: str, tile: TileAddress) -> bool:
+        """Whether a tile that may be in a cache is within the limits; the cache knows none."""
+        return self._limits == NO_LIMITS or self.view(layer, tms).pyramid.serves(tile)
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
         """Pixels of a window of a zoom's global grid.
@@ -117,6 +132,13 @@ class Pictures:
                 return restored
             paste(result, restored)
         return result
+
+    def _open_view(self, source: Source, tms: str) -> View:
+        view = View(source, self._tms.get(tms), self._renderer.spec.gsd_m)
+        if self._limits != NO_LIMITS:
+            mercator = View(source, self._tms.get(WEB_MERCATOR), self._renderer.spec.gsd_m)
+            view.limit(self._limits, mercator.pyramid.native_zoom)
+        return view
 
     def tone(self) -> ToneMap:
         """The one colour map old -> restored of this photograph; fitted at the first call."""

@@ -61,6 +61,9 @@ class LayerReader(BaseReader):
         self._view: View = self.input.service.pictures.view(self.input.layer, WEB_MERCATOR)
         info = self._view.source.info
         self.bounds, self.crs = info.bounds, info.crs
+        if self._view.bounds_lonlat != info.bounds_lonlat:
+            served = transform_bounds(WGS84, info.crs, *self._view.bounds_lonlat, densify_pts=21)
+            self.bounds = _clipped(served, info.bounds)
         self.width, self.height = info.width, info.height
         self.transform = from_bounds(*info.bounds, info.width, info.height)
 
@@ -75,8 +78,8 @@ class LayerReader(BaseReader):
 
     @property
     def maxzoom(self) -> int:
-        """Last zoom of the reader's tile matrix set."""
-        return self._own_view.pyramid.max_zoom
+        """Last useful zoom that the reader's tile matrix set defines; tiles may go on beyond it."""
+        return min(self._own_view.pyramid.max_zoom, int(self.tms.maxzoom))
 
     def info(self) -> Info:
         """What the layer consists of: three bands of 8 bits, whatever the photograph has."""
@@ -168,6 +171,9 @@ class LayerReader(BaseReader):
             ) from error
         if not _within_reach(lon, lat, xs[0], ys[0]):
             raise BadParameterError("the coordinates do not fit their CRS: give lon,lat in degrees")
+        left, bottom, right, top = pyramid.served
+        if not (left <= xs[0] <= right and bottom <= ys[0] <= top):
+            raise OutsideError("the photograph has no pixel at this place")
         window = pyramid.grid.covering(zoom, (xs[0], ys[0], xs[0], ys[0]))
         pixel = PixelWindow(window.x, window.y, 1, 1)
         raster = self.input.service.raster(self.input.layer, WEB_MERCATOR, zoom, pixel)
@@ -228,12 +234,7 @@ class LayerReader(BaseReader):
     def _choose_window(self, ground: BBox, columns: int, rows: int) -> tuple[int, PixelWindow]:
         """The coarsest zoom that has as many pixels as the picture, and the window to read there."""
         pyramid = self._view.pyramid
-        clipped = (
-            max(ground[0], pyramid.extent[0]),
-            max(ground[1], pyramid.extent[1]),
-            min(ground[2], pyramid.extent[2]),
-            min(ground[3], pyramid.extent[3]),
-        )
+        clipped = _clipped(ground, pyramid.served)
         if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
             raise OutsideError("the rectangle is outside the photograph: see the TileJSON's bounds")
         # A trifle more, so that the rectangle of a tile is read at the tile's own zoom.
@@ -254,6 +255,16 @@ class LayerReader(BaseReader):
 def _within_reach(*coordinates: float) -> bool:
     """Whether they are numbers that anything can be at."""
     return all(abs(value) <= _FARTHEST for value in coordinates)
+
+
+def _clipped(box: BBox, limits: BBox) -> BBox:
+    """The part of a rectangle within another one; turned inside out where there is none."""
+    return (
+        max(box[0], limits[0]),
+        max(box[1], limits[1]),
+        min(box[2], limits[2]),
+        min(box[3], limits[3]),
+    )
 
 
 def _area(window: PixelWindow) -> int:

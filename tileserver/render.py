@@ -8,6 +8,7 @@ from typing import Final
 from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata
 from tileserver.batching import NetworkQueue
 from tileserver.finish import BLOCK_PX, Finish
+from tileserver.grid import METATILE_PX
 from tileserver.raster import Raster
 from tileserver.stages import Stages
 from tileserver.view import View
@@ -30,6 +31,11 @@ class Renderer:
     network: NetworkQueue
     finish: Finish
 
+    @property
+    def window_px(self) -> int:
+        """Side of the window that the network sees of every metatile."""
+        return self._outer(with_margin(PixelWindow(0, 0, METATILE_PX, METATILE_PX)), self._halo_px).width
+
     def restore(self, view: View, kept: PixelWindow, halo_px: int, stages: Stages) -> tuple[Raster, Raster]:
         """Old and restored pixels of a window of the native zoom's grid.
 
@@ -41,7 +47,7 @@ class Renderer:
             halo_px: what is read around them at least.
             stages: gets the time of reading, waiting and inference.
         """
-        outer = aligned_window(kept, max(halo_px, self.finish.reach_px), max(self.spec.stride, BLOCK_PX))
+        outer = self._outer(kept, halo_px)
         with stages.measure("read"):
             old = view.read(view.pyramid.native_zoom, outer)
             if old.crop(kept).is_empty:
@@ -63,9 +69,15 @@ class Renderer:
         Returns:
             Restored pixels of the metatile and its margin, with the photograph's own mask.
         """
+        return self.restore(view, with_margin(metatile), self._halo_px, stages)[1]
+
+    @property
+    def _halo_px(self) -> int:
         # The margin lies within the halo: it needs no context of its own, being looked at by interpolation only.
-        halo_px = max(self.spec.halo_px - MARGIN_PX, 0)
-        return self.restore(view, with_margin(metatile), halo_px, stages)[1]
+        return max(self.spec.halo_px - MARGIN_PX, 0)
+
+    def _outer(self, kept: PixelWindow, halo_px: int) -> PixelWindow:
+        return aligned_window(kept, max(halo_px, self.finish.reach_px), max(self.spec.stride, BLOCK_PX))
 
 
 def with_margin(metatile: PixelWindow) -> PixelWindow:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 from attrs import define, field
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from morecantile.defaults import TileMatrixSets
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from titiler.core.dependencies import CoordCRSParams, CRSParams, DefaultDependency, DstCRSParams
 from titiler.core.factory import TilerFactory
+from titiler.core.routing import EndpointScope
 
 from tileserver import about, wmts
 from tileserver.encode import MEDIA_TYPES, Extension
@@ -80,6 +81,18 @@ def safe_crs_dependencies() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {CRSParams: crs, CoordCRSParams: coord_crs, DstCRSParams: dst_crs}
 
 
+def bounded_zooms(known: TileMatrixSets) -> Callable[..., None]:
+    """Dependency that refuses zooms that no set defines: titiler would list every one between two numbers."""
+    last = {name: int(known.get(name).maxzoom) for name in known.list()}
+
+    def check(tileMatrixSetId: str, minzoom: int | None = None, maxzoom: int | None = None) -> None:  # noqa: N803
+        most = last.get(tileMatrixSetId, 0)
+        if any(zoom is not None and not 0 <= zoom <= most for zoom in (minzoom, maxzoom)):
+            raise BadParameterError(f"minzoom and maxzoom of {tileMatrixSetId} are 0 to {most}")
+
+    return check
+
+
 @define(kw_only=True)
 class LayerFactory(TilerFactory):
     """titiler's routes for one layer. Nothing in a URL chooses what is opened, computed or rescaled.
@@ -105,6 +118,8 @@ class LayerFactory(TilerFactory):
         """Register all routes of the layer."""
         source = LayerInput(self.endpoint.service, self.layer)
         self.path_dependency = lambda: source
+        tileset = EndpointScope(path="/tiles/{tileMatrixSetId}", method="GET")
+        self.route_dependencies = [([tileset], [Depends(bounded_zooms(self.supported_tms))])]
         super().register_routes()  # type: ignore[no-untyped-call]
         self.wmts()
 

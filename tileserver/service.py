@@ -8,7 +8,7 @@ from dataclasses import replace
 from sr_model import PixelWindow, SrModelError
 from tileserver.cache import Recipe, TileKey
 from tileserver.encode import encode
-from tileserver.errors import ArchiveError
+from tileserver.errors import DamagedError, StartError
 from tileserver.finish import Finish
 from tileserver.pictures import Pictures
 from tileserver.raster import Raster
@@ -31,11 +31,12 @@ class TileService:
         shared: what it uses together with other maps; its own if not given.
 
     Raises:
-        SourceError, ArchiveError, sr_model.SrModelError: a photograph, the store or the weights cannot be served;
-            see `errors`.
+        StartError, sr_model.SrModelError: a photograph, the store, the weights or the limits cannot be served.
 
     Attributes:
-        content: digest of everything that decides a tile's bytes, but for the tile itself.
+        recipe_digest: of everything that decides the pixels of all layers.
+        seeded_content: the same for restored pixels alone, in which a later photograph has no part.
+        content: what the keys of tiles begin with: `recipe_digest`, or another one where an archive is served from.
         finish: what is done to restored pixels.
     """
 
@@ -48,32 +49,19 @@ class TileService:
         self._network = self.shared.networks.lease(settings)
         self.restorer = self._network.restorer
         self.finish = Finish(settings.contrast, settings.tone)
-        try:
-            self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
-            self.content = self.shared.bind(self)
-        except (SrModelError, ArchiveError):
-            self.close()
-            raise
-        self.pictures = Pictures(
-            self.old,
-            self.new,
-            Renderer(self.restorer.spec, self._network.queue, self.finish),
-            self.shared.metatiles,
-            self.metrics,
-            self.content,
-        )
         self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
         self.ready = False
-
-    @property
-    def recipe(self) -> Recipe:
-        """What decides the pixels of all layers."""
-        return self._recipe(self._sources)
-
-    @property
-    def seeded_content(self) -> str:
-        """Digest of what decides restored pixels, in which a later photograph has no part."""
-        return self._recipe([self.old]).digest
+        try:
+            self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
+            self.recipe_digest = Recipe.of(self.restorer, self._sources, self.finish).digest
+            self.seeded_content = Recipe.of(self.restorer, [self.old], self.finish).digest
+            self.content = self.shared.bind(self)
+            self._renderer = Renderer(self.restorer.spec, self._network.queue, self.finish)
+            caches = self.shared.metatiles, self.metrics, self.content, settings.limits
+            self.pictures = Pictures(self.old, self.new, self._renderer, *caches)
+        except (SrModelError, StartError):
+            self.close()
+            raise
 
     @property
     def outdated(self) -> str:
@@ -81,7 +69,8 @@ class TileService:
         return SOURCE_CHANGED if any(source.is_changed for source in self._sources) else ""
 
     def warm_up(self) -> None:
-        """Run the network once and fit the tone of overviews, so that no visitor waits for it."""
+        """Run the network as metatiles do and fit the tone of overviews, so that no visitor waits for it."""
+        self.restorer.warm_up(self._renderer.window_px)
         self.pictures.tone()
         self.ready = True
 
@@ -92,11 +81,12 @@ class TileService:
             OutsideError: no such layer, matrix set, zoom or place.
         """
         self.pictures.view(request.layer, request.tms).pyramid.check(request.tile)
-        return self._key(request)
+        return TileKey.of(self.content, request)
 
     def cached(self, request: TileRequest) -> Tile | None:
         """The tile if it is in memory; never waits, and never complains about the request."""
-        return self.shared.tiles.at_hand(self._key(request))
+        found = self.shared.tiles.at_hand(TileKey.of(self.content, request))
+        return found if found and self.pictures.serves(request.layer, request.tms, request.tile) else None
 
     def tile(self, request: TileRequest, wanted: Wanted = always) -> Tile:
         """The tile, rendered if need be. Concurrent calls for the same tile share one rendering.
@@ -111,29 +101,23 @@ class TileService:
         """
         key, stages, start = self.key(request), Stages(), time.perf_counter()
 
-        def render(anybody: Wanted) -> Tile:
+        def find_or_render(anybody: Wanted) -> Tile:
             stages.wanted = anybody
-            found = self.shared.tiles.get(key)
-            if found is not None:
-                return found
-            tile = request.tile
-            raster = self.pictures.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
-            with stages.measure("encode"):
-                body = encode(raster, request.extension)
-            return replace(self.shared.tiles.put(key, body), hit=False)
+            try:
+                return self.shared.tiles.get(key) or self._render(key, request, stages)
+            except DamagedError:
+                # Made as it is without the archive, and called so: no ETag stands for two pictures.
+                own = key._replace(content=self.recipe_digest)
+                return self.shared.tiles.at_hand(own) or self._render(own, request, stages)
 
-        tile = self._flights.do(key, render, wanted)
+        tile = self._flights.do(key, find_or_render, wanted)
         # What no stage accounts for was waiting for another request's work.
         stages.add("queue", max(0.0, time.perf_counter() - start - sum(stages.seconds.values())))
         self.metrics.observe(stages)
         return replace(tile, stages=stages)
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> Raster:
-        """Pixels of any window, for pictures that are no tiles; the same pixels as the tiles'.
-
-        Raises:
-            As `tile`.
-        """
+        """Pixels of any window, for pictures that are no tiles; the same pixels as the tiles'; raises as `tile`."""
         return self.pictures.raster(layer, tms, zoom, window, Stages())
 
     def close(self) -> None:
@@ -144,12 +128,9 @@ class TileService:
         if self._owns_shared:
             self.shared.close()
 
-    def _key(self, request: TileRequest) -> TileKey:
+    def _render(self, key: TileKey, request: TileRequest, stages: Stages) -> Tile:
         tile = request.tile
-        return TileKey(
-            self.content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension
-        )
-
-    def _recipe(self, sources: list[Source]) -> Recipe:
-        shown = tuple((one.info.fingerprint, one.info.bands, one.info.rescale) for one in sources)
-        return Recipe(self.restorer.digest, self.restorer.runtime, shown, self.finish)
+        raster = self.pictures.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
+        with stages.measure("encode"):
+            body = encode(raster, request.extension)
+        return replace(self.shared.tiles.put(key, body), hit=False)

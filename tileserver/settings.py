@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from tileserver.grid import BBox, Limits
+
 RuntimeName = Literal["auto", "torch", "onnx"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -44,6 +46,12 @@ class Settings(BaseSettings):
     new_rescale: Annotated[tuple[float, float], NoDecode] | None = Field(
         None, description="Values of the later photograph that become black and white, as `rescale`."
     )
+    bounds: Annotated[BBox, NoDecode] | None = Field(
+        None, description="Ground that is served, in degrees: 'WEST,SOUTH,EAST,NORTH'; all if not given."
+    )
+    zooms: Annotated[tuple[int, int], NoDecode] | None = Field(
+        None, description="First and last zoom that are served, in Web Mercator's: '12,19'."
+    )
     name: str | None = Field(None, description="Title of the page; the file's name if not given.")
     credit: str | None = Field(None, description="Whose photograph it is; by default what the file says.")
     host: str = "127.0.0.1"
@@ -57,7 +65,12 @@ class Settings(BaseSettings):
         64, ge=1, description="Metatiles that may wait for the network; more get 503 at once."
     )
     deadline_s: float = Field(60.0, gt=0, description="Longest time from a request to its answer; then 503.")
-    batch: int = Field(1, ge=1, le=64, description="Waiting metatiles that go through the network together.")
+    batch: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Waiting metatiles that go through the network together; what the device takes if not given.",
+    )
     cache_bytes: int = Field(
         512 * 2**20, ge=0, description="Memory for restored metatiles and encoded tiles."
     )
@@ -89,7 +102,9 @@ class Settings(BaseSettings):
         8, ge=1, description="Files kept open at the same time, per photograph and overview."
     )
 
-    @field_validator("bands", "rescale", "new_bands", "new_rescale", "cors_origins", mode="before")
+    @field_validator(
+        "bands", "rescale", "new_bands", "new_rescale", "cors_origins", "bounds", "zooms", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Accept '4,1,2' from the command line and the environment."""
@@ -106,6 +121,11 @@ class Settings(BaseSettings):
                 )
         return value
 
+    @property
+    def limits(self) -> Limits:
+        """Which tiles are served: bounds in degrees, zooms of Web Mercator."""
+        return Limits(self.bounds, self.zooms)
+
     @field_validator("bands", "new_bands")
     @classmethod
     def _one_or_three(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
@@ -113,6 +133,22 @@ class Settings(BaseSettings):
             raise ValueError(
                 "give one band (grey) or three (red, green, blue), counted from 1, such as 4,1,2"
             )
+        return value
+
+    @field_validator("bounds")
+    @classmethod
+    def _on_earth(cls, value: BBox | None) -> BBox | None:
+        if value is not None and not (
+            -180 <= value[0] < value[2] <= 180 and -90 <= value[1] < value[3] <= 90
+        ):
+            raise ValueError("give WEST,SOUTH,EAST,NORTH in degrees, such as -73.55,42.38,-73.52,42.40")
+        return value
+
+    @field_validator("zooms")
+    @classmethod
+    def _first_and_last(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and not 0 <= value[0] <= value[1]:
+            raise ValueError("give FIRST,LAST, such as 12,19")
         return value
 
     @field_validator("rescale", "new_rescale")

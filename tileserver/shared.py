@@ -87,12 +87,13 @@ class Shared:
         self.metrics = Metrics()
         self.store = _open_store(settings)
         self._guard = None
-        # An archive is a file at hand. What it has is never rendered instead: the bytes could be others.
+        # An archive is a file at hand: it needs no timeout, and the service has a word in what is damaged.
         if self.store is not None and not isinstance(self.store, ArchiveTiles):
             self._guard = GuardedStore(self.store, settings.store_timeout_s, self.metrics.count_store_error)
             self.metrics.watch("store_left_alone", "1 while the store fails", self._guard_is_open)
         tile_bytes = settings.cache_bytes // _SHARE_OF_TILES
-        self.tiles = TileCache(tile_bytes, self._guard or self.store, self.metrics.count_lookup)
+        counters = self.metrics.count_lookup, self.metrics.count_store_error
+        self.tiles = TileCache(tile_bytes, self._guard or self.store, *counters)
         self.metatiles: MemoryCache[MetatileKey, Raster] = MemoryCache(
             settings.cache_bytes - tile_bytes, lambda raster: raster.nbytes
         )
@@ -111,7 +112,7 @@ class Shared:
         """
         if isinstance(self.store, ArchiveTiles):
             return self.store.bind(service)
-        content = service.recipe.digest
+        content = service.recipe_digest
         if isinstance(self.store, ObjectTiles):
             model = f"{service.restorer.spec.name} ({service.restorer.digest[:12]})"
             source = service.old.info.name
@@ -139,5 +140,6 @@ def _open_network(weights: Weights, settings: Settings) -> Network:
         max_waiting=settings.queue_size,
         deadline_s=settings.deadline_s,
         batch=settings.batch,
+        callers=restorer.callers,
     )
     return Network(restorer, queue)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from tileserver.datasets import DatasetPool, open_dataset
 from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.grid import BBox
 from tileserver.ground import WGS84, PixelSize, horizontal, pixel_size
+from tileserver.photo_files import files_of, fingerprint, states
 from tileserver.raster import Raster, UInt8Array
 from tileserver.settings import Settings
 
@@ -42,7 +41,6 @@ SOURCE_CHANGED: Final = (
     "the photograph was replaced: the new one is shown in a moment, at the latest after a restart"
 )
 _RANGES: Final = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
-_SAMPLE_BYTES: Final = 64 * 1024
 # Where a band is looked at to tell transparency from a picture, and the shades that transparency may have.
 _SAMPLE_PX: Final = 256
 _MOST_SHADES: Final = 64
@@ -63,7 +61,8 @@ class SourceInfo:
         rescale: values that become black and white.
         pixel: ground size of its pixels.
         overviews: their factors, ascending.
-        fingerprint: hex digest that changes with the file.
+        files: what it consists of: a mosaic's pictures too.
+        fingerprint: hex digest that changes with the files.
         credit: whose photograph it is, as far as the file says; may be empty.
         warnings: what could be better, with the way to it.
     """
@@ -79,6 +78,7 @@ class SourceInfo:
     rescale: tuple[float, float]
     pixel: PixelSize
     overviews: tuple[int, ...]
+    files: tuple[str, ...]
     fingerprint: str
     credit: str
     warnings: tuple[str, ...]
@@ -89,8 +89,7 @@ class Source:
 
     def __init__(self, path: str, info: SourceInfo, open_datasets: int) -> None:
         self.info = info
-        self._stat = _stat(path)
-        self._path = path
+        self._states = states(info.files)
         self._pools = [DatasetPool(path, open_datasets)]
         self._pools += [DatasetPool(path, open_datasets, level) for level in range(len(info.overviews))]
 
@@ -132,8 +131,8 @@ class Source:
 
     @property
     def is_changed(self) -> bool:
-        """Whether the file is another one than was opened, or is gone."""
-        return _stat(self._path) != self._stat
+        """Whether a file is another one than was opened, or is gone."""
+        return states(self.info.files) != self._states
 
     def read(
         self, crs: CRS, transform: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool
@@ -267,7 +266,8 @@ def _describe(
         rescale=_choose_range(path, dataset.dtypes[0], rescale),
         pixel=pixel_size(crs, centre, (matrix.a, matrix.d), (matrix.b, matrix.e)),
         overviews=tuple(dataset.overviews(1)),
-        fingerprint=_fingerprint(path, dataset),
+        files=files_of(path, dataset),
+        fingerprint=fingerprint(path, dataset),
         credit=_credit(dataset),
         warnings=tuple(_warnings(dataset)),
     )
@@ -314,10 +314,13 @@ def _credit(dataset: DatasetReader) -> str:
 
 def _warnings(dataset: DatasetReader) -> Iterator[str]:
     if max(dataset.width, dataset.height) > 512 and not dataset.overviews(1):
-        yield (
-            "the photograph has no overviews, so small zooms will be slow. Make a COG with: "
-            "gdal_translate -of COG -co COMPRESS=JPEG -co QUALITY=90 IN.tif OUT.tif"
+        way_out = (
+            "Let the mosaic use those of its files: "
+            "gdaladdo --config VRT_VIRTUAL_OVERVIEWS YES -r average MOSAIC.vrt 2 4 8 16"
+            if dataset.driver == "VRT"
+            else "Make a COG with: gdal_translate -of COG -co COMPRESS=JPEG -co QUALITY=90 IN.tif OUT.tif"
         )
+        yield f"the photograph has no overviews, so small zooms will be slow. {way_out}"
     band = _false_alpha(dataset)
     if band is not None:
         yield (
@@ -339,28 +342,3 @@ def _false_alpha(dataset: DatasetReader) -> int | None:
         return None  # a damaged block is told to whoever asks for it
     # Transparency has soft edges at most.
     return number if len(np.unique(values)) > _MOST_SHADES else None
-
-
-def _fingerprint(path: str, dataset: DatasetReader) -> str:
-    """Digest of what is cheap to read and changes with the file: header, samples of its bytes, date."""
-    digest = hashlib.sha256()
-    profile = {key: str(value) for key, value in dataset.profile.items()}
-    digest.update(json.dumps([profile, dataset.overviews(1), dataset.tags()], sort_keys=True).encode())
-    stat = _stat(path)
-    digest.update(repr(stat).encode())
-    if stat is not None:
-        size = stat[0]
-        with Path(path).open("rb") as file:
-            for part in range(16):
-                file.seek(max(0, size - _SAMPLE_BYTES) * part // 15)
-                digest.update(file.read(_SAMPLE_BYTES))
-    return digest.hexdigest()
-
-
-def _stat(path: str) -> tuple[int, int] | None:
-    """Size and date of a local file; None for what only GDAL can open."""
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from affine import Affine
 from morecantile import TileMatrixSet
@@ -13,8 +14,8 @@ from rasterio.warp import transform_bounds
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError
-from tileserver.grid import TILE_PX, Pyramid, QuadGrid, nearest_zoom
-from tileserver.ground import PixelSize, pixel_size
+from tileserver.grid import LEVELS_ABOVE, TILE_PX, BBox, Limits, Pyramid, QuadGrid, nearest_zoom
+from tileserver.ground import WGS84, PixelSize, pixel_size
 from tileserver.raster import Raster
 from tileserver.source import Source
 
@@ -29,10 +30,15 @@ class View:
 
     Raises:
         OutsideError: the set is no quadtree, or does not cover the photograph.
+
+    Attributes:
+        pyramid: which tiles there are.
+        bounds_lonlat: west, south, east, north of what is served, in degrees.
     """
 
     def __init__(self, source: Source, tms: TileMatrixSet, gsd_m: float) -> None:
         self.source = source
+        self.bounds_lonlat = source.info.bounds_lonlat
         self.crs = CRS.from_user_input(tms.rasterio_crs)
         self.tms = tms
         grid = QuadGrid.from_tms(tms)
@@ -55,6 +61,33 @@ class View:
         if not self.pyramid.touches(0, whole):
             raise OutsideError(f"{grid.tms_id} does not cover the photograph: use WebMercatorQuad")
 
+    def limit(self, limits: Limits, native_zoom: int) -> None:
+        """Serve only a part from now on.
+
+        Args:
+            limits: bounds in degrees, and zooms of the set in which the photograph's native zoom is `native_zoom`.
+                Here they are the zooms as far from this set's native one.
+            native_zoom: see `limits`.
+
+        Raises:
+            OutsideError: nothing is left.
+        """
+        bounds, zooms = None, None
+        if limits.bounds:
+            self.bounds_lonlat = _intersection(limits.bounds, self.bounds_lonlat)
+            bounds = _intersection(
+                transform_bounds(WGS84, self.crs, *self.bounds_lonlat, densify_pts=21), self.pyramid.extent
+            )
+        if limits.zooms:
+            shift = self.pyramid.native_zoom - native_zoom
+            zooms = (max(0, limits.zooms[0] + shift), limits.zooms[1] + shift)
+            if not zooms[0] <= zooms[1] <= self.pyramid.native_zoom + LEVELS_ABOVE:
+                raise OutsideError(
+                    f"zooms {limits.zooms[0]} to {limits.zooms[1]} cannot be served: this network reaches zoom "
+                    f"{native_zoom + LEVELS_ABOVE} of this photograph"
+                )
+        self.pyramid = replace(self.pyramid, limits=Limits(bounds, zooms))
+
     def pixel(self, zoom: int) -> PixelSize:
         """Ground size of the zoom's pixels at the middle of the photograph."""
         return self._pixel0.times(2.0**-zoom)
@@ -67,3 +100,20 @@ class View:
         return self.source.read(
             self.crs, transform, window, self.pixel(zoom), overviews=zoom < self.pyramid.native_zoom
         )
+
+
+def _intersection(one: BBox, other: BBox) -> BBox:
+    """What two rectangles share.
+
+    Raises:
+        OutsideError: they share nothing.
+    """
+    left, bottom, right, top = (
+        max(one[0], other[0]),
+        max(one[1], other[1]),
+        min(one[2], other[2]),
+        min(one[3], other[3]),
+    )
+    if left >= right or bottom >= top:
+        raise OutsideError("the bounds that are served show nothing of the photograph: see orthosharp info")
+    return left, bottom, right, top

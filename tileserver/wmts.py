@@ -58,7 +58,7 @@ def _layer(service: TileService, base_url: str, layer: str, views: dict[str, Vie
     _text(element, _OWS, "Title", f"{title(service)}: {layer}")
     notes = [credit(service)] + ([ai_notice(service)] if layer in AI_LAYERS else [])
     _text(element, _OWS, "Abstract", " | ".join(filter(None, notes)))
-    west, south, east, north = next(iter(views.values())).source.info.bounds_lonlat
+    west, south, east, north = next(iter(views.values())).bounds_lonlat
     box = ET.SubElement(element, f"{{{_OWS}}}WGS84BoundingBox", crs="urn:ogc:def:crs:OGC:2:84")
     _text(box, _OWS, "LowerCorner", f"{west} {south}")
     _text(box, _OWS, "UpperCorner", f"{east} {north}")
@@ -67,9 +67,10 @@ def _layer(service: TileService, base_url: str, layer: str, views: dict[str, Vie
     _text(style, _OWS, "Identifier", "default")
     for media_type in MEDIA_TYPES.values():
         _text(element, _WMTS, "Format", media_type)
-    for name in views:
+    for name, view in views.items():
         link = ET.SubElement(element, f"{{{_WMTS}}}TileMatrixSetLink")
         _text(link, _WMTS, "TileMatrixSet", name)
+        link.append(_limits(view))
     for extension, media_type in MEDIA_TYPES.items():
         template = tile_path(layer, "{TileMatrixSet}", extension)
         for ours, theirs in (("{z}", "{TileMatrix}"), ("{x}", "{TileCol}"), ("{y}", "{TileRow}")):
@@ -77,6 +78,24 @@ def _layer(service: TileService, base_url: str, layer: str, views: dict[str, Vie
         attributes = {"format": media_type, "resourceType": "tile", "template": base_url + template}
         ET.SubElement(element, f"{{{_WMTS}}}ResourceURL", attributes)
     return element
+
+
+def _limits(view: View) -> ET.Element:
+    """Rows and columns of each zoom that show anything, so that clients ask for no others."""
+    element = ET.Element(f"{{{_WMTS}}}TileMatrixSetLimits")
+    for zoom in _zooms(view):
+        window = view.pyramid.grid.covering(zoom, view.pyramid.served)
+        limits = ET.SubElement(element, f"{{{_WMTS}}}TileMatrixLimits")
+        _text(limits, _WMTS, "TileMatrix", str(zoom))
+        _text(limits, _WMTS, "MinTileRow", str(window.y // TILE_PX))
+        _text(limits, _WMTS, "MaxTileRow", str((window.bottom - 1) // TILE_PX))
+        _text(limits, _WMTS, "MinTileCol", str(window.x // TILE_PX))
+        _text(limits, _WMTS, "MaxTileCol", str((window.right - 1) // TILE_PX))
+    return element
+
+
+def _zooms(view: View) -> range:
+    return range(view.pyramid.first_zoom, view.pyramid.max_zoom + 1)
 
 
 def _matrix_set(name: str, view: View) -> ET.Element:
@@ -90,7 +109,7 @@ def _matrix_set(name: str, view: View) -> ET.Element:
         f"urn:ogc:def:crs:EPSG::{epsg}" if epsg else "urn:ogc:def:crs:OGC::CRS84",
     )
     first, grid = view.tms.tileMatrices[0], view.pyramid.grid
-    for zoom in range(view.pyramid.max_zoom + 1):
+    for zoom in _zooms(view):
         matrix = ET.SubElement(element, f"{{{_WMTS}}}TileMatrix")
         _text(matrix, _OWS, "Identifier", str(zoom))
         _text(matrix, _WMTS, "ScaleDenominator", repr(first.scaleDenominator / 2**zoom))

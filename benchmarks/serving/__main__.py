@@ -16,12 +16,14 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import mercantile
 
+from benchmarks.serving.pipeline import clients, metatile
 from benchmarks.serving.servers import Running, mapproxy, nginx, orthosharp, titiler
 
 ROOT = Path(__file__).parents[2]
@@ -29,9 +31,13 @@ PHOTO = ROOT / "examples" / "demo" / "2010.tif"
 # A desktop's map: 8 x 6 tiles, which a browser asks for over six connections.
 COLUMNS, ROWS, CONNECTIONS = 8, 6, 6
 
+# How hard the storm blows, and a memory that it fills within seconds.
+STORM_TIMES, STORM_CONNECTIONS, STORM_CACHE_BYTES = 10, 256, 64 * 2**20
+
 # wrk's own idiom: globals of a thread, gathered at the end.
 STORM = """
 local paths, threads = {{{paths}}}, {{}}
+function delay() return {delay_ms} end
 count, odd = 0, 0
 function setup(thread) table.insert(threads, thread) end
 function request() count = count + 1; return wrk.format("GET", paths[count % #paths + 1]) end
@@ -117,8 +123,11 @@ def cold(python: Path, rounds: int) -> dict[str, Any]:
 
 
 def storm(seconds: float) -> dict[str, Any]:
-    """Far more than can be served, for tiles that no cache may keep; warm tiles are asked for the while."""
-    with tempfile.TemporaryDirectory() as name, orthosharp(PHOTO, "--overload", "refuse") as ours:
+    """Ten times what can be served, of tiles that no cache holds all of; warm tiles are asked for the while."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        orthosharp(PHOTO, ORTHOSHARP_CACHE_BYTES=str(STORM_CACHE_BYTES)) as ours,
+    ):
         zoom, tiles = tiles_of(ours)
         x, y = tiles[len(tiles) // 2]
         probe = f"{ours.url}/tiles/{zoom}/{x}/{y}.webp"
@@ -130,10 +139,13 @@ def storm(seconds: float) -> dict[str, Any]:
             f"/restored/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}@2x.png"
             for tile in mercantile.tiles(*bounds, zoom + 1)
         ]
-        script = Path(name) / "storm.lua"
-        script.write_text(STORM.format(paths=",".join(map(json.dumps, paths))))
+        script, texts = Path(name) / "storm.lua", ",".join(map(json.dumps, paths))
+        script.write_text(STORM.format(paths=texts, delay_ms=0))
+        capacity = wrk(ours.url, 10, "-c4", "-s", str(script))["per_s"]
+        delay_ms = round(1000 * STORM_CONNECTIONS / (STORM_TIMES * capacity))
+        script.write_text(STORM.format(paths=texts, delay_ms=delay_ms))
         attack = subprocess.Popen(
-            ["wrk", "-t1", "-c256", f"-d{seconds:g}s", "-s", str(script), ours.url],
+            ["wrk", "-t1", f"-c{STORM_CONNECTIONS}", f"-d{seconds:g}s", "-s", str(script), ours.url],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -144,13 +156,22 @@ def storm(seconds: float) -> dict[str, Any]:
         memory = ours.rss_bytes / first
         time.sleep(1)
         after = wrk(probe, 2)
-    odd = re.search(r"odd answers: (\d+)", said)
+    odd, rate = re.search(r"odd answers: (\d+)", said), re.search(r"Requests/sec:\s+([\d.]+)", said)
     return {
+        "asked per second": float(rate[1]) if rate else said,
+        "can be made per second": capacity,
         "answers that are neither tile nor 503 (aim 0)": int(odd[1]) if odd else said,
         "memory at the end / at the start (aim 1.10)": memory,
         "p99 of warm tiles in ms (aim 50)": during["p99_ms"],
         "rate a second after / before (aim 1)": after["per_s"] / before["per_s"],
     }
+
+
+def rounded(value: Any) -> Any:
+    """Three digits, for the table."""
+    if isinstance(value, dict):
+        return {name: rounded(one) for name, one in value.items()}
+    return float(f"{value:.3g}") if isinstance(value, float) else value
 
 
 def main() -> None:
@@ -160,7 +181,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="of each warm measurement")
     parser.add_argument("--storm-seconds", type=float, default=120)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["warm", "cold", "storm"], action="append")
+    works = ("warm", "cold", "metatile", "clients", "storm")
+    parser.add_argument("--only", choices=works, action="append")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     options = parser.parse_args()
     missing = [
@@ -168,18 +190,20 @@ def main() -> None:
     ]
     if missing:
         raise SystemExit(f"install what the benchmark compares with: apt-get install {' '.join(missing)}")
-    works = {
+    measure: dict[str, Callable[[], dict[str, Any]]] = {
         "warm": lambda: warm(options.rivals, options.seconds, options.rounds),
         "cold": lambda: cold(options.rivals, options.rounds),
+        "metatile": lambda: metatile(PHOTO, max(5, options.rounds)),
+        "clients": lambda: clients(PHOTO, 2 * options.seconds),
         "storm": lambda: storm(options.storm_seconds),
     }
     report: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     }
     for name in options.only or works:
-        report[name] = works[name]()
+        report[name] = measure[name]()
         for what, value in report[name].items():
-            print(f"{name:<6} {what:<46} {json.dumps(value, default=float)}")
+            print(f"{name:<8} {what:<48} {json.dumps(rounded(value))}", flush=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n")
 

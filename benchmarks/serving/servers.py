@@ -87,11 +87,11 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def orthosharp(photo: Path, *options: str) -> Iterator[Running]:
-    """Our server with the settings that everybody gets."""
+def orthosharp(photo: Path, *options: str, **environment: str) -> Iterator[Running]:
+    """Our server with the settings that everybody gets, but for those in `environment`."""
     port = free_port()
     command = [sys.executable, "-m", "tileserver.cli", "serve", str(photo), "--port", str(port), *options]
-    with _running(command, port, "/readyz") as server:
+    with _running(command, port, "/readyz", **environment) as server:
         yield server
 
 

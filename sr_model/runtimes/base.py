@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sr_model.pixels import Float32Array
+from sr_model.pixels import Float32Array, UInt8Array
 
 
 class Runtime(Protocol):
@@ -14,9 +14,26 @@ class Runtime(Protocol):
     def name(self) -> str:
         """What logs and `/healthz` call it, such as `onnxruntime cpu`."""
 
+    @property
+    def batch(self) -> int:
+        """Windows that are worth a common pass; smaller from the day on that they did not fit into memory."""
+
+    @property
+    def callers(self) -> int:
+        """Threads that should call at the same time, so that the device never waits for the next window."""
+
     def forward(self, planes: Float32Array) -> Float32Array:
-        """Normalised float32 [B, spec.planes, H, W] to [B, 3, H, W]; H and W are multiples of the spec's stride.
+        """The network alone.
+
+        Normalised float32 [B, spec.planes, H, W] to [B, 3, H, W]; H and W are multiples of the spec's stride.
 
         Raises:
             InferenceError: the network failed.
+        """
+
+    def restore(self, rgb: UInt8Array) -> UInt8Array:
+        """Bytes to bytes: uint8 [B, H, W, 3] to the same; H and W are multiples of the spec's stride.
+
+        Raises:
+            InferenceError: the network failed, or returned values that are no picture.
         """

@@ -11,7 +11,7 @@ import torch
 
 from sr_model.errors import InferenceError
 from sr_model.network import fold_shuffles
-from sr_model.pixels import Float32Array
+from sr_model.pixels import Float32Array, UInt8Array, denormalise, normalise
 from sr_model.weights import Weights
 
 
@@ -49,7 +49,10 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession(
             to_onnx(weights), options, providers=["CPUExecutionProvider"]
         )
+        self._spec = weights.spec
         self.name = "onnxruntime cpu"
+        # One window takes all cores by itself.
+        self.batch = self.callers = 1
 
     def forward(self, planes: Float32Array) -> Float32Array:
         """See `Runtime.forward`."""
@@ -61,3 +64,7 @@ class OnnxRuntime:
                 f"ONNX Runtime failed on a window of {list(planes.shape)}: see the log"
             ) from error
         return np.asarray(output, np.float32)
+
+    def restore(self, rgb: UInt8Array) -> UInt8Array:
+        """See `Runtime.restore`."""
+        return denormalise(self.forward(normalise(rgb, self._spec)), self._spec)

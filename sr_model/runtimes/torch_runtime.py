@@ -2,51 +2,134 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from sr_model.errors import InferenceError
 from sr_model.network import fold_shuffles
-from sr_model.pixels import Float32Array
+from sr_model.pixels import Float32Array, UInt8Array, denormalise, normalise
+from sr_model.runtimes import torch_pixels
 from sr_model.weights import Weights
+
+logger = logging.getLogger("orthosharp")
+Array = TypeVar("Array", bound=npt.NDArray[Any])
+
+# Enough to fill a large GPU with windows of a metatile's size; smaller ones find out at the warm-up.
+_CUDA_BATCH: Final = 8
+# While one batch is on the GPU, the next is put together.
+_CUDA_CALLERS: Final = 2
 
 
 class TorchRuntime:
-    """Eager torch in channels-last; half precision on CUDA only, where it is both faster and well tested."""
+    """Eager torch in channels-last; half precision on CUDA only, where it is both faster and well tested.
+
+    No CUDA graph and no torch.compile: a metatile's window keeps a GPU busy for milliseconds per layer's launch of
+    microseconds. cuDNN does not try algorithms out either: two processes could then choose different ones, and the
+    same tile would have different bytes.
+    """
 
     def __init__(self, weights: Weights, device: str, *, threads: int | None = None) -> None:
         self._device = torch.device(device)
-        self._dtype = torch.float16 if self._device.type == "cuda" else torch.float32
+        self._cuda = self._device.type == "cuda"
+        self._dtype = torch.float16 if self._cuda else torch.float32
         if threads and self._device.type == "cpu":
             torch.set_num_threads(threads)
         network = fold_shuffles(weights.network()).to(self._device, self._dtype)
         self._network = network.to(memory_format=torch.channels_last).requires_grad_(False)
+        self._spec = weights.spec
+        # Elsewhere numpy does it: Apple's GPUs share the memory, and torch has no 64-bit arithmetic on all of them.
+        self._pixels_on_device = self._cuda
+        # The largest batch after one that did not fit.
+        self._fits: int | None = None
         precision = "fp16" if self._dtype is torch.float16 else "fp32"
         self.name = f"torch {self._device} {precision}"
+        self.callers = _CUDA_CALLERS if self._cuda else 1
+
+    @property
+    def batch(self) -> int:
+        """See `Runtime.batch`."""
+        wish = _CUDA_BATCH if self._cuda else 1
+        return min(wish, self._fits or wish)
 
     def forward(self, planes: Float32Array) -> Float32Array:
-        """See `Runtime.forward`; a batch that does not fit into the GPU's memory is halved and tried again."""
-        try:
-            return self._run(planes)
-        except torch.OutOfMemoryError as error:
-            if len(planes) == 1:
-                raise InferenceError(
-                    f"a window of {planes.shape[2]} x {planes.shape[3]} px does not fit into the GPU's memory: "
-                    "free some, or use --device cpu"
-                ) from error
-        torch.cuda.empty_cache()
-        half = len(planes) // 2
-        return np.concatenate([self.forward(planes[:half]), self.forward(planes[half:])])
+        """See `Runtime.forward`; what does not fit into the GPU's memory goes in smaller batches."""
+        return self._in_parts(self._forward, planes)
 
-    def _run(self, planes: Float32Array) -> Float32Array:
-        try:
-            with torch.inference_mode():
-                batch = torch.from_numpy(planes).to(
-                    self._device, self._dtype, memory_format=torch.channels_last
-                )
-                output: Float32Array = self._network(batch).float().cpu().numpy()
-                return output
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise InferenceError(f"torch failed on a window of {list(planes.shape)}: see the log") from error
+    def restore(self, rgb: UInt8Array) -> UInt8Array:
+        """See `Runtime.restore`; what does not fit into the GPU's memory goes in smaller batches."""
+        return self._in_parts(self._restore, rgb)
+
+    def _in_parts(self, work: Callable[[Array], Array], windows: Array) -> Array:
+        """All windows through `work`, as many at once as fit. What fits is remembered: later batches stay small."""
+        done: list[Array] = []
+        at = 0
+        while at < len(windows):
+            part = windows[at : at + (self._fits or len(windows))]
+            try:
+                done.append(work(part))
+                at += len(part)
+                continue
+            except torch.OutOfMemoryError as error:
+                if len(part) == 1:
+                    raise InferenceError(
+                        f"a window of {list(windows.shape[1:])} does not fit into the GPU's memory: free some, "
+                        "or use --device cpu"
+                    ) from error
+            except RuntimeError as error:
+                raise InferenceError(
+                    f"torch failed on a window of {list(part.shape)}: see the log"
+                ) from error
+            # Outside of the handler, whose traceback holds the tensors that filled the memory.
+            self._fits = max(1, len(part) // 2)
+            logger.warning(
+                "%d windows do not fit into the GPU's memory: from now on %d go together",
+                len(part),
+                self._fits,
+            )
+            torch.cuda.empty_cache()
+        return done[0] if len(done) == 1 else np.concatenate(done)  # type: ignore[return-value]
+
+    def _forward(self, planes: Float32Array) -> Float32Array:
+        with torch.inference_mode():
+            output: Float32Array = self._infer(self._to_device(planes)).float().cpu().numpy()
+            return output
+
+    def _restore(self, rgb: UInt8Array) -> UInt8Array:
+        if not self._pixels_on_device:
+            return denormalise(self._forward(normalise(rgb, self._spec)), self._spec)
+        with torch.inference_mode():
+            planes = torch_pixels.normalise(self._to_device(rgb), self._spec)
+            pixels, finite = torch_pixels.denormalise(self._infer(planes), self._spec)
+            restored = self._to_host(pixels)
+        if not finite.item():
+            raise InferenceError(
+                "the network returned values that are not finite: try --device cpu, or other weights"
+            )
+        return restored
+
+    def _infer(self, planes: Tensor) -> Tensor:
+        output: Tensor = self._network(planes.to(self._dtype, memory_format=torch.channels_last))
+        return output
+
+    def _to_device(self, array: npt.NDArray[Any]) -> Tensor:
+        """Through pinned memory, from which the GPU fetches by itself; torch keeps and reuses such buffers."""
+        host = torch.from_numpy(np.ascontiguousarray(array))
+        if self._cuda:
+            return host.pin_memory().to(self._device, non_blocking=True)
+        return host.to(self._device)
+
+    def _to_host(self, pixels: Tensor) -> UInt8Array:
+        if not self._cuda:
+            array: UInt8Array = pixels.cpu().numpy()
+            return array
+        host = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
+        host.copy_(pixels, non_blocking=True)
+        torch.cuda.current_stream(self._device).synchronize()
+        # Copied, so that crops which caches keep do not hold a batch of pinned memory.
+        return host.numpy().copy()

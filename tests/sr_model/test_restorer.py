@@ -2,10 +2,18 @@ import numpy as np
 import pytest
 import torch
 
-from sr_model import InferenceError, InputError, ModelSpec, Restorer, RuntimeUnavailableError, save_weights
+from sr_model import (
+    InferenceError,
+    InputError,
+    ModelSpec,
+    Restorer,
+    RuntimeUnavailableError,
+    pixels,
+    save_weights,
+)
 from sr_model.network import build
+from sr_model.runtimes import torch_pixels
 from sr_model.runtimes.torch_runtime import TorchRuntime
-from sr_model.spec import ModelSpec as Spec
 
 
 @pytest.fixture(scope="module", params=["compact", "resnet34"])
@@ -63,48 +71,79 @@ def test_wrong_input_is_refused(weights):
         Restorer.from_weights(weights).restore(noise(1, 33, 64, 3))
 
 
-class _Failing:
-    name = "failing"
-
-    def __init__(self, outcome):
-        self._outcome = outcome
-
-    def forward(self, planes):
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        return np.full_like(planes[:, :3], self._outcome)
-
-
-def test_output_that_is_no_picture_is_an_error():
-    restorer = Restorer(Spec.compact(width=8), "digest", _Failing(np.nan))
+@pytest.mark.parametrize("name", ["onnx", "torch", "torch on the device"])
+def test_output_that_is_no_picture_is_an_error(weights, monkeypatch, name):
+    restorer = Restorer.from_weights(weights, runtime=name.split()[0], device="cpu")
+    runtime = restorer._runtime
+    runtime._pixels_on_device = name.endswith("device")
+    if name == "onnx":
+        monkeypatch.setattr(runtime, "forward", lambda planes: np.full_like(planes[:, :3], np.nan))
+    else:
+        monkeypatch.setattr(runtime, "_infer", lambda planes: torch.full_like(planes[:, :3], torch.nan))
     with pytest.raises(InferenceError, match="not finite"):
-        restorer.restore(noise(1, 16, 16, 3))
+        restorer.restore(noise(1, 32, 32, 3))
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(weights, monkeypatch):
-    runtime = TorchRuntime(weights, "cpu")
-    seen = []
-    real = runtime._run
+def test_pixels_on_the_device_are_those_of_numpy():
+    """Grain to the last bit: the network was trained with numpy's."""
+    rgb = noise(2, 40, 56, 3)
+    on_device = torch.from_numpy(rgb)
+    np.testing.assert_array_equal(torch_pixels.grain_plane(on_device).numpy(), pixels.grain_plane(rgb))
+    for spec in (ModelSpec.compact(width=8), ModelSpec.resnet34()):
+        planes = torch_pixels.normalise(on_device, spec)
+        np.testing.assert_allclose(planes.numpy(), pixels.normalise(rgb, spec), atol=1e-6)
+        back, finite = torch_pixels.denormalise(planes[:, :3], spec)
+        np.testing.assert_array_equal(back.numpy(), rgb)
+        assert finite.item()
 
-    def small_memory(planes):
-        seen.append(len(planes))
-        if len(planes) > 1:
+
+class SmallMemory:
+    """A torch runtime on the CPU that behaves as a GPU which holds so many windows."""
+
+    def __init__(self, weights, monkeypatch, holds: int) -> None:
+        self.runtime = TorchRuntime(weights, "cpu")
+        self.runtime._pixels_on_device = True
+        self.seen: list[int] = []
+        self._holds = holds
+        self._infer = self.runtime._infer
+        monkeypatch.setattr(self.runtime, "_infer", self.infer)
+
+    def infer(self, planes):
+        self.seen.append(len(planes))
+        if len(planes) > self._holds:
             raise torch.OutOfMemoryError
-        return real(planes)
+        return self._infer(planes)
 
-    monkeypatch.setattr(runtime, "_run", small_memory)
-    planes = np.random.default_rng(0).normal(size=(5, weights.spec.planes, 64, 64)).astype(np.float32)
-    result = runtime.forward(planes)
-    assert seen[0] == 5
-    assert np.allclose(result, np.concatenate([real(p[None]) for p in planes]), atol=1e-5)
+
+def test_batches_that_do_not_fit_are_halved_and_later_ones_stay_small(weights, monkeypatch, caplog):
+    memory = SmallMemory(weights, monkeypatch, holds=2)
+    restorer = Restorer(weights.spec, weights.digest, memory.runtime)
+    rgb = noise(7, 64, 64, 3)
+    alone = Restorer.from_weights(weights, runtime="torch", device="cpu")
+    expected = np.concatenate([alone.restore(window[None]) for window in rgb])
+    assert np.abs(restorer.restore(rgb).astype(int) - expected).max() <= 1
+    assert memory.seen == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert len(caplog.messages) == 2
+    memory.seen.clear()
+    restorer.restore(rgb[:3])
+    assert memory.seen == [1, 1, 1]
+
+
+def test_the_warm_up_finds_out_what_fits(weights, monkeypatch):
+    memory = SmallMemory(weights, monkeypatch, holds=3)
+    monkeypatch.setattr(type(memory.runtime), "batch", property(lambda self: min(8, self._fits or 8)))
+    restorer = Restorer(weights.spec, weights.digest, memory.runtime)
+    restorer.warm_up(64)
+    assert memory.seen == [1, 8, 4, 2, 2, 2, 2]
+    assert restorer.batch == 2
+    memory.seen.clear()
+    restorer.warm_up(64)
+    assert memory.seen == [], "not twice"
+    restorer.restore(noise(2, 64, 64, 3))
+    assert memory.seen == [2]
 
 
 def test_a_single_window_that_does_not_fit_says_so(weights, monkeypatch):
-    runtime = TorchRuntime(weights, "cpu")
-
-    def no_memory(_planes):
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(runtime, "_run", no_memory)
+    memory = SmallMemory(weights, monkeypatch, holds=0)
     with pytest.raises(InferenceError, match="does not fit"):
-        runtime.forward(np.zeros((1, weights.spec.planes, 64, 64), np.float32))
+        memory.runtime.restore(noise(2, 64, 64, 3))

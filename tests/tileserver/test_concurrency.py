@@ -22,6 +22,8 @@ WINDOW = np.zeros((16, 16, 3), np.uint8)
 class SlowNetwork:
     """Adds one to every pixel, when it is let."""
 
+    batch = 1
+
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.batches: list[int] = []
@@ -103,6 +105,37 @@ def test_windows_that_wait_together_go_together() -> None:
         assert all((future.result() == 1).all() for future in futures)
     assert network.batches == [1, 4, 1]
     queue.close()
+
+
+def test_the_network_says_how_many_go_together() -> None:
+    """Fewer from the day on that they did not fit."""
+    network = SlowNetwork()
+    network.batch = 4
+    queue = NetworkQueue(network, max_waiting=20, deadline_s=10)
+    with ThreadPoolExecutor(16) as pool:
+        futures = [pool.submit(queue.restore, WINDOW, Stages())]
+        wait_until(lambda: network.batches)
+        futures += [pool.submit(queue.restore, WINDOW, Stages()) for _ in range(8)]
+        wait_until(lambda: len(queue) == 8)
+        network.batch = 2
+        network.gate.set()
+        assert all((future.result() == 1).all() for future in futures)
+    assert network.batches == [1, 2, 2, 2, 2]
+    queue.close()
+
+
+def test_a_device_may_be_fed_by_two_threads() -> None:
+    network = SlowNetwork()
+    queue = NetworkQueue(network, max_waiting=8, deadline_s=10, callers=2)
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(queue.restore, WINDOW, Stages()) for _ in range(4)]
+        wait_until(lambda: len(network.batches) == 2)
+        assert len(queue) == 2
+        network.gate.set()
+        assert all((future.result() == 1).all() for future in futures)
+    queue.close()
+    with pytest.raises(OverloadedError):
+        queue.restore(WINDOW, Stages())
 
 
 def test_deadline_passes_while_waiting_and_what_has_begun_is_not_wasted() -> None:
@@ -198,6 +231,41 @@ def test_failed_inference_is_reported_and_the_worker_lives_on(error: BaseExcepti
     queue.close()
     with pytest.raises(OverloadedError, match="shutting down"):
         queue.restore(WINDOW, Stages())
+
+
+def test_a_network_that_loses_a_window_is_an_error_for_that_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = SlowNetwork()
+    network.gate.set()
+    queue = NetworkQueue(network, max_waiting=8, deadline_s=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "restore", lambda rgb: rgb[:0])
+        with pytest.raises(InferenceError):
+            queue.restore(WINDOW, Stages())
+    assert (queue.restore(WINDOW, Stages()) == 1).all()
+    queue.close()
+
+
+# threading lets a thread end by SystemExit in silence; pytest does not.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_dies_has_a_successor_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = SlowNetwork()
+    network.gate.set()
+    queue = NetworkQueue(network, max_waiting=8, deadline_s=60)
+    take, deaths = queue._take, []
+
+    def die() -> list[object]:
+        if not deaths:
+            deaths.append(threading.current_thread())
+            raise SystemExit
+        return take()
+
+    monkeypatch.setattr(queue, "_take", die)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(queue.restore, WINDOW, Stages())
+        wait_until(lambda: deaths and not deaths[0].is_alive())
+        assert (queue.restore(WINDOW, Stages()) == 1).all()
+        assert (first.result(60) == 1).all()
+    queue.close()
 
 
 def test_cache_is_bounded_in_bytes() -> None:

@@ -20,7 +20,8 @@ def test_maps_share_the_servers_settings_and_the_default_comes_first(tmp_path: P
     path = written(
         tmp_path,
         'default = "y2010"\nport = 9000\ncache_bytes = 1000000\n\n'
-        '[maps.y1998]\nsource = "1998.tif"\ncredit = "City"\nbands = [4, 1, 2]\n\n'
+        '[maps.y1998]\nsource = "1998.tif"\ncredit = "City"\nbands = [4, 1, 2]\n'
+        "bounds = [-73.6, 42.3, -73.5, 42.4]\nzooms = [12, 19]\n\n"
         '[maps.y2010]\nsource = "/data/2010.tif"\nnew = "/vsis3/bucket/2017.tif"\ntone = "old"\n',
     )
     maps = read_config(path, {"port": 9001})
@@ -29,6 +30,7 @@ def test_maps_share_the_servers_settings_and_the_default_comes_first(tmp_path: P
     assert (maps["y1998"].credit, maps["y1998"].bands, maps["y1998"].name) == ("City", (4, 1, 2), "y1998")
     assert (maps["y2010"].source, maps["y2010"].new) == ("/data/2010.tif", "/vsis3/bucket/2017.tif")
     assert (maps["y2010"].tone, maps["y1998"].tone) == ("old", "model")
+    assert (maps["y1998"].bounds, maps["y1998"].zooms) == ((-73.6, 42.3, -73.5, 42.4), (12, 19))
     assert {(one.port, one.cache_bytes) for one in maps.values()} == {(9001, 1_000_000)}
 
 
@@ -44,13 +46,15 @@ def test_every_mistake_is_listed_once_with_its_line(tmp_path: Path) -> None:
         "bands = [1, 2]\n"  # 7
         "port = 8000\n"  # 8
         "[maps.restored]\n"  # 9
-        "contrast = 9.0\n",  # 10
+        "contrast = 9.0\n"  # 10
+        "bounds = [10, 10, 5, 20]\n"  # 11
+        "zooms = [19, 12]\n",  # 12
     )
     with pytest.raises(SettingsError) as failed:
         read_config(path, {})
     lines = str(failed.value).splitlines()[1:]
     numbers = sorted(int(line.split(":")[1]) for line in lines)
-    assert numbers == [1, 2, 3, 4, 7, 8, 9, 9, 10], lines
+    assert numbers == [1, 2, 3, 4, 7, 8, 9, 9, 10, 11, 12], lines
 
 
 @pytest.mark.parametrize(

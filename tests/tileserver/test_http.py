@@ -132,6 +132,8 @@ def test_tilejson_names_tiles_that_exist(served: TestClient) -> None:
         ("/old/point/1e8,5?coord_crs=EPSG:3857", 404, "no pixel"),
         ("/restored/bbox/-1e308,-1e308,1e308,1e308.png?coord_crs=EPSG:3857", 422, "minx,miny"),
         ("/old/bbox/-73.54,42,-73.53,42.0000000001.png", 422, "narrow"),
+        ("/restored/tiles/WebMercatorQuad?maxzoom=1000000000", 422, "0 to 24"),
+        ("/restored/tiles/WebMercatorQuad?minzoom=-1", 422, "0 to 24"),
         ("/restored/statistics?histogram_range=5,1", 404, ""),
         ("/restored/statistics?histogram_bins=1000000000", 404, ""),
         ("/viewer/../app.py", 404, "Not Found"),
@@ -162,6 +164,21 @@ def test_page_its_files_and_its_configuration(served: TestClient) -> None:
     tile = middle_tile(service_of(served))
     for template in config["tiles"].values():
         assert served.get(template.format(z=tile.z, x=tile.x, y=tile.y)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["/", "/viewer/main.js", "/tiles/{middle}.png", "/tiles/19/0/0.png", "/nowhere", "/metrics", "/old/info"],
+)
+def test_every_answer_tells_browsers_to_be_careful(served: TestClient, url: str) -> None:
+    for method in ("GET", "GET", "HEAD"):  # the second time from memory, where there is one
+        answer = served.request(method, url.format(middle=path_of(served)))
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "strict-origin-when-cross-origin"
+        assert "server" not in answer.headers
 
 
 def test_health_and_metrics(served: TestClient) -> None:

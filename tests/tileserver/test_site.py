@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import middle_tile
+from conftest import middle_tile, write_tiny_weights
 from starlette.testclient import TestClient
 
 from tileserver.errors import SourceError
@@ -82,3 +82,24 @@ def test_a_reload_takes_over_or_leaves_everything_as_it_was(
     # The first map has not changed: neither have its keys, so its cached tiles are still found.
     assert made.current.services[0].content == before.services[0].content
     assert made.current.services[0].restorer is before.services[0].restorer
+
+
+def test_corrupted_weights_are_refused_and_the_old_ones_go_on(photo: Path, tmp_path: Path) -> None:
+    weights = write_tiny_weights(tmp_path / "w.safetensors")
+    maps = {"only": Settings(source=str(photo), weights=weights, runtime="onnx")}
+    shared = Shared(maps["only"])
+    site = Site(open_generation(maps, shared), shared, lambda: open_generation(maps, shared))
+    with TestClient(site) as client:
+        assert client.portal is not None
+        tile = middle_tile(site.current.services[0])
+        good = weights.read_bytes()
+        for bad in (good[:-100], good[:5000] + bytes(8) + good[5008:], b""):
+            weights.write_bytes(bad)
+            assert client.portal.call(site.reload) is False
+        answer = client.get(f"/tiles/{tile.z}/{tile.x}/{tile.y}.png")
+        assert answer.status_code == 200
+        before = site.current.services[0].restorer.digest
+        write_tiny_weights(weights, name="better")
+        assert client.portal.call(site.reload) is True
+        assert site.current.services[0].restorer.digest != before
+        assert "model=better" in client.get(f"/tiles/{tile.z}/{tile.x}/{tile.y}.png").headers["x-orthosharp"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 import sqlite3
 import threading
 import zlib
@@ -78,14 +77,14 @@ class MBTilesArchive:
 
 
 class PMTilesArchive:
-    """A PMTiles file, mapped into memory."""
+    """A PMTiles file. Read, not mapped: a mapped file that somebody cuts short would end the process."""
 
     def __init__(self, path: Path) -> None:
         try:
-            with path.open("rb") as file:
-                self._mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._file = path.open("rb")
+            self._lock = threading.Lock()
             # The package says nothing about its types.
-            reader: Any = Reader(lambda start, length: self._mapping[start : start + length])  # type: ignore[no-untyped-call]
+            reader: Any = Reader(self._read)  # type: ignore[no-untyped-call]
             self.metadata: dict[str, Any] = reader.metadata()
         except (
             MagicNumberNotFound,
@@ -109,7 +108,12 @@ class PMTilesArchive:
 
     def close(self) -> None:
         """See `Archive`."""
-        self._mapping.close()
+        self._file.close()
+
+    def _read(self, start: int, length: int) -> bytes:
+        with self._lock:
+            self._file.seek(start)
+            return self._file.read(length)
 
 
 class FolderArchive:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sqlite3
-from typing import TYPE_CHECKING
+import struct
+import zlib
+from typing import TYPE_CHECKING, Final
 
 from tileserver.archives.identity import Identity
 from tileserver.archives.read import Archive
 from tileserver.cache.key import TileKey
-from tileserver.errors import ArchiveError, StoreError
+from tileserver.encode import is_whole
+from tileserver.errors import ArchiveError, DamagedError
+
+logger = logging.getLogger("orthosharp")
+# What readers raise over bytes that are not what was written.
+_UNREADABLE: Final = (sqlite3.Error, ValueError, IndexError, EOFError, OSError, zlib.error, struct.error)
 
 if TYPE_CHECKING:  # a service may look for its tiles in an archive
     from tileserver.service import TileService
@@ -32,6 +40,7 @@ class ArchiveTiles:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._identity = archive.identity
+        self._told = False
         self._digest = hashlib.sha256(json.dumps(archive.metadata, sort_keys=True).encode()).hexdigest()
 
     def bind(self, service: TileService) -> str:
@@ -50,7 +59,7 @@ class ArchiveTiles:
                 f"the archive was not made of what is served ({'; '.join(differences)}): seed it again, "
                 "or serve without it"
             )
-        return hashlib.sha256(f"{service.recipe.digest}/{self._digest}".encode()).hexdigest()
+        return hashlib.sha256(f"{service.recipe_digest}/{self._digest}".encode()).hexdigest()
 
     def get(self, key: TileKey) -> bytes | None:
         """The tile's bytes, or None where the archive has none.
@@ -59,15 +68,28 @@ class ArchiveTiles:
             key: of a service that this is bound to.
 
         Raises:
-            StoreError: the archive is damaged.
+            DamagedError: the tile is damaged, or the way to it.
         """
         mine = self._identity
         if (key.layer, key.tms, key.scale, key.ext) != (mine.layer, mine.tms, mine.scale, mine.format):
             return None
         try:
-            return self._archive.get(key.z, key.x, key.y)
-        except (sqlite3.Error, ValueError, IndexError, EOFError, OSError) as error:
-            raise StoreError("the archive cannot be read: seed it again") from error
+            body = self._archive.get(key.z, key.x, key.y)
+        except _UNREADABLE as error:
+            raise self._damaged(key, error) from error
+        if body is not None and not is_whole(body, key.ext):
+            raise self._damaged(key, "no whole picture")
+        return body
+
+    def _damaged(self, key: TileKey, reason: object) -> DamagedError:
+        if not self._told:
+            self._told = True
+            logger.warning(
+                "the archive is damaged at %d/%d/%d (%s), and perhaps elsewhere: such tiles are made anew. "
+                "Seed it again",
+                *(key.z, key.x, key.y, reason),
+            )
+        return DamagedError("a tile of the archive is damaged")
 
     def put(self, key: TileKey, body: bytes) -> None:
         """Keep nothing: an archive is whole as it is."""

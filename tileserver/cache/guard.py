@@ -88,6 +88,7 @@ class GuardedStore:
         self._timeout_s = timeout_s
         self._count_error = count_error
         self._circuits = {"read": circuit or Circuit(), "written": Circuit()}
+        self._told_damage = False
         self._readers = DaemonPool(threads=8, waiting=64)
         self._writers = DaemonPool(threads=2, waiting=256)
 
@@ -113,6 +114,9 @@ class GuardedStore:
             return None
         except DamagedError:
             self._count_error("damaged")
+            if not self._told_damage:
+                self._told_damage = True
+                logger.warning("%s holds damaged tiles: they are made anew", self._store.name)
             return None
         except Exception as error:  # noqa: BLE001 - no store may cost a tile
             self._failed("read", "failed", error)

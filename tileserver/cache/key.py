@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Final, NamedTuple
 
 import rasterio
 
+from sr_model import Restorer
 from tileserver import encode, finish, grid, tone
 from tileserver.encode import Extension
 from tileserver.finish import Finish
 from tileserver.raster import NO_DIFFERENCE
 from tileserver.render import MARGIN_PX
-from tileserver.source import WARP_KERNEL, WARP_TOLERANCE_PX
+from tileserver.source import WARP_KERNEL, WARP_TOLERANCE_PX, Source
+from tileserver.tile import TileRequest
 
 # Raise it when the code renders the same tile differently than before.
 RECIPE_VERSION: Final = 2
@@ -38,6 +41,12 @@ class Recipe:
     runtime: str
     sources: tuple[tuple[str, tuple[int, ...], tuple[float, float]], ...]
     finish: Finish
+
+    @classmethod
+    def of(cls, restorer: Restorer, sources: Iterable[Source], finish: Finish) -> Recipe:
+        """That of a map which shows these photographs."""
+        shown = tuple((one.info.fingerprint, one.info.bands, one.info.rescale) for one in sources)
+        return cls(restorer.digest, restorer.runtime, shown, finish)
 
     @property
     def digest(self) -> str:
@@ -75,6 +84,12 @@ class TileKey(NamedTuple):
     y: int
     scale: int
     ext: Extension
+
+    @classmethod
+    def of(cls, content: str, request: TileRequest) -> TileKey:
+        """Key of what a request asks for."""
+        tile = request.tile
+        return cls(content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension)
 
     @property
     def etag(self) -> str:

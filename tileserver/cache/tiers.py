@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tileserver.cache.guard import GuardedStore
+from tileserver.cache.guard import CountError, GuardedStore
 from tileserver.cache.key import TileKey
 from tileserver.cache.memory import MemoryCache
 from tileserver.cache.store import TileStore
+from tileserver.errors import DamagedError
 from tileserver.tile import Tile
 
 # Told the tier (tile or store) and the result (hit or miss) of a lookup.
@@ -21,12 +22,20 @@ class TileCache:
         max_bytes: memory.
         store: what outlives the process, or None; unguarded only where it answers at once.
         count: told of every lookup.
+        count_error: told what went wrong with an unguarded store.
     """
 
-    def __init__(self, max_bytes: int, store: GuardedStore | TileStore | None, count: CountLookup) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        store: GuardedStore | TileStore | None,
+        count: CountLookup,
+        count_error: CountError,
+    ) -> None:
         self._memory: MemoryCache[TileKey, Tile] = MemoryCache(max_bytes, lambda tile: len(tile.body))
         self._store = store
         self._count = count
+        self._count_error = count_error
 
     @property
     def nbytes(self) -> int:
@@ -41,12 +50,20 @@ class TileCache:
         return found
 
     def get(self, key: TileKey) -> Tile | None:
-        """The tile out of memory or the store."""
+        """The tile out of memory or the store.
+
+        Raises:
+            DamagedError: it is in an archive and damaged.
+        """
         found = self._memory.get(key)
         self._count("tile", "miss" if found is None else "hit")
         if found is not None or self._store is None:
             return found
-        body = self._store.get(key)
+        try:
+            body = self._store.get(key)
+        except DamagedError:
+            self._count_error("damaged")
+            raise
         self._count("store", "miss" if body is None else "hit")
         return None if body is None else self._keep(key, body)
 

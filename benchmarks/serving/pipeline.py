@@ -1,0 +1,103 @@
+"""What the pipeline adds to the network: one cold metatile, and the rate under many clients. In this process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sr_model import PixelWindow, aligned_window, fill_nodata
+from tileserver.encode import encode
+from tileserver.grid import METATILE_PX, METATILE_TILES, TileAddress
+from tileserver.render import with_margin
+from tileserver.service import TileRequest, TileService
+from tileserver.settings import Settings
+from tileserver.view import View
+
+MERCATOR = "WebMercatorQuad"
+CLIENTS = (1, 4, 16, 64)
+
+
+def open_cold(photo: Path) -> tuple[TileService, View, list[TileRequest]]:
+    """A service that keeps nothing, and a tile in the middle of every metatile that the photograph fills."""
+    service = TileService(Settings(source=str(photo), cache_bytes=0, queue_size=10_000, deadline_s=600))
+    service.warm_up()
+    view = service.pictures.view("restored", MERCATOR)
+    pyramid = view.pyramid
+    extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
+    wanted = [
+        TileAddress(pyramid.native_zoom, metatile.x // 256 + 1, metatile.y // 256 + 1)
+        for metatile, part in pyramid.pieces(pyramid.native_zoom, extent)
+        if part.width * part.height > METATILE_PX**2 / 2
+    ]
+    return service, view, [TileRequest("restored", MERCATOR, tile, "webp") for tile in wanted]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def metatile(photo: Path, rounds: int) -> dict[str, Any]:
+    """A tile of a metatile that nobody has seen, against its parts done by hand."""
+    service, view, requests = open_cold(photo)
+    request = requests[0]
+    x, y = (value // METATILE_TILES * METATILE_PX for value in (request.tile.x, request.tile.y))
+    kept = with_margin(PixelWindow(x, y, METATILE_PX, METATILE_PX))
+    spec = service.restorer.spec
+    outer = aligned_window(kept, spec.halo_px - 4, spec.stride)
+    old = view.read(view.pyramid.native_zoom, outer)
+    window = fill_nodata(old.rgb, old.mask)[None]
+    planes = np.random.default_rng(0).normal(size=(1, spec.planes, *window.shape[1:3])).astype(np.float32)
+    shown = service.raster("restored", MERCATOR, request.tile.z, request.tile.window)
+    parts: dict[str, Callable[[], object]] = {
+        "cold tile": lambda: service.tile(request),
+        "read": lambda: view.read(view.pyramid.native_zoom, outer),
+        "forward": lambda: service.restorer._runtime.forward(planes),
+        "encode": lambda: encode(shown, request.extension),
+    }
+    taken = {name: statistics.median(seconds(part) for _ in range(rounds)) for name, part in parts.items()}
+    service.close()
+    by_hand = sum(value for name, value in taken.items() if name != "cold tile")
+    return {"seconds": taken, "of read + forward + encode (aim 1.15)": taken["cold tile"] / by_hand}
+
+
+def clients(photo: Path, duration_s: float) -> dict[str, Any]:
+    """Megapixels that go through the network per second, end to end over the network alone, by number of clients."""
+    service, _, requests = open_cold(photo)
+    side = service._renderer.window_px
+    batch = service.restorer.batch
+    planes = np.zeros((batch, service.restorer.spec.planes, side, side), np.float32)
+    alone = min(seconds(lambda: service.restorer._runtime.forward(planes)) for _ in range(5))
+    raw_mpx_s = batch * side**2 / 1e6 / alone
+    report: dict[str, Any] = {"network alone, Mpx/s": raw_mpx_s}
+    for number in CLIENTS:
+        before, end = service.metrics.inferences._value.get(), time.monotonic() + duration_s
+
+        def visit(client: int, end: float = end) -> list[float]:
+            latencies, turn = [], client
+            while time.monotonic() < end:
+                request = requests[turn % len(requests)]
+                latencies.append(seconds(lambda request=request: service.tile(request)))  # type: ignore[misc]
+                turn += 1
+            return latencies
+
+        started = time.perf_counter()
+        with ThreadPoolExecutor(number) as pool:
+            latencies = sorted(one for visits in pool.map(visit, range(number)) for one in visits)
+        inferences = service.metrics.inferences._value.get() - before
+        rate = inferences * side**2 / 1e6 / (time.perf_counter() - started)
+        report[f"{number} clients"] = {
+            "of network alone (aim 0.9)": rate / raw_mpx_s,
+            "p50_ms": 1000 * latencies[len(latencies) // 2],
+            "p99_ms": 1000 * latencies[int(0.99 * (len(latencies) - 1))],
+        }
+    service.close()
+    return report
