@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,7 @@ class TorchRuntime:
         done: list[Array] = []
         at = 0
         while at < len(windows):
-            part = windows[at : at + (self._fits or len(windows))]
+            part = cast(Array, windows[at : at + (self._fits or len(windows))])
             try:
                 done.append(work(part))
                 at += len(part)

@@ -1,0 +1,68 @@
+"""Zooming never flashes, with the weights and the photograph that ship: a tile has the colour of its four children."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tileserver.grid import TileAddress
+from tileserver.raster import Raster
+from tileserver.service import TileService
+from tileserver.settings import Settings
+
+DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
+MERCATOR = "WebMercatorQuad"
+MOST = 3.0
+Record = Callable[[str, object], None]
+
+
+def colour(rasters: list[Raster]) -> np.ndarray:
+    """Mean colour of all pixels that have data."""
+    return np.concatenate([one.rgb[one.mask != 0] for one in rasters]).astype(np.float64).mean(axis=0)
+
+
+def picture(service: TileService, tile: TileAddress) -> Raster:
+    return service.raster("restored", MERCATOR, tile.z, tile.window)
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "taste",
+    [
+        pytest.param(
+            {},
+            id="model",
+            marks=pytest.mark.xfail(
+                reason="3.7 between zooms 16 and 17: one colour map for all ground does not follow what the network "
+                "does to fields and woods apart; more samples (8 x 8 instead of 4 x 4) gave 4.1"
+            ),
+        ),
+        pytest.param({"tone": "old"}, id="old"),
+    ],
+)
+def test_a_tile_has_the_colour_of_its_children(taste: dict[str, object], record_property: Record) -> None:
+    service = TileService(Settings(source=str(DEMO), runtime="onnx", **taste))  # type: ignore[arg-type]
+    pyramid = service.pictures.view("restored", MERCATOR).pyramid
+    extent = pyramid.grid.covering(pyramid.max_zoom, pyramid.extent)
+    middle = (extent.x + extent.width // 2) // 256, (extent.y + extent.height // 2) // 256
+    flashes = {}
+    for zoom in range(pyramid.min_zoom, pyramid.max_zoom):
+        levels = pyramid.max_zoom - zoom
+        tile = TileAddress(zoom, middle[0] >> levels, middle[1] >> levels)
+        children = [
+            TileAddress(zoom + 1, 2 * tile.x + across, 2 * tile.y + down)
+            for across in (0, 1)
+            for down in (0, 1)
+        ]
+        shown = [one for one in children if pyramid.touches(one.z, one.window)]
+        below = [picture(service, one) for one in shown]
+        flashes[zoom] = float(np.abs(colour([picture(service, tile)]) - colour(below)).max())
+    service.close()
+    record_property("flashes", flashes)
+    assert pyramid.min_zoom < pyramid.reach_zoom
+    assert max(flashes.values()) < MOST, flashes
