@@ -94,13 +94,17 @@ def open_journal(
         OutputError: nothing can be written.
     """
     found = output.metadata()
-    if output.journal_path.exists():
+    is_begun = output.journal_path.exists()
+    if is_begun:
         journal, is_complete = _go_on(output, description, renewal)
         if journal is not None or is_complete:
             return journal
     if found is not None and _is_complete(Made.of_metadata(found), output, description, renewal):
         return None
     check_room()
+    if is_begun:
+        # Only now, since a refusal touches nothing; and not what another process has begun meanwhile.
+        output.journal_path.unlink()
     output.journal_path.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(output.journal_path)
     settings = {
@@ -118,12 +122,11 @@ def open_journal(
 
 
 def _go_on(output: Output, description: Description, renewal: Renewal) -> tuple[Journal | None, bool]:
-    """A journal to go on with if there is one, and whether nothing is left to do; removes one that may go."""
+    """A journal to go on with if there is one, and whether nothing is left to do; neither if it may go."""
     journal = Journal(output.journal_path)
     try:
         if journal.is_new or not _is_same(journal, output, description, renewal):
             journal.close()
-            output.journal_path.unlink()
             return None, False
         if journal.is_finished and isinstance(output, ArchiveOutput):
             journal.close()
