@@ -129,11 +129,10 @@ def _verdicts(scores: Sequence[Score]) -> list[str]:
         if score.method != OURS or score.truth != REAL:
             continue
         distance = shown(score, "texture_to_bicubic", interval=True)
-        line = f"{score.site}: texture distance {distance} of bicubic's; {score.blocks} blocks of ground"
+        lines.append(
+            f"{score.site}: texture distance {distance} of bicubic's; {score.blocks} blocks of ground"
+        )
         if "seam_gradient" in score.figures:
-            line += (
-                f"; seams {shown(score, 'seam_difference')} grey levels, "
-                f"step across them x {shown(score, 'seam_gradient')}"
-            )
-        lines.append(line)
+            difference, gradient = shown(score, "seam_difference"), shown(score, "seam_gradient")
+            lines.append(f"{score.site}: seams {difference} grey levels, step across them x {gradient}")
     return lines

@@ -33,8 +33,8 @@ _PERIODS_PX: Final = (2, 4, 8)
 _SPECTRUM_PX: Final = 128
 
 
-def luma(rgb: UInt8Array) -> FloatArray:
-    """uint8 [H, W, 3] to float64 [H, W], 0 to 255 (ITU-R BT.601)."""
+def luma(rgb: UInt8Array | Float32Array) -> FloatArray:
+    """uint8 or float32 [H, W, 3] to float64 [H, W], 0 to 255 (ITU-R BT.601)."""
     result: FloatArray = rgb.astype(np.float64) @ _LUMA
     return result
 

@@ -72,9 +72,11 @@ def _across(
 
 
 def _restored(restorer: Restorer, window: UInt8Array) -> Float32Array:
-    return restorer.restore(np.ascontiguousarray(window)[None])[0].astype(np.float32)
+    restored: Float32Array = restorer.restore(np.ascontiguousarray(window)[None])[0].astype(np.float32)
+    return restored
 
 
 def _line(picture: Float32Array, axis: int, index: int) -> Float32Array:
     """The row (axis 0) or column (axis 1) of a picture: float32 [n, 3]."""
-    return np.take(picture, index, axis)
+    line: Float32Array = np.take(picture, index, axis)
+    return line

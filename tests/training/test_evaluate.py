@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_document(scores, restorer, site, choices):
 def test_the_terminal_shows_narrow_tables(scores):
     text = summary(scores)
     assert "| town | G&N |" in text
-    assert "of bicubic's; 3 blocks of ground; seams" in text
+    assert "of bicubic's; 3 blocks of ground\ntown: seams" in text
     assert max(map(len, text.splitlines())) <= 120
 
 
