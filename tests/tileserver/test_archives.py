@@ -238,5 +238,5 @@ def test_archives_of_others_are_not_taken_for_ours(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(SCHEMA)
         connection.commit()
-    with pytest.raises(ArchiveError, match="was not made by orthosharp"):
+    with pytest.raises(ArchiveError, match="was not made by this version"):
         open_archive(path)

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import threading
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,14 +56,18 @@ class MBTilesArchive:
         uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-            self.metadata: dict[str, Any] = dict(self._connection.execute("SELECT name, value FROM metadata"))
-            self._connection.execute("SELECT zoom_level FROM tiles LIMIT 1")
+            with ExitStack() as undo:
+                self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+                undo.callback(self._connection.close)
+                query = "SELECT name, value FROM metadata"
+                self.metadata: dict[str, Any] = dict(self._connection.execute(query))
+                self._connection.execute("SELECT zoom_level FROM tiles LIMIT 1")
+                self.identity = _identity(path, self.metadata)
+                undo.pop_all()
         except sqlite3.DatabaseError as error:
             raise ArchiveError(
                 f"{path} is no MBTiles archive ({error}): move it away, or name another file"
             ) from error
-        self.identity = _identity(path, self.metadata)
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """See `Archive`."""
@@ -80,12 +85,15 @@ class PMTilesArchive:
     """A PMTiles file. Read, not mapped: a mapped file that somebody cuts short would end the process."""
 
     def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
         try:
-            self._file = path.open("rb")
-            self._lock = threading.Lock()
-            # The package says nothing about its types.
-            reader: Any = Reader(self._read)  # type: ignore[no-untyped-call]
-            self.metadata: dict[str, Any] = reader.metadata()
+            with ExitStack() as undo:
+                self._file = undo.enter_context(path.open("rb"))
+                # The package says nothing about its types.
+                reader: Any = Reader(self._read)  # type: ignore[no-untyped-call]
+                self.metadata: dict[str, Any] = reader.metadata()
+                self.identity = _identity(path, self.metadata)
+                undo.pop_all()
         except (
             MagicNumberNotFound,
             SpecVersionUnsupported,
@@ -99,7 +107,6 @@ class PMTilesArchive:
                 f"{path} is no PMTiles 3 archive: move it away, or name another file"
             ) from error
         self._reader = reader
-        self.identity = _identity(path, self.metadata)
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """See `Archive`."""
