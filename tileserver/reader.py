@@ -200,7 +200,7 @@ class LayerReader(BaseReader):
             if target_crs != shape_crs:
                 geometry = transform_geom(shape_crs, target_crs, geometry)
             bounds = shape_bounds(geometry)
-        except (*_MISFITS, KeyError, TypeError) as error:
+        except (*_MISFITS, LookupError, TypeError, AttributeError) as error:
             raise BadParameterError("this is no GeoJSON polygon in the given CRS") from error
         sizes = {name: kwargs.get(name) for name in ("max_size", "height", "width")}
         image = self.part(bounds, target_crs, target_crs, **sizes)

@@ -80,6 +80,17 @@ def test_bbox_shows_the_same_pixels_as_tiles(served: TestClient) -> None:
     assert np.abs(one - other).max() <= 1
 
 
+@pytest.mark.parametrize("coordinates", [[], [[]], [[[]]], [[[1]]], [[[[]]]], "round"])
+def test_a_feature_without_a_shape_is_the_askers_mistake(served: TestClient, coordinates: object) -> None:
+    feature = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": {"type": "Polygon", "coordinates": coordinates},
+    }
+    answer = served.post("/old/feature/64x48.png", json=feature)
+    assert 400 <= answer.status_code < 500
+
+
 def test_feature_hides_what_is_outside(served: TestClient) -> None:
     west, south, east, north = served.get("/tilejson.json").json()["bounds"]
     ring = [[west, south], [east, south], [east, north], [west, south]]
