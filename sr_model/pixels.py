@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,10 @@ from sr_model.spec import ModelSpec
 
 if TYPE_CHECKING:  # see `weights`
     import torch
+
+# Of the grain: shifts and factors of the mixing (Chris Wellons's lowbias32), axes and factors of the neighbourhood.
+MIXING: Final = ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, 1))
+NEIGHBOURS: Final = ((1, 0x9E3779B1), (2, 0x85EBCA77))
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
@@ -64,7 +68,7 @@ def grain_plane(rgb: UInt8Array) -> Float32Array:
     packed += rgb[..., 2] * np.uint32(1 << 16)
     hashed = _mixed(packed)
     # A flat patch of an old JPEG has one colour: what lies two pixels away makes its pixels differ.
-    for axis, factor in ((1, 0x9E3779B1), (2, 0x85EBCA77)):
+    for axis, factor in NEIGHBOURS:
         before, after = np.roll(hashed, 2, axis), np.roll(hashed, -1, axis)
         before *= np.uint32(factor)
         hashed += before
@@ -77,8 +81,8 @@ def grain_plane(rgb: UInt8Array) -> Float32Array:
 
 
 def _mixed(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """In place: every bit of the result depends on every bit (Chris Wellons's lowbias32)."""
-    for shift, factor in ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, 1)):
+    """In place: every bit of the result depends on every bit."""
+    for shift, factor in MIXING:
         values ^= values >> np.uint32(shift)
         values *= np.uint32(factor)
     return values

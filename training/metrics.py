@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
 _LUMA: Final = np.array((0.299, 0.587, 0.114))
-_PATCH_PX: Final = 116
+PATCH_PX: Final = 116
 # Outputs of these EfficientNet-Lite0 blocks: strides 4, 8 and 16, so textures and not objects.
 _BLOCKS: Final = (2, 4, 7)
 _HIGH_BAND: Final = (0.2, 0.5)
@@ -40,7 +40,7 @@ def luma(rgb: UInt8Array | Float32Array) -> FloatArray:
 
 
 def patches(
-    pictures: Sequence[UInt8Array], size_px: int = _PATCH_PX, step_px: int | None = None
+    pictures: Sequence[UInt8Array], size_px: int = PATCH_PX, step_px: int | None = None
 ) -> UInt8Array:
     """Cut pictures into squares, side by side or every `step_px`: uint8 [N, size, size, 3]."""
     step = step_px or size_px

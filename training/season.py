@@ -14,10 +14,8 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from training.dataset import Pair
+from training.metrics import luma
 
-Float32Array = npt.NDArray[np.float32]
-
-_LUMA: Final = np.array((0.299, 0.587, 0.114), np.float32)
 # What is coarser than this stays as in the old photo.
 _SIGMA_PX: Final = 16.0
 # Haze takes colour away; a little more than the old photo has is nobody's season.
@@ -34,7 +32,7 @@ def keep_season(pairs: Sequence[Pair]) -> list[Pair]:
     if not pairs:
         return []
     old, new = (
-        np.concatenate([getattr(pair, side)[::_SAMPLE, ::_SAMPLE].reshape(-1, 3) @ _LUMA for pair in pairs])
+        np.concatenate([luma(getattr(pair, side)[::_SAMPLE, ::_SAMPLE]).ravel() for pair in pairs])
         for side in ("old", "new")
     )
     gain = float(new.std() / max(old.std(), 1e-3))
@@ -44,8 +42,8 @@ def keep_season(pairs: Sequence[Pair]) -> list[Pair]:
 
 def _recoloured(pair: Pair, gain: float, offset: float) -> npt.NDArray[np.uint8]:
     old, new = pair.old.astype(np.float32), pair.new.astype(np.float32)
-    luma: Float32Array = (old @ _LUMA)[..., None]
-    wanted = gain * luma + offset + _SATURATION * (old - luma)
+    light = luma(pair.old)[..., None].astype(np.float32)
+    wanted = gain * light + offset + _SATURATION * (old - light)
     changed = new + gaussian_filter(wanted - new, (_SIGMA_PX, _SIGMA_PX, 0))
     result: npt.NDArray[np.uint8] = np.clip(changed + 0.5, 0, 255).astype(np.uint8)
     return result

@@ -22,7 +22,7 @@ from PIL import Image
 
 from sr_model.weights import content_digest, load_weights, save_weights, write_atomic
 from training.dataset import Pair, load_pairs
-from training.metrics import TextureFeatures, kernel_distance, patches, structure_kept
+from training.metrics import PATCH_PX, TextureFeatures, kernel_distance, patches, structure_kept
 from training.pairs_manifest import read_site
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -33,7 +33,6 @@ SCORES: Final = "validation.jsonl"
 SHEETS: Final = "sheets"
 
 _CHIPS_PER_SITE: Final = 12
-_PATCH_PX: Final = 116
 # Fewer patches than this are no distribution to compare.
 _FEWEST_PATCHES: Final = 4
 # Left out at a chip's edge, where the network sees no context, if enough is left.
@@ -79,7 +78,7 @@ class _Site:
         pairs = [
             pair
             for pair in load_pairs([folder], "validation")
-            if min(self._inner(pair.new).shape[:2]) >= _PATCH_PX
+            if min(self._inner(pair.new).shape[:2]) >= PATCH_PX
         ]
         spread = np.linspace(0, len(pairs) - 1, min(len(pairs), _CHIPS_PER_SITE)).round().astype(int)
         self.pairs: list[Pair] = [pairs[place] for place in spread]
@@ -92,7 +91,7 @@ class _Site:
     @property
     def is_enough(self) -> bool:
         inner = [self._inner(pair.new) for pair in self.pairs]
-        patches_in = sum((a.shape[0] // _PATCH_PX) * (a.shape[1] // _PATCH_PX) for a in inner)
+        patches_in = sum((a.shape[0] // PATCH_PX) * (a.shape[1] // PATCH_PX) for a in inner)
         return int(patches_in) >= _FEWEST_PATCHES
 
     def texture_distance(self, restored: Sequence[UInt8Array]) -> float:
@@ -107,11 +106,11 @@ class _Site:
         ]
 
     def _statistics(self, pictures: Sequence[UInt8Array]) -> FloatArray:
-        return self._features(patches([self._inner(picture) for picture in pictures], _PATCH_PX))
+        return self._features(patches([self._inner(picture) for picture in pictures]))
 
     def _inner(self, rgb: UInt8Array) -> UInt8Array:
         sides = [side // self._stride * self._stride for side in rgb.shape[:2]]
-        edge = _EDGE_PX if min(sides) >= _PATCH_PX + 2 * _EDGE_PX else 0
+        edge = _EDGE_PX if min(sides) >= PATCH_PX + 2 * _EDGE_PX else 0
         return rgb[edge : sides[0] - edge, edge : sides[1] - edge]
 
 
@@ -176,7 +175,7 @@ class Validate(lightning.Callback):
         folders = [Path(folder) for folder in module.config.pairs]
         self._validation = Validation(folders, module.spec.stride)
         if not len(self._validation):
-            self._say(f"too few validation chips of {_PATCH_PX} px to look at: no {BEST} will be kept")
+            self._say(f"too few validation chips of {PATCH_PX} px to look at: no {BEST} will be kept")
         (self._run / SHEETS).mkdir(exist_ok=True)
 
     def _recall(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from sr_model.pixels import MIXING, NEIGHBOURS
 from sr_model.spec import ModelSpec
 
 _32_BITS: Final = 0xFFFFFFFF
@@ -38,13 +39,13 @@ def grain_plane(rgb: Tensor) -> Tensor:
     """
     wide = rgb.long()
     hashed = _mixed(wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16)
-    for axis, factor in ((1, 0x9E3779B1), (2, 0x85EBCA77)):
+    for axis, factor in NEIGHBOURS:
         before, after = torch.roll(hashed, 2, axis), torch.roll(hashed, -1, axis)
         hashed = _mixed(((hashed + before * factor) & _32_BITS) ^ after)
     return hashed.float() * float(12**0.5 / 2**32) - float(3**0.5)
 
 
 def _mixed(values: Tensor) -> Tensor:
-    for shift, factor in ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, 1)):
+    for shift, factor in MIXING:
         values = ((values ^ (values >> shift)) * factor) & _32_BITS
     return values
