@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 import rasterio
 from archive_contents import contents
 from conftest import Photo, clean_environment, command_line, write_photo, write_tiny_weights
+from private_mounts import private_mounts
 from rio_cogeo.cogeo import cog_validate
 
 KILLER, SMALL_DISK = (Path(__file__).with_name(name) for name in ("work_and_die.py", "small_disk.py"))
@@ -104,15 +104,12 @@ def test_killed_at_random_steps_and_moments(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs util-linux")
 @pytest.mark.parametrize("name", KINDS)
 def test_a_disk_that_is_full_again_and_again(
     work: Path, undisturbed: Callable[[str], Any], name: str, tmp_path: Path
 ) -> None:
     """Every run gets a little further, says why it stops, and leaves nothing half under the final name."""
-    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no user name spaces here")
+    namespace = private_mounts()
     disk, copy = tmp_path / "disk", tmp_path / "copy"
     disk.mkdir()
     script = [sys.executable, str(SMALL_DISK), str(disk), str(copy), *arguments(work, disk / name)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import middle_tile
 from fake_s3 import running_s3
+from private_mounts import private_mounts
 
 from tileserver.cache.circuit import Circuit
 from tileserver.cache.folder import FolderTiles
@@ -218,12 +218,9 @@ def test_a_slow_store_never_holds_a_tile_up_for_writing(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs util-linux")
 def test_a_full_disk_costs_no_tile(tmp_path: Path) -> None:
     """In a name space of its own, where a tiny tmpfs can be mounted without privileges."""
-    probe = ["unshare", "--user", "--map-root-user", "--mount", "true"]
-    if subprocess.run(probe, capture_output=True, check=False).returncode:
-        pytest.skip("no user name spaces here")
+    namespace = private_mounts()
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
         "from tileserver.cache.folder import FolderTiles; from tileserver.cache.key import TileKey\n"
@@ -243,7 +240,7 @@ def test_a_full_disk_costs_no_tile(tmp_path: Path) -> None:
     )
     shell = f'mount -t tmpfs -o size=1m none "{tmp_path}" && "$@"'
     root = str(Path(__file__).parents[2])
-    command = [*probe[:-1], "sh", "-c", shell, "sh", sys.executable, "-c", script, str(tmp_path), root]
+    command = [*namespace, "sh", "-c", shell, "sh", sys.executable, "-c", script, str(tmp_path), root]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
 
