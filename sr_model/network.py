@@ -164,31 +164,40 @@ class ResNetUNet(nn.Module):
 
     stride: Final = 32
 
-    def __init__(self) -> None:
+    def __init__(self, planes: int = 3) -> None:
         # Imported late: torchvision costs every start seconds, and the bundled network does not need it.
         from torchvision.models import resnet34
 
         super().__init__()
         self.encoder = resnet34(weights=None)
         del self.encoder.fc, self.encoder.avgpool
+        if planes > 3:
+            self.encoder.conv1 = nn.Conv2d(planes, 64, 7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(self.encoder.conv1.weight, mode="fan_out", nonlinearity="relu")
         self.middle = nn.Sequential(conv3(512, 512), nn.ReLU(), conv3(512, 512), nn.ReLU())
         self.up16, self.up8 = UpBlock(512, 256, 256), UpBlock(256, 128, 128)
         self.up4, self.up2 = UpBlock(128, 64, 96), UpBlock(96, 64, 64)
         self.up1 = ShuffleUp(64, 32)
-        self.cross = nn.Sequential(conv3(35, 32), nn.ReLU(), ResidualBlock(32))
+        self.cross = nn.Sequential(conv3(32 + planes, 32), nn.ReLU(), ResidualBlock(32))
         self.head = nn.Conv2d(32, 3, 1)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
 
     def load_imagenet(self) -> None:
-        """Fill the encoder with torchvision's ImageNet weights (downloaded once by torchvision)."""
+        """Fill the encoder with torchvision's ImageNet weights (downloaded once by torchvision).
+
+        Grain, which ImageNet does not have, starts without influence.
+        """
         from torchvision.models import ResNet34_Weights
 
-        state = ResNet34_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+        state = dict(ResNet34_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
+        first = state["conv1.weight"]
+        grain = self.encoder.conv1.in_channels - first.shape[1]
+        state["conv1.weight"] = F.pad(first, (0, 0, 0, 0, 0, grain))
         self.encoder.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
 
     def forward(self, x: Tensor) -> Tensor:
-        """[3, H, W] normalised to [3, H, W] normalised."""
+        """[3 or 4, H, W] normalised, the fourth plane grain, to [3, H, W] normalised."""
         e = self.encoder
         f2 = e.relu(e.bn1(e.conv1(x)))  # [64, H/2, W/2]
         f4 = e.layer1(e.maxpool(f2))  # [64, H/4, W/4]
@@ -198,7 +207,7 @@ class ResNetUNet(nn.Module):
         y = self.up8(self.up16(self.middle(f32), f16), f8)
         y = self.up1(self.up2(self.up4(y, f4), f2))
         y = self.cross(torch.cat([y, x], 1))  # the input joined again
-        return x + cast(Tensor, self.head(y))
+        return x[:, :3] + cast(Tensor, self.head(y))
 
 
 def _compact(spec: ModelSpec) -> nn.Module:
@@ -206,8 +215,8 @@ def _compact(spec: ModelSpec) -> nn.Module:
     return CompactUNet(cast(int, width), cast(int, blocks), spec.planes)
 
 
-def _resnet34(_spec: ModelSpec) -> nn.Module:
-    return ResNetUNet()
+def _resnet34(spec: ModelSpec) -> nn.Module:
+    return ResNetUNet(spec.planes)
 
 
 _BUILDERS: Final[dict[str, tuple[Callable[[ModelSpec], nn.Module], int]]] = {

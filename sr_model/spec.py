@@ -123,14 +123,17 @@ class ModelSpec:
         )
 
     @classmethod
-    def resnet34(cls, *, gsd_m: float = 0.3048, halo_px: int = 96, name: str = "resnet34") -> ModelSpec:
-        """Spec of the published network: ResNet-34 encoder, PixelShuffle decoder."""
+    def resnet34(
+        cls, *, grain: bool = True, gsd_m: float = 0.3048, halo_px: int = 96, name: str = "resnet34"
+    ) -> ModelSpec:
+        """Spec of the published network: ResNet-34 encoder, PixelShuffle decoder; arguments as of `compact`."""
         return cls(
             name=name,
             architecture="resnet34",
             **_untrained_ranges(gsd_m),
             stride=32,
             halo_px=halo_px,
+            config={"grain": int(grain)},
         )
 
     @property

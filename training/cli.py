@@ -120,6 +120,13 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 @click.option(
     "--architecture", type=click.Choice(["compact", "resnet34"]), default="compact", show_default=True
 )
+@click.option(
+    "--encoder",
+    type=click.Choice(["imagenet", "none"]),
+    default=_DEFAULTS["encoder"],
+    show_default=True,
+    help="What ResNet-34's encoder starts from; --init overrules it.",
+)
 @click.option("--gsd", "gsd_m", type=float, help="Metres per pixel [that of the pairs].")
 @click.option("--steps", type=click.IntRange(min=1), default=_DEFAULTS["steps"], show_default=True)
 @click.option(
@@ -199,7 +206,7 @@ def fit(
     from lightning.pytorch.utilities import rank_zero_only
 
     from training.fit import fit as train
-    from training.pairs import read_site
+    from training.pairs_manifest import read_site
 
     if strangers := set(keep_season) - set(pairs):
         raise click.BadParameter(

@@ -54,6 +54,7 @@ class FitConfig:
         keep_season: those of the pairs whose colours are not learnt, see `training.season`.
         perceptual: `imagenet`, or a safetensors file with VGG16's features.
         architecture, gsd_m: of the network, see `sr_model.ModelSpec`.
+        encoder: what ResNet-34's starts from: `imagenet` (frozen at first), or `none`.
         steps: of the whole run.
         batch: crops per step and device, at the first size.
         sizes_px: sides of the crops, growing; see `training.schedule.crops_at`.
@@ -75,6 +76,7 @@ class FitConfig:
     degrade: tuple[str, ...] = ()
     perceptual: str = "imagenet"
     architecture: str = "compact"
+    encoder: str = "imagenet"
     gsd_m: float = 0.3048
     steps: int = 5000
     batch: int = 16

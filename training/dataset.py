@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from training.degrade import age
 from training.errors import DatasetError
-from training.pairs import read_manifest
+from training.pairs_manifest import read_manifest
 
 UInt8Array = npt.NDArray[np.uint8]
 # An aged crop with more black than this shows a wedge without a nodata tag.

@@ -150,12 +150,13 @@ def _module(config: FitConfig, init: Path | None) -> RestorationModule:
         state = _fitting(load_weights(init).state, module.network)
         module.network.load_state_dict(state)
         module.average.load_state_dict(state)
-    elif isinstance(module.network, ResNetUNet):
+    elif isinstance(module.network, ResNetUNet) and config.encoder == "imagenet":
         try:
             module.network.load_imagenet()
         except (OSError, RuntimeError) as error:  # no network, or half a file
             raise RunError(
-                f"torchvision could not download ResNet-34's weights ({error}): start from others with --init"
+                f"torchvision could not download ResNet-34's weights ({error}): start from others with --init, "
+                "or from random ones with --encoder none"
             ) from error
         # The average began as a copy of the network without them.
         module.average.load_state_dict(module.network.state_dict())

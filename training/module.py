@@ -66,7 +66,8 @@ class RestorationModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW for the network (a pretrained encoder first frozen, then slower) and for the discriminator."""
-        encoder = list(self.network.encoder.parameters()) if isinstance(self.network, ResNetUNet) else []
+        pretrained = isinstance(self.network, ResNetUNet) and self.config.encoder == "imagenet"
+        encoder = list(self.network.encoder.parameters()) if pretrained else []
         known = {id(parameter) for parameter in encoder}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
         groups = [{"params": rest, "cycle": one_cycle}, {"params": encoder, "cycle": encoder_cycle}]

@@ -86,6 +86,8 @@ def test_the_resnet_encoder_takes_torchvisions_weights(monkeypatch):
     net = build(SPECS["resnet34"])
     net.load_imagenet()
     assert torch.equal(net.encoder.layer3[0].conv1.weight, state["layer3.0.conv1.weight"])
+    assert torch.equal(net.encoder.conv1.weight[:, :3], state["conv1.weight"])
+    assert not net.encoder.conv1.weight[:, 3:].any()
 
 
 def test_the_compact_network_has_at_most_three_million_parameters():
