@@ -4,6 +4,8 @@
 hardest for the loader. Rounds of both alternate, so that whatever else the machine does hits both.
 
 Run: .venv/bin/python -m benchmarks.loader PAIRS... [--degrade PICTURE] [--perceptual PATH] [--sizes 112] [--batch 16]
+The published recipe's step (ResNet-34, every 500 px pair through VGG):
+     ... --architecture resnet34 --perceptual PATH --perceptual-all --sizes 480 --batch 16
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from sr_model.spec import ModelSpec
 from training.config import FitConfig, LossWeights
+from training.fit import training_precision
 from training.loading import CropData, workers
 from training.module import RestorationModule
 
@@ -65,6 +68,7 @@ def step_s(module: RestorationModule, loader: Any) -> float:
     module.step = 0
     trainer = lightning.Trainer(
         max_epochs=1,
+        precision=training_precision("auto"),
         callbacks=[clock],
         logger=False,
         enable_checkpointing=False,
@@ -81,15 +85,21 @@ def main() -> None:
     parser.add_argument("pairs", nargs="+")
     parser.add_argument("--degrade", action="append", default=[])
     parser.add_argument("--perceptual")
+    parser.add_argument("--perceptual-all", action="store_true", help="VGG sees every crop in every step")
+    parser.add_argument("--architecture", choices=("compact", "resnet34"), default="compact")
     parser.add_argument("--sizes", default="112", help="sides of the crops, with commas")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    sight = {"perceptual_every": 1, "perceptual_share": 1.0} if options.perceptual_all else {}
     config = FitConfig(
+        **sight,
         pairs=tuple(options.pairs),
         degrade=tuple(options.degrade),
         perceptual=options.perceptual or "imagenet",
+        architecture=options.architecture,
+        encoder="none",
         steps=options.steps,
         batch=options.batch,
         sizes_px=tuple(map(int, options.sizes.split(","))),
@@ -98,7 +108,8 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    module = RestorationModule(config, ModelSpec.compact())
+    spec = ModelSpec.compact() if options.architecture == "compact" else ModelSpec.resnet34()
+    module = RestorationModule(config, spec)
     real: list[float] = []
     cached: list[float] = []
     for _ in range(options.rounds):
@@ -111,6 +122,7 @@ def main() -> None:
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "architecture": options.architecture,
         "terms": "all" if options.perceptual else "pixels",
         "sizes_px": config.sizes_px,
         "batch": config.batch,

@@ -1,6 +1,6 @@
 """How fast the bundled network is through each runtime, as megapixels of output per second.
 
-Run: .venv/bin/python benchmarks/network.py [--side 1152] [--rounds 7]
+Run: .venv/bin/python -m benchmarks.network [--side 1152] [--rounds 7] [--architecture resnet34]
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import torch
 
-from sr_model import Restorer, bundled_weights_path, load_weights
-from sr_model.pixels import normalise
+from sr_model import ModelSpec, Restorer, Weights, bundled_weights_path, load_weights, save_weights
+from sr_model.network import build
+from sr_model.pixels import UInt8Array, normalise
 from sr_model.runtimes import choose_runtime
 
 
@@ -31,13 +35,44 @@ def megapixels_per_s(work: Callable[[], object], pixels: int, rounds: int) -> li
     return rates
 
 
+def untrained() -> Weights:
+    """The large network: for its speed it does not matter what it learnt."""
+    spec = ModelSpec.resnet34()
+    with tempfile.TemporaryDirectory() as folder:
+        save_weights(Path(folder) / "resnet34.safetensors", spec, build(spec).state_dict())
+        return load_weights(Path(folder) / "resnet34.safetensors")
+
+
+def on_gpu(weights: Weights, window: UInt8Array, rounds: int) -> dict[str, list[float]]:
+    """The network alone on planes that are there already, and from bytes to bytes, for each size of batch."""
+    runtime = choose_runtime(weights, device="cuda")
+    rates = {}
+    for count in (1, 2, 4, 8):
+        windows = np.repeat(window, count, 0)
+        planes = torch.from_numpy(normalise(windows, weights.spec)).cuda()
+        pixels = windows[..., 0].size
+
+        def alone(planes: torch.Tensor = planes) -> None:
+            with torch.inference_mode():
+                runtime._infer(planes)  # type: ignore[attr-defined]
+            torch.cuda.synchronize()
+
+        name = f"{runtime.name}, {count} together"
+        rates[f"{name}, network alone"] = megapixels_per_s(alone, pixels, rounds)
+        rates[f"{name}, bytes to bytes"] = megapixels_per_s(
+            lambda windows=windows: runtime.restore(windows), pixels, rounds
+        )
+    return rates
+
+
 def main() -> None:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=1152, help="window in px; a metatile with its halo")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--architecture", choices=("compact", "resnet34"), default="compact")
     options = parser.parse_args()
-    weights = load_weights(bundled_weights_path())
+    weights = load_weights(bundled_weights_path()) if options.architecture == "compact" else untrained()
     window = np.random.default_rng(0).integers(0, 256, (1, options.side, options.side, 3)).astype(np.uint8)
     planes, pixels = normalise(window, weights.spec), options.side**2
     onnx, torch_cpu = (choose_runtime(weights, name, "cpu") for name in ("onnx", "torch"))
@@ -49,6 +84,8 @@ def main() -> None:
         ),
         "torch, network alone": megapixels_per_s(lambda: torch_cpu.forward(planes), pixels, options.rounds),
     }
+    if torch.cuda.is_available():
+        rates |= on_gpu(weights, window, options.rounds)
     medians = {name: round(statistics.median(values), 2) for name, values in rates.items()}
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

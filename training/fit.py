@@ -173,7 +173,7 @@ def _fitting(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     return fitted
 
 
-def _precision(name: str) -> Any:
+def training_precision(name: str) -> Any:
     """bf16 where the processor or the GPU multiplies in it, else fp32."""
     if name != "auto":
         return name
@@ -187,7 +187,7 @@ def _trainer(
 ) -> lightning.Trainer:
     return lightning.Trainer(
         max_epochs=1,
-        precision=_precision(config.precision),
+        precision=training_precision(config.precision),
         devices=config.devices,
         num_nodes=config.nodes,
         # Network and discriminator take turns: in every backward pass the other one's parameters are unused.

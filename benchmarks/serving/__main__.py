@@ -182,19 +182,22 @@ def main() -> None:
     parser.add_argument("--storm-seconds", type=float, default=120)
     parser.add_argument("--rounds", type=int, default=3)
     works = ("warm", "cold", "metatile", "clients", "storm")
+    parser.add_argument("--photo", type=Path, default=PHOTO, help="for metatile and clients")
+    parser.add_argument("--weights", type=Path, help="for clients: instead of the bundled ones")
     parser.add_argument("--only", choices=works, action="append")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     options = parser.parse_args()
+    rivals = {"warm", "cold", "storm"} & set(options.only or works)
     missing = [
         tool for tool in ("wrk", "nginx") if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin")
     ]
-    if missing:
+    if rivals and missing:
         raise SystemExit(f"install what the benchmark compares with: apt-get install {' '.join(missing)}")
     measure: dict[str, Callable[[], dict[str, Any]]] = {
         "warm": lambda: warm(options.rivals, options.seconds, options.rounds),
         "cold": lambda: cold(options.rivals, options.rounds),
-        "metatile": lambda: metatile(PHOTO, max(5, options.rounds)),
-        "clients": lambda: clients(PHOTO, 2 * options.seconds),
+        "metatile": lambda: metatile(options.photo, max(5, options.rounds)),
+        "clients": lambda: clients(options.photo, 2 * options.seconds, options.weights),
         "storm": lambda: storm(options.storm_seconds),
     }
     report: dict[str, Any] = {
