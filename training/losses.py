@@ -235,7 +235,8 @@ def grid_loss(here: Tensor, there: Tensor) -> Tensor:
     own = torch.fft.fft2(a - b).abs().square().mean(0)
     power = torch.fft.fft2(a.detach()).abs().square().mean(0)
     near = torch.stack([power.roll(shift, axis) for shift in (-3, -2, 2, 3) for axis in (0, 1)]).mean(0)
-    bins = torch.tensor([0, size // 8, size // 4, size // 2, -(size // 4), -(size // 8)])
+    places = [0, size // 8, size // 4, size // 2, -(size // 4), -(size // 8)]
+    bins = torch.tensor(places, device=here.device)
     rows, columns = (grid.flatten()[1:] for grid in torch.meshgrid(bins, bins, indexing="ij"))
     ratio: Tensor = own[rows, columns] / (near[rows, columns] + 1e-6)
     return ratio.mean()
@@ -251,15 +252,16 @@ def spectrum_loss(restored: Tensor, new: Tensor, bands: int = 8) -> Tensor:
     window = torch.hann_window(size, device=restored.device)
     frequencies = torch.fft.fftfreq(size, device=restored.device)
     radius = torch.hypot(frequencies[:, None], frequencies[None, : size // 2 + 1])
-    ring = ((radius - 0.1) / 0.4 * bands).floor().long()
-    inside = (ring >= 0) & (ring < bands)
+    ring = ((radius - 0.1) / 0.4 * bands).floor()
+    # [places, bands]; choosing the places inside by a mask would make the processor wait for the GPU.
+    rings = (ring.flatten()[:, None] == torch.arange(bands, device=restored.device)).float()
+    # An eighth of a grey level: a black crop has no spectrum to match.
+    floor = (0.125 / 255) ** 2 * size**2 * rings.sum() / bands
     logs = []
     for picture in (restored, new):
         detail = luma(picture.float())[:, 0]
         power = torch.fft.rfft2((detail - detail.mean((1, 2), keepdim=True)) * window * window[:, None])
-        sums = power.abs().square()[:, inside] @ F.one_hot(ring[inside], bands).float()
-        # The floor is an eighth of a grey level: a black crop has no spectrum to match.
-        logs.append((sums + (0.125 / 255) ** 2 * size**2 * inside.sum() / bands).log())
+        logs.append((power.abs().square().flatten(1) @ rings + floor).log())
     return F.l1_loss(*logs)
 
 

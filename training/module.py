@@ -67,7 +67,7 @@ class RestorationModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW for the network (a pretrained encoder first frozen, then slower) and for the discriminator."""
         pretrained = isinstance(self.network, ResNetUNet) and self.config.encoder == "imagenet"
-        encoder = list(self.network.encoder.parameters()) if pretrained else []
+        encoder = list(cast("ResNetUNet", self.network).encoder.parameters()) if pretrained else []
         known = {id(parameter) for parameter in encoder}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
         groups = [{"params": rest, "cycle": one_cycle}, {"params": encoder, "cycle": encoder_cycle}]
@@ -121,8 +121,14 @@ class RestorationModule(lightning.LightningModule):
         self._finish(optimise_network, terms)
 
         self.discriminator.requires_grad_(True)
-        fake = self.discriminator(shown.restored.detach(), shown.old, [f.detach() for f in features[_JUDGED]])
-        judged = losses.discriminator_loss(self.discriminator(shown.new, shown.old, wanted[_JUDGED]), fake)
+        # Both kinds in one pass: on a GPU the small layers of this network cost their launch, not their arithmetic.
+        logits = self.discriminator(
+            torch.cat([shown.new, shown.restored.detach()]),
+            torch.cat([shown.old, shown.old]),
+            [torch.cat([w, f.detach()]) for w, f in zip(wanted[_JUDGED], features[_JUDGED], strict=True)],
+        )
+        real, fake = zip(*(head.chunk(2) for head in logits), strict=True)
+        judged = losses.discriminator_loss(real, fake)
         self._optimise(optimise_discriminator, judged)
         self.terms["discriminator"] = judged.detach()
 
@@ -205,10 +211,12 @@ class RestorationModule(lightning.LightningModule):
     def _average(self) -> None:
         """Exponential moving average, with a shorter memory while the run is young."""
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(
-            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
-        ):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
+        state = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
+        floats: list[tuple[Tensor, Tensor]] = []
+        counts: list[tuple[Tensor, Tensor]] = []
+        for pair in state:
+            (floats if pair[0].is_floating_point() else counts).append(pair)
+        means, values = zip(*floats, strict=True)
+        torch._foreach_lerp_(means, values, 1 - decay)
+        for mean, value in counts:
+            mean.copy_(value)
