@@ -106,12 +106,12 @@ def clients(photo: Path, duration_s: float, weights: Path | None = None) -> dict
     for number in CLIENTS:
         before, end = service.metrics.inferences._value.get(), time.monotonic() + duration_s
 
-        def visit(client: int, end: float = end) -> list[float]:
+        def visit(client: int, number: int = number, end: float = end) -> list[float]:
             latencies, turn = [], client
             while time.monotonic() < end:
                 request = requests[turn % len(requests)]
                 latencies.append(seconds(lambda request=request: service.tile(request)))  # type: ignore[misc]
-                turn += 1
+                turn += number
             return latencies
 
         started = time.perf_counter()
