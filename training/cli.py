@@ -54,7 +54,7 @@ def main() -> None:
     "--max-shift",
     "max_shift_m",
     type=click.FloatRange(0.1, 50),
-    default=8.0,
+    default=15.0,
     show_default=True,
     help="In metres.",
 )

@@ -6,13 +6,15 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.spatial import KDTree
 
 from sr_model.weights import write_atomic
 from training.change import BLUR_PX, change_score
@@ -38,8 +40,9 @@ from training.register import (
     LocalShift,
     agreed_shifts,
     correlation_surface,
+    fit_field,
     read_shift,
-    smooth_field,
+    window_places,
 )
 
 __all__ = [
@@ -58,14 +61,18 @@ Progress = Callable[[str, int, int], None]
 
 WORK: Final = "work"
 # Of the files in WORK; raise it when their meaning changes.
-_VERSION: Final = 1
+_VERSION: Final = 2
 # Black wedges have no nodata tag; a chip with more black than this is dropped.
 _MAX_BLACK: Final = 0.005
 _BLACK: Final = 4
 # How far the fine shift may lie from the coarse one, and the finished chip's from none.
 _FINE_REACH_PX: Final = 8
-# Fine windows lie this share of a chip away from its centre, four to a chip.
-_FINE_OFFSET: Final = 0.25
+# Windows lie this share of a chip away from its centre, four to a chip; neighbours that overlap share them.
+_WINDOW_OFFSET: Final = 0.25
+# Standard deviation, in chips, of the weights of the windows around.
+_NEIGHBOURHOOD: Final = 0.5
+# A window that shows less ground says nothing.
+_LEAST_VALID: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class PairOptions:
     size_px: int = 500
     step_px: int | None = None
     areas: Path | None = None
-    max_shift_m: float = 8.0
+    max_shift_m: float = 15.0
     validation: Bounds | None = None
     min_confidence: float = 4.0
     drop_changed: float = 0.15
@@ -101,6 +108,7 @@ class _Site:
     def __init__(self, grid: Grid, keys: list[Key], old: Photo, new: Photo, out: Path) -> None:
         self.grid, self.keys, self.old, self.new, self.out = grid, keys, old, new, out
         self.centres: Float64Array = np.array([grid.centre_px(*key) for key in keys])
+        self.places = window_places(self.centres, _WINDOW_OFFSET * grid.size_px)
         self.ratio = grid.old_gsd_m / grid.gsd_m
         # Coarse pixels are the old photo's, or twice the grid's.
         self.coarsen = max(2.0, self.ratio)
@@ -114,33 +122,17 @@ class _Site:
         window = self.grid.window(tuple(self.centres[index]), side, coarsen=self.coarsen)
         return correlation_surface(self.old.read(window, side)[0], self.new.read(window, side)[0], reach_px)
 
-    def fine_shifts(self, index: int, coarse: LocalShift) -> Float32Array:
-        """dx, dy and confidence of four windows around the chip's centre, float32 [4, 3]."""
-        size = self.grid.size_px
-        offset = int(_FINE_OFFSET * size)
-        side = size + 2 * offset
-        centre = tuple(self.centres[index])
-        old, old_valid = self.old.read(self.grid.window(centre, side, coarse), side)
-        new, new_valid = self.new.read(self.grid.window(centre, side), side)
+    def surface(self, index: int, shift: LocalShift, coarsen: float) -> Float32Array:
+        """Correlation surface of a window as wide as a chip, the old photo read where the shift says."""
+        side = math.ceil(self.grid.size_px / coarsen)
+        place = tuple(self.places[index])
+        old, old_valid = self.old.read(self.grid.window(place, side, shift, coarsen), side)
+        new, new_valid = self.new.read(self.grid.window(place, side, coarsen=coarsen), side)
         valid = old_valid & new_valid
-        rows = []
-        for x in (0, 2 * offset):
-            for y in (0, 2 * offset):
-                part = slice(y, y + size), slice(x, x + size)
-                surface = correlation_surface(
-                    old[part], new[part], _FINE_REACH_PX, self.sigma_px, valid[part]
-                )
-                shift = read_shift(surface)
-                trusted = shift.confidence if valid[part].mean() > 0.5 else 0.0
-                rows.append((coarse.dx_px + shift.dx_px, coarse.dy_px + shift.dy_px, trusted))
-        return np.array(rows, np.float32)
-
-    def fine_places(self) -> Float64Array:
-        """Where `fine_shifts` measures: float64 [chips, 4, 2]."""
-        offset = int(_FINE_OFFSET * self.grid.size_px)
-        around = np.array([(x, y) for x in (-offset, offset) for y in (-offset, offset)])
-        places: Float64Array = self.centres[:, None] + around
-        return places
+        if valid.mean() < _LEAST_VALID:
+            return np.zeros((2 * _FINE_REACH_PX + 1,) * 2, np.float32)
+        sigma_px = EDGE_SIGMA_PX if coarsen > 1 else self.sigma_px
+        return correlation_surface(old, new, _FINE_REACH_PX, sigma_px, valid)
 
     def cut(self, index: int, shift: LocalShift) -> Float32Array:
         """Write a chip's two pictures; returns usable, change and what shift is left, float32 [5]."""
@@ -228,6 +220,7 @@ def make_pairs(
 
 
 def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Progress) -> list[LocalShift]:
+    """The shift of every chip, from windows that get smaller and finer, each read where those before say."""
     count, side = len(site.keys), 2 * reach_px + 1
     surfaces = resumable_map(
         work / "coarse.npy",
@@ -237,22 +230,38 @@ def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Progress
         jobs,
         lambda done, total: progress("register", done, total),
     )
-    coarse = [
-        LocalShift(shift.dx_px * site.coarsen, shift.dy_px * site.coarsen)
-        for shift in agreed_shifts(surfaces, site.centres / site.grid.size_px)
+    agreed = agreed_shifts(surfaces, site.centres / site.grid.size_px)
+    nearest = KDTree(site.centres).query(site.places)[1]
+    field = [
+        LocalShift(agreed[i].dx_px * site.coarsen, agreed[i].dy_px * site.coarsen) for i in nearest.tolist()
     ]
-    fine = resumable_map(
-        work / "fine.npy",
-        count,
-        (4, 3),
-        lambda i: site.fine_shifts(i, coarse[i]),
-        jobs,
-        lambda done, total: progress("refine", done, total),
-    )
-    places = site.fine_places().reshape(-1, 2)
-    return smooth_field(
-        places, fine.reshape(-1, 3).astype(np.float64), site.centres, 0.75 * site.grid.size_px
-    )
+    scale_px = _NEIGHBOURHOOD * site.grid.size_px
+    for stage, coarsen, at in (
+        ("refine", site.coarsen, site.places),
+        ("refine more", 1.0, site.centres),
+    ):
+        fine = resumable_map(
+            work / f"{stage.replace(' ', '_')}.npy",
+            len(site.places),
+            (2 * _FINE_REACH_PX + 1,) * 2,
+            partial(_surface, site, field, coarsen),
+            jobs,
+            partial(progress, stage),
+        )
+        read_at = np.array([(shift.dx_px, shift.dy_px) for shift in field]) / coarsen
+        field = [
+            replace(shift, dx_px=shift.dx_px * coarsen, dy_px=shift.dy_px * coarsen)
+            for shift in fit_field(fine, site.places / coarsen, read_at, at / coarsen, scale_px / coarsen)
+        ]
+    # Every stage looks where the one before says: the chain is as sure as its weakest link.
+    return [
+        replace(shift, confidence=min(shift.confidence, coarse.confidence))
+        for shift, coarse in zip(field, agreed, strict=True)
+    ]
+
+
+def _surface(site: _Site, field: list[LocalShift], coarsen: float, index: int) -> Float32Array:
+    return site.surface(index, field[index], coarsen)
 
 
 def _chip(

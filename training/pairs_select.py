@@ -31,8 +31,6 @@ ASKEW: Final = "still askew"
 CHANGED: Final = "changed"
 
 
-# The neighbours' shifts may lie this far from their common plane.
-MAX_SPREAD_PX: Final = 1.0
 # The shift may differ this much between a chip's centre and its edge.
 MAX_WARP_PX: Final = 2.5
 # What phase correlation may still find in the finished chip.
@@ -53,7 +51,7 @@ def why_dropped(shift: LocalShift, size_px: int, left: LocalShift, min_confidenc
     warp_px = float(np.hypot.reduce(shift.warp)) / math.sqrt(2) * size_px / 2
     if warp_px > MAX_WARP_PX:
         return WARPED
-    if shift.confidence < min_confidence or shift.spread_px > MAX_SPREAD_PX:
+    if shift.confidence < min_confidence:
         return UNSURE
     if left.confidence >= min_confidence and math.hypot(left.dx_px, left.dy_px) > MAX_RESIDUAL_PX:
         return ASKEW

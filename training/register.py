@@ -15,24 +15,27 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
-from scipy.ndimage import gaussian_filter, minimum_filter, sobel
+from scipy.ndimage import gaussian_filter, minimum_filter, shift, sobel
 from scipy.spatial import KDTree
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 Float64Array = npt.NDArray[np.float64]
+Complex64Array = npt.NDArray[np.complex64]
 
 # Edges are compared after this blur: the old photo has none finer, and JPEG blocks are finer.
 EDGE_SIGMA_PX: Final = 1.5
 # Of the surface; phase correlation's peak is sharper than what the blurred edges can tell.
 _SURFACE_SIGMA_PX: Final = 1.0
-# Peaks by chance are about this high, and say nothing about the shift.
-_CHANCE: Final = 3.0
-# Tukey's biweight gives no weight beyond 4.685 deviations; a deviation below this is noise of the reading.
-_TUKEY: Final = 4.685
-_LEAST_DEVIATION_PX: Final = 0.15
-_ROUNDS: Final = 6
+# From height on a surface to logarithm of a probability: a peak by chance, of height 3, then loses to its surroundings.
+_TRUST: Final = 1.0
+# How far from the plane windows look for their place, round by round.
+_REACHES_PX: Final = (4.0, 3.0, 2.0, 1.5, 1.0)
+_LEAST_VARIANCE: Final = 0.1
+# How far slopes may lie from those of the shifts read at, one standard deviation.
+_USUAL_SLOPE: Final = 0.01
+_HOLD: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,12 @@ class LocalShift:
         confidence: height of the correlation peak in standard deviations of the surface around it; chance gives 3
             to 4.
         warp: how the shift grows per pixel: d(dx)/dx, d(dx)/dy, d(dy)/dx, d(dy)/dy.
-        spread_px: how far the neighbours' shifts lie from their common plane.
     """
 
     dx_px: float = 0.0
     dy_px: float = 0.0
     confidence: float = 0.0
     warp: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    spread_px: float = 0.0
 
 
 def smooth_grey(rgb: UInt8Array, sigma_px: float) -> Float32Array:
@@ -60,8 +61,10 @@ def smooth_grey(rgb: UInt8Array, sigma_px: float) -> Float32Array:
     return grey
 
 
-def edges(rgb: UInt8Array, sigma_px: float = EDGE_SIGMA_PX, valid: BoolArray | None = None) -> Float32Array:
-    """Gradient magnitude, blind to colour and brightness.
+def edges(rgb: UInt8Array, sigma_px: float = EDGE_SIGMA_PX, valid: BoolArray | None = None) -> Complex64Array:
+    """Gradients with their direction doubled, blind to colour, brightness and which side is bright.
+
+    Strength alone is blind too, but two woods have edges everywhere: their directions tell one place from the next.
 
     Args:
         rgb: uint8 [H, W, 3].
@@ -69,16 +72,14 @@ def edges(rgb: UInt8Array, sigma_px: float = EDGE_SIGMA_PX, valid: BoolArray | N
         valid: bool [H, W]; by default all is. The border of the data is no edge.
 
     Returns:
-        float32 [H, W], mean 0, deviation 1.
+        complex64 [H, W]: the gradient's magnitude at twice its angle.
     """
     grey = smooth_grey(rgb, sigma_px)
-    # The root keeps a few very bright roofs from deciding alone.
-    magnitude = np.sqrt(np.hypot(sobel(grey, axis=0), sobel(grey, axis=1)))
+    gradient = sobel(grey, axis=1) + 1j * sobel(grey, axis=0)
+    doubled = gradient**2 / np.maximum(np.abs(gradient), 1e-3)
     if valid is not None and not valid.all():
-        inner = minimum_filter(valid, 2 * math.ceil(3 * sigma_px) + 3, mode="nearest")
-        magnitude = np.where(inner, magnitude, magnitude[inner].mean() if inner.any() else 0)
-    deviation = float(magnitude.std())
-    result: Float32Array = (magnitude - magnitude.mean()) / np.float32(deviation if deviation > 0 else 1.0)
+        doubled *= minimum_filter(valid, 2 * math.ceil(3 * sigma_px) + 3, mode="nearest")
+    result: Complex64Array = doubled.astype(np.complex64)
     return result
 
 
@@ -103,11 +104,11 @@ def correlation_surface(
     """
     height, width = old.shape[:2]
     taper = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
-    first, second = (fft.rfft2(edges(rgb, sigma_px, valid) * taper) for rgb in (old, new))
+    first, second = (fft.fft2(edges(rgb, sigma_px, valid) * taper) for rgb in (old, new))
     spectrum = first * np.conj(second)
     # Half the whitening: full phase correlation counts frequencies that hold only grain as much as edges.
     spectrum /= np.sqrt(np.abs(spectrum) + 1e-6)
-    surface = fft.fftshift(fft.irfft2(spectrum, s=(height, width)))
+    surface = fft.fftshift(fft.ifft2(spectrum).real)
     row, column = height // 2, width // 2
     centre = surface[row - reach_px : row + reach_px + 1, column - reach_px : column + reach_px + 1]
     smoothed: Float32Array = gaussian_filter(centre.astype(np.float32), _SURFACE_SIGMA_PX)
@@ -152,56 +153,106 @@ def agreed_shifts(surfaces: Float32Array, places: Float64Array) -> list[LocalShi
     return shifts
 
 
-def smooth_field(
-    places: Float64Array, shifts: Float64Array, at: Float64Array, scale_px: float
+def window_places(centres: Float64Array, offset_px: float) -> Float64Array:
+    """Four places around each centre, those that coincide but once: float64 [N, 2]."""
+    around = np.array([(x, y) for x in (-1, 1) for y in (-1, 1)]) * offset_px
+    places = np.round((centres[:, None] + around).reshape(-1, 2))
+    unique: Float64Array = np.unique(places, axis=0)
+    return unique
+
+
+def fit_field(
+    surfaces: Float32Array, places: Float64Array, read_at: Float64Array, at: Float64Array, scale_px: float
 ) -> list[LocalShift]:
-    """The shift at each of some places: a plane through the shifts measured around it, deaf to outliers.
+    """The shift and its slope at each of some places: the plane that the surfaces of the windows around agree on.
+
+    Plane and surfaces are brought together by turns, as in expectation maximisation: each surface says where near
+    the plane its window lies and how certain that is, and a plane is laid through what they say. A window that knows
+    nothing has no say; where none knows anything, the shift stays that at which the windows were read.
 
     Args:
-        places: float64 [N, 2], x and y in pixels, where shifts were measured.
-        shifts: float64 [N, 3]: dx, dy, confidence.
-        at: float64 [M, 2], where they are wanted.
+        surfaces: float32 [N, S, S], see `correlation_surface`.
+        places: float64 [N, 2], x and y of the windows' centres, in pixels.
+        read_at: float64 [N, 2], the shift at which each window was read, where its surface has its centre.
+        at: float64 [M, 2], where shifts are wanted.
         scale_px: standard deviation of the weights.
 
     Returns:
-        M shifts. Their confidence is the mean of the neighbours', those that disagree counting as none.
+        M shifts. Their confidence is that of the sum of the surfaces along the plane.
     """
     near = KDTree(places).query_ball_point(at, r=2 * scale_px)
     return [
-        _plane((places[indexes] - place) / scale_px, shifts[indexes], scale_px)
+        _fit_plane(surfaces[indexes], (places[indexes] - place) / scale_px, read_at[indexes], scale_px)
         if indexes
-        else LocalShift(spread_px=np.inf)
+        else LocalShift()
         for place, indexes in zip(at, near, strict=True)
     ]
 
 
-def _plane(apart: Float64Array, shifts: Float64Array, scale_px: float) -> LocalShift:
-    """Iteratively reweighted least squares with Tukey's biweight; `apart` in units of the scale."""
+def _fit_plane(
+    surfaces: Float32Array, apart: Float64Array, read_at: Float64Array, scale_px: float
+) -> LocalShift:
+    """`apart` is in units of the scale."""
     base = np.exp(-0.5 * (apart**2).sum(axis=1))
-    prior = base * np.clip(shifts[:, 2] - _CHANCE, 1e-3, 10)
-    moves = shifts[:, :2]
     design = np.column_stack([np.ones(len(apart)), apart])
-    # A weighted median is a start that outliers cannot pull.
-    plane = np.vstack([[_median(moves[:, axis], prior) for axis in (0, 1)], np.zeros((2, 2))])
-    robust = np.ones(len(apart))
-    for _ in range(_ROUNDS):
-        error = np.hypot(*(moves - design @ plane).T)
-        deviation = max(1.2 * _median(error, prior), _LEAST_DEVIATION_PX)
-        robust = np.clip(1 - (error / (_TUKEY * deviation)) ** 2, 0, None) ** 2
-        weight = prior * robust
-        # The ridge keeps the slope at zero where neighbours lie on a line, or there are none.
-        ridge = np.diag([0.0, 1.0, 1.0]) * 0.02 * max(float(weight.sum()), 1e-9)
-        normal = design.T @ (weight[:, None] * design) + ridge + np.eye(3) * 1e-12
-        plane = np.linalg.solve(normal, design.T @ (weight[:, None] * moves))
-    error = np.hypot(*(moves - design @ plane).T)
-    spread = _median(error, prior)
-    confidence = float((base * robust * shifts[:, 2]).sum() / base.sum())
+    ridge = np.diag([1e-9, 0.02, 0.02]) * float(base.sum())
+    plane = np.linalg.solve(design.T @ (base[:, None] * design) + ridge, design.T @ (base[:, None] * read_at))
+    # First all windows together, for what none tells alone may be plain in their sum.
+    summed = _sum_along(surfaces, base, design @ plane - read_at) / np.sqrt((base**2).sum())
+    plane[0] += _look_near(summed[None].astype(np.float32), np.zeros((1, 2)), _REACHES_PX[0])[0][0]
+    # The centre moves only as far as windows are certain, and slopes stay near those of the shifts read at.
+    prior = np.diag([_HOLD, *[(_USUAL_SLOPE * scale_px) ** -2] * 2])
+    slopes = plane[1:]
+    for reach_px in _REACHES_PX:
+        seen, certainty = _look_near(surfaces, design @ plane - read_at, reach_px)
+        weight = base * certainty
+        normal = design.T @ (weight[:, None] * design) + prior
+        held = prior @ np.vstack([plane[:1], slopes])
+        plane = np.linalg.solve(normal, design.T @ (weight[:, None] * (seen + read_at)) + held)
+    summed = _sum_along(surfaces, base, design @ plane - read_at)
     (dx, dy), (xx, yx), (xy, yy) = plane.tolist()
     warp = (xx / scale_px, xy / scale_px, yx / scale_px, yy / scale_px)
-    return LocalShift(dx, dy, confidence, warp, spread)
+    return LocalShift(dx, dy, _height(summed), warp)
 
 
-def _median(values: Float64Array, weights: Float64Array) -> float:
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+def _sum_along(surfaces: Float32Array, weights: Float64Array, moves: Float64Array) -> Float32Array:
+    """Weighted sum of surfaces, each moved so that its point `moves` (dx, dy) comes to the centre."""
+    total = np.zeros(surfaces.shape[1:], np.float32)
+    for surface, weight, (dx, dy) in zip(surfaces, weights, moves, strict=True):
+        # Beyond a surface nothing is known: its mean, which is 0.
+        total += np.float32(weight) * shift(surface, (-dy, -dx), order=1, cval=0)
+    return total
+
+
+def _look_near(
+    surfaces: Float32Array, at: Float64Array, reach_px: float
+) -> tuple[Float64Array, Float64Array]:
+    """Where windows lie, looked for near `at`: float64 [N, 2], and how certain that is: 1 / variance, [N].
+
+    A surface counts as logarithm of a probability; a Gaussian of `reach_px` around `at` is taken in before and out
+    after, so that a flat surface is certain of nothing.
+    """
+    reach = surfaces.shape[1] // 2
+    steps = np.arange(-reach, reach + 1.0)
+    prior = [-0.5 * ((steps - at[:, [axis]]) / reach_px) ** 2 for axis in (0, 1)]
+    log = _TRUST * surfaces + prior[0][:, None, :] + prior[1][:, :, None]
+    chance = np.exp(log - log.max(axis=(1, 2), keepdims=True))
+    chance /= chance.sum(axis=(1, 2), keepdims=True)
+    marginals = chance.sum(axis=1), chance.sum(axis=2)
+    means = np.stack([marginal @ steps for marginal in marginals], axis=1)
+    variance = sum(
+        (marginal * (steps - means[:, [axis]]) ** 2).sum(axis=1) for axis, marginal in enumerate(marginals)
+    )
+    variance = np.maximum(variance / 2, _LEAST_VARIANCE)
+    certainty = np.maximum(1 / variance - 1 / reach_px**2, 1e-6)
+    seen = (means / variance[:, None] - at / reach_px**2) / certainty[:, None]
+    return np.where(certainty[:, None] > 1e-3, seen, at), certainty
+
+
+def _height(surface: Float32Array) -> float:
+    """Of the centre, in standard deviations of the surface around it."""
+    reach = surface.shape[0] // 2
+    around = np.ones(surface.shape, bool)
+    around[reach - 4 : reach + 5, reach - 4 : reach + 5] = False
+    centre = float(surface[reach - 1 : reach + 2, reach - 1 : reach + 2].max())
+    return (centre - float(surface[around].mean())) / (float(surface[around].std()) or 1.0)

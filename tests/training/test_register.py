@@ -4,7 +4,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as move
 from training_data import make_ground as ground
 
-from training.register import agreed_shifts, correlation_surface, read_shift, smooth_field
+from training.register import agreed_shifts, correlation_surface, fit_field, read_shift, window_places
 from training.residual import residual_shift
 
 
@@ -41,28 +41,62 @@ def test_neighbours_decide_where_one_chip_says_nothing():
     assert middle.dy_px == pytest.approx(1, abs=0.2)
 
 
-def test_a_field_follows_a_slope_and_is_deaf_to_outliers():
+def peak(dx: float, dy: float, height: float, random: np.random.Generator) -> np.ndarray:
+    """A surface of chance, deviation 1, with a peak."""
+    rows, columns = np.mgrid[-8:9, -8:9]
+    noise = gaussian_filter(random.normal(0, 1, (17, 17)), 1)
+    hill = height * np.exp(-0.5 * ((columns - dx) ** 2 + (rows - dy) ** 2) / 1.5**2)
+    return (noise / noise.std() + hill).astype(np.float32)
+
+
+def slope(places: np.ndarray) -> np.ndarray:
+    """The planted shifts."""
+    return np.column_stack([2 + 0.004 * (places[:, 1] - 900), -1 + 0.002 * (places[:, 0] - 1000)])
+
+
+def test_a_field_follows_a_slope_and_is_deaf_to_windows_that_show_something_else():
     random = np.random.default_rng(5)
-    x, y = np.meshgrid(np.arange(0, 2000, 200.0), np.arange(0, 2000, 200.0))
+    x, y = np.meshgrid(np.arange(0, 2001, 250.0), np.arange(0, 2001, 250.0))
     places = np.column_stack([x.ravel(), y.ravel()])
-    shifts = np.column_stack([2 + 0.002 * places[:, 1], -1 + 0.001 * places[:, 0], np.full(len(places), 8.0)])
-    shifts[:, :2] += random.normal(0, 0.05, (len(places), 2))
-    wrong = random.choice(len(places), 20, replace=False)
-    shifts[wrong, :2] = random.uniform(-8, 8, (20, 2))
-    centre = smooth_field(places, shifts, np.array([(1000.0, 900.0)]), 400)[0]
-    assert (centre.dx_px, centre.dy_px) == pytest.approx((3.8, 0.0), abs=0.1)
-    assert centre.warp == pytest.approx((0, 0.002, 0.001, 0), abs=2e-4)
-    assert centre.spread_px < 0.2
-    far = smooth_field(places, shifts, np.array([(9000.0, 900.0)]), 400)[0]
+    wrong = set(random.choice(len(places), 20, replace=False).tolist())
+    shifts = slope(places)
+    surfaces = np.stack(
+        [
+            peak(*(random.uniform(-7, 7, 2) if i in wrong else shift), 10, random)
+            for i, shift in enumerate(shifts)
+        ]
+    )
+    at = np.array([(1000.0, 900.0)])
+    (found,) = fit_field(surfaces, places, np.zeros_like(places), at, 250)
+    assert (found.dx_px, found.dy_px) == pytest.approx((2, -1), abs=0.4)
+    assert found.warp == pytest.approx((0, 0.004, 0.002, 0), abs=3e-3)
+    assert found.confidence > 6
+    (far,) = fit_field(surfaces, places, np.zeros_like(places), np.array([(9000.0, 900.0)]), 250)
     assert far.confidence == 0
-    assert far.spread_px == np.inf
 
 
-def test_neighbours_that_contradict_each_other_have_a_wide_spread():
+def test_where_fine_windows_know_nothing_the_shift_stays_what_it_was():
+    places = np.array([(x, y) for x in (0.0, 250.0, 500.0) for y in (0.0, 250.0, 500.0)])
+    read_at = np.tile([5.0, -3.0], (len(places), 1))
+    flat = np.zeros((len(places), 17, 17), np.float32)
+    (found,) = fit_field(flat, places, read_at, np.array([(250.0, 250.0)]), 250)
+    assert (found.dx_px, found.dy_px) == pytest.approx((5, -3), abs=0.01)
+    assert found.warp == pytest.approx((0, 0, 0, 0), abs=1e-4)
+    assert found.confidence == 0
+
+
+def test_chance_gives_no_confidence():
     random = np.random.default_rng(6)
-    places = random.uniform(0, 1000, (60, 2))
-    shifts = np.column_stack([random.uniform(-8, 8, (60, 2)), np.full(60, 6.0)])
-    assert smooth_field(places, shifts, np.array([(500.0, 500.0)]), 400)[0].spread_px > 1.5
+    places = np.array([(x, y) for x in np.arange(0, 2001, 250.0) for y in np.arange(0, 2001, 250.0)])
+    surfaces = np.stack([peak(0, 0, 0, random) for _ in places])
+    found = fit_field(surfaces, places, np.zeros_like(places), places, 250)
+    assert np.median([shift.confidence for shift in found]) < 4.5
+
+
+def test_chips_that_overlap_share_their_windows():
+    alone = window_places(np.array([(250.0, 250.0)]), 125)
+    assert sorted(map(tuple, alone)) == [(125, 125), (125, 375), (375, 125), (375, 375)]
+    assert len(window_places(np.array([(250.0, 250.0), (500.0, 250.0)]), 125)) == 6
 
 
 def test_the_second_method_measures_a_planted_shift_and_keeps_silent_on_other_ground():
