@@ -231,7 +231,7 @@ def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Progress
         lambda done, total: progress("register", done, total),
     )
     agreed = agreed_shifts(surfaces, site.centres / site.grid.size_px)
-    nearest = KDTree(site.centres).query(site.places)[1]
+    nearest = np.asarray(KDTree(site.centres).query(site.places)[1])
     field = [
         LocalShift(agreed[i].dx_px * site.coarsen, agreed[i].dy_px * site.coarsen) for i in nearest.tolist()
     ]

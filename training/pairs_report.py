@@ -27,7 +27,7 @@ _MOST_ARROWS: Final = 2500
 
 @dataclass(frozen=True)
 class Residual:
-    """Shift left in training chips, in pixels, by patches around corners, see `training.residual`."""
+    """Shift left in training chips, in pixels, by a second method, see `training.residual`."""
 
     sampled: int
     answered: int
@@ -64,7 +64,7 @@ def measure_residual(folder: Path, chips: Sequence[Chip], softness: float) -> Re
     sample = train[:: math.ceil(len(train) / _SAMPLE)] if train else []
     lengths = []
     for chip in sample:
-        left = residual_shift(*_pictures(folder, chip), sigma_px=max(1.0, softness / 2))
+        left = residual_shift(*_pictures(folder, chip), sigma_px=max(1.5, 0.75 * softness))
         if left:
             lengths.append(math.hypot(*left))
     if not lengths:

@@ -1,9 +1,9 @@
 """Local registration of two photographs of the same ground, taken years apart.
 
 One window alone is a poor witness where the season differs: a bare forest and a green one correlate by chance. So
-neighbours decide, twice. First, every window gives its whole correlation surface, and a coarse shift is read from the
-sum of the surfaces around it: what neighbours agree on adds up, chance does not. Then smaller windows, read where the
-coarse shift says, give fine shifts, and a plane through those around a chip, deaf to outliers, is the chip's own.
+every window gives its whole correlation surface, and neighbours decide: what they agree on adds up, chance does not.
+First the surfaces around a place are summed and a coarse shift is read from the sum (`agreed_shifts`). Then smaller
+windows are read where that says, and a plane of shifts is fitted to their surfaces (`fit_field`).
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ class LocalShift:
 
     Attributes:
         dx_px, dy_px: right and down.
-        confidence: height of the correlation peak in standard deviations of the surface around it; chance gives 3
-            to 4.
+        confidence: height of the correlation peak in standard deviations of the surface around it.
         warp: how the shift grows per pixel: d(dx)/dx, d(dx)/dy, d(dy)/dx, d(dy)/dy.
     """
 
