@@ -58,7 +58,7 @@ def main() -> None:
     show_default=True,
     help="In metres.",
 )
-@click.option("--min-confidence", type=float, default=4.0, show_default=True, help="Of the local shift.")
+@click.option("--min-confidence", type=float, default=6.0, show_default=True, help="Of the local shift.")
 @click.option(
     "--drop-changed",
     type=click.FloatRange(0, 0.9),

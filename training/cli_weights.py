@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sr_model.restorer import Restorer
-from sr_model.weights import write_atomic
+from sr_model.weights import load_weights, write_atomic
+from training.errors import RunError
 from training.progress_bar import Stages
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OUT = click.Path(dir_okay=False, path_type=Path)
+
+
+def _restorer(path: Path, pairs: Sequence[Path]) -> Restorer:
+    """The network with its halo. Weights fresh from `fit` do not know theirs yet: it is measured as `export` does."""
+    from training.dataset import load_pairs
+    from training.export import measure_halo
+
+    weights = load_weights(path)
+    if not weights.spec.training:
+        olds = [pair.old for pair in load_pairs(pairs, "validation")]
+        try:
+            halo_px = measure_halo(weights, olds)
+        except RunError:  # small chips: they show no seam either
+            return Restorer.from_weights(weights)
+        weights = replace(weights, spec=replace(weights.spec, halo_px=halo_px))
+    return Restorer.from_weights(weights)
 
 
 @click.command()
@@ -67,7 +86,7 @@ def evaluate(
         raise click.BadParameter(f"{len(credit)} for {len(pairs)} sites: one each", param_hint="--credit")
     choices = Choices(rivals, aged, draws, seed)
     check_choices(pairs, choices)
-    restorer, features = Restorer.open(weights), TextureFeatures()
+    restorer, features = _restorer(weights, pairs), TextureFeatures()
     owners = credit or ("",) * len(pairs)
     with Stages() as stages:
         scores = [

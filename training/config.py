@@ -20,7 +20,7 @@ class LossWeights:
 
     pixel_real: float = 0.3
     pixel_aged: float = 5.0
-    colour: float = 12.0
+    colour: float = 20.0
     perceptual: float = 0.002
     style: float = 2e-4
     features: tuple[float, ...] = (0.0, 2.0, 5.0, 15.0)
@@ -30,9 +30,9 @@ class LossWeights:
     structure: float = 14.0
     fringe: float = 10.0
     phase: float = 3.0
-    grid: float = 4.0
-    spectrum: float = 3.0
-    adversarial: tuple[float, ...] = (1.5, 0.2, 0.08, 0.03)
+    grid: float = 6.0
+    spectrum: float = 4.0
+    adversarial: tuple[float, ...] = (2.0, 0.3, 0.12, 0.05)
 
     @property
     def pixels_only(self) -> bool:
@@ -88,7 +88,7 @@ class FitConfig:
     lr: float = 4e-4
     weight_decay: float = 1e-3
     adversarial_from: float = 0.0
-    ema: float = 0.998
+    ema: float = 0.999
     seed: int = 0
     precision: str = "auto"
     devices: int = 1

@@ -97,7 +97,8 @@ class PairOptions:
     areas: Path | None = None
     max_shift_m: float = 15.0
     validation: Bounds | None = None
-    min_confidence: float = 4.0
+    # Where the coarse shift is wrong, one surface in twenty has a peak of 5.3 by chance.
+    min_confidence: float = 6.0
     drop_changed: float = 0.15
     jobs: int | None = None
 

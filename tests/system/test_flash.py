@@ -34,14 +34,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     "taste",
     [
-        pytest.param(
-            {},
-            id="model",
-            marks=pytest.mark.xfail(
-                reason="3.7 between zooms 16 and 17: one colour map for all ground does not follow what the network "
-                "does to fields and woods apart; more samples (8 x 8 instead of 4 x 4) gave 4.1"
-            ),
-        ),
+        pytest.param({}, id="model"),
         pytest.param({"tone": "old"}, id="old"),
     ],
 )
