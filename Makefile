@@ -76,7 +76,7 @@ bench-tools:
 # The rivals have needs of their own, so they get a place of their own.
 .venv-bench/.stamp:
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install gunicorn mapproxy titiler.application
+	.venv-bench/bin/python -m pip install gunicorn mapproxy titiler.application uvicorn
 	@touch $@
 
 # Asked before anything is installed, so that nobody waits for torch to hear that a browser is missing.

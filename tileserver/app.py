@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 from titiler.core.factory import TMSFactory
 
 from sr_model import SrModelError
@@ -62,6 +64,16 @@ DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+class Application(FastAPI):
+    """FastAPI, but for cached tiles: they leave before any of its layers, which cost more than they do."""
+
+    warm: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await (self.warm or super().__call__)(scope, receive, send)
+
+
 def create_app(settings: Settings, service: TileService | None = None) -> FastAPI:
     """Open the photographs and the network, and put them behind HTTP.
 
@@ -88,7 +100,9 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
         await anyio.to_thread.run_sync(close)
 
     # Swagger's page would fetch its scripts from elsewhere; /openapi.json stays.
-    app = FastAPI(title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None, responses=DOCUMENTED)
+    app = Application(
+        title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None, responses=DOCUMENTED
+    )
     app.state.service, app.state.endpoint, app.state.close = opened, endpoint, close
     app.dependency_overrides.update(safe_crs_dependencies())
     for layer in opened.pictures.layers:
@@ -109,7 +123,7 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in about.AI_LAYERS)),
         count=opened.metrics.count_answer,
     )
-    app.add_middleware(CachedTiles, service=opened, policy=policy)
+    app.warm = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)
     return app
 
 
