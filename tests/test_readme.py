@@ -64,7 +64,9 @@ def test_commands_and_options_exist(document):
     for program, name, rest in CALL.findall(code_of(document)):
         command = COMMANDS[program].commands.get(name)
         assert command is not None, f"{program} {name}"
-        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        known = {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        } | {"--help"}
         named = set(re.findall(r"(?<!\S)\[?(--[a-z][a-z-]*)", rest))
         assert named <= known, f"{program} {name}: {sorted(named - known)}"
 

@@ -102,7 +102,8 @@ class FilesOutput:
             )
         except (BaseError, OSError) as error:
             raise OutputError(
-                f"{self.name} does not take tiles ({_brief(error)}): run the same command again"
+                f"{self.name} does not take tiles ({_brief(error)}): "
+                "make room if it is full, then run the same command again"
             ) from error
 
     def record(self, journal: Journal, tiles: Tiles) -> None:
