@@ -38,6 +38,6 @@ ENV PATH=/opt/orthosharp/bin:$PATH \
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=4).close()"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ.get(\"ORTHOSHARP_PORT\", 8000)}/healthz', timeout=4).close()"]
 ENTRYPOINT ["orthosharp"]
 CMD ["serve", "/demo/2010.tif", "--new", "/demo/2017.tif"]

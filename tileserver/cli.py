@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sr_model import SrModelError, bundled_weights_path, load_weights
 from tileserver import about
 from tileserver.config_file import read_config
-from tileserver.errors import SettingsError, StartError, TileServerError
+from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
 from tileserver.grid import BBox
 from tileserver.pictures import WEB_MERCATOR, supported_tms
 from tileserver.restore.command import restore
@@ -116,6 +116,8 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         first = open_generation(maps, shared)
     except StartError:
         raise
+    except OutsideError as error:
+        raise StartError(str(error)) from error
     except TileServerError as error:
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
     for service in first.services:
@@ -146,7 +148,7 @@ def info(weights: Path | None, **options: Any) -> None:
         spec = load_weights(weights or bundled_weights_path()).spec
         spec.check_source_gsd(opened.info.pixel.gsd_m)
         view = View(opened, supported_tms().get(WEB_MERCATOR), spec.gsd_m)
-    except (StartError, SrModelError) as error:
+    except (StartError, SrModelError, OutsideError) as error:
         refuse(error)
     found, pyramid = opened.info, view.pyramid
     click.echo(

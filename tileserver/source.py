@@ -111,7 +111,9 @@ class Source:
             with open_dataset(path) as dataset:
                 info = _describe(path, dataset, bands, rescale)
         except (RasterioError, CPLE_BaseError, OSError) as error:
-            raise SourceError(f"{path} cannot be read: {error}. Check it with gdalinfo") from error
+            raise SourceError(
+                f"{path} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
+            ) from error
         return cls(path, info, open_datasets)
 
     @classmethod
@@ -185,7 +187,7 @@ class Source:
             raise ReadError(
                 "a block of the photograph cannot be read: it may be damaged, or its store cannot be reached"
             ) from error
-        return _to_raster(image.array, window, self.info.rescale)
+        return _to_raster(image, window, self.info.rescale)
 
     def close(self) -> None:
         """Close idle files."""
@@ -199,12 +201,13 @@ class Source:
         return sum(factor <= limit for factor in self.info.overviews)
 
 
-def _to_raster(
-    array: np.ma.MaskedArray[Any, Any], window: PixelWindow, rescale: tuple[float, float]
-) -> Raster:
+def _to_raster(image: ImageData, window: PixelWindow, rescale: tuple[float, float]) -> Raster:
     """Masked [bands, height, width] of any dtype to RGB and mask."""
-    hidden = np.ma.getmaskarray(array).all(axis=0)
-    values = array.data
+    # The photograph's own alpha hides what is wholly transparent, as GDAL's mask does; rio-tiler hides whatever is
+    # not wholly opaque.
+    alpha = image.alpha_mask
+    hidden = np.ma.getmaskarray(image.array).all(axis=0) if alpha is None else alpha == 0
+    values = image.array.data
     if np.issubdtype(values.dtype, np.floating):
         hidden |= ~np.isfinite(values).all(axis=0)
         values = np.nan_to_num(values)
@@ -318,7 +321,7 @@ def _warnings(dataset: DatasetReader) -> Iterator[str]:
             "Let the mosaic use those of its files: "
             "gdaladdo --config VRT_VIRTUAL_OVERVIEWS YES -r average MOSAIC.vrt 2 4 8 16"
             if dataset.driver == "VRT"
-            else "Make a COG with: gdal_translate -of COG -co COMPRESS=JPEG -co QUALITY=90 IN.tif OUT.tif"
+            else f"Make a COG with: gdal_translate -of COG {_compression(dataset)} IN.tif OUT.tif"
         )
         yield f"the photograph has no overviews, so small zooms will be slow. {way_out}"
     band = _false_alpha(dataset)
@@ -327,6 +330,12 @@ def _warnings(dataset: DatasetReader) -> Iterator[str]:
             f"band {band} is tagged as transparency but looks like a picture, and hides pixels. If it is infrared, "
             f"say so: gdal_edit.py -colorinterp_{band} undefined FILE"
         )
+
+
+def _compression(dataset: DatasetReader) -> str:
+    """JPEG takes eight bits, and would turn the border of nodata into pixels that are nearly nodata."""
+    plain = dataset.count == 3 and set(dataset.dtypes) == {"uint8"} and dataset.nodata is None
+    return "-co COMPRESS=JPEG -co QUALITY=90" if plain else "-co COMPRESS=DEFLATE -co PREDICTOR=YES"
 
 
 def _false_alpha(dataset: DatasetReader) -> int | None:

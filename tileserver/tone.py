@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import numpy as np
 
 from sr_model import PixelWindow, ToneMap
+from tileserver.errors import ReadError
 from tileserver.grid import LEVELS_BELOW
 from tileserver.raster import area_average
 from tileserver.render import Renderer
 from tileserver.stages import Stages
 from tileserver.view import View
 
+logger = logging.getLogger("orthosharp")
+
 # Samples lie on a grid over the photograph, so that every process fits the same map.
 SAMPLES_PER_SIDE: Final = 4
 SAMPLE_PX: Final = 256
+# Less deviation between area averages than this is no photograph of ground.
+_FEWEST_GREYS: Final = 2.0
 
 
 def sample_windows(view: View) -> list[PixelWindow]:
@@ -42,17 +48,36 @@ def fit_tone(view: View, renderer: Renderer) -> ToneMap:
     Args:
         view: the old photograph on Web Mercator.
         renderer: restores it; sees one small window per sample.
+
+    Raises:
+        ReadError: no sample can be read.
     """
     factor = 1 << (LEVELS_BELOW + 1)
     old_colours, restored_colours = [], []
-    for window in sample_windows(view):
-        pair = renderer.restore(view, window, renderer.spec.halo_px, Stages())
+    windows, damaged = sample_windows(view), 0
+    for window in windows:
+        try:
+            pair = renderer.restore(view, window, renderer.spec.halo_px, Stages())
+        except ReadError as error:
+            # One bad block costs its own tiles, not the map.
+            damaged += 1
+            logger.warning("a sample of the photograph cannot be read: %s", error)
+            if damaged == len(windows):
+                raise
+            continue
         before, after = (area_average(raster, factor) for raster in pair)
         valid = before.mask != 0
         old_colours.append(before.rgb[valid])
         restored_colours.append(after.rgb[valid])
     if not sum(map(len, old_colours)):
         # Data lie between the samples only: the identity is the least wrong.
+        logger.warning("none of %d samples of the photograph shows anything: is it empty?", len(windows))
         ramp = np.arange(256, dtype=np.uint8).repeat(3).reshape(-1, 3)
         return ToneMap.fit(ramp, ramp)
-    return ToneMap.fit(np.concatenate(old_colours), np.concatenate(restored_colours))
+    old = np.concatenate(old_colours)
+    if float(old.std(axis=0).max()) < _FEWEST_GREYS:
+        logger.warning(
+            "the photograph is nearly of one shade: if that is not so, name the values that are black and white "
+            "with --rescale MIN,MAX"
+        )
+    return ToneMap.fit(old, np.concatenate(restored_colours))

@@ -51,15 +51,15 @@ class View:
             cell = grid.cell(guess)
             size = pixel_size(self.crs, centre, (cell, 0.0), (0.0, -cell))
         except (RasterioError, CPLE_BaseError) as error:
-            raise OutsideError(f"{grid.tms_id} does not cover the photograph: use WebMercatorQuad") from error
+            raise OutsideError(_uncovered(grid.tms_id)) from error
         if not all(math.isfinite(value) for value in (*extent, size.x_m, size.y_m)):
-            raise OutsideError(f"{grid.tms_id} does not cover the photograph: use WebMercatorQuad")
+            raise OutsideError(_uncovered(grid.tms_id))
         self._pixel0 = size.times(2.0**guess)
         self.pyramid = Pyramid(grid, nearest_zoom(self._pixel0.gsd_m, gsd_m), extent)
         # PROJ computes positions far outside of the set too, and there are no tiles there.
         whole = PixelWindow(0, 0, grid.columns0 * TILE_PX, grid.rows0 * TILE_PX)
         if not self.pyramid.touches(0, whole):
-            raise OutsideError(f"{grid.tms_id} does not cover the photograph: use WebMercatorQuad")
+            raise OutsideError(_uncovered(grid.tms_id))
 
     def limit(self, limits: Limits, native_zoom: int) -> None:
         """Serve only a part from now on.
@@ -100,6 +100,12 @@ class View:
         return self.source.read(
             self.crs, transform, window, self.pixel(zoom), overviews=zoom < self.pyramid.native_zoom
         )
+
+
+def _uncovered(tms_id: str) -> str:
+    if tms_id == "WebMercatorQuad":
+        return "the photograph lies beyond 85 degrees, where Web Mercator ends: it cannot be served"
+    return f"{tms_id} does not cover the photograph: use WebMercatorQuad"
 
 
 def _intersection(one: BBox, other: BBox) -> BBox:

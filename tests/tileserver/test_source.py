@@ -275,3 +275,26 @@ def test_infrared_that_is_tagged_as_transparency_is_told(make_photo: Callable[..
     with pytest.raises(SourceError, match="colorinterp_4"):
         Source.open(str(path), bands=(4, 1, 2))
     assert not Source.open(str(make_photo("true", hole="alpha"))).info.warnings
+
+
+@pytest.mark.parametrize(("dtype", "opaque"), [("uint8", 254), ("uint8", 1), ("uint16", 255)])
+def test_what_is_not_wholly_transparent_is_shown(make_photo: MakePhoto, dtype: str, opaque: int) -> None:
+    """Programs write alphas below their type's largest value; GDAL's own mask takes them for valid."""
+    path = make_photo(dtype=dtype, hole="alpha", bands=4, width=256, height=192)
+    wanted = open_view(path)
+    window = middle(wanted, wanted.pyramid.native_zoom)
+    mask = wanted.read(wanted.pyramid.native_zoom, window).mask
+    with rasterio.open(path, "r+") as dataset:
+        band = dataset.colorinterp.index(ColorInterp.alpha) + 1
+        dataset.write(np.where(dataset.read(band) > 0, opaque, 0).astype(dtype), band)
+    shown = open_view(path)
+    assert (shown.read(shown.pyramid.native_zoom, window).mask == mask).mean() > 0.98
+
+
+def test_the_command_that_makes_a_cog_suits_the_photograph(make_photo: MakePhoto) -> None:
+    large = {"width": 600, "height": 600, "overviews": ()}
+    (plain,) = Source.open(str(make_photo("plain", bands=3, **large))).info.warnings
+    assert "COMPRESS=JPEG" in plain
+    for name, kind in {"deep": {"dtype": "uint16"}, "holed": {"hole": "nodata"}}.items():
+        (warning,) = Source.open(str(make_photo(name, bands=3, **large, **kind))).info.warnings
+        assert "COMPRESS=DEFLATE" in warning
