@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from attrs import define, field
 from fastapi import APIRouter, Depends, Query
 from morecantile.defaults import TileMatrixSets
+from pydantic import BaseModel
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from starlette.requests import Request
@@ -20,7 +21,7 @@ from titiler.core.routing import EndpointScope
 from tileserver import about, wmts
 from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.errors import BadParameterError
-from tileserver.grid import TileAddress
+from tileserver.grid import BBox, TileAddress
 from tileserver.pictures import WEB_MERCATOR, Layer, supported_tms
 from tileserver.reader import LayerInput, LayerReader
 from tileserver.service import TileService
@@ -39,6 +40,16 @@ _XML: Final[dict[str, Any]] = {
     "response_class": Response,
     "responses": {200: {"content": {"application/xml": {}}}},
 }
+
+
+CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+
+
+class Bounds(BaseModel):
+    """West, south, east, north, in degrees."""
+
+    bounds: BBox
+    crs: str
 
 
 def base_url(request: Request) -> str:
@@ -121,7 +132,17 @@ class LayerFactory(TilerFactory):
         tileset = EndpointScope(path="/tiles/{tileMatrixSetId}", method="GET")
         self.route_dependencies = [([tileset], [Depends(bounded_zooms(self.supported_tms))])]
         super().register_routes()  # type: ignore[no-untyped-call]
+        self.bounds()
         self.wmts()
+
+    def bounds(self) -> None:
+        """Register the layer's bounds: those that are served, in degrees."""
+        layer, pictures = self.layer, self.endpoint.service.pictures
+
+        @self.router.get("/bounds", name="bounds")
+        def bounds() -> Bounds:
+            """West, south, east and north."""
+            return Bounds(bounds=pictures.view(layer, WEB_MERCATOR).bounds_lonlat, crs=CRS84)
 
     def tile(self) -> None:
         """Register the tile routes, of which the more special come first."""

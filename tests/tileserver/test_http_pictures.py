@@ -55,6 +55,11 @@ def test_titilers_routes_work_for_every_layer(served: TestClient) -> None:
         info = served.get(f"/{layer}/info").json()
         assert info["dtype"] == "uint8"
         assert served.get(f"/{layer}/info.geojson").json()["geometry"]["type"] == "Polygon"
+        bounds = served.get(f"/{layer}/bounds").json()
+        assert bounds["crs"].endswith("CRS84")
+        assert bounds["bounds"] == pytest.approx(
+            served.get(f"/{layer}/WebMercatorQuad/tilejson.json").json()["bounds"]
+        )
         preview = served.get(f"/{layer}/preview.png?max_size=200")
         assert max(Image.open(io.BytesIO(preview.content)).size) == 200
         assert "etag" in preview.headers
