@@ -30,9 +30,9 @@ class TorchRuntime:
     """Eager torch in channels-last; half precision on CUDA only, where it is both faster and well tested.
 
     No CUDA graph and no torch.compile: on an H100, eight windows of the compact network take 8.5 ms eagerly, 8.3 as a
-    graph and 5.6 compiled (ResNet-34: 42, 42 and 20), while reading and encoding them takes sixteen cores 300 ms: the
-    network is not what anybody waits for (docs/benchmarks.md). cuDNN does not try algorithms out either: two processes
-    could then choose different ones, and the same tile would have different bytes.
+    graph and 5.6 compiled (ResNet-34: 42, 42 and 20), while sixteen cores read and encode 30 megapixels a second, which
+    is a third of a second for as many: nobody waits for the network (docs/benchmarks.md). cuDNN does not try algorithms
+    out either: two processes could then choose different ones, and the same tile would have different bytes.
     """
 
     def __init__(self, weights: Weights, device: str, *, threads: int | None = None) -> None:
