@@ -7,7 +7,7 @@ from typing import Final, Literal, get_args
 
 import morecantile
 
-from sr_model import PixelWindow, ToneMap
+from sr_model import PixelWindow
 from tileserver.cache.memory import MemoryCache
 from tileserver.errors import OutsideError, SettingsError
 from tileserver.grid import NO_LIMITS, Limits, TileAddress, is_quadtree, magnified
@@ -17,7 +17,7 @@ from tileserver.render import Renderer, with_margin
 from tileserver.single_flight import SingleFlight
 from tileserver.source import Source
 from tileserver.stages import Stages, Wanted
-from tileserver.tone import fit_tone
+from tileserver.tone import Tone, fit_tone
 from tileserver.view import View
 
 Layer = Literal["restored", "old", "new", "difference"]
@@ -70,7 +70,7 @@ class Pictures:
         self._tms = supported_tms()
         self._views: dict[tuple[str, bool], View] = {}
         self._views_lock = threading.Lock()
-        self._tone: ToneMap | None = None
+        self._tone: Tone | None = None
         self._tone_lock = threading.Lock()
         self._metatiles = metatiles
         self._content = content
@@ -140,20 +140,31 @@ class Pictures:
             view.limit(self._limits, mercator.pyramid.native_zoom)
         return view
 
-    def tone(self) -> ToneMap:
+    def tone(self) -> Tone:
         """The one colour map old -> restored of this photograph; fitted at the first call."""
         with self._tone_lock:
             if self._tone is None:
                 self._tone = fit_tone(self.view("old", WEB_MERCATOR), self._renderer)
             return self._tone
 
+    def makeshift(self, layer: str, tms: str, zoom: int) -> str:
+        """Digest of the tone that a picture shows, where that is not the photograph's own; else empty.
+
+        A tone that lacks a sample is no property of the photograph: a block that cannot be read may be there again.
+
+        Raises:
+            OutsideError, ReadError, OverloadedError, sr_model.InferenceError: as `raster`.
+        """
+        toned = layer not in ("old", "new") and zoom < self.view(layer, tms).pyramid.reach_zoom
+        return self.tone().colours.digest if toned and not self.tone().whole else ""
+
     def _toned(self, layer: str, view: View, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
         with stages.measure("infer"):
-            tone = self.tone()
+            colours = self.tone().colours
         with stages.measure("read"):
             old = view.read(zoom, window)
         with stages.measure("encode"):
-            toned = Raster(window, tone.apply(old.rgb), old.mask).masked()
+            toned = Raster(window, colours.apply(old.rgb), old.mask).masked()
             return difference(old, toned) if layer == "difference" else toned
 
     def _seen(

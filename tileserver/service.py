@@ -103,12 +103,15 @@ class TileService:
 
         def find_or_render(anybody: Wanted) -> Tile:
             stages.wanted = anybody
+            own = key
             try:
-                return self.shared.tiles.get(key) or self._render(key, request, stages)
+                if found := self.shared.tiles.get(key):
+                    return found
             except DamagedError:
                 # Made as it is without the archive, and called so: no ETag stands for two pictures.
                 own = key._replace(content=self.recipe_digest)
-                return self.shared.tiles.at_hand(own) or self._render(own, request, stages)
+            own = own.variant(self.pictures.makeshift(request.layer, request.tms, request.tile.pixel_zoom))
+            return (own != key and self.shared.tiles.at_hand(own)) or self._render(own, request, stages)
 
         tile = self._flights.do(key, find_or_render, wanted)
         # What no stage accounts for was waiting for another request's work.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -42,7 +42,19 @@ def sample_windows(view: View) -> list[PixelWindow]:
     return [PixelWindow(x, y, SAMPLE_PX, SAMPLE_PX) for x, y in dict.fromkeys(corners)]
 
 
-def fit_tone(view: View, renderer: Renderer) -> ToneMap:
+class Tone(NamedTuple):
+    """A photograph's tone.
+
+    Attributes:
+        colours: the map old -> restored.
+        whole: whether every sample was read. If not, another process, or this one tomorrow, may fit another map.
+    """
+
+    colours: ToneMap
+    whole: bool
+
+
+def fit_tone(view: View, renderer: Renderer) -> Tone:
     """Restore samples of the photograph and fit one colour map old -> restored to their area averages.
 
     Args:
@@ -73,11 +85,11 @@ def fit_tone(view: View, renderer: Renderer) -> ToneMap:
         # Data lie between the samples only: the identity is the least wrong.
         logger.warning("none of %d samples of the photograph shows anything: is it empty?", len(windows))
         ramp = np.arange(256, dtype=np.uint8).repeat(3).reshape(-1, 3)
-        return ToneMap.fit(ramp, ramp)
+        return Tone(ToneMap.fit(ramp, ramp), not damaged)
     old = np.concatenate(old_colours)
     if float(old.std(axis=0).max()) < _FEWEST_GREYS:
         logger.warning(
             "the photograph is nearly of one shade: if that is not so, name the values that are black and white "
             "with --rescale MIN,MAX"
         )
-    return ToneMap.fit(old, np.concatenate(restored_colours))
+    return Tone(ToneMap.fit(old, np.concatenate(restored_colours)), not damaged)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rasterio
@@ -18,7 +20,10 @@ from damage import block, overwrite
 from starlette.testclient import TestClient
 
 from tileserver.app import create_app
-from tileserver.service import TileRequest, TileService
+from tileserver.errors import ReadError
+from tileserver.raster import Raster
+from tileserver.service import Tile, TileRequest, TileService
+from tileserver.view import View
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -44,6 +49,40 @@ def test_a_block_that_does_not_decode(make_service: MakeService, make_photo: Cal
     overwrite(path, offset, good)
     for layer in ("restored", "old"):
         assert client.get(f"/{layer}/tiles/{MERCATOR}/{tile.z}/{tile.x}/{tile.y}.png").status_code == 200
+
+
+def test_a_tone_that_lacks_a_sample_is_kept_apart(
+    make_service: MakeService,
+    make_photo: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = {"source": str(make_photo("momentary")), "store": str(tmp_path / "store")}
+    read, failures = View.read, iter(range(3))
+
+    def fails_at_first(*arguments: Any) -> Raster:
+        if next(failures, None) is not None:
+            raise ReadError("no answer")
+        return read(*arguments)
+
+    def overview() -> tuple[Tile, Tile]:
+        service = make_service(**settings)
+        reach = service.pictures.view("restored", MERCATOR).pyramid.reach_zoom
+        tile = middle_tile(service)
+        up = tile.z - reach + 1
+        above = replace(tile, z=reach - 1, x=tile.x >> up, y=tile.y >> up)
+        wanted = TileRequest("restored", MERCATOR, above, "png")
+        return service.tile(wanted), service.tile(wanted)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(View, "read", fails_at_first)
+        makeshift, again = overview()
+    assert again.hit
+    assert again.etag == makeshift.etag
+    proper, _ = overview()
+    assert not proper.hit, "a tile in another tone must not be found under this one's key"
+    assert proper.etag != makeshift.etag
+    assert overview()[0].hit
 
 
 def test_a_truncated_cog(make_service: MakeService, make_photo: Callable[..., Path], tmp_path: Path) -> None:

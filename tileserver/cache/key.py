@@ -91,6 +91,12 @@ class TileKey(NamedTuple):
         tile = request.tile
         return cls(content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension)
 
+    def variant(self, mark: str) -> TileKey:
+        """Key of the same tile with other pixels than its content promises; itself where the mark is empty."""
+        if not mark:
+            return self
+        return self._replace(content=hashlib.sha256(f"{self.content}/{mark}".encode()).hexdigest())
+
     @property
     def etag(self) -> str:
         """Strong entity tag. It needs no pixels, so a revalidation never costs an inference."""
