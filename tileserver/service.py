@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 
-from sr_model import PixelWindow, SrModelError
+from sr_model import PixelWindow
 from tileserver.cache import Recipe, TileKey
 from tileserver.encode import encode
-from tileserver.errors import DamagedError, StartError
+from tileserver.errors import DamagedError
 from tileserver.finish import Finish
 from tileserver.pictures import Pictures
 from tileserver.raster import Raster
@@ -42,26 +43,28 @@ class TileService:
 
     def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
         self.settings = settings
-        self.old, self.new = Source.open_pair(settings)
-        self._sources = [source for source in (self.old, self.new) if source]
-        self.shared, self._owns_shared = shared or Shared(settings), shared is None
-        self.metrics = self.shared.metrics
-        self._network = self.shared.networks.lease(settings)
-        self.restorer = self._network.restorer
-        self.finish = Finish(settings.contrast, settings.tone)
-        self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
-        self.ready = False
-        try:
-            self.restorer.spec.check_source_gsd(self.old.info.pixel.gsd_m)
+        with ExitStack() as opened:
+            self.old, self.new = Source.open_pair(settings)
+            self._sources = [source for source in (self.old, self.new) if source]
+            for source in self._sources:
+                opened.callback(source.close)
+            if shared is None:
+                shared = Shared(settings)
+                opened.callback(shared.close)
+            self.shared, self.metrics = shared, shared.metrics
+            network = shared.networks.lease(settings, self.old.info.pixel.gsd_m)
+            opened.callback(shared.networks.release, network)
+            self.restorer = network.restorer
+            self.finish = Finish(settings.contrast, settings.tone)
+            self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
+            self.ready = False
             self.recipe_digest = Recipe.of(self.restorer, self._sources, self.finish).digest
             self.seeded_content = Recipe.of(self.restorer, [self.old], self.finish).digest
-            self.content = self.shared.bind(self)
-            self._renderer = Renderer(self.restorer.spec, self._network.queue, self.finish)
-            caches = self.shared.metatiles, self.metrics, self.content, settings.limits
+            self.content = shared.bind(self)
+            self._renderer = Renderer(self.restorer.spec, network.queue, self.finish)
+            caches = shared.metatiles, self.metrics, self.content, settings.limits
             self.pictures = Pictures(self.old, self.new, self._renderer, *caches)
-        except (SrModelError, StartError):
-            self.close()
-            raise
+            self._opened = opened.pop_all()
 
     @property
     def outdated(self) -> str:
@@ -125,11 +128,7 @@ class TileService:
 
     def close(self) -> None:
         """Let go of the network and close files."""
-        self.shared.networks.release(self._network)
-        for source in self._sources:
-            source.close()
-        if self._owns_shared:
-            self.shared.close()
+        self._opened.close()
 
     def _render(self, key: TileKey, request: TileRequest, stages: Stages) -> Tile:
         tile = request.tile

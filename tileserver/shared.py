@@ -44,13 +44,18 @@ class Networks:
         self._lock = threading.Lock()
         metrics.watch("queue_length", "Metatiles that wait for a network", self._waiting)
 
-    def lease(self, settings: Settings) -> Network:
+    def lease(self, settings: Settings, source_gsd_m: float) -> Network:
         """The network that the settings name, running already or opened; give it back with `release`.
 
+        Args:
+            settings: name weights, runtime and device.
+            source_gsd_m: metres per pixel of what is to be restored.
+
         Raises:
-            sr_model.SrModelError: the weights do not verify, or the device is missing.
+            sr_model.SrModelError: the weights do not verify or are not for such pixels, or the device is missing.
         """
         weights = load_weights(settings.weights or bundled_weights_path())
+        weights.spec.check_source_gsd(source_gsd_m)  # before seconds are spent on opening what is of no use
         key = (weights.digest, settings.runtime, settings.device)
         with self._lock:
             if key not in self._running:
