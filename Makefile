@@ -34,7 +34,8 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.stamp-demo ## serve the demo picture on http://127.0.0.1:8000 (Ctrl-C stops it)
-	$(BIN)/orthosharp serve --demo $(DEMO_ARGS)
+	@$(BIN)/orthosharp serve --demo $(DEMO_ARGS) || { code=$$?; \
+	    [ $$code -ne 2 ] || echo 'Options of the server go into DEMO_ARGS: make demo DEMO_ARGS="--port 9000"' >&2; exit $$code; }
 
 setup: $(VENV)/.stamp-dev ## install everything: server, training, tests, linters
 

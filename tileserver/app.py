@@ -55,6 +55,7 @@ _PROBLEMS: Final = {
     502: "a block of the photograph cannot be read",
     503: "too much is asked for at the moment; see Retry-After",
 }
+_NO_ROUTE: Final = "there is nothing at this address: the map is at /, and /openapi.json lists every address"
 # With its media type, which FastAPI would else take to be that of the route's pictures.
 _PROBLEM: Final = {"application/json": {"schema": Problem.model_json_schema()}}
 DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
@@ -161,7 +162,9 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def http(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         headers = {**(error.headers or {}), "Cache-Control": "no-store"}
-        return JSONResponse({"detail": str(error.detail)}, error.status_code, headers)
+        # Starlette's own words for an address that no route has.
+        known = error.status_code != 404 or error.detail != "Not Found"
+        return JSONResponse({"detail": str(error.detail) if known else _NO_ROUTE}, error.status_code, headers)
 
     async def unreadable(_: Request, error: Exception) -> JSONResponse:
         logger.warning("rio-tiler refused a picture: %s", error)

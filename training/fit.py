@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_model.network import ResNetUNet
+from sr_model.runtimes.torch_runtime import has_bf16_units
 from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, load_weights, save_weights
 from training.config import FitConfig
@@ -179,7 +180,7 @@ def training_precision(name: str) -> Any:
         return name
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
+    return "bf16-mixed" if has_bf16_units() else "32-true"
 
 
 def _trainer(

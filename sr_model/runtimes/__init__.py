@@ -17,7 +17,7 @@ __all__ = ["DeviceName", "Runtime", "RuntimeName", "choose_runtime"]
 def choose_runtime(
     weights: Weights, runtime: RuntimeName = "auto", device: DeviceName = "auto", threads: int | None = None
 ) -> Runtime:
-    """A GPU when there is one, else ONNX Runtime; what was asked for by name, or an error.
+    """A GPU when there is one, else torch on a CPU with units for bfloat16, else ONNX Runtime; or what is asked for.
 
     Args:
         weights: the network to load.
@@ -43,10 +43,10 @@ def choose_runtime(
     if device == "auto":
         gpus = [name for name in ("cuda", "mps") if available[name] and runtime != "onnx"]
         device = gpus[0] if gpus else "cpu"  # type: ignore[assignment]
-    if device == "cpu" and runtime != "torch":
+    from sr_model.runtimes.torch_runtime import TorchRuntime, has_bf16_units
+
+    if device == "cpu" and (runtime == "onnx" or (runtime == "auto" and not has_bf16_units())):
         from sr_model.runtimes.onnx_runtime import OnnxRuntime
 
         return OnnxRuntime(weights, threads=threads)
-    from sr_model.runtimes.torch_runtime import TorchRuntime
-
     return TorchRuntime(weights, device, threads=threads)

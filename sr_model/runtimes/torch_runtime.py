@@ -1,4 +1,4 @@
-"""torch: CUDA in half precision, Apple's MPS, or the CPU."""
+"""torch: CUDA in half precision, Apple's MPS, or the CPU, in bfloat16 where it has units for that."""
 
 from __future__ import annotations
 
@@ -26,8 +26,18 @@ _CUDA_BATCH: Final = 8
 _CUDA_CALLERS: Final = 2
 
 
+def has_bf16_units() -> bool:
+    """Whether the CPU multiplies matrices of bfloat16 in units of their own (Intel's AMX, since 2023).
+
+    There, and only there, torch in bfloat16 is faster than ONNX Runtime: 3 times on two cores (docs/benchmarks.md).
+    Processors that have its products in their vector units (AVX512-BF16) were not measured.
+    """
+    # Not public, but the only one who knows: the kernel must let the process use the units as well.
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
 class TorchRuntime:
-    """Eager torch in channels-last; half precision on CUDA only, where it is both faster and well tested.
+    """Eager torch in channels-last; half precision on CUDA and on CPUs with units for it, where it was measured.
 
     No CUDA graph and no torch.compile: on an H100, eight windows of the compact network take 8.5 ms eagerly, 8.3 as a
     graph and 5.6 compiled (ResNet-34: 42, 42 and 20), while sixteen cores read and encode 30 megapixels a second, which
@@ -39,6 +49,8 @@ class TorchRuntime:
         self._device = torch.device(device)
         self._cuda = self._device.type == "cuda"
         self._dtype = torch.float16 if self._cuda else torch.float32
+        # Mixed, not half: the picture that the network adds to keeps its 32 bits, for nothing.
+        self._mixed = self._device.type == "cpu" and has_bf16_units()
         if threads and self._device.type == "cpu":
             torch.set_num_threads(threads)
         network = fold_shuffles(weights.network()).to(self._device, self._dtype)
@@ -48,7 +60,7 @@ class TorchRuntime:
         self._pixels_on_device = self._cuda
         # The largest batch after one that did not fit.
         self._fits: int | None = None
-        precision = "fp16" if self._dtype is torch.float16 else "fp32"
+        precision = "fp16" if self._cuda else "bf16" if self._mixed else "fp32"
         self.name = f"torch {self._device} {precision}"
         self.callers = _CUDA_CALLERS if self._cuda else 1
 
@@ -115,7 +127,8 @@ class TorchRuntime:
         return restored
 
     def _infer(self, planes: Tensor) -> Tensor:
-        output: Tensor = self._network(planes.to(self._dtype, memory_format=torch.channels_last))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._mixed):
+            output: Tensor = self._network(planes.to(self._dtype, memory_format=torch.channels_last))
         return output
 
     def _to_device(self, array: npt.NDArray[Any]) -> Tensor:

@@ -1,6 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+import rasterio
 import torch
+from rasterio.windows import Window
 
 from sr_model import (
     InferenceError,
@@ -12,8 +16,10 @@ from sr_model import (
     save_weights,
 )
 from sr_model.network import build
-from sr_model.runtimes import torch_pixels
+from sr_model.runtimes import torch_pixels, torch_runtime
 from sr_model.runtimes.torch_runtime import TorchRuntime
+
+DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
 
 
 @pytest.fixture(scope="module", params=["compact", "resnet34"])
@@ -51,10 +57,25 @@ def test_a_batch_gives_what_single_windows_give(weights):
     assert np.abs(restorer.restore(rgb).astype(int) - single).max() <= 1
 
 
-def test_auto_takes_onnx_runtime_where_there_is_no_gpu(weights, monkeypatch):
+@pytest.mark.parametrize(("units", "name"), [(False, "onnxruntime cpu"), (True, "torch cpu bf16")])
+def test_auto_takes_what_is_fastest_on_the_cpu_where_there_is_no_gpu(weights, monkeypatch, units, name):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert Restorer.from_weights(weights).runtime == "onnxruntime cpu"
+    monkeypatch.setattr(torch_runtime, "has_bf16_units", lambda: units)
+    assert Restorer.from_weights(weights).runtime == name
+
+
+def test_bfloat16_is_nearly_float32(monkeypatch):
+    """With the bundled weights on real ground; in software where the CPU has no units for it."""
+    with rasterio.open(DEMO) as photo:
+        rgb = np.moveaxis(photo.read((1, 2, 3), window=Window(400, 400, 320, 256)), 0, -1)[None]
+    pictures = []
+    for units in (False, True):
+        monkeypatch.setattr(torch_runtime, "has_bf16_units", lambda units=units: units)
+        pictures.append(Restorer.open(runtime="torch", device="cpu").restore(rgb).astype(int))
+    difference = np.abs(np.subtract(*pictures))
+    assert 0 < difference.mean() < 0.1
+    assert difference.max() <= 2
 
 
 def test_a_missing_gpu_that_was_asked_for_is_an_error(weights, monkeypatch):

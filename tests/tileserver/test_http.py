@@ -113,7 +113,7 @@ def test_tilejson_names_tiles_that_exist(served: TestClient) -> None:
         ("/tiles/a/0/0.png", 422, "z: "),
         ("/tiles/99999999999999999999/0/0.png", 404, "zoom"),
         ("/tiles/1/1.5/0.png", 422, "x: "),
-        ("/nolayer/tiles/WebMercatorQuad/1/1/1.png", 404, "Not Found"),
+        ("/nolayer/tiles/WebMercatorQuad/1/1/1.png", 404, "nothing at this address"),
         ("/old/tiles/NoSuchSet/1/1/1.png", 404, "tileMatrixSets"),
         ("/old/tiles/GNOSISGlobalGrid/1/1/1.png", 404, "tileMatrixSets"),
         ("/old/tiles/NZTM2000Quad/1/1/1.png", 404, ""),
@@ -136,8 +136,8 @@ def test_tilejson_names_tiles_that_exist(served: TestClient) -> None:
         ("/restored/tiles/WebMercatorQuad?minzoom=-1", 422, "0 to 24"),
         ("/restored/statistics?histogram_range=5,1", 404, ""),
         ("/restored/statistics?histogram_bins=1000000000", 404, ""),
-        ("/viewer/../app.py", 404, "Not Found"),
-        ("/viewer/nothing.js", 404, "Not Found"),
+        ("/viewer/../app.py", 404, "nothing at this address"),
+        ("/viewer/nothing.js", 404, "nothing at this address"),
     ],
 )
 def test_what_bad_requests_get(served: TestClient, url: str, status: int, word: str) -> None:
