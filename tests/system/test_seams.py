@@ -22,9 +22,9 @@ STRIP_PX = 32
 LENGTH_PX = 768
 
 
-@pytest.fixture(scope="module")
-def demo() -> Iterator[TileService]:
-    service = TileService(Settings(source=str(DEMO), runtime="onnx"))
+@pytest.fixture(scope="module", params=["onnx", "torch"])
+def demo(request: pytest.FixtureRequest) -> Iterator[TileService]:
+    service = TileService(Settings(source=str(DEMO), runtime=request.param, device="cpu"))
     yield service
     service.close()
 
