@@ -32,8 +32,9 @@ def has_bf16_units() -> bool:
     There, and only there, torch in bfloat16 is faster than ONNX Runtime: 3 times on two cores (docs/benchmarks.md).
     Processors that have its products in their vector units (AVX512-BF16) were not measured.
     """
-    # Not public, but the only one who knows: the kernel must let the process use the units as well.
-    return bool(torch.cpu._is_amx_tile_supported())
+    # Not public and not in every torch, but the only one who knows: the kernel must let the process use them as well.
+    ask = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(ask and ask())
 
 
 class TorchRuntime:
