@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +40,7 @@ from training.seams import seam_sums
 
 UInt8Array = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
+Result = TypeVar("Result")
 
 # A spectrum is that of 128 px.
 _LEAST_PX: Final = 128
@@ -173,10 +177,11 @@ def real_ground(
 
 def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
     """The same chips with a known truth: the new photo's, aged, have to become themselves again."""
-    pairs = [
-        replace(pair, old=age(pair.new, np.random.default_rng((seed, chip.column, chip.row))))
-        for chip, pair in zip(ground.chips, ground.pairs, strict=True)
-    ]
+
+    def aged(chip: Chip, pair: Pair) -> Pair:
+        return replace(pair, old=age(pair.new, np.random.default_rng((seed, chip.column, chip.row))))
+
+    pairs = _each(aged, ground.chips, ground.pairs)
     return replace(ground, truth=AGED, pairs=pairs, made=make_pictures(restorer, pairs), exact=True)
 
 
@@ -187,10 +192,7 @@ def score_ground(
     owner = blocks_of(ground.chips)
     bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
     truth = features(patches(ground.made[NEW]))
-    olds = [
-        place(old, new, exact=ground.exact)
-        for old, new in zip(ground.made[BICUBIC], ground.made[NEW], strict=True)
-    ]
+    olds = _each(partial(place, exact=ground.exact), ground.made[BICUBIC], ground.made[NEW])
     base: KernelSums | None = None
     stage, scores = f"{ground.site}, {ground.truth}", []
     progress(stage, 0, len(ground.made))
@@ -215,6 +217,12 @@ def score_ground(
     return scores
 
 
+def _each(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
+    """The work on every chip, on all cores: numpy, scipy and torch let go of Python's lock meanwhile."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(work, *columns))
+
+
 def _texture(
     bootstrap: Bootstrap, mine: FloatArray, truth: FloatArray, sums: KernelSums, base: KernelSums | None
 ) -> dict[str, Figure]:
@@ -234,8 +242,8 @@ def _whole(sums: KernelSums) -> float:
 def _spectrum(
     bootstrap: Bootstrap, pictures: Sequence[UInt8Array], news: Sequence[UInt8Array]
 ) -> dict[str, Figure]:
-    energies = [band_energy(picture, new) for picture, new in zip(pictures, news, strict=True)]
-    powers = np.stack([pattern_powers(picture) for picture in pictures])
+    energies = _each(band_energy, pictures, news)
+    powers = np.stack(_each(pattern_powers, pictures))
     return {
         "high_frequency": bootstrap.mean(*map(list, zip(*energies, strict=True))),
         "pattern": bootstrap.pattern(powers),
@@ -244,9 +252,9 @@ def _spectrum(
 
 def _against_old(bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: Ground) -> dict[str, Figure]:
     olds = ground.made[BICUBIC]
-    kept = [structure_kept(p, old, ground.ratio) for p, old in zip(pictures, olds, strict=True)]
-    agreed = [consistency(p, old, ground.ratio) for p, old in zip(pictures, olds, strict=True)]
-    shifts = [shift_between(p, old) for p, old in zip(pictures, olds, strict=True)]
+    kept = _each(partial(structure_kept, ratio=ground.ratio), pictures, olds)
+    agreed = _each(partial(consistency, ratio=ground.ratio), pictures, olds)
+    shifts = _each(shift_between, pictures, olds)
     return {
         "structure": bootstrap.mean(kept),
         "structure_worst": Figure(float(np.min(kept))),
@@ -262,10 +270,11 @@ def _against_new(
     ground: Ground,
     features: TextureFeatures,
 ) -> tuple[dict[str, Figure], str]:
-    chips = [
-        asdict(compare(place(picture, new, exact=ground.exact), old, new, features))
-        for picture, old, new in zip(pictures, olds, ground.made[NEW], strict=True)
-    ]
+
+    def compared(picture: UInt8Array, old: Float32Array, new: UInt8Array) -> dict[str, float]:
+        return asdict(compare(place(picture, new, exact=ground.exact), old, new, features))
+
+    chips = _each(compared, pictures, olds, ground.made[NEW])
     worst = int(np.argmax([chip["perceptual"] for chip in chips]))
     figures = {name: bootstrap.mean([chip[name] for chip in chips]) for name in chips[0]}
     return figures, ground.chips[worst].name
