@@ -18,6 +18,11 @@ if TYPE_CHECKING:  # see `weights`
 MIXING: Final = ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, 1))
 NEIGHBOURS: Final = ((1, 0x9E3779B1), (2, 0x85EBCA77))
 
+# Side of the parts in which nodata is filled, and which of the pixels tell from how far the fill comes.
+_FILL_PX: Final = 304
+_SPARSE: Final = 8
+
+_Part = tuple[slice, slice]
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 
@@ -146,6 +151,40 @@ def fill_nodata(rgb: UInt8Array, mask: npt.NDArray[np.uint8]) -> UInt8Array:
     missing = mask == 0
     if not missing.any() or missing.all():
         return rgb
-    rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
-    filled: UInt8Array = rgb[rows, columns]
+    filled = rgb.copy()
+    for block, around in _surroundings(missing):
+        rows, columns = distance_transform_edt(missing[around], return_distances=False, return_indices=True)
+        inside = tuple(slice(b.start - a.start, b.stop - a.start) for a, b in zip(around, block, strict=True))
+        filled[block] = rgb[around][rows[inside], columns[inside]]
     return filled
+
+
+def _surroundings(missing: npt.NDArray[np.bool_]) -> list[tuple[_Part, _Part]]:
+    """Parts that miss pixels, each with a part around it that holds the nearest valid pixel of them all.
+
+    The distance transform costs a tenth of a microsecond per pixel, and most of a picture lacks none.
+    """
+    height, width = missing.shape
+    whole = slice(0, height), slice(0, width)
+    # Distances to some of the valid pixels are never below those to the nearest of all.
+    sparse = missing[::_SPARSE, ::_SPARSE]
+    if sparse.all():
+        return [(whole, whole)]
+    bound = _SPARSE * (distance_transform_edt(sparse) + 1.5)
+    parts, cost = [], 0
+    for y in range(0, height, _FILL_PX):
+        for x in range(0, width, _FILL_PX):
+            block = missing[y : y + _FILL_PX, x : x + _FILL_PX]
+            rows, columns = (np.flatnonzero(block.any(axis)) for axis in (1, 0))
+            if not len(rows):
+                continue
+            top, bottom, left, right = y + rows[0], y + rows[-1] + 1, x + columns[0], x + columns[-1] + 1
+            near = bound[top // _SPARSE : -(-bottom // _SPARSE), left // _SPARSE : -(-right // _SPARSE)]
+            reach = int(near.max()) + 1
+            around = (
+                slice(max(top - reach, 0), min(bottom + reach, height)),
+                slice(max(left - reach, 0), min(right + reach, width)),
+            )
+            parts.append(((slice(top, bottom), slice(left, right)), around))
+            cost += (around[0].stop - around[0].start) * (around[1].stop - around[1].start)
+    return parts if cost < height * width else [(whole, whole)]

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import distance_transform_edt
 
 from sr_model import InferenceError, InputError, ModelSpec, fill_nodata
 from sr_model.pixels import (
@@ -85,3 +86,20 @@ def test_weights_without_grain_see_three_planes():
     plain = ModelSpec.compact(width=8, grain=False)
     assert normalise(noise(1, 16, 16, 3), plain).shape == (1, 3, 16, 16)
     assert normalise(noise(1, 16, 16, 3), SPEC).shape == (1, 4, 16, 16)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nodata_is_filled_from_the_nearest_pixel_wherever_it_lies(seed):
+    """In parts, yet as from the whole picture."""
+    random = np.random.default_rng(seed)
+    rgb = random.integers(0, 256, (700, 650, 3)).astype(np.uint8)
+    y, x = np.mgrid[:700, :650]
+    valid = (
+        (x + 0.03 * y > 40) & (y - 0.05 * x > 25 * (seed % 2)) if seed < 4 else random.random(x.shape) > 0.99
+    )
+    for _ in range(seed):
+        top, left, height, width = *random.integers(0, 600, 2), *random.integers(1, 150, 2)
+        valid[top : top + height, left : left + width] = False
+    filled = fill_nodata(rgb, np.where(valid, 255, 0).astype(np.uint8))
+    rows, columns = distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    np.testing.assert_array_equal(filled, rgb[rows, columns])
