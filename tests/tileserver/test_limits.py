@@ -123,7 +123,7 @@ def test_work_is_dropped_when_all_who_wait_for_it_have_left(slow_server: SlowSer
     assert client.portal is not None
     first = client.portal.start_task_soon(visit, tile, False)
     wait_until(lambda: network.begun == 1)
-    queue = service_of(client)._network.queue
+    queue = service_of(client)._renderer.network
     second = client.portal.start_task_soon(visit, other, True)
     wait_until(lambda: len(queue) == 1)
     left.set()
