@@ -155,8 +155,10 @@ class Pictures:
         Raises:
             OutsideError, ReadError, OverloadedError, sr_model.InferenceError: as `raster`.
         """
-        toned = layer not in ("old", "new") and zoom < self.view(layer, tms).pyramid.reach_zoom
-        return self.tone().colours.digest if toned and not self.tone().whole else ""
+        if layer in ("old", "new") or zoom >= self.view(layer, tms).pyramid.reach_zoom:
+            return ""
+        tone = self.tone()
+        return "" if tone.whole else tone.colours.digest
 
     def _toned(self, layer: str, view: View, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
         with stages.measure("infer"):

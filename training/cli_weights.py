@@ -141,12 +141,10 @@ def unline(run: Path, pairs: tuple[Path, ...], out: Path, **choices: Any) -> Non
     from training.unline import unline as teach
 
     weights, config = load_weights(run / WEIGHTS), run / CONFIG
-    if not config.is_file() or out.exists():
-        raise RunError(
-            f"{out.name} exists: name another folder"
-            if out.exists()
-            else f"{run.name} has no {CONFIG}: it is no run"
-        )
+    if not config.is_file():
+        raise RunError(f"{run.name} has no {CONFIG}: it is no run")
+    if out.exists():
+        raise RunError(f"{out.name} exists: name another folder")
     state = teach(weights, pairs, Choices(**choices), click.echo)
     out.mkdir(parents=True)
     write_atomic(out / CONFIG, config.read_bytes())

@@ -219,8 +219,9 @@ def score_ground(
 
 def _each(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
     """The work on every chip, on all cores: numpy, scipy and torch let go of Python's lock meanwhile."""
+    chips = list(zip(*columns, strict=True))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(work, *columns))
+        return list(pool.map(lambda chip: work(*chip), chips))
 
 
 def _texture(

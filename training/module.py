@@ -46,6 +46,13 @@ class Shown(NamedTuple):
     there: Tensor
 
 
+def restore(network: nn.Module, spec: ModelSpec, old: Tensor, grain: Tensor) -> Tensor:
+    """[B, 3, H, W] in [0, 1] and grain [B, 0 or 1, H, W] to the restored picture, not clipped."""
+    # Plane by plane: with three channels last, every step on pictures would go in loops of three.
+    planes = torch.cat([normalise_tensor(old, spec), grain], 1)
+    return denormalise_tensor(network(planes).float().contiguous(), spec)
+
+
 class RestorationModule(lightning.LightningModule):
     """Network, its moving average, frozen VGG and discriminator, with two optimisers stepped by hand."""
 
@@ -79,12 +86,6 @@ class RestorationModule(lightning.LightningModule):
             ),
             torch.optim.AdamW([judges], config.lr, (0.5, 0.99), weight_decay=0.0),
         )
-
-    def restore(self, network: nn.Module, old: Tensor, grain: Tensor) -> Tensor:
-        """[B, 3, H, W] in [0, 1] and grain [B, 0 or 1, H, W] to the restored picture, not clipped."""
-        # Plane by plane: with three channels last, every step on pictures would go in loops of three.
-        planes = torch.cat([normalise_tensor(old, self.spec), grain], 1)
-        return denormalise_tensor(network(planes).float().contiguous(), self.spec)
 
     @torch.inference_mode()
     def restore_photo(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -145,7 +146,7 @@ class RestorationModule(lightning.LightningModule):
         grain = draw_grain(old, self.spec.planes - 3, generator)
         some = max(len(old) // 4, 1)
         old_again, grain_again = (x[:some].roll(phase, (-2, -1)) for x in (old, grain))
-        both = self.restore(self.network, torch.cat([old, old_again]), torch.cat([grain, grain_again]))
+        both = restore(self.network, self.spec, torch.cat([old, old_again]), torch.cat([grain, grain_again]))
         restored, again = both[: len(old)], both[len(old) :]
         margin_px = min(stride, old.shape[-1] // 4)
         return Shown(

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -23,13 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sr_model.network import build
-from sr_model.pixels import denormalise_tensor, normalise_tensor
-from sr_model.spec import ModelSpec
 from sr_model.weights import Weights
 from training.augment import draw_grain
 from training.dataset import load_pairs
 from training.errors import DatasetError
 from training.losses import luma
+from training.module import restore
 from training.pairs_manifest import read_site
 
 Float32Array = npt.NDArray[np.float32]
@@ -142,8 +142,8 @@ def unline(
         given, clean = _draw(lined, plain, rng, scaled=scaled)
         grain = draw_grain(given, spec.planes - 3, generator)
         with torch.no_grad():
-            wanted = _restore(teacher, clean, grain, spec)
-        wrong = _restore(student, given, grain, spec) - wanted
+            wanted = restore(teacher, spec, clean, grain)
+        wrong = restore(student, spec, given, grain) - wanted
         wrong = wrong[..., _MARGIN_PX:-_MARGIN_PX, _MARGIN_PX:-_MARGIN_PX]
         loss = wrong.square().mean()
         if not scaled:
@@ -152,7 +152,7 @@ def unline(
             left.append(power.item())
             if step % 6 == 1:
                 with torch.no_grad():
-                    untaught = _restore(teacher, given, grain, spec) - wanted
+                    untaught = restore(teacher, spec, given, grain) - wanted
                     before.append(find_lines(untaught).item())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -163,7 +163,7 @@ def unline(
             for mean, value in zip(average.parameters(), student.parameters(), strict=True):
                 mean.lerp_(value, follow)
         if (step + 1) % 100 == 0:
-            share = sum(left[-60:]) / 60 / max(sum(before[-30:]) / 30, 1e-12)
+            share = fmean(left[-60:]) / max(fmean(before[-30:]), 1e-12)
             spent = time.monotonic() - since
             say(f"step {step + 1} of {choices.steps}, {spent:.0f} s: {share:.2f} of the lines' power left")
     return average.state_dict()
@@ -226,11 +226,6 @@ def _draw(
     )
     one, other = jittered.clamp(0, 1)
     return one, other
-
-
-def _restore(network: nn.Module, old: Tensor, grain: Tensor, spec: ModelSpec) -> Tensor:
-    planes = torch.cat([normalise_tensor(old, spec), grain], 1).contiguous(memory_format=torch.channels_last)
-    return denormalise_tensor(network(planes).float(), spec)
 
 
 def _line_finder(period_px: float, lines: Direction) -> Callable[[Tensor], Tensor]:

@@ -17,7 +17,7 @@ from training.dataset import CropDataset, Item, load_sharp
 from training.errors import DatasetError, RunError, TrainingError
 from training.fit import fit
 from training.loading import StepSampler, source_px
-from training.module import RestorationModule
+from training.module import RestorationModule, restore
 from training.pairs import make_pairs
 from training.schedule import crops_at, encoder_cycle, one_cycle
 from training.watch import Watch
@@ -115,7 +115,7 @@ def test_pixel_terms_alone_need_no_vgg_and_without_a_terminal_there_are_plain_li
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
     assert " colour " in lines[0]
     module = RestorationModule(chosen, trained.spec)
-    restored = module.restore(trained.network(), torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
+    restored = restore(trained.network(), module.spec, torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
     assert torch.isfinite(restored).all()
     assert restored.shape == (1, 3, 64, 64)
 
