@@ -1,4 +1,4 @@
-"""`orthosharp-train pairs | fit | evaluate | unline | export`: parse, call, report."""
+"""`orthosharp-train pairs | fit | evaluate | refine | export`: parse, call, report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sr_model.errors import SrModelError
-from training.cli_weights import evaluate, export, unline
+from training.cli_weights import evaluate, export, refine
 from training.config import FitConfig, LossWeights
 from training.errors import TrainingError
 from training.progress_bar import Stages
@@ -251,7 +251,7 @@ def _length(default: Any) -> int:
 
 
 main.add_command(evaluate)
-main.add_command(unline)
+main.add_command(refine)
 main.add_command(export)
 
 

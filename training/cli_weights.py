@@ -1,4 +1,4 @@
-"""`orthosharp-train evaluate | unline | export`: what is done with weights."""
+"""`orthosharp-train evaluate | refine | export`: what is done with weights."""
 
 from __future__ import annotations
 
@@ -116,10 +116,24 @@ def evaluate(
 )
 @click.option(
     "--lines",
-    type=click.Choice(["rows", "columns"]),
-    default="rows",
+    type=click.Choice(["none", "rows", "columns"]),
+    default="none",
     show_default=True,
-    help="What the lines are.",
+    help="Lines with a period of two of the old photo's pixels, to be left out.",
+)
+@click.option(
+    "--fidelity",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="How far brightness is drawn back to the old photo's, but for fine detail.",
+)
+@click.option(
+    "--detail",
+    type=click.FloatRange(0, 1),
+    default=0.7,
+    show_default=True,
+    help="Share of the new photo's energy that fine detail shall have; 0 leaves it alone.",
 )
 @click.option("--steps", type=click.IntRange(1, 100_000), default=1500, show_default=True)
 @click.option("--lr", type=float, default=2e-4, show_default=True, help="Largest rate of learning.")
@@ -127,25 +141,27 @@ def evaluate(
     "--line-weight", type=float, default=300.0, show_default=True, help="Of the lines in what is learnt."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
-def unline(run: Path, pairs: tuple[Path, ...], out: Path, **choices: Any) -> None:
-    """Teach the network of RUN to leave out lines of the old photo's own pixels, and write it as another run.
+def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices: Any) -> None:
+    """Teach the network of RUN what its pictures lack by a rule, and write it as another run.
 
-    For photographs whose odd and even rows (or columns) differ a little: `evaluate` shows that as a pattern above 1.2
-    in the bicubic picture already. About a second per step on two cores.
+    The network is its own teacher: it learns to keep to the old photo's shapes, to draw as much fine detail as the
+    new photo has, and to leave out lines of the old photo's own pixels (`evaluate` shows those as a pattern above 1.2
+    in the bicubic picture already). Half a second per step on two cores.
     """
     import torch
 
     from sr_model.weights import save_weights
     from training.fit import CONFIG, WEIGHTS
-    from training.unline import Choices
-    from training.unline import unline as teach
+    from training.refine import Choices
+    from training.refine import refine as teach
 
     weights, config = load_weights(run / WEIGHTS), run / CONFIG
     if not config.is_file():
         raise RunError(f"{run.name} has no {CONFIG}: it is no run")
     if out.exists():
         raise RunError(f"{out.name} exists: name another folder")
-    state = teach(weights, pairs, Choices(**choices), click.echo)
+    wanted = Choices(lines=None if lines == "none" else lines, **choices)  # type: ignore[arg-type]
+    state = teach(weights, pairs, wanted, click.echo)
     out.mkdir(parents=True)
     write_atomic(out / CONFIG, config.read_bytes())
     save_weights(out / WEIGHTS, weights.spec, state, dtype=torch.float32)
