@@ -14,10 +14,6 @@ from sr_model.spec import ModelSpec
 if TYPE_CHECKING:  # see `weights`
     import torch
 
-# Of the grain: shifts and factors of the mixing (Chris Wellons's lowbias32), axes and factors of the neighbourhood.
-MIXING: Final = ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, 1))
-NEIGHBOURS: Final = ((1, 0x9E3779B1), (2, 0x85EBCA77))
-
 # Side of the parts in which nodata is filled, and which of the pixels tell from how far the fill comes.
 _FILL_PX: Final = 304
 _SPARSE: Final = 8
@@ -41,58 +37,19 @@ def check_rgb(rgb: UInt8Array, stride: int) -> None:
 
 
 def normalise(rgb: UInt8Array, spec: ModelSpec) -> Float32Array:
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] with the spec's mean and deviation; a fourth plane is grain."""
-    import torch
+    """uint8 [B, H, W, 3] to float32 [B, spec.planes, H, W], see `sr_model.tensors.normalise`."""
+    from sr_model import tensors
 
-    std = np.asarray(spec.std, np.float32)
-    scale = (1.0 / (255.0 * std)).astype(np.float32)
-    offset = (np.asarray(spec.mean, np.float32) / std).astype(np.float32)
-    planes = np.empty((rgb.shape[0], spec.planes, *rgb.shape[1:3]), np.float32)
-    # torch does this on all cores, in a third of numpy's time.
-    colours = torch.from_numpy(planes)[:, :3]
-    colours.copy_(torch.from_numpy(np.require(rgb, requirements=("C", "W"))).permute(0, 3, 1, 2))
-    colours.mul_(torch.from_numpy(scale).view(3, 1, 1)).sub_(torch.from_numpy(offset).view(3, 1, 1))
-    if spec.planes > 3:
-        planes[:, 3] = grain_plane(rgb)
+    planes: Float32Array = tensors.normalise(to_tensor(rgb), spec).numpy()
     return planes
 
 
 def grain_plane(rgb: UInt8Array) -> Float32Array:
-    """White noise of mean 0 and deviation 1 that is a function of the pixels around each place alone.
+    """uint8 [B, H, W, 3] to float32 [B, H, W], see `sr_model.tensors.grain_plane`."""
+    from sr_model import tensors
 
-    A very soft photo holds nothing that fine texture could be made from, and a network without noise can only draw its
-    own grid there (Karras et al. 2019, section 3.2). Drawn from the pixels, the noise lies on the ground: every
-    window, process and machine finds the same.
-
-    Args:
-        rgb: uint8 [B, H, W, 3].
-
-    Returns:
-        float32 [B, H, W], uniform; the two outermost pixels of a window see less than their neighbourhood.
-    """
-    packed = rgb[..., 0].astype(np.uint32)
-    packed += rgb[..., 1] * np.uint32(1 << 8)
-    packed += rgb[..., 2] * np.uint32(1 << 16)
-    hashed = _mixed(packed)
-    # A flat patch of an old JPEG has one colour: what lies two pixels away makes its pixels differ.
-    for axis, factor in NEIGHBOURS:
-        before, after = np.roll(hashed, 2, axis), np.roll(hashed, -1, axis)
-        before *= np.uint32(factor)
-        hashed += before
-        hashed ^= after
-        hashed = _mixed(hashed)
-    grain = hashed.astype(np.float32)
-    grain *= np.float32(12**0.5 / 2**32)
-    grain -= np.float32(3**0.5)
+    grain: Float32Array = tensors.grain_plane(to_tensor(rgb)).numpy()
     return grain
-
-
-def _mixed(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """In place: every bit of the result depends on every bit."""
-    for shift, factor in MIXING:
-        values ^= values >> np.uint32(shift)
-        values *= np.uint32(factor)
-    return values
 
 
 def denormalise(planes: Float32Array, spec: ModelSpec) -> UInt8Array:
@@ -103,37 +60,28 @@ def denormalise(planes: Float32Array, spec: ModelSpec) -> UInt8Array:
     """
     import torch
 
-    scale = np.asarray(spec.std, np.float32) * np.float32(255)
-    offset = np.asarray(spec.mean, np.float32) * np.float32(255) + np.float32(0.5)
-    scaled = torch.from_numpy(planes) * torch.from_numpy(scale).view(3, 1, 1)
-    scaled.add_(torch.from_numpy(offset).view(3, 1, 1))
-    # One sum tells whether any value is NaN or infinite, in a fraction of isfinite's time.
-    if not torch.isfinite(scaled.sum()):
+    from sr_model import tensors
+
+    rgb, finite = tensors.denormalise(torch.from_numpy(planes), spec)
+    check_finite(bool(finite))
+    array: UInt8Array = rgb.numpy()
+    return array
+
+
+def check_finite(finite: bool) -> None:
+    """Raise InferenceError unless all values that a network returned are finite."""
+    if not finite:
         raise InferenceError(
             "the network returned values that are not finite: try --device cpu, or other weights"
         )
-    batch, bands, height, width = planes.shape
-    rgb = np.empty((batch, height, width, bands), np.uint8)
-    torch.from_numpy(rgb).copy_(scaled.clamp_(0, 255).permute(0, 2, 3, 1))
-    return rgb
 
 
-def normalise_tensor(rgb01: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
-    """Same as `normalise` for a tensor [B, 3, H, W] in [0, 1]."""
+def to_tensor(rgb: UInt8Array) -> torch.Tensor:
+    """The same memory as a tensor, where torch can have it."""
     import torch
 
-    mean = torch.tensor(spec.mean, device=rgb01.device).view(1, 3, 1, 1)
-    std = torch.tensor(spec.std, device=rgb01.device).view(1, 3, 1, 1)
-    return (rgb01 - mean) / std
-
-
-def denormalise_tensor(planes: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
-    """Inverse of `normalise_tensor`; not clipped."""
-    import torch
-
-    mean = torch.tensor(spec.mean, device=planes.device).view(1, 3, 1, 1)
-    std = torch.tensor(spec.std, device=planes.device).view(1, 3, 1, 1)
-    return planes * std + mean
+    # Torch warns of arrays that cannot be written.
+    return torch.from_numpy(np.require(rgb, requirements=("C", "W")))
 
 
 def fill_nodata(rgb: UInt8Array, mask: npt.NDArray[np.uint8]) -> UInt8Array:

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sr_model.network import ResNetUNet, build
-from sr_model.pixels import denormalise, denormalise_tensor, normalise, normalise_tensor
+from sr_model.pixels import denormalise, normalise
 from sr_model.spec import ModelSpec
+from sr_model.tensors import denormalise_tensor, normalise_tensor
 from training import losses
 from training.augment import augment, draw_grain
 from training.config import FitConfig

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sr_model import tensors
 from sr_model.errors import InferenceError
 from sr_model.network import fold_shuffles
-from sr_model.pixels import Float32Array, UInt8Array, denormalise, normalise
-from sr_model.runtimes import torch_pixels
+from sr_model.pixels import Float32Array, UInt8Array, check_finite, to_tensor
 from sr_model.weights import Weights
 
 logger = logging.getLogger("orthosharp")
@@ -57,8 +57,6 @@ class TorchRuntime:
         network = fold_shuffles(weights.network()).to(self._device, self._dtype)
         self._network = network.to(memory_format=torch.channels_last).requires_grad_(False)
         self._spec = weights.spec
-        # Elsewhere numpy does it: Apple's GPUs share the memory, and torch has no 64-bit arithmetic on all of them.
-        self._pixels_on_device = self._cuda
         # The largest batch after one that did not fit.
         self._fits: int | None = None
         precision = "fp16" if self._cuda else "bf16" if self._mixed else "fp32"
@@ -115,16 +113,18 @@ class TorchRuntime:
             return output
 
     def _restore(self, rgb: UInt8Array) -> UInt8Array:
-        if not self._pixels_on_device:
-            return denormalise(self._forward(normalise(rgb, self._spec)), self._spec)
         with torch.inference_mode():
-            planes = torch_pixels.normalise(self._to_device(rgb), self._spec)
-            pixels, finite = torch_pixels.denormalise(self._infer(planes), self._spec)
-            restored = self._to_host(pixels)
-        if not finite.item():
-            raise InferenceError(
-                "the network returned values that are not finite: try --device cpu, or other weights"
-            )
+            if self._cuda:
+                # What crosses the bus is bytes, and no core of the CPU prepares pixels.
+                planes = tensors.normalise(self._to_device(rgb), self._spec)
+                pixels, finite = tensors.denormalise(self._infer(planes), self._spec)
+                restored = self._to_host(pixels)
+            else:
+                # Apple's GPUs share the memory with the CPU, which has all of torch's arithmetic.
+                planes = tensors.normalise(to_tensor(rgb), self._spec).to(self._device)
+                pixels, finite = tensors.denormalise(self._infer(planes).cpu(), self._spec)
+                restored = pixels.numpy()
+        check_finite(bool(finite.item()))
         return restored
 
     def _infer(self, planes: Tensor) -> Tensor:
@@ -140,9 +140,6 @@ class TorchRuntime:
         return host.to(self._device)
 
     def _to_host(self, pixels: Tensor) -> UInt8Array:
-        if not self._cuda:
-            array: UInt8Array = pixels.cpu().numpy()
-            return array
         host = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
         host.copy_(pixels, non_blocking=True)
         torch.cuda.current_stream(self._device).synchronize()

@@ -9,11 +9,10 @@ from sr_model import InferenceError, InputError, ModelSpec, fill_nodata
 from sr_model.pixels import (
     check_rgb,
     denormalise,
-    denormalise_tensor,
     grain_plane,
     normalise,
-    normalise_tensor,
 )
+from sr_model.tensors import denormalise_tensor, normalise_tensor
 
 SPEC = ModelSpec.compact(width=8)
 
@@ -80,6 +79,26 @@ def test_grain_is_white_noise_that_lies_on_the_ground():
     assert abs(np.corrcoef(grain[:, 1:].ravel(), grain[:, :-1].ravel())[0, 1]) < 0.05
     inner = grain_plane(rgb[:, 16:80, 16:80])[0]
     assert (inner[4:-4, 4:-4] == grain[20:76, 20:76]).all()
+
+
+def unsigned_grain(rgb):
+    """The definition, in the arithmetic that it is usually written in: lowbias32 of unsigned words."""
+
+    def mixed(words):
+        for shift, factor in ((16, 0x21F0AAAD), (15, 0xD35A2D97)):
+            words = (words ^ words >> np.uint32(shift)) * np.uint32(factor)
+        return words ^ words >> np.uint32(15)
+
+    words = mixed((rgb.astype(np.uint32) * np.array([1, 1 << 8, 1 << 16], np.uint32)).sum(3, dtype=np.uint32))
+    for axis, factor in ((1, 0x9E3779B1), (2, 0x85EBCA77)):
+        before, after = np.roll(words, 2, axis), np.roll(words, -1, axis)
+        words = mixed(words + before * np.uint32(factor) ^ after)
+    return words.astype(np.float64) * (12**0.5 / 2**32) - 3**0.5
+
+
+def test_grain_is_the_one_that_the_networks_were_trained_with():
+    rgb = noise(2, 40, 56, 3)
+    np.testing.assert_allclose(grain_plane(rgb), unsigned_grain(rgb), atol=1e-6)
 
 
 def test_weights_without_grain_see_three_planes():

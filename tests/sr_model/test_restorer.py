@@ -12,11 +12,10 @@ from sr_model import (
     ModelSpec,
     Restorer,
     RuntimeUnavailableError,
-    pixels,
     save_weights,
 )
 from sr_model.network import build
-from sr_model.runtimes import torch_pixels, torch_runtime
+from sr_model.runtimes import torch_runtime
 from sr_model.runtimes.torch_runtime import TorchRuntime
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
@@ -92,11 +91,10 @@ def test_wrong_input_is_refused(weights):
         Restorer.from_weights(weights).restore(noise(1, 33, 64, 3))
 
 
-@pytest.mark.parametrize("name", ["onnx", "torch", "torch on the device"])
+@pytest.mark.parametrize("name", ["onnx", "torch"])
 def test_output_that_is_no_picture_is_an_error(weights, monkeypatch, name):
-    restorer = Restorer.from_weights(weights, runtime=name.split()[0], device="cpu")
+    restorer = Restorer.from_weights(weights, runtime=name, device="cpu")
     runtime = restorer._runtime
-    runtime._pixels_on_device = name.endswith("device")
     if name == "onnx":
         monkeypatch.setattr(runtime, "forward", lambda planes: np.full_like(planes[:, :3], np.nan))
     else:
@@ -105,25 +103,11 @@ def test_output_that_is_no_picture_is_an_error(weights, monkeypatch, name):
         restorer.restore(noise(1, 32, 32, 3))
 
 
-def test_pixels_on_the_device_are_those_of_numpy():
-    """Grain to the last bit: the network was trained with numpy's."""
-    rgb = noise(2, 40, 56, 3)
-    on_device = torch.from_numpy(rgb)
-    np.testing.assert_array_equal(torch_pixels.grain_plane(on_device).numpy(), pixels.grain_plane(rgb))
-    for spec in (ModelSpec.compact(width=8), ModelSpec.resnet34()):
-        planes = torch_pixels.normalise(on_device, spec)
-        np.testing.assert_allclose(planes.numpy(), pixels.normalise(rgb, spec), atol=1e-6)
-        back, finite = torch_pixels.denormalise(planes[:, :3], spec)
-        np.testing.assert_array_equal(back.numpy(), rgb)
-        assert finite.item()
-
-
 class SmallMemory:
     """A torch runtime on the CPU that behaves as a GPU which holds so many windows."""
 
     def __init__(self, weights, monkeypatch, holds: int) -> None:
         self.runtime = TorchRuntime(weights, "cpu")
-        self.runtime._pixels_on_device = True
         self.seen: list[int] = []
         self._holds = holds
         self._infer = self.runtime._infer
