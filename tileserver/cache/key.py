@@ -55,7 +55,7 @@ class Recipe:
             "version": RECIPE_VERSION,
             "metatile_px": grid.METATILE_PX,
             "levels": [grid.LEVELS_BELOW, grid.LEVELS_ABOVE],
-            "warp": [WARP_KERNEL, WARP_TOLERANCE_PX],
+            "warp": [WARP_KERNEL.name, WARP_TOLERANCE_PX],
             "no_difference": NO_DIFFERENCE,
             "margin_px": MARGIN_PX,
             "finish": [finish.BLOCK_PX, finish._SIGMA_BLOCKS, finish._REACH_BLOCKS, finish._PIVOT],
