@@ -145,7 +145,7 @@ def test_an_interrupted_run_goes_on(
     assert result.exit_code == 130
     assert "run the same command again" in result.stderr
     assert not path.exists()
-    kept = list(tmp_path.rglob("*.png"))
+    kept = list(tmp_path.rglob("*.tif"))
     assert kept
     refused(restore(holed, path, tiny_weights, "--tms", "WebMercatorQuad"), "other options", "--overwrite")
     monkeypatch.setattr(Renderer, "metatile", lambda *rest: calls.append(1) or render(*rest))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image
+import rasterio
 from rasterio.features import geometry_mask
+from rasterio.io import MemoryFile
 
 from sr_model import PixelWindow
 from tileserver.disk import part_of, write_whole
@@ -19,6 +19,8 @@ from tileserver.raster import Raster, canvas, paste
 from tileserver.restore.target import Target
 
 _NOTE: Final = "settings.json"
+# Of files that are gone soon: lossless, and a fraction of DEFLATE's time.
+QUICK: Final = {"compress": "zstd", "zstd_level": 1, "predictor": 2}
 
 
 class Blocks:
@@ -72,11 +74,10 @@ class Blocks:
         Raises:
             OutputError: the disk does not take it.
         """
-        path, buffer = self._path(raster.window), io.BytesIO()
-        Image.fromarray(np.dstack([raster.rgb, raster.mask])).save(buffer, "PNG", compress_level=1)
+        path = self._path(raster.window)
         try:
             path.parent.mkdir(exist_ok=True)
-            write_whole(path, buffer.getvalue())
+            write_whole(path, self._pack(raster))
         except OSError as error:
             raise OutputError(
                 f"{path.parent} does not take a metatile ({error.strerror}): make room, then run the same command again"
@@ -87,9 +88,10 @@ class Blocks:
         path = self._path(metatile)
         if not path.exists():
             return Raster.blank(metatile)
-        with Image.open(path) as image:
-            pixels = np.asarray(image)
-        return Raster(metatile, np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3]))
+        with rasterio.open(path) as dataset:
+            rgb = np.empty((metatile.height, metatile.width, 3), np.uint8)
+            dataset.read((1, 2, 3), out=np.moveaxis(rgb, 2, 0))
+            return Raster(metatile, rgb, dataset.read(4))
 
     def read(self, window: PixelWindow) -> Raster:
         """Pixels of any window, cut to the wanted outline."""
@@ -109,7 +111,25 @@ class Blocks:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, metatile: PixelWindow) -> Path:
-        return self._folder / str(metatile.y) / f"{metatile.x}.png"
+        return self._folder / str(metatile.y) / f"{metatile.x}.tif"
+
+    def _pack(self, raster: Raster) -> bytes:
+        """A TIFF, losslessly: in a quarter of the time that a PNG takes."""
+        profile = {
+            "driver": "GTiff",
+            "count": 4,
+            "dtype": "uint8",
+            "width": raster.window.width,
+            "height": raster.window.height,
+            "crs": self._target.crs,
+            "transform": self._target.transform(raster.window),
+            **QUICK,
+        }
+        with MemoryFile() as file:
+            with file.open(**profile) as dataset:
+                for number, band in enumerate((*np.moveaxis(raster.rgb, 2, 0), raster.mask), 1):
+                    dataset.write(band, number)
+            return bytes(file.getbuffer())
 
     @staticmethod
     def _settings(note: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tileserver.disk import sync
 from tileserver.errors import OutputError
 from tileserver.grid import METATILE_PX
 from tileserver.raster import Raster, UInt8Array
-from tileserver.restore.blocks import Blocks
+from tileserver.restore.blocks import QUICK, Blocks
 from tileserver.restore.target import Target
 
 
@@ -83,8 +83,7 @@ def _write_plain(
         "tiled": True,
         "blockxsize": 256,
         "blockysize": 256,
-        "compress": "deflate",
-        "zlevel": 1,
+        **QUICK,
         "photometric": "RGB",
         "interleave": "pixel",
         "BIGTIFF": "IF_SAFER",
