@@ -116,12 +116,20 @@ def raw_rate(device: str, rounds: int) -> float:
     return METATILE_PX**2 / 1e6 / statistics.median(seconds)
 
 
+def cpu_seconds() -> float:
+    """Of all threads of this process so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
 def speed(options: argparse.Namespace) -> dict[str, Any]:
     gsd_m = load_weights(bundled_weights_path()).spec.gsd_m
     before = raw_rate(options.device, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
         source = photograph(Path(folder), options.metatiles, gsd_m)
+        busy = cpu_seconds()
         summary = work(options.of, source, Path(folder) / OUTPUTS[options.of], options)
+        busy = (cpu_seconds() - busy) / (summary["seconds"] * (os.cpu_count() or 1))
     after = raw_rate(options.device, options.rounds)
     # The machine may have slowed down or sped up meanwhile.
     raw = (before + after) / 2
@@ -129,6 +137,7 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
         "raw_megapixels_per_s": [round(before, 3), round(after, 3)],
         f"{options.of}_megapixels_per_s": summary["megapixels_per_s"],
         f"{options.of} over raw": round(summary["megapixels_per_s"] / raw, 3),
+        "share of the cores that was busy": round(busy, 3),
         "megapixels": round(summary["megapixels"]),
         "seconds": round(summary["seconds"], 1),
     }
