@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import torch
@@ -9,9 +10,10 @@ from torch import Tensor
 
 from sr_model.spec import ModelSpec
 
-# Of the grain: shifts and factors of the mixing (Chris Wellons's lowbias32), axes and factors of the neighbourhood.
+# Of the grain: shifts and factors of the mixing (Chris Wellons's lowbias32), factors of the neighbours above and left.
 _MIXING: Final = ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, 1))
-_NEIGHBOURS: Final = ((1, 0x9E3779B1), (2, 0x85EBCA77))
+_NEIGHBOURS: Final = (0x9E3779B1, 0x85EBCA77)
+_STRIP_PX: Final = 160
 
 
 def normalise(rgb: Tensor, spec: ModelSpec) -> Tensor:
@@ -21,10 +23,11 @@ def normalise(rgb: Tensor, spec: ModelSpec) -> Tensor:
     """
     batch, height, width, bands = rgb.shape
     planes = torch.empty((batch, spec.planes, height, width), device=rgb.device)
-    # Plane by plane: a sum over the last axis would go in loops of three.
-    for band in range(bands):
-        scale, offset = 1 / (255 * spec.std[band]), spec.mean[band] / spec.std[band]
-        planes[:, band].copy_(rgb[..., band]).mul_(scale).sub_(offset)
+    for rows in _strips(height, rgb.device):
+        # Band by band: arithmetic along the last axis would go in loops of three.
+        for band in range(bands):
+            scale, offset = 1 / (255 * spec.std[band]), spec.mean[band] / spec.std[band]
+            planes[:, band, rows].copy_(rgb[:, rows, :, band]).mul_(scale).sub_(offset)
     if spec.planes > bands:
         planes[:, bands] = grain_plane(rgb)
     return planes
@@ -35,11 +38,12 @@ def denormalise(planes: Tensor, spec: ModelSpec) -> tuple[Tensor, Tensor]:
     batch, bands, height, width = planes.shape
     rgb = torch.empty((batch, height, width, bands), dtype=torch.uint8, device=planes.device)
     total = torch.zeros((), device=planes.device)
-    for band in range(bands):
-        scaled = planes[:, band].float() * (255 * spec.std[band])
-        # One sum tells whether any value is NaN or infinite, in a fraction of isfinite's time.
-        total += scaled.sum()
-        rgb[..., band].copy_(scaled.add_(255 * spec.mean[band] + 0.5).clamp_(0, 255))
+    for rows in _strips(height, planes.device):
+        for band in range(bands):
+            scaled = planes[:, band, rows].float() * (255 * spec.std[band])
+            # One sum tells whether any value is NaN or infinite, in a fraction of isfinite's time.
+            total += scaled.sum()
+            rgb[:, rows, :, band] = scaled.add_(255 * spec.mean[band] + 0.5).clamp_(0, 255)
     return rgb, torch.isfinite(total)
 
 
@@ -56,19 +60,35 @@ def grain_plane(rgb: Tensor) -> Tensor:
     Returns:
         float32 [B, H, W], uniform; the two outermost pixels of a window see less than their neighbourhood.
     """
-    hashed = rgb[..., 0].int()
-    for band in (1, 2):
-        hashed |= rgb[..., band].int() << 8 * band
-    _mix(hashed)
+    batch, height, width, _ = rgb.shape
+    grain = torch.empty((batch, height, width), device=rgb.device)
     # A flat patch of an old JPEG has one colour: what lies two pixels away makes its pixels differ.
-    for axis, factor in _NEIGHBOURS:
-        before, after = torch.roll(hashed, 2, axis), torch.roll(hashed, -1, axis)
-        hashed += before.mul_(_signed(factor))
-        hashed ^= after
+    padded = torch.cat([rgb[:, -2:], rgb, rgb[:, :1]], 1)
+    above, left = (_signed(factor) for factor in _NEIGHBOURS)
+    for rows in _strips(height, rgb.device):
+        part = padded[:, rows.start : rows.stop + 3]
+        around = part[..., 0].int()
+        for band in (1, 2):
+            around |= part[..., band].int() << 8 * band
+        _mix(around)
+        hashed = around[:, 2:-1] + around[:, :-3] * above
+        hashed ^= around[:, 3:]
         _mix(hashed)
-    # From 0 to 2^32 to as far on both sides of 0.
-    hashed ^= -(1 << 31)
-    return hashed.float().mul_(12**0.5 / 2**32)
+        two_left, right = torch.roll(hashed, 2, 2), torch.roll(hashed, -1, 2)
+        hashed += two_left.mul_(left)
+        hashed ^= right
+        _mix(hashed)
+        # From 0 to 2^32 to as far on both sides of 0.
+        hashed ^= -(1 << 31)
+        grain[:, rows] = hashed
+    return grain.mul_(12**0.5 / 2**32)
+
+
+def _strips(height: int, device: torch.device) -> Iterator[slice]:
+    """Rows to work on at once: on a CPU, few enough that they stay in its cache, which is three times as fast."""
+    step = _STRIP_PX if device.type == "cpu" else height
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
 def _mix(values: Tensor) -> None:

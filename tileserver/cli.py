@@ -15,6 +15,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from sr_model import SrModelError, bundled_weights_path, load_weights
+from sr_model.runtimes import use_large_pages
 from tileserver import about
 from tileserver.config_file import read_config
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
@@ -45,6 +46,7 @@ def refuse(reason: object) -> NoReturn:
 @click.version_option(package_name="orthosharp")
 def main() -> None:
     """Serve an old aerial photograph as if it had been taken today."""
+    use_large_pages()
 
 
 main.add_command(seed)

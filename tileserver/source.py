@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +36,6 @@ from tileserver.settings import Settings
 WARP_TOLERANCE_PX: Final = 1e-4
 # Cubic, as in training: the network has learnt to undo this blur and no other.
 WARP_KERNEL: Final = Resampling.cubic
-# One window is warped by several threads: a visitor who waits for one metatile waits for them less.
-_WARP_THREADS: Final = min(4, os.cpu_count() or 1)
 
 SOURCE_CHANGED: Final = (
     "the photograph was replaced: the new one is shown in a moment, at the latest after a restart"
@@ -170,7 +167,6 @@ class Source:
             "width": window.width,
             "height": window.height,
             "tolerance": WARP_TOLERANCE_PX,
-            "num_threads": _WARP_THREADS,
             # A pixel is nodata only where all of its bands are: pure red has a band of value 0.
             "UNIFIED_SRC_NODATA": "YES",
             # Else GDAL guesses the width of its filter from each block, and windows disagree.
@@ -219,15 +215,14 @@ def _warp(dataset: DatasetReader, bands: tuple[int, ...], options: dict[str, Any
         # Where the photograph is, and what its own mask leaves of it.
         options["add_alpha"] = True
     with WarpedVRT(dataset, **options) as vrt:
-        if nodata is None:
-            bands = (*bands, vrt.colorinterp.index(ColorInterp.alpha) + 1)
-        # Band by band in memory of the layout that pictures have.
+        # Band by band into memory of the layout that pictures have.
         values = np.empty((vrt.height, vrt.width, len(bands)), vrt.dtypes[0])
         vrt.read(bands, out=np.moveaxis(values, 2, 0))
-    if nodata is not None:
-        missing: Mask = np.isnan(values) if math.isnan(nodata) else np.equal(values, nodata)
-        return values, np.logical_and.reduce(missing, axis=2)
-    alpha, values = values[..., -1], values[..., :-1]
+        if nodata is not None:
+            missing: Mask = np.isnan(values) if math.isnan(nodata) else np.equal(values, nodata)
+            return values, np.logical_and.reduce(missing, axis=2)
+        # Of blocks that GDAL has warped a moment ago.
+        alpha = vrt.read(vrt.colorinterp.index(ColorInterp.alpha) + 1)
     # The photograph's own alpha hides what is wholly transparent, as GDAL's mask does. What GDAL adds is opaque only
     # where the kernel saw nothing but photograph.
     if own_alpha:
@@ -245,8 +240,9 @@ def _to_raster(values: Array, hidden: Mask, window: PixelWindow, rescale: tuple[
         values = np.nan_to_num(values)
     pixels = values if values.dtype == np.uint8 and rescale == _RANGES["uint8"] else _stretch(values, rescale)
     rgb = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-    mask = np.where(hidden, np.uint8(0), np.uint8(255))
-    return Raster(window, np.ascontiguousarray(rgb), mask).masked()
+    # Zero less one is 255.
+    mask = hidden.astype(np.uint8) - np.uint8(1)
+    return Raster(window, rgb, mask).masked()
 
 
 def _stretch(values: Array, rescale: tuple[float, float]) -> UInt8Array:
