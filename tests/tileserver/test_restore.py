@@ -15,7 +15,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from command_calls import refused, restore
-from conftest import Photo, write_photo
+from conftest import Photo, clean_environment, command_line, write_photo
 from PIL import Image
 from rasterio.warp import Resampling, reproject, transform_bounds
 from rio_cogeo.cogeo import cog_validate
@@ -155,6 +155,29 @@ def test_an_interrupted_run_goes_on(
         np.testing.assert_array_equal(ours.dataset_mask(), whole.dataset_mask())
         metatiles = -(-whole.width // 1024) * -(-whole.height // 1024)
     assert len(calls) - 2 == metatiles - len(kept), "what was restored is not restored again"
+
+
+def test_a_second_process_keeps_away(
+    holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, render = tmp_path / "same.tif", Renderer.metatile
+    others: list[subprocess.CompletedProcess[str]] = []
+
+    def meanwhile(*arguments: object) -> object:
+        if not others:
+            command = command_line("restore", holed, path, "--weights", tiny_weights, "--overwrite", "--bbox")
+            bbox = "-73.541,42.396,-73.540,42.397"
+            others.append(
+                subprocess.run([*command, bbox], capture_output=True, text=True, env=clean_environment())
+            )
+        return render(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Renderer, "metatile", meanwhile)
+    assert restore(holed, path, tiny_weights, "--jobs", "1").exit_code == 0
+    assert others[0].returncode == 2
+    assert "another process is restoring" in others[0].stderr
+    with rasterio.open(path) as ours, rasterio.open(restored) as alone:
+        np.testing.assert_array_equal(ours.read(), alone.read())
 
 
 def test_a_finished_file_is_not_made_twice_nor_replaced_unasked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +22,12 @@ from tileserver.restore.target import Target
 _NOTE: Final = "settings.json"
 # Of files that are gone soon: lossless, and a fraction of DEFLATE's time.
 QUICK: Final = {"compress": "zstd", "zstd_level": 1, "predictor": 2}
+# Held by the process that works in the folder; SQLite knows how to on every system.
+_LOCK: Final = "lock"
 
 
 class Blocks:
-    """A folder of metatiles.
+    """A folder of metatiles, for one process at a time.
 
     Args:
         folder: where they lie; made by `begin`.
@@ -34,14 +37,24 @@ class Blocks:
     def __init__(self, folder: Path, target: Target) -> None:
         self._folder = folder
         self._target = target
+        self._lock: sqlite3.Connection | None = None
 
     def begin(self, settings: dict[str, Any], *, overwrite: bool) -> None:
-        """Go on with what is there, or start.
+        """Go on with what is there, or start. Keeps other processes away until `close` or `remove`.
 
         Raises:
-            ArchiveError: what is there was made with other settings.
+            ArchiveError: what is there was made with other settings, is not ours, or another process works in it.
         """
         note = self._folder / _NOTE
+        ours = {_LOCK, part_of(note).name}
+        if (
+            self._folder.exists()
+            and not note.exists()
+            and {path.name for path in self._folder.iterdir()} - ours
+        ):
+            raise ArchiveError(f"{self._folder} has files in it that are not ours: move it away")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._hold()
         if note.exists():
             before = self._settings(note)
             differences = [
@@ -56,12 +69,10 @@ class Blocks:
                     f"{self._folder} was begun with other options ({'; '.join(differences)}): "
                     "name another output, or start over with --overwrite"
                 )
-        if self._folder.exists():
-            others = set(self._folder.iterdir()) - {part_of(note)}
-            if others and not note.exists():
-                raise ArchiveError(f"{self._folder} has files in it that are not ours: move it away")
-            shutil.rmtree(self._folder)
-        self._folder.mkdir(parents=True)
+            # The note goes last: without it the rest would not be ours.
+            for row in self._folder.iterdir():
+                if row.is_dir():
+                    shutil.rmtree(row)
         write_whole(note, json.dumps(settings).encode())
 
     def has(self, metatile: PixelWindow) -> bool:
@@ -107,8 +118,27 @@ class Blocks:
         return Raster(window, result.rgb, np.where(outside, np.uint8(0), result.mask)).masked()
 
     def remove(self) -> None:
-        """Forget all of them."""
+        """Forget all of them, and let go of the folder."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes work in the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _hold(self) -> None:
+        try:
+            self._lock = sqlite3.connect(self._folder / _LOCK, timeout=0, isolation_level=None)
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            self.close()
+            if "locked" not in str(error):
+                raise OutputError(f"{self._folder} cannot be written ({error}): make room") from error
+            raise ArchiveError(
+                f"another process is restoring into {self._folder}: let it finish, or stop it"
+            ) from error
 
     def _path(self, metatile: PixelWindow) -> Path:
         return self._folder / str(metatile.y) / f"{metatile.x}.tif"

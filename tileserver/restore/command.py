@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -212,7 +213,7 @@ def _cog_note(path: Path) -> dict[str, Any] | None:
 
 
 def _run(job: Job, renderer: Renderer, jobs: int, options: dict[str, Any]) -> int:
-    target, output, as_json = job.target, job.output, options["as_json"]
+    target, output = job.target, job.output
     folder = _work_folder(output)
     pixels = target.window.width * target.window.height
     free = free_bytes(output.resolve().parent)
@@ -221,8 +222,13 @@ def _run(job: Job, renderer: Renderer, jobs: int, options: dict[str, Any]) -> in
             f"{output} needs about {size(_BYTES_PER_PIXEL * pixels)} while it is made, and its disk has {size(free)}: "
             "make room, or restore a smaller area"
         )
-    blocks = Blocks(folder, target)
-    blocks.begin(job.settings, overwrite=options["overwrite"])
+    with closing(Blocks(folder, target)) as blocks:
+        blocks.begin(job.settings, overwrite=options["overwrite"])
+        return _work(job, blocks, renderer, jobs, options)
+
+
+def _work(job: Job, blocks: Blocks, renderer: Renderer, jobs: int, options: dict[str, Any]) -> int:
+    target, output, as_json = job.target, job.output, options["as_json"]
     started = time.monotonic()
     with reporter(as_json=as_json) as report:
         figures, failed = restore_blocks(target, blocks, renderer, jobs, report)
