@@ -330,6 +330,9 @@ def test_the_photograph_itself_is_never_the_output(
     link.symlink_to(source)
     for name in (source, link):
         refused(restore(source, name, tiny_weights, "--overwrite"), "the photograph itself")
+    mosaic = tmp_path / "mosaic.vrt"
+    rasterio.shutil.copy(source, mosaic, driver="VRT")
+    refused(restore(mosaic, source, tiny_weights, "--overwrite"), "the photograph itself")
     assert source.read_bytes() == before
 
 
@@ -342,6 +345,13 @@ def test_folders_of_others_are_left_alone(holed: Path, tiny_weights: Path, tmp_p
         refused(restore(holed, letter.parent, tiny_weights, "--chips", "300", *options), "chips")
     (letter.parent / "chips.json").write_text("Dear server")
     refused(restore(holed, letter.parent, tiny_weights, "--chips", "300"), "--overwrite")
+    alike = tmp_path / "scans" / "scan_12345_67890.jpg"
+    alike.parent.mkdir()
+    alike.write_text("Dear server")
+    refused(
+        restore(holed, alike.parent, tiny_weights, "--chips", "300", "--overwrite"), "scans", "another folder"
+    )
+    assert alike.read_text() == "Dear server"
     work = tmp_path / "out.tif.restoring" / "letter.txt"
     work.parent.mkdir()
     work.write_text("Dear server")

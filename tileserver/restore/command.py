@@ -107,13 +107,14 @@ class Job:
 
 
 def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
-    _check_output(source, output, options)
+    _check_output(output, options)
     settings = work_settings(source, options)
     jobs = job_count(options)
     photograph = Source.open(
         settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=jobs
     )
     try:
+        _check_photograph(photograph, output)
         restorer = Restorer.open(settings.weights, runtime=settings.runtime, device=settings.device)
         restorer.spec.check_source_gsd(photograph.info.pixel.gsd_m)
         job = _make_job(photograph, restorer, settings, output, options)
@@ -130,9 +131,7 @@ def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
         photograph.close()
 
 
-def _check_output(source: str, output: Path, options: dict[str, Any]) -> None:
-    if output.exists() and Path(source).exists() and output.samefile(source):
-        raise SettingsError(f"{output} is the photograph itself: name another output")
+def _check_output(output: Path, options: dict[str, Any]) -> None:
     if options["bbox"] and options["area"]:
         raise SettingsError("--bbox and --area say the same: give one of them")
     if not options["chips"] and output.suffix.lower() not in (".tif", ".tiff"):
@@ -143,6 +142,14 @@ def _check_output(source: str, output: Path, options: dict[str, Any]) -> None:
         raise SettingsError(f"{output} is a file: name a folder for the chips")
     if not output.resolve().parent.is_dir():
         raise SettingsError(f"there is no folder {output.resolve().parent}: make it first")
+
+
+def _check_photograph(photograph: Source, output: Path) -> None:
+    """Refuse to write over the photograph, or over a file that it consists of, such as a mosaic's."""
+    if any(
+        output.exists() and Path(name).exists() and output.samefile(name) for name in photograph.info.files
+    ):
+        raise SettingsError(f"{output} is the photograph itself, or a part of it: name another output")
 
 
 def _make_job(
@@ -192,8 +199,8 @@ def _is_complete(job: Job, options: dict[str, Any]) -> bool:
     if note == job.settings:
         return not (is_begun or options["overwrite"])
     if options["overwrite"]:
-        if options["chips"] and strangers(output):
-            raise ArchiveError(f"{output} has files in it that are no chips: name another folder")
+        if options["chips"] and (strangers(output) or (note is None and any(output.iterdir()))):
+            raise ArchiveError(f"{output} has files in it that are no chips of ours: name another folder")
         return False
     if options["chips"] and note is None and not any(output.iterdir()):
         return False
