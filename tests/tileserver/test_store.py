@@ -110,6 +110,41 @@ def test_a_folder_keeps_to_its_bound_and_keeps_what_is_asked_for(tmp_path: Path)
     assert (tmp_path / "notes.txt").exists()
 
 
+def test_small_tiles_count_as_what_they_take_on_disk(tmp_path: Path) -> None:
+    bound = 2**20
+    store = FolderTiles(tmp_path, bound)
+    store.describe(CONTENT, {"source": "old"})
+    most = 0
+    for x in range(1200):
+        store.put(key(x), b"empty" * 20)
+        if x % 100 == 99:
+            most = max(most, sum(path.stat().st_blocks * 512 for path in files(tmp_path)))
+    assert most <= 1.1 * bound
+    assert store.contents()[0].about == {"source": "old"}, "evicted with the tiles that it describes"
+
+
+def test_eviction_lives_with_what_others_do_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its passes another process takes files away, and one of an early date comes."""
+    store, passes, listing = FolderTiles(tmp_path, 2**20), [], FolderTiles._files
+    for x in range(12):
+        FolderTiles(tmp_path).put(key(x), os.urandom(100_000))
+
+    def meanwhile(folder: FolderTiles) -> Iterator[tuple[Path, os.stat_result]]:
+        passes.append(1)
+        if len(passes) == 2:
+            for path in files(tmp_path)[:10]:
+                path.unlink()
+            os.utime(files(tmp_path)[0], (0, 0))
+        return listing(folder)
+
+    monkeypatch.setattr(FolderTiles, "_files", meanwhile)
+    store.put(key(12), os.urandom(1000))
+    assert len(passes) == 2
+    assert len(files(tmp_path)) == 3, "there is room again"
+
+
 def test_a_hit_makes_a_tile_young_again(tmp_path: Path) -> None:
     store = FolderTiles(tmp_path, 2**20)
     store.put(key(), b"body")

@@ -14,7 +14,7 @@ from typing import Final
 from obstore.store import LocalStore
 
 from tileserver.cache.key import TileKey
-from tileserver.cache.objects import ObjectTiles, is_content
+from tileserver.cache.objects import ABOUT, ObjectTiles, is_content
 from tileserver.cache.store import object_path
 from tileserver.errors import StoreError
 
@@ -62,7 +62,9 @@ class FolderTiles(ObjectTiles):
         super().put(key, body)
         if self._max_bytes is None:
             return
-        self._written_bytes += len(body)
+        with suppress(OSError):  # evicted just now
+            # What it takes there: the smallest tiles have a twentieth of a block of the disk.
+            self._written_bytes += _disk_bytes((self._path / object_path(key)).stat())
         if self._written_bytes > _RECOUNT * self._max_bytes and self._sweeping.acquire(blocking=False):
             try:
                 self._written_bytes = 0
@@ -81,11 +83,14 @@ class FolderTiles(ObjectTiles):
             oldest, newest = min(oldest, found.st_mtime), max(newest, found.st_mtime)
         if total <= max_bytes:
             return
-        excess = total - round(_LOW_WATER * max_bytes)
         width = max(newest - oldest, 1e-6) / _AGES
         sums = [0] * (_AGES + 1)
         for _, found in self._files():
-            sums[min(int((found.st_mtime - oldest) / width), _AGES)] += _disk_bytes(found)
+            # Between the passes files come, of any date, and other processes take some away.
+            sums[max(0, min(int((found.st_mtime - oldest) / width), _AGES))] += _disk_bytes(found)
+        excess = sum(sums) - round(_LOW_WATER * max_bytes)
+        if excess <= 0:
+            return
         last = next(age for age, through in enumerate(accumulate(sums)) if through >= excess)
         for path, found in self._files():
             if excess > 0 and found.st_mtime < oldest + (last + 1) * width:
@@ -98,7 +103,7 @@ class FolderTiles(ObjectTiles):
         for content in self._path.iterdir():
             if is_content(content.name):
                 for folder, _, names in os.walk(content):
-                    for name in names:
+                    for name in set(names) - {ABOUT}:
                         path = Path(folder, name)
                         with suppress(OSError):
                             yield path, path.stat()
