@@ -76,8 +76,8 @@ class _Refused(click.ClickException):
 
 
 def _open(store: str) -> ObjectTiles:
-    if "://" not in store and not Path(store).is_dir():
-        raise StoreError(f"there is no folder {store}: name the one that serve was given as --store")
+    if "://" not in store and not Path(store).exists():
+        raise StoreError(f"there is no {store}: name the one that serve was given as --store")
     opened = open_store(store)
     if not isinstance(opened, ObjectTiles):
         opened.close()

@@ -15,6 +15,7 @@ import pytest
 from conftest import middle_tile
 from fake_s3 import running_s3
 from private_mounts import private_mounts
+from seeded_photo import SeededPhoto
 
 from tileserver.cache.circuit import Circuit
 from tileserver.cache.folder import FolderTiles
@@ -306,6 +307,15 @@ def test_addresses_that_make_no_sense(
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(SettingsError, match=word):
         open_store(address, **options)
+
+
+def test_a_seeded_folder_is_no_store(seeded: SeededPhoto) -> None:
+    """It would be served as an empty one, and get files that no web server is to give away."""
+    folder = seeded.folder / "folder"
+    before = sorted(folder.iterdir())
+    with pytest.raises(SettingsError, match="orthosharp seed made"):
+        open_store(str(folder))
+    assert sorted(folder.iterdir()) == before
 
 
 def test_contents_are_told_apart_and_removed(tmp_path: Path) -> None:

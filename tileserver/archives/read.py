@@ -8,7 +8,7 @@ import threading
 import zlib
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pmtiles.reader import Reader
 from pmtiles.tile import MagicNumberNotFound, SpecVersionUnsupported
@@ -16,6 +16,9 @@ from pmtiles.tile import MagicNumberNotFound, SpecVersionUnsupported
 from tileserver.archives.identity import Identity, identity_of
 from tileserver.archives.tables import flipped
 from tileserver.errors import ArchiveError
+
+# Stands in a folder of tiles once all of them do.
+TILEJSON: Final = "tilejson.json"
 
 
 class Archive(Protocol):
@@ -129,7 +132,7 @@ class FolderArchive:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self.metadata: dict[str, Any] = json.loads((path / "tilejson.json").read_text(encoding="utf-8"))
+            self.metadata: dict[str, Any] = json.loads((path / TILEJSON).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ArchiveError(
                 f"{path} has no TileJSON of a finished seeding: run orthosharp seed again"

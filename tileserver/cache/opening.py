@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import obstore.store
 from obstore.exceptions import BaseError
 
-from tileserver.archives.read import open_archive
+from tileserver.archives.read import TILEJSON, open_archive
 from tileserver.archives.store import ArchiveTiles
 from tileserver.cache.folder import FolderTiles
 from tileserver.cache.objects import ObjectTiles
@@ -43,6 +43,11 @@ def open_store(address: str, *, max_bytes: int | None = None, timeout_s: float =
         return ArchiveTiles(open_archive(Path(address)))
     scheme = urlsplit(address).scheme if "://" in address else ""
     if not scheme:
+        if (Path(address) / TILEJSON).exists():
+            raise SettingsError(
+                f"--store {address} is a folder of tiles that orthosharp seed made, for any web server: name another "
+                "folder, or seed an archive (.pmtiles, .mbtiles) to serve from it"
+            )
         try:
             return FolderTiles(Path(address), max_bytes)
         except StoreError as error:

@@ -12,13 +12,13 @@ from obstore.exceptions import BaseError
 
 from tileserver.archives.description import Description
 from tileserver.archives.identity import identity_of
+from tileserver.archives.read import TILEJSON
 from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.seed.files import Files
 from tileserver.seed.journal import Journal
 from tileserver.seed.output import Tiles
 
-TILEJSON: Final = "tilejson.json"
 # A tile, or what a kill left of one.
 _TILE: Final = re.compile(r"(\d+)/(\d+)/\.?(\d+)\.(?:png|webp|jpg)(\.part)?")
 # Of the files that are there before a run, so many are looked at.
