@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from sr_model import SrModelError
 from tileserver.cache.objects import ObjectTiles
 from tileserver.cache.opening import open_store
-from tileserver.errors import StartError, StoreError
+from tileserver.config_file import read_config
+from tileserver.errors import SettingsError, StartError, StoreError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 
@@ -41,20 +42,27 @@ def info(store: str) -> None:
 @click.argument("source", required=False)
 @click.option("--new", help="The later photograph that it is served with.")
 @click.option("--weights", type=click.Path(path_type=Path), help="The weights it is served with.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="The orthosharp.toml of its maps, for SOURCE."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
-def clean(store: str, *, dry_run: bool, **options: Any) -> None:
+def clean(store: str, *, config: Path | None, dry_run: bool, **options: Any) -> None:
     """Free what STORE holds of other photographs, networks and recipes than SOURCE is served with now.
+
+    Of a store that several maps share, give --config: what any of them shows is kept.
 
     All else that decides pixels (--bands, tone and the like) comes from the environment, as for serve.
     """
     try:
         opened = _open(store)
         given = {name: value for name, value in options.items() if value is not None}
-        service = TileService(Settings(**given, store=None))
-        service.close()
+        if config is not None and "source" in given:
+            raise SettingsError("--config names the photographs: leave SOURCE out")
+        maps = read_config(config, given) if config else {"": Settings(**given)}
+        kept = {_content(settings) for settings in maps.values()}
         freed = 0
         for content in opened.contents():
-            if content.content != service.content:
+            if content.content not in kept:
                 freed += content.nbytes
                 if not dry_run:
                     opened.remove(content.content)
@@ -63,6 +71,13 @@ def clean(store: str, *, dry_run: bool, **options: Any) -> None:
     except (StartError, StoreError, SrModelError) as error:
         raise _Refused(str(error)) from error
     click.echo(f"{freed} bytes {'can be freed' if dry_run else 'freed'}")
+
+
+def _content(settings: Settings) -> str:
+    """What the keys of a map's tiles begin with."""
+    service = TileService(settings.model_copy(update={"store": None}))
+    service.close()
+    return service.content
 
 
 class _Refused(click.ClickException):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from command_calls import call, refused
+from conftest import middle_tile
 from seeded_photo import SeededPhoto
+
+from tileserver.service import TileRequest, TileService
 
 
 def test_what_holds_no_store_is_refused(seeded: SeededPhoto) -> None:
@@ -13,3 +19,24 @@ def test_what_holds_no_store_is_refused(seeded: SeededPhoto) -> None:
     refused(call("cache", "clean", folder / "a.mbtiles", seeded.source), "is an archive")
     refused(call("cache", "info", folder / "folder"), "orthosharp seed made")
     refused(call("cache", "info", seeded.source), "no folder")
+
+
+def test_clean_keeps_what_any_map_shows(
+    make_service: Callable[..., TileService], photo: Path, new_photo: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    store, config = tmp_path / "tiles", tmp_path / "orthosharp.toml"
+    for settings in ({}, {"source": str(new_photo), "tone": "old"}, {"contrast": 1.5}):
+        service = make_service(store=str(store), **settings)
+        service.tile(TileRequest("restored", "WebMercatorQuad", middle_tile(service), "png"))
+        service.shared.close()
+    tables = [
+        f'[maps.{name}]\nsource = "{source}"\nweights = "{tiny_weights}"\n{more}\n'
+        for name, source, more in (("one", photo, ""), ("two", new_photo, 'tone = "old"'))
+    ]
+    config.write_text('runtime = "onnx"\nstore = "tiles"\n' + "".join(tables))
+    refused(call("cache", "clean", store, photo, "--config", config), "leave SOURCE out")
+    would = call("cache", "clean", store, "--config", config, "--dry-run").stdout
+    assert len(list(store.iterdir())) == 3
+    assert call("cache", "clean", store, "--config", config).stdout.split()[0] == would.split()[0] != "0"
+    assert "2 tiles" in call("cache", "info", store).stdout
+    assert call("cache", "clean", store, "--config", config).stdout == "0 bytes freed\n"
