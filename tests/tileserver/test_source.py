@@ -9,6 +9,7 @@ import morecantile
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from conftest import Photo, picture
 from rasterio.enums import ColorInterp
 
@@ -167,6 +168,37 @@ def test_credit_and_fingerprint(make_photo: MakePhoto) -> None:
     assert info.credit == "Test Survey <1998>"
     assert info.fingerprint == Source.open(str(first)).info.fingerprint
     assert info.fingerprint != Source.open(str(other)).info.fingerprint
+
+
+@pytest.mark.parametrize("overviews", [(), (2, 4, 8)])
+def test_pixels_tell_photographs_apart_that_have_no_date(
+    make_photo: MakePhoto, overviews: tuple[int, ...]
+) -> None:
+    """As over HTTP; here in GDAL's own memory."""
+    found = set()
+    for seed in (1, 2, 2):
+        rasterio.shutil.copyfiles(
+            make_photo(f"p{seed}", seed=seed, overviews=overviews), "/vsimem/replaced.tif"
+        )
+        found.add(Source.open("/vsimem/replaced.tif").info.fingerprint)
+    rasterio.shutil.delete("/vsimem/replaced.tif")
+    assert len(found) == 2
+
+
+def test_statistics_beside_a_photograph_make_no_other_one_of_it(make_photo: MakePhoto) -> None:
+    """QGIS and `gdalinfo -stats` write them when somebody looks."""
+    path = make_photo()
+    before = Source.open(str(path)).info.fingerprint
+    notes = path.with_name(f"{path.name}.aux.xml")
+    band = "<PAMRasterBand band='{}'>{}</PAMRasterBand>".format
+    statistics = "<Metadata><MDI key='STATISTICS_MEAN'>100.0</MDI></Metadata>"
+    notes.write_text(f"<PAMDataset>{band(1, statistics)}</PAMDataset>")
+    assert rasterio.open(path).tags(1)["STATISTICS_MEAN"] == "100.0"
+    assert Source.open(str(path)).info.fingerprint == before
+    notes.write_text(f"<PAMDataset>{band(3, '<ColorInterp>Alpha</ColorInterp>')}</PAMDataset>")
+    assert Source.open(str(path)).info.fingerprint != before
+    notes.write_text(f"<PAMDataset>{band(1, '<NoDataValue>7</NoDataValue>')}</PAMDataset>")
+    assert Source.open(str(path)).info.fingerprint != before
 
 
 def test_a_replaced_file_is_noticed(make_photo: MakePhoto) -> None:
