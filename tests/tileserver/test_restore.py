@@ -25,6 +25,7 @@ from tileserver import disk, retry
 from tileserver.errors import ReadError
 from tileserver.grid import TileAddress
 from tileserver.render import Renderer
+from tileserver.restore import blocks
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
 
@@ -378,6 +379,16 @@ def test_chips_of_another_size_leave_none_of_the_old_ones(
     assert events[-3]["units"] == events[-3]["all_units"]
     files = [path for path in folder.iterdir() if path.name != "chips.json"]
     assert events[-1]["bytes"] == sum(path.stat().st_size for path in files)
+
+
+def test_small_chips_do_not_read_their_metatile_again_and_again(
+    holed: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, read = [], Image.open
+    monkeypatch.setattr(blocks.Image, "open", lambda path: reads.append(path) or read(path))
+    assert restore(holed, tmp_path / "chips", tiny_weights, "--chips", "100").exit_code == 0
+    assert len(list((tmp_path / "chips").glob("*.png"))) > 100
+    assert len(reads) == len(set(reads)) <= 4
 
 
 def test_a_file_whose_last_blocks_the_disk_did_not_take_is_not_published(

@@ -14,6 +14,7 @@ from rasterio.features import geometry_mask
 from rasterio.io import MemoryFile
 
 from sr_model import PixelWindow
+from tileserver.cache.memory import MemoryCache
 from tileserver.disk import part_of, write_whole
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.raster import Raster, canvas, paste
@@ -24,6 +25,8 @@ _NOTE: Final = "settings.json"
 QUICK: Final = {"compress": "zstd", "zstd_level": 1, "predictor": 2}
 # Held by the process that works in the folder; SQLite knows how to on every system.
 _LOCK: Final = "lock"
+# A few metatiles: chips that lie side by side are cut out of the same ones.
+_KEPT_BYTES: Final = 32 * 2**20
 
 
 class Blocks:
@@ -38,6 +41,7 @@ class Blocks:
         self._folder = folder
         self._target = target
         self._lock: sqlite3.Connection | None = None
+        self._kept: MemoryCache[PixelWindow, Raster] = MemoryCache(_KEPT_BYTES, lambda raster: raster.nbytes)
 
     def begin(self, settings: dict[str, Any], *, overwrite: bool) -> None:
         """Go on with what is there, or start. Keeps other processes away until `close` or `remove`.
@@ -96,13 +100,18 @@ class Blocks:
 
     def get(self, metatile: PixelWindow) -> Raster:
         """A restored metatile; blank where there is none, because it failed."""
+        kept = self._kept.get(metatile)
+        if kept is not None:
+            return kept
         path = self._path(metatile)
         if not path.exists():
             return Raster.blank(metatile)
         with rasterio.open(path) as dataset:
             rgb = np.empty((metatile.height, metatile.width, 3), np.uint8)
             dataset.read((1, 2, 3), out=np.moveaxis(rgb, 2, 0))
-            return Raster(metatile, rgb, dataset.read(4))
+            raster = Raster(metatile, rgb, dataset.read(4))
+        self._kept.put(metatile, raster)
+        return raster
 
     def read(self, window: PixelWindow) -> Raster:
         """Pixels of any window, cut to the wanted outline."""
