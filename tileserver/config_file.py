@@ -89,7 +89,7 @@ def read_config(path: Path, options: Mapping[str, Any]) -> dict[str, Settings]:
         mistakes.add('there is no map: add a [maps.NAME] with source = "OLD.tif"')
         tables = {}
     default = document.get("default", next(iter(tables), ""))
-    if tables and default not in tables:
+    if tables and not (isinstance(default, str) and default in tables):
         mistakes.add(f"default names no map: use one of {', '.join(tables)}", key="default")
     found = {}
     for name, table in tables.items():

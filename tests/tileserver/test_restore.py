@@ -316,6 +316,7 @@ def test_refusals_touch_nothing(
     refused(restore(holed, tmp_path / "no" / "out.tif", tiny_weights), "make it first")
     refused(restore(holed, output, tiny_weights, "--bbox", "1,2,3,4", "--area", "a"), "one of them")
     refused(restore(tmp_path / "none.tif", output, tiny_weights), "none.tif")
+    refused(restore(holed, ".", tiny_weights, "--chips", "300"), "no name for an output")
     usage = shutil.disk_usage(tmp_path)._replace(free=10**5)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
     refused(restore(holed, output, tiny_weights), "100.0 kB", "make room")

@@ -140,6 +140,8 @@ def _check_output(output: Path, options: dict[str, Any]) -> None:
         )
     if options["chips"] and output.exists() and not output.is_dir():
         raise SettingsError(f"{output} is a file: name a folder for the chips")
+    if output.name in ("", ".."):
+        raise SettingsError(f"{output} is no name for an output: the work lies beside it, under its name")
     if not output.resolve().parent.is_dir():
         raise SettingsError(f"there is no folder {output.resolve().parent}: make it first")
 
