@@ -37,6 +37,15 @@ def sync(path: Path) -> None:
 
 def free_bytes(folder: Path) -> int:
     """Room on a folder's disk, whether or not the folder is there yet."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or the folder itself if it is not there yet."""
+    return os.access(_existing(folder), os.W_OK)
+
+
+def _existing(folder: Path) -> Path:
     while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return folder

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from archive_contents import contents
 from command_calls import refused, seed
-from conftest import Photo, write_photo, write_tiny_weights
+from conftest import Photo, clean_environment, command_line, write_photo, write_tiny_weights
+from private_mounts import private_mounts
 from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
 from tileserver import disk
@@ -106,3 +108,14 @@ def test_two_seeders_do_not_write_one_output(seeded: SeededPhoto, tiny_weights: 
     with closing(sqlite3.connect(tmp_path / "a.mbtiles.seeding")) as other:
         other.execute("BEGIN EXCLUSIVE")
         refused(seed(seeded.source, path, tiny_weights, *OPTIONS), "another process")
+
+
+def test_a_read_only_folder_is_refused(seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path) -> None:
+    network = ("--weights", tiny_weights, "--runtime", "onnx")
+    commands = [("seed", "a.mbtiles"), ("seed", "folder"), ("restore", "a.tif")]
+    for command, name in commands:
+        shell = f'mount -t tmpfs -o ro none "{tmp_path}" && "$@"'
+        line = [*private_mounts(), "sh", "-c", shell, "sh"]
+        line += command_line(command, seeded.source, tmp_path / name, *network)
+        done = subprocess.run(line, capture_output=True, text=True, check=False, env=clean_environment())
+        assert (done.returncode, "read-only" in done.stderr) == (2, True), done.stderr

@@ -17,7 +17,7 @@ from rasterio.errors import RasterioError
 
 from sr_model import PixelWindow, Restorer
 from tileserver.batching import NetworkQueue
-from tileserver.disk import free_bytes
+from tileserver.disk import free_bytes, is_writable
 from tileserver.encode import Extension
 from tileserver.errors import ArchiveError, SettingsError
 from tileserver.finish import Finish
@@ -225,6 +225,8 @@ def _run(job: Job, renderer: Renderer, jobs: int, options: dict[str, Any]) -> in
     target, output = job.target, job.output
     folder = _work_folder(output)
     pixels = target.window.width * target.window.height
+    if not is_writable(output.resolve().parent):
+        raise SettingsError(f"{output} cannot be written, its folder is read-only: name another output")
     free = free_bytes(output.resolve().parent)
     if not folder.exists() and free < _BYTES_PER_PIXEL * pixels:
         raise SettingsError(

@@ -12,7 +12,7 @@ from rasterio.warp import transform_bounds
 from tileserver import about
 from tileserver.archives.description import Description
 from tileserver.archives.identity import Identity
-from tileserver.disk import free_bytes
+from tileserver.disk import free_bytes, is_writable
 from tileserver.encode import Extension, default_quality
 from tileserver.errors import OutsideError, SettingsError
 from tileserver.ground import WGS84
@@ -126,10 +126,12 @@ def check_room(output: Output, service: TileService, plan: SeedPlan, wish: Wish,
     """Refuse to begin what cannot end.
 
     Raises:
-        SettingsError: the disk has too little room.
+        SettingsError: the disk has too little room, or cannot be written to.
     """
     if output.disk is None:
         return
+    if not is_writable(output.disk):
+        raise SettingsError(f"{output.name} cannot be written, its folder is read-only: name another output")
     free = free_bytes(output.disk)
     beside = output.tile_bytes * plan.tile_count
     if (most_bytes(plan) + beside) * output.copies < free:
