@@ -22,6 +22,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from sr_model import PixelWindow, load_weights
 from tileserver import disk, retry
+from tileserver.cache import key
 from tileserver.errors import ReadError
 from tileserver.grid import TileAddress
 from tileserver.render import Renderer
@@ -191,6 +192,26 @@ def test_a_finished_file_is_not_made_twice_nor_replaced_unasked(
     letter.write_text("Dear server")
     refused(restore(holed, letter, tiny_weights), "--overwrite")
     assert (restored.read_bytes(), letter.read_text()) == (before, "Dear server")
+
+
+def test_another_recipe_makes_another_picture(
+    holed: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade: neither half a picture of each, nor an old one that passes for new."""
+    path, part = tmp_path / "whole.tif", tmp_path / "part.tif"
+    rectangle = ("--bbox", "-73.541,42.396,-73.540,42.397")
+    assert restore(holed, path, tiny_weights, *rectangle).exit_code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("tileserver.restore.command.write_cog", interrupt_now)
+        assert restore(holed, part, tiny_weights, *rectangle).exit_code == 130
+    monkeypatch.setattr(key, "RECIPE_VERSION", key.RECIPE_VERSION + 1)
+    for output in (path, part):
+        refused(restore(holed, output, tiny_weights, *rectangle), "other", "--overwrite")
+        assert restore(holed, output, tiny_weights, *rectangle, "--overwrite").exit_code == 0
+
+
+def interrupt_now(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_metatile_that_fails_is_listed_and_made_by_the_next_run(

@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 
 from sr_model import PixelWindow, Restorer
 from tileserver.batching import NetworkQueue
+from tileserver.cache.key import Recipe
 from tileserver.disk import free_bytes, is_writable
 from tileserver.encode import Extension
 from tileserver.errors import ArchiveError, SettingsError
@@ -166,6 +167,7 @@ def _make_job(
         wanted = wanted_area(options["area"], view.crs)
     target = make_target(view, wanted, cut=bool(options["area"]), whole_tiles=bool(options["tms"]))
     window = target.window
+    finish = Finish(settings.contrast, settings.tone)
     made_of = {
         "source": source.info.fingerprint,
         "model": restorer.spec.name,
@@ -178,6 +180,8 @@ def _make_job(
         "window": [window.x, window.y, window.width, window.height],
         "outline": target.outline.wkt if target.outline is not None else None,
         "chips": [options["chips"], options["format"]] if options["chips"] else None,
+        # The code and the libraries too: half a picture of each would have seams.
+        "recipe": Recipe.of(restorer, [source], finish).digest,
     }
     credit = settings.credit if settings.credit is not None else source.info.credit
     return Job(settings.source, source, restorer, target, output, made_of, credit)
