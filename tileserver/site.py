@@ -128,6 +128,10 @@ class Site:
                     logger.warning("reload refused, the maps stay as they were: %s", error)
                 self._complaint = str(error)
                 return False
+            except Exception:
+                # Whoever waits for the next change goes on waiting, whatever this one was.
+                logger.exception("reload failed, the maps stay as they were")
+                return False
             old, self.current = self.current, fresh
             self._complaint = ""
             old.retired = True

@@ -26,7 +26,6 @@ from tileserver.cache import key
 from tileserver.errors import ReadError
 from tileserver.grid import TileAddress
 from tileserver.render import Renderer
-from tileserver.restore import blocks
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
 
@@ -190,7 +189,8 @@ def test_a_finished_file_is_not_made_twice_nor_replaced_unasked(
     refused(restore(holed, restored, tiny_weights, "--tms", "WebMercatorQuad"), "--overwrite")
     letter = tmp_path / "letter.tif"
     letter.write_text("Dear server")
-    refused(restore(holed, letter, tiny_weights), "--overwrite")
+    for options in ((), ("--overwrite",)):
+        refused(restore(holed, letter, tiny_weights, *options), "not of our making")
     assert (restored.read_bytes(), letter.read_text()) == (before, "Dear server")
 
 
@@ -406,11 +406,14 @@ def test_chips_of_another_size_leave_none_of_the_old_ones(
 def test_small_chips_do_not_read_their_metatile_again_and_again(
     holed: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads, read = [], Image.open
-    monkeypatch.setattr(blocks.Image, "open", lambda path: reads.append(path) or read(path))
+    opened, read = [], rasterio.open
+    monkeypatch.setattr(
+        rasterio, "open", lambda path, *rest, **more: opened.append(path) or read(path, *rest, **more)
+    )
     assert restore(holed, tmp_path / "chips", tiny_weights, "--chips", "100").exit_code == 0
     assert len(list((tmp_path / "chips").glob("*.png"))) > 100
-    assert len(reads) == len(set(reads)) <= 4
+    metatiles = [path for path in opened if "chips.restoring" in str(path)]
+    assert 0 < len(metatiles) == len(set(metatiles)) <= 4
 
 
 def test_a_file_whose_last_blocks_the_disk_did_not_take_is_not_published(

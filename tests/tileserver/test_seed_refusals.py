@@ -60,7 +60,14 @@ def test_files_that_are_no_archives_are_left_alone(
 ) -> None:
     """Neither with --overwrite; and neither where a journal would lie."""
     letter = b"Dear server" * 100
-    for name in ("a.mbtiles", "a.pmtiles", "letter.txt", "b.mbtiles.seeding", "b.pmtiles.seeding"):
+    for name in (
+        "a.mbtiles",
+        "a.pmtiles",
+        "A.MBTILES",
+        "letter.txt",
+        "b.mbtiles.seeding",
+        "b.pmtiles.seeding",
+    ):
         path = tmp_path / name
         path.write_bytes(letter)
         output = path.with_name(name.removesuffix(".seeding"))

@@ -84,6 +84,24 @@ def test_a_reload_takes_over_or_leaves_everything_as_it_was(
     assert made.current.services[0].restorer is before.services[0].restorer
 
 
+def test_whatever_a_reload_fails_of_the_maps_stay_and_the_next_one_works(
+    site: tuple[TestClient, Site], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, made = site
+    assert client.portal is not None
+    before = made.current
+
+    def fail() -> Generation:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "_load", fail)
+        assert client.portal.call(made.reload) is False
+    assert "MemoryError" in caplog.text
+    assert made.current is before
+    assert client.portal.call(made.reload) is True
+
+
 def test_corrupted_weights_are_refused_and_the_old_ones_go_on(photo: Path, tmp_path: Path) -> None:
     weights = write_tiny_weights(tmp_path / "w.safetensors")
     maps = {"only": Settings(source=str(photo), weights=weights, runtime="onnx")}

@@ -17,6 +17,8 @@ from tileserver.archives.identity import Identity, identity_of
 from tileserver.archives.tables import flipped
 from tileserver.errors import ArchiveError
 
+MBTILES: Final = ".mbtiles"
+PMTILES: Final = ".pmtiles"
 # Stands in a folder of tiles once all of them do.
 TILEJSON: Final = "tilejson.json"
 
@@ -44,9 +46,9 @@ def open_archive(path: Path) -> Archive:
         raise ArchiveError(f"there is no {path}: make it with orthosharp seed")
     if path.is_dir():
         return FolderArchive(path)
-    if path.suffix == ".mbtiles":
+    if path.suffix.lower() == MBTILES:
         return MBTilesArchive(path)
-    if path.suffix == ".pmtiles":
+    if path.suffix.lower() == PMTILES:
         return PMTilesArchive(path)
     raise ArchiveError(f"{path} is neither .mbtiles nor .pmtiles nor a folder: make one with orthosharp seed")
 

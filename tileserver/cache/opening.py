@@ -10,14 +10,13 @@ from urllib.parse import urlsplit
 import obstore.store
 from obstore.exceptions import BaseError
 
-from tileserver.archives.read import TILEJSON, open_archive
+from tileserver.archives.read import MBTILES, PMTILES, TILEJSON, open_archive
 from tileserver.archives.store import ArchiveTiles
 from tileserver.cache.folder import FolderTiles
 from tileserver.cache.objects import ObjectTiles
 from tileserver.cache.store import TileStore
 from tileserver.errors import SettingsError, StoreError
 
-_ARCHIVES: Final = (".mbtiles", ".pmtiles")
 _BUCKETS: Final = ("s3", "gs", "az")
 
 
@@ -35,7 +34,7 @@ def open_store(address: str, *, max_bytes: int | None = None, timeout_s: float =
         SettingsError: there is no such kind, or the address makes no sense.
         ArchiveError: there is no such archive, or it is damaged.
     """
-    if address.endswith(_ARCHIVES):
+    if address.lower().endswith((MBTILES, PMTILES)):
         if "://" in address:
             raise SettingsError(f"--store {address}: an archive is served from a disk; download it first")
         if max_bytes is not None:

@@ -204,6 +204,10 @@ def _is_complete(job: Job, options: dict[str, Any]) -> bool:
         note = _cog_note(output)
     if note == job.settings:
         return not (is_begun or options["overwrite"])
+    if note is None and not options["chips"]:
+        raise ArchiveError(
+            f"{output} is there already, and not of our making: name another output, or move it away"
+        )
     if options["overwrite"]:
         if options["chips"] and (strangers(output) or (note is None and any(output.iterdir()))):
             raise ArchiveError(f"{output} has files in it that are no chips of ours: name another folder")

@@ -10,7 +10,7 @@ from pmtiles.tile import deserialize_header
 
 from tileserver.archives.description import Description
 from tileserver.archives.pmtiles import HEADER_BYTES, write_pmtiles
-from tileserver.archives.read import open_archive
+from tileserver.archives.read import PMTILES, open_archive
 from tileserver.archives.tables import SCHEMA, TileTables
 from tileserver.disk import sync
 from tileserver.errors import ArchiveError, OutputError
@@ -32,7 +32,7 @@ class ArchiveOutput:
             raise ArchiveError(f"there is no folder {folder}: make it first")
         self.disk: Path | None = folder
         self._path = path
-        self._is_pmtiles = path.suffix == ".pmtiles"
+        self._is_pmtiles = path.suffix.lower() == PMTILES
         self.copies = 2 if self._is_pmtiles else 1
         self.journal_path = path.with_name(f"{path.name}.seeding")
         self.failures_path = path.with_name(f"{path.name}.failures.txt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
+from tileserver.archives.read import MBTILES, PMTILES
 from tileserver.encode import Extension
 from tileserver.errors import ArchiveError
 from tileserver.seed.archive_output import ArchiveOutput
@@ -38,10 +40,11 @@ def open_output(name: str, extension: Extension, *, changed_only: bool = False) 
         except (BaseError, ValueError) as error:
             raise ArchiveError(f"{name} cannot be used ({error}): check address and environment") from error
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
-        journal = Path(f"{slug}.seeding")
+        # Two addresses may look alike without their slashes.
+        journal = Path(f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.seeding")
         return FilesOutput(name, BucketFiles(store), journal, extension, changed_only=changed_only)
     path = Path(name)
-    if path.suffix in (".mbtiles", ".pmtiles"):
+    if path.suffix.lower() in (MBTILES, PMTILES):
         return ArchiveOutput(path)
     if path.exists() and not path.is_dir():
         raise ArchiveError(f"{path} is a file: name a folder, or a file that ends in .mbtiles or .pmtiles")
