@@ -79,7 +79,8 @@ def test_tiles_above_are_averages_of_restored_tiles_in_the_tone_of_the_server(se
 def test_what_archives_say_about_themselves(seeded: SeededPhoto) -> None:
     digest = seeded.service.restorer.digest
     for name in OUTPUTS:
-        metadata = seeded.archive(name).metadata
+        with closing(seeded.archive(name)) as archive:
+            metadata = archive.metadata
         assert "Test Survey &lt;1998&gt;" in metadata["attribution"]
         assert f"AI-restored (tiny, {digest[:12]})" in metadata["attribution"]
         assert metadata["credit"] == "Test Survey <1998>"
@@ -109,8 +110,11 @@ def test_a_server_takes_tiles_from_archives_of_its_own_and_no_others(
         store.close()
     own.close()
     other_service = TileService(Settings(**(settings | {"source": str(photo)})))  # type: ignore[arg-type]
-    with pytest.raises(ArchiveError, match="fingerprint"):
-        ArchiveTiles(seeded.archive("a.mbtiles")).bind(other_service)
+    with (
+        closing(ArchiveTiles(seeded.archive("a.mbtiles"))) as store,
+        pytest.raises(ArchiveError, match="fingerprint"),
+    ):
+        store.bind(other_service)
     other_service.close()
 
 
