@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from rio_tiler.utils import non_alpha_indexes
@@ -27,23 +26,13 @@ from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.grid import BBox
 from tileserver.ground import WGS84, PixelSize, horizontal, pixel_size
 from tileserver.photo_files import files_of, fingerprint, states
-from tileserver.raster import Raster, UInt8Array
+from tileserver.raster import Raster
 from tileserver.settings import Settings
-
-# GDAL interpolates positions between exact ones up to this error in source pixels. Its own default, 0.125,
-# shifts pixels by window: neighbours would disagree. At 1e-4 fewer than 1 pixel in 1000 differs, by one grey
-# level. (At 0, rasterio 1.4 fails to build the exact transformer.)
-WARP_TOLERANCE_PX: Final = 1e-4
-# Cubic, as in training: the network has learnt to undo this blur and no other.
-WARP_KERNEL: Final = Resampling.cubic
+from tileserver.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, parts, to_raster, warp
 
 SOURCE_CHANGED: Final = (
     "the photograph was replaced: the new one is shown in a moment, at the latest after a restart"
 )
-Array = np.ndarray[Any, Any]
-Mask = npt.NDArray[np.bool_]
-
-_RANGES: Final = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 # Where a band is looked at to tell transparency from a picture, and the shades that transparency may have.
 _SAMPLE_PX: Final = 256
 _MOST_SHADES: Final = 64
@@ -95,6 +84,7 @@ class Source:
         self._states = states(info.files)
         self._pools = [DatasetPool(path, open_datasets)]
         self._pools += [DatasetPool(path, open_datasets, level) for level in range(len(info.overviews))]
+        self._helpers = ThreadPoolExecutor(open_datasets, "orthosharp-read")
 
     @classmethod
     def open(
@@ -163,9 +153,7 @@ class Source:
         options = {
             "src_crs": self.info.crs,
             "crs": crs,
-            "transform": transform,
             "width": window.width,
-            "height": window.height,
             "tolerance": WARP_TOLERANCE_PX,
             # A pixel is nodata only where all of its bands are: pure red has a band of value 0.
             "UNIFIED_SRC_NODATA": "YES",
@@ -173,25 +161,44 @@ class Source:
             "XSCALE": repr(native.x_m / pixel.x_m),
             "YSCALE": repr(native.y_m / pixel.y_m),
         }
+        values = np.empty((window.height, window.width, len(self.info.bands)), self.info.dtype)
+        hidden = np.empty(values.shape[:2], np.bool_)
 
-        def attempt() -> tuple[Array, Mask]:
+        def read_rows(rows: slice) -> None:
+            place = {
+                "transform": transform * Affine.translation(0, rows.start),
+                "height": rows.stop - rows.start,
+            }
+            hidden[rows] = self._warp(level, options | place, values[rows])
+
+        first, *others = parts(window.height)
+        waiting = [self._helpers.submit(read_rows, rows) for rows in others]
+        read_rows(first)
+        for part in waiting:
+            part.result()
+        return to_raster(values, hidden, window, self.info.rescale)
+
+    def _warp(self, level: int, options: dict[str, Any], values: Array) -> Mask:
+        """Fill [height, width, bands] from the photograph or its overview; where it has no pixel."""
+
+        def attempt() -> Mask:
             with self._pools[level].borrow() as dataset:
-                return _warp(dataset, self.info.bands, options)
+                return warp(dataset, self.info.bands, options, values)
 
         try:
             try:
-                values, hidden = attempt()
+                return attempt()
             except CPLE_BaseError:
                 # What GDAL noted of a damaged block in an earlier call of this thread, and rasterio finds only now.
-                values, hidden = attempt()
+                return attempt()
         except (RasterioError, CPLE_BaseError, OSError) as error:
             raise ReadError(
                 "a block of the photograph cannot be read: it may be damaged, or its store cannot be reached"
             ) from error
-        return _to_raster(values, hidden, window, self.info.rescale)
 
     def close(self) -> None:
         """Close idle files."""
+        self._helpers.shutdown(wait=False)
         for pool in self._pools:
             pool.close()
 
@@ -200,56 +207,6 @@ class Source:
         # 2 %: an overview of 1.22 m serves pixels of 1.21 m.
         limit = 1.02 * pixel.gsd_m / self.info.pixel.gsd_m
         return sum(factor <= limit for factor in self.info.overviews)
-
-
-def _warp(dataset: DatasetReader, bands: tuple[int, ...], options: dict[str, Any]) -> tuple[Array, Mask]:
-    """Some bands on another grid: values of any dtype [height, width, bands], and bool [height, width] where none is.
-
-    In one pass: rio-tiler's reader, which is made for any raster, takes half as long again for its masked arrays.
-    """
-    nodata, own_alpha = dataset.nodata, ColorInterp.alpha in dataset.colorinterp
-    options = {**options, "resampling": WARP_KERNEL, "dtype": dataset.dtypes[0]}
-    if nodata is not None:
-        options |= {"nodata": nodata, "src_nodata": nodata}
-    elif not own_alpha:
-        # Where the photograph is, and what its own mask leaves of it.
-        options["add_alpha"] = True
-    with WarpedVRT(dataset, **options) as vrt:
-        # Band by band into memory of the layout that pictures have.
-        values = np.empty((vrt.height, vrt.width, len(bands)), vrt.dtypes[0])
-        vrt.read(bands, out=np.moveaxis(values, 2, 0))
-        if nodata is not None:
-            missing: Mask = np.isnan(values) if math.isnan(nodata) else np.equal(values, nodata)
-            return values, np.logical_and.reduce(missing, axis=2)
-        # Of blocks that GDAL has warped a moment ago.
-        alpha = vrt.read(vrt.colorinterp.index(ColorInterp.alpha) + 1)
-    # The photograph's own alpha hides what is wholly transparent, as GDAL's mask does. What GDAL adds is opaque only
-    # where the kernel saw nothing but photograph.
-    if own_alpha:
-        return values, alpha == 0
-    # GDAL makes a mask of eight bits opaque with 255, whatever the dtype.
-    most = np.iinfo(alpha.dtype).max if np.issubdtype(alpha.dtype, np.integer) else 255
-    opaque = 255 if alpha.max(initial=0) == 255 else most
-    return values, alpha != opaque
-
-
-def _to_raster(values: Array, hidden: Mask, window: PixelWindow, rescale: tuple[float, float]) -> Raster:
-    """[height, width, bands] of any dtype to RGB and mask."""
-    if np.issubdtype(values.dtype, np.floating):
-        hidden = hidden | ~np.isfinite(values).all(axis=2)
-        values = np.nan_to_num(values)
-    pixels = values if values.dtype == np.uint8 and rescale == _RANGES["uint8"] else _stretch(values, rescale)
-    rgb = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-    # Zero less one is 255.
-    mask = hidden.astype(np.uint8) - np.uint8(1)
-    return Raster(window, rgb, mask).masked()
-
-
-def _stretch(values: Array, rescale: tuple[float, float]) -> UInt8Array:
-    low, high = rescale
-    stretched = (values.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
-    grey: UInt8Array = np.clip(np.rint(stretched), 0, 255).astype(np.uint8)
-    return grey
 
 
 def _describe(
@@ -330,11 +287,11 @@ def _choose_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...] | No
 def _choose_range(path: str, dtype: str, rescale: tuple[float, float] | None) -> tuple[float, float]:
     if rescale is not None:
         return rescale
-    if dtype not in _RANGES:
+    if dtype not in RANGES:
         raise SourceError(
             f"{path} has values of type {dtype}: say which are black and white with --rescale MIN,MAX"
         )
-    return _RANGES[dtype]
+    return RANGES[dtype]
 
 
 def _credit(dataset: DatasetReader) -> str:

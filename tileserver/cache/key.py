@@ -17,8 +17,9 @@ from tileserver.encode import Extension
 from tileserver.finish import Finish
 from tileserver.raster import NO_DIFFERENCE
 from tileserver.render import MARGIN_PX
-from tileserver.source import WARP_KERNEL, WARP_TOLERANCE_PX, Source
+from tileserver.source import Source
 from tileserver.tile import TileRequest
+from tileserver.warp import WARP_KERNEL, WARP_TOLERANCE_PX
 
 # Raise it when the code renders the same tile differently than before.
 RECIPE_VERSION: Final = 2
