@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from sr_model.restorer import Restorer
-from sr_model.weights import load_weights, write_atomic
+from sr_model.weights import Weights, load_weights, write_atomic
 from training.errors import RunError
 from training.progress_bar import Stages
 
@@ -20,12 +20,11 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OUT = click.Path(dir_okay=False, path_type=Path)
 
 
-def _restorer(path: Path, pairs: Sequence[Path]) -> Restorer:
+def _restorer(weights: Weights, pairs: Sequence[Path]) -> Restorer:
     """The network with its halo. Weights fresh from `fit` do not know theirs yet: it is measured as `export` does."""
     from training.dataset import load_pairs
     from training.export import measure_halo
 
-    weights = load_weights(path)
     if not weights.spec.training:
         olds = [pair.old for pair in load_pairs(pairs, "validation")]
         try:
@@ -84,9 +83,9 @@ def evaluate(
 
     if credit and len(credit) != len(pairs):
         raise click.BadParameter(f"{len(credit)} for {len(pairs)} sites: one each", param_hint="--credit")
-    choices = Choices(rivals, aged, draws, seed)
-    check_choices(pairs, choices)
-    restorer, features = _restorer(weights, pairs), TextureFeatures()
+    choices, loaded = Choices(rivals, aged, draws, seed), load_weights(weights)
+    check_choices(pairs, choices, loaded.spec)
+    restorer, features = _restorer(loaded, pairs), TextureFeatures()
     owners = credit or ("",) * len(pairs)
     with Stages() as stages:
         scores = [

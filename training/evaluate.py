@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -14,13 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from sr_model.restorer import Restorer
+from sr_model.spec import ModelSpec
 from training.bootstrap import CONFIDENCE, Bootstrap, Figure, blocks_of
 from training.dataset import Pair, load_pairs
 from training.degrade import age
 from training.errors import DatasetError
 from training.fidelity import Float32Array, compare, place, shift_between
-from training.methods import BICUBIC, NEW, OURS, make_pictures, restore_at_phases
+from training.methods import (
+    BICUBIC,
+    NEW,
+    OURS,
+    inner_px,
+    make_pictures,
+    restore_at_phases,
+    shown_at_all_phases,
+)
 from training.metrics import (
+    PATCH_PX,
     FloatArray,
     KernelSums,
     TextureFeatures,
@@ -141,16 +152,34 @@ def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
     return read_site(folder), chips
 
 
-def check_choices(folders: Sequence[Path], choices: Choices) -> None:
+def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) -> None:
     """Refuse folders and rivals that cannot be scored, before any work.
 
     Raises:
-        DatasetError: a folder has no validation chips.
+        DatasetError: a folder has no validation chips, too small or too few ones, or another one's name.
         PairError, RivalError: a rival is no georeferenced picture of this ground.
     """
     sites = [validation(folder) for folder in folders]
+    for folder, (site, chips) in zip(folders, sites, strict=True):
+        _check_sizes(folder, [site["size_px"]] * len(chips), spec.stride)
+    for name, count in Counter(folder.name for folder in folders).items():
+        if count > 1:
+            raise DatasetError(f"{count} of the folders are called {name!r}, as tables will: rename one")
     rival_names(choices.rivals)
     check_rivals(choices.rivals, sites)
+
+
+def _check_sizes(folder: Path, sides_px: Sequence[int], stride: int) -> None:
+    """Every figure needs a spectrum of each chip, and two patches in all."""
+    if shown_at_all_phases(min(sides_px), stride) < _LEAST_PX:
+        raise DatasetError(
+            f"the chips of {folder.name} are too small to be scored: make the pairs with --size 256 or more"
+        )
+    if sum((inner_px(side, stride) // PATCH_PX) ** 2 for side in sides_px) < 2:
+        raise DatasetError(
+            f"{folder.name} has too few validation chips for a texture distance: make the pairs with a larger "
+            "--validation block, or --size 320 or more"
+        )
 
 
 def real_ground(
@@ -159,7 +188,9 @@ def real_ground(
     """The validation chips of a folder, or some of them by name; raises as `evaluate_site`."""
     site, chips = validation(folder)
     pairs = load_pairs([folder], "validation")
-    if only is not None:
+    if only is None:
+        _check_sizes(folder, [min(pair.new.shape[:2]) for pair in pairs], restorer.spec.stride)
+    else:
         kept = [index for index, chip in enumerate(chips) if chip.name in only]
         chips, pairs = [chips[i] for i in kept], [pairs[i] for i in kept]
     shown = {
@@ -168,10 +199,6 @@ def real_ground(
         if (pictures := read_rival(path, site, chips, pairs)) is not None
     }
     made = make_pictures(restorer, pairs, shown)
-    if min(min(picture.shape[:2]) for picture in made[NEW]) < _LEAST_PX:
-        raise DatasetError(
-            f"the chips of {folder.name} are too small to be scored: make the pairs with --size 256 or more"
-        )
     return Ground(folder.name, REAL, chips, pairs, made, site["old_gsd_m"] / site["gsd_m"], exact=False)
 
 

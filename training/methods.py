@@ -68,6 +68,17 @@ def make_pictures(
     }
 
 
+def inner_px(side_px: int, stride: int) -> int:
+    """Side of what is compared of a chip of `side_px`."""
+    return side_px // stride * stride - 2 * _EDGE_PX
+
+
+def shown_at_all_phases(side_px: int, stride: int) -> int:
+    """Side of what `restore_at_phases` shows of a chip of `side_px`."""
+    last = max(max(phase) for phase in _PHASES_PX)
+    return min(inner_px(side_px - at, stride) - (last - at) for at in range(last + 1))
+
+
 def restore_at_phases(restorer: Restorer, pair: Pair) -> list[UInt8Array]:
     """A chip restored at several phases of the network's grid, cut to the ground that all show."""
     last = max(max(phase) for phase in _PHASES_PX)

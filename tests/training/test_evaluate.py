@@ -103,10 +103,32 @@ def test_the_page_needs_no_other_file_and_escapes_names(scores, restorer, site, 
 
 def test_a_folder_without_validation_and_tiny_chips_are_refused(tmp_path, restorer):
     with pytest.raises(DatasetError, match="larger --validation"):
-        check_choices([write_site(tmp_path / "none", ("train",), size=64)], Choices())
+        check_choices([write_site(tmp_path / "none", ("train",), size=64)], Choices(), restorer.spec)
     small = write_site(tmp_path / "small", ("validation",), size=128)
     with pytest.raises(DatasetError, match="--size 256"):
         evaluate_site(restorer, small, TextureFeatures())
+
+
+@pytest.mark.parametrize(
+    ("size", "chips", "why"),
+    # A spectrum of what all phases show; a distance of two patches; and both.
+    [(200, 2, "--size 256"), (256, 1, "larger"), (256, 2, None), (320, 1, None)],
+)
+def test_chips_that_lack_a_figure_are_refused_before_any_work(tmp_path, restorer, size, chips, why):
+    folder = write_site(tmp_path / "site", ("validation",) * chips, size=size)
+    if why:
+        with pytest.raises(DatasetError, match=why):
+            check_choices([folder], Choices(), restorer.spec)
+        return
+    check_choices([folder], Choices(), restorer.spec)
+    scores = evaluate_site(restorer, folder, TextureFeatures())
+    json.dumps(document(restorer, scores, Choices()), allow_nan=False)
+
+
+def test_folders_of_one_name_are_refused(tmp_path, restorer):
+    folders = [write_site(tmp_path / town / "pairs", ("validation",) * 2, size=256) for town in ("a", "b")]
+    with pytest.raises(DatasetError, match="2 of the folders are called 'pairs'"):
+        check_choices(folders, Choices(), restorer.spec)
 
 
 def test_a_halo_that_is_too_small_shows_a_seam(tmp_path):
