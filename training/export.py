@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sr_model.restorer import Restorer
 from sr_model.weights import Weights, load_weights, save_weights, write_atomic
-from training.dataset import load_pairs
+from training.dataset import CropDataset, Item, load_pairs, load_sharp
 from training.errors import RunError
 from training.fit import CONFIG, WEIGHTS
 from training.lineage import lineage, read_scores
@@ -36,6 +36,8 @@ _FAR_PX: Final = 160
 _CORE_PX: Final = 64
 # A photograph may be this much coarser than the coarsest in training.
 _COARSER: Final = 1.6
+# Pictures that are aged for the halo, where a run had no pairs.
+_AGED: Final = 16
 
 
 def measure_halo(weights: Weights, pictures: Sequence[UInt8Array]) -> int:
@@ -54,7 +56,9 @@ def measure_halo(weights: Weights, pictures: Sequence[UInt8Array]) -> int:
     side = _CORE_PX + 2 * _FAR_PX
     windows = [picture[:side, :side] for picture in pictures if min(picture.shape[:2]) >= side]
     if not windows:
-        raise RunError(f"the halo cannot be measured: no chip has {side} px; make pairs with a larger --size")
+        raise RunError(
+            f"the halo cannot be measured: no picture has {side} px; make pairs with a larger --size"
+        )
     restorer = Restorer.from_weights(weights)
     truth = [restorer.restore(window[None])[0][_FAR_PX:-_FAR_PX, _FAR_PX:-_FAR_PX] for window in windows]
     for halo in range(weights.spec.stride, _FAR_PX, weights.spec.stride):
@@ -78,6 +82,18 @@ def _ranges(config: dict[str, Any], gsd_m: float) -> tuple[Range, Range]:
         (float(read_site(Path(folder))["old_gsd_m"]) for folder in config["pairs"]), default=2 * gsd_m
     )
     return (low * gsd_m, high * gsd_m), (0.65 * gsd_m, _COARSER * coarsest_m)
+
+
+def _old_pictures(config: dict[str, Any]) -> list[UInt8Array]:
+    """What the halo is measured on: old validation chips, or where a run had no pairs, what it aged, aged."""
+    if config["pairs"]:
+        return [pair.old for pair in load_pairs([Path(folder) for folder in config["pairs"]], "validation")]
+    side = _CORE_PX + 2 * _FAR_PX
+    sharp = [picture for picture in load_sharp(config["degrade"]) if min(picture.shape[:2]) >= side]
+    if not sharp:
+        return []
+    crops = CropDataset([], sharp, aged_share=1.0, seed=config["seed"])
+    return [crops[Item(number, side)][0].permute(1, 2, 0).numpy() for number in range(_AGED)]
 
 
 @dataclass(frozen=True)
@@ -110,7 +126,7 @@ def export(
     """Write the weights of a run for serving, and beside them what tells others about them.
 
     Args:
-        run: a folder made by `fit`, whose pairs are where they were.
+        run: a folder made by `fit`, whose pairs and pictures are where they were.
         out: the `.safetensors` file to write.
         name: what headers and pictures call the model.
         provenance: a sentence that says what it was trained on.
@@ -122,23 +138,26 @@ def export(
 
     Raises:
         RunError: the run has no weights, the scores are of others, or ONNX and torch differ.
-        DatasetError: its pairs are gone; the halo is measured on their old validation chips.
+        DatasetError: its pairs are gone, or what it aged; the halo is measured on their old validation chips.
     """
     if out.suffix != ".safetensors":
         raise RunError(f"{out.name} would hold safetensors: name it {out.stem}.safetensors")
     source = run / TAKEN[take]
-    if not source.is_file() or not (run / CONFIG).is_file():
+    if not (run / WEIGHTS).is_file() or not (run / CONFIG).is_file():
         raise RunError(f"{run.name} has no weights yet: train with `orthosharp-train fit` first")
+    if not source.is_file():
+        raise RunError(
+            f"{run.name} has no {source.name}, for it never looked at validation chips: --take last"
+        )
     config = json.loads((run / CONFIG).read_text())
     trained = load_weights(source)
     metrics = read_scores(scores, trained.digest) if scores else {}
-    pictures = [pair.old for pair in load_pairs([Path(folder) for folder in config["pairs"]], "validation")]
     gsd_range_m, source_gsd_range_m = _ranges(config, trained.spec.gsd_m)
     spec = replace(
         trained.spec,
         gsd_range_m=gsd_range_m,
         source_gsd_range_m=source_gsd_range_m,
-        halo_px=measure_halo(trained, pictures),
+        halo_px=measure_halo(trained, _old_pictures(config)),
         name=name,
         licence=licence,
         provenance=provenance,

@@ -9,14 +9,16 @@ import onnxruntime
 import pystac
 import pytest
 from conftest import write_tiny_weights
+from PIL import Image
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from stac_model.schema import SCHEMA_URI, MLModelProperties
-from training_data import write_run, write_site
+from training_data import make_ground, write_run, write_site
 
 import training.onnx_file
 from sr_model import Restorer, load_weights
 from sr_model.pixels import denormalise, normalise
 from sr_model.runtimes.onnx_runtime import to_onnx
+from training.config import FitConfig
 from training.dataset import load_pairs
 from training.errors import RunError
 from training.evaluate import Choices, document, evaluate_site
@@ -156,6 +158,25 @@ def test_scores_of_other_weights_and_wrong_names_are_refused(run, scores, tmp_pa
         export(run, tmp_path / "a.safetensors", scores=tmp_path / "list.json", **WORDS)
     with pytest.raises(RunError, match=r"name it a\.safetensors"):
         export(run, tmp_path / "a.onnx", **WORDS)
-    with pytest.raises(RunError, match="no weights yet"):
+    with pytest.raises(RunError, match=r"no best\.safetensors, .* --take last"):
         export(run, tmp_path / "a.safetensors", take="best", **WORDS)
+    with pytest.raises(RunError, match="no weights yet"):
+        export(tmp_path, tmp_path / "a.safetensors", take="best", **WORDS)
     assert not list(tmp_path.glob("a.*"))
+
+
+def test_a_run_that_saw_aged_pictures_alone_is_exported(tmp_path):
+    (tmp_path / "run").mkdir()
+    write_tiny_weights(tmp_path / "run" / "last.safetensors")
+    town = tmp_path / "town.png"
+    for size, why in ((200, "no picture has 384 px"), (500, None)):
+        Image.fromarray(make_ground(1, size).astype(np.uint8)).save(town)
+        FitConfig(pairs=(), degrade=(str(town),)).write(tmp_path / "run" / "config.json")
+        if why:
+            with pytest.raises(RunError, match=why):
+                export(tmp_path / "run", tmp_path / "a.safetensors", **WORDS)
+            continue
+        spec = export(tmp_path / "run", tmp_path / "a.safetensors", **WORDS).weights.spec
+        assert 0 < spec.halo_px < 160
+        assert spec.training["photographs"] == []
+        assert spec.training["aged"] == ["town.png"]
