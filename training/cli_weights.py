@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -17,7 +18,21 @@ from training.progress_bar import Stages
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_OUT = click.Path(dir_okay=False, path_type=Path)
+
+
+class _NewFile(click.Path):
+    """A file to write when all is done: its folder is looked at before."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = cast(Path, super().convert(value, param, ctx))
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            self.fail(
+                f"{path.name} cannot be written: make its folder {str(path.parent)!r} first", param, ctx
+            )
+        return path
+
+
+_OUT = _NewFile(dir_okay=False, path_type=Path)
 
 
 def _restorer(weights: Weights, pairs: Sequence[Path]) -> Restorer:
@@ -83,6 +98,10 @@ def evaluate(
 
     if credit and len(credit) != len(pairs):
         raise click.BadParameter(f"{len(credit)} for {len(pairs)} sites: one each", param_hint="--credit")
+    if sheet and sheet.suffix.lower() not in {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}:
+        raise click.BadParameter(
+            f"{sheet.name} is no name of a picture: end it in .jpg", param_hint="--sheet"
+        )
     choices, loaded = Choices(rivals, aged, draws, seed), load_weights(weights)
     check_choices(pairs, choices, loaded.spec)
     restorer, features = _restorer(loaded, pairs), TextureFeatures()
@@ -159,6 +178,9 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
         raise RunError(f"{run.name} has no {CONFIG}: it is no run")
     if out.exists():
         raise RunError(f"{out.name} exists: name another folder")
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not os.access(above, os.W_OK) or not above.is_dir():
+        raise RunError(f"{out.name} cannot be made in {above.name}: name another folder")
     wanted = Choices(lines=None if lines == "none" else lines, **choices)  # type: ignore[arg-type]
     state = teach(weights, pairs, wanted, click.echo)
     out.mkdir(parents=True)

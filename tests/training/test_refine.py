@@ -153,6 +153,7 @@ def test_what_cannot_be_taught_is_refused_and_nothing_is_written(run, pairs, tmp
     for words, why in (
         ((run, fine, "--lines", "rows", "--out", tmp_path / "out"), "no old photo is coarser"),
         ((run, pairs, "--out", tmp_path / "taken"), "exists"),
+        ((run, pairs, "--out", run / "config.json" / "out"), "cannot be made"),
         ((fine, pairs, "--out", tmp_path / "out"), "last.safetensors"),
     ):
         result = call("refine", *words)

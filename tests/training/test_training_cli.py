@@ -84,6 +84,23 @@ def test_unknown_loss_terms_and_missing_runs_are_refused(tmp_path):
     assert "no weights yet" in result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["evaluate", "weights", ".", "--json", "missing/a.json"], "make its folder"),
+        (["evaluate", "weights", ".", "--html", "missing/a.html"], "make its folder"),
+        (["evaluate", "weights", ".", "--sheet", "sheet"], "end it in .jpg"),
+        (["export", ".", "missing/a.safetensors", "--provenance", "a", "--credit", "b"], "make its folder"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch, words, why):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").write_text("")
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2, result.output
+    assert why in result.output
+
+
 def test_credits_are_one_per_site(tmp_path):
     for name in ("weights", "a/x", "b/x"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
