@@ -100,7 +100,8 @@ def fit(
 
     Raises:
         DatasetError: there is nothing to train on.
-        RunError: `resume` finds no progress or other choices, a fresh run finds progress, or a device is missing.
+        RunError: `resume` finds no progress or other choices, a fresh run finds progress or weights, `init` is another
+            network's, or a device is missing.
     """
     run.mkdir(parents=True, exist_ok=True)
     done = _check(config, run, resume)
@@ -128,6 +129,10 @@ def _check(config: FitConfig, run: Path, resume: bool) -> int:
     done = saved_step(run)
     if not resume and done:
         raise RunError(f"{run.name} holds a run of {done} steps: go on with --resume, or name another folder")
+    if not resume and (run / WEIGHTS).is_file():
+        raise RunError(
+            f"{run.name} holds weights and no progress of theirs, which this run would replace: name another folder"
+        )
     if resume and not done:
         raise RunError(f"{run.name} holds no progress of such a run: start it without --resume")
     if resume and (run / CONFIG).is_file() and (other := config.differences(run / CONFIG)):
@@ -148,8 +153,15 @@ def _module(config: FitConfig, init: Path | None) -> RestorationModule:
     make = ModelSpec.compact if config.architecture == "compact" else ModelSpec.resnet34
     module = RestorationModule(config, make(gsd_m=config.gsd_m))
     if init:
-        state = _fitting(load_weights(init).state, module.network)
-        module.network.load_state_dict(state)
+        start = load_weights(init)
+        state = _fitting(start.state, module.network)
+        try:
+            module.network.load_state_dict(state)
+        except RuntimeError as error:
+            raise RunError(
+                f"--init {init.name} is a {start.spec.architecture} network with {dict(start.spec.config)}, which is "
+                f"no start for {config.architecture}: choose --architecture {start.spec.architecture}, or other weights"
+            ) from error
         module.average.load_state_dict(state)
     elif isinstance(module.network, ResNetUNet) and config.encoder == "imagenet":
         try:

@@ -5,6 +5,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from conftest import write_tiny_weights
 from PIL import Image
 from rich.console import Console
 from torchvision.models import ResNet34_Weights, resnet34
@@ -77,9 +78,21 @@ def test_resuming_nothing_or_with_other_choices_says_so_and_so_does_forgetting_t
         fit(replace(pixels, steps=8, lr=1.0, loss=other), tmp_path / "run", resume=True)
     with pytest.raises(RunError, match="go on with --resume"):
         fit(pixels, tmp_path / "run")
+    (tmp_path / "refined").mkdir()
+    kept = (tmp_path / "run" / "last.safetensors").read_bytes()
+    (tmp_path / "refined" / "last.safetensors").write_bytes(kept)
+    with pytest.raises(RunError, match="name another folder"):
+        fit(pixels, tmp_path / "refined")
+    assert (tmp_path / "refined" / "last.safetensors").read_bytes() == kept
     assert same(
         fit(pixels, tmp_path / "run", resume=True), load_weights(tmp_path / "run" / "last.safetensors")
     )
+
+
+def test_weights_of_another_architecture_are_no_start(config, tmp_path):
+    start = write_tiny_weights(tmp_path / "tiny.safetensors")
+    with pytest.raises(RunError, match="--architecture compact"):
+        fit(replace(config, architecture="resnet34", encoder="none"), tmp_path / "run", init=start)
 
 
 def test_half_precision_that_the_machine_lacks_is_refused(config, tmp_path, monkeypatch):
