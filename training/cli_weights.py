@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -15,6 +15,9 @@ from sr_model.restorer import Restorer
 from sr_model.weights import Weights, load_weights, write_atomic
 from training.errors import RunError
 from training.progress_bar import Stages
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from training.refine import Choices as RefineChoices
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -184,9 +187,17 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
     wanted = Choices(lines=None if lines == "none" else lines, **choices)  # type: ignore[arg-type]
     state = teach(weights, pairs, wanted, click.echo)
     out.mkdir(parents=True)
-    write_atomic(out / CONFIG, config.read_bytes())
+    write_atomic(out / CONFIG, _with_lesson(config, pairs, wanted))
     save_weights(out / WEIGHTS, weights.spec, state, dtype=torch.float32)
     click.echo(f"{out.name} holds the network; measure it with `evaluate`, then `export` it")
+
+
+def _with_lesson(config: Path, pairs: Sequence[Path], taught: RefineChoices) -> bytes:
+    """A run's configuration, and what its network was taught afterwards, for `export` to declare."""
+    document = json.loads(config.read_text())
+    lesson = {"pairs": list(map(str, pairs)), **taught._asdict()}
+    document["refined"] = [*document.get("refined", ()), lesson]
+    return (json.dumps(document, indent=2) + "\n").encode()
 
 
 @click.command()

@@ -70,7 +70,7 @@ class Score:
         truth: `new photo` for real pairs; `aged` for the new photo's chips, aged and compared with themselves.
         method: bicubic, unsharp mask, the rival's name, orthosharp, or the new photo itself.
         chips, blocks: how many were scored, and of how many blocks of ground.
-        figures: see docs/training.md; one that makes no sense for a method is missing.
+        figures: see docs/evaluation.md; one that makes no sense for a method is missing.
         worst_chip: where features differ most from the new photo's.
     """
 

@@ -14,12 +14,12 @@ from training.errors import RunError
 from training.pairs_manifest import Bounds, Chip, read_manifest, read_site
 
 # Of the run's configuration; `lineage` names them in its own way.
-_SOURCES: Final = ("pairs", "degrade")
+_SOURCES: Final = ("pairs", "degrade", "refined")
 _DECIMALS: Final = 6
 
 
 def lineage(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The `training` of a spec: photographs, pictures that were aged, and every choice.
+    """The `training` of a spec: photographs, pictures that were aged, every choice, and what `refine` taught.
 
     Args:
         config: what `fit` wrote into the run's folder; its pairs are where they were.
@@ -28,11 +28,14 @@ def lineage(config: Mapping[str, Any]) -> dict[str, Any]:
         DatasetError: its pairs are gone.
     """
     # A folder that is named several times is seen several times as often.
-    folders = dict.fromkeys(map(Path, config["pairs"]))
+    refined = config.get("refined", ())
+    named = [*config["pairs"], *(folder for lesson in refined for folder in lesson["pairs"])]
+    folders = dict.fromkeys(map(Path, named))
     return {
         "photographs": [_photographs(folder) for folder in folders],
         "aged": [Path(source).name for source in config["degrade"]],
         "choices": {key: _nameless(value) for key, value in config.items() if key not in _SOURCES},
+        **({"refined": _nameless(refined)} if refined else {}),
     }
 
 

@@ -34,6 +34,7 @@ def model_card(weights: Weights, files: Sequence[Path], onnx_difference: float |
         onnx_difference: between the ONNX model and torch, as a share of the range from black to white.
     """
     spec = weights.spec
+    lessons = {f"refined.{n}": lesson for n, lesson in enumerate(spec.training.get("refined", ()), 1)}
     return render(
         "card.md",
         spec=spec,
@@ -43,7 +44,7 @@ def model_card(weights: Weights, files: Sequence[Path], onnx_difference: float |
         onnx_grey_levels=None if onnx_difference is None else 255 * onnx_difference,
         photographs=spec.training.get("photographs", []),
         aged=spec.training.get("aged", []),
-        choices=sorted(_flat(spec.training.get("choices", {})).items()),
+        choices=sorted(_flat({**spec.training.get("choices", {}), **lessons}).items()),
         titles=[NAMED[name].title for name in _COLUMNS],
         scores=[_row(score) for score in spec.metrics.get("scores", [])],
         seams=_seams(spec.metrics.get("scores", [])),

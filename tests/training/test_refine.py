@@ -1,5 +1,8 @@
 """What a network is taught by a rule: no lines of the old photo's pixels, its shapes, as much detail as is asked."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +16,10 @@ from sr_model.spec import ModelSpec
 from sr_model.weights import load_weights, save_weights
 from training.cli import main
 from training.dataset import load_pairs
+from training.lineage import lineage
 from training.lines import without_lines
 from training.metrics import high_frequency_ratio, structure_kept
+from training.model_card import model_card
 from training.refine import truer, with_detail
 
 PERIOD_PX = 4
@@ -113,7 +118,6 @@ def test_a_network_learns_to_leave_lines_out(run, pairs, tmp_path):
     result = call("refine", run, pairs, "--out", out, *words)
     assert result.exit_code == 0, result.output
     assert "lines' power" in result.output
-    assert (out / "config.json").read_bytes() == (run / "config.json").read_bytes()
     unseen = with_lines(make_ground(9, 256), 3)
     pictures = [Restorer.open(folder / "last.safetensors").restore(unseen[None])[0] for folder in (run, out)]
     before, after = (line_power(picture[64:-64, 64:-64]) for picture in pictures)
@@ -143,6 +147,28 @@ def test_a_network_that_paints_too_much_learns_to_keep_to_the_old_photo_and_to_d
     old, new = pair.old[32:224, 32:224], pair.new[32:224, 32:224]
     assert 1 - structure_kept(after, old, 2.0) < 0.6 * (1 - structure_kept(before, old, 2.0))
     assert high_frequency_ratio([after], [new]) < high_frequency_ratio([before], [new])
+
+
+def test_what_was_taught_and_on_which_photographs_is_declared(run, pairs, tmp_path):
+    """Once more on other pairs than those of the run."""
+    other = write_site(tmp_path / "other", ["train"], size=256)
+    few = ("--steps", 1, "--detail", 0)
+    for start, ground, out in (
+        (run, pairs, tmp_path / "once"),
+        (tmp_path / "once", other, tmp_path / "twice"),
+    ):
+        result = call("refine", start, ground, "--out", out, *few)
+        assert result.exit_code == 0, result.output
+    told = lineage(json.loads((tmp_path / "twice" / "config.json").read_text()))
+    assert [(lesson["pairs"], lesson["steps"], lesson["lines"]) for lesson in told["refined"]] == [
+        (["pairs"], 1, None),
+        (["other"], 1, None),
+    ]
+    assert [site["chips"] for site in told["photographs"]] == [3, 1]
+    assert told["choices"] == lineage(json.loads((run / "config.json").read_text()))["choices"]
+    weights = load_weights(tmp_path / "twice" / "last.safetensors")
+    declared = replace(weights, spec=replace(weights.spec, training=told))
+    assert "| refined.2.fidelity | 0.5 |" in model_card(declared, [])
 
 
 def test_what_cannot_be_taught_is_refused_and_nothing_is_written(run, pairs, tmp_path):
