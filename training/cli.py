@@ -127,7 +127,12 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     show_default=True,
     help="What ResNet-34's encoder starts from; --init overrules it.",
 )
-@click.option("--gsd", "gsd_m", type=float, help="Metres per pixel [that of the pairs].")
+@click.option(
+    "--gsd",
+    "gsd_m",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Metres per pixel [that of the pairs].",
+)
 @click.option("--steps", type=click.IntRange(min=1), default=_DEFAULTS["steps"], show_default=True)
 @click.option(
     "--batch",

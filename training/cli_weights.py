@@ -157,9 +157,19 @@ def evaluate(
     help="Share of the new photo's energy that fine detail shall have; 0 leaves it alone.",
 )
 @click.option("--steps", type=click.IntRange(1, 100_000), default=1500, show_default=True)
-@click.option("--lr", type=float, default=2e-4, show_default=True, help="Largest rate of learning.")
 @click.option(
-    "--line-weight", type=float, default=300.0, show_default=True, help="Of the lines in what is learnt."
+    "--lr",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2e-4,
+    show_default=True,
+    help="Largest rate of learning.",
+)
+@click.option(
+    "--line-weight",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    help="Of the lines in what is learnt.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
 def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices: Any) -> None:

@@ -181,6 +181,7 @@ def test_what_cannot_be_taught_is_refused_and_nothing_is_written(run, pairs, tmp
         ((run, pairs, "--out", tmp_path / "taken"), "exists"),
         ((run, pairs, "--out", run / "config.json" / "out"), "cannot be made"),
         ((fine, pairs, "--out", tmp_path / "out"), "last.safetensors"),
+        ((run, pairs, "--lr", -1, "--out", tmp_path / "out"), "not in the range"),
     ):
         result = call("refine", *words)
         assert result.exit_code == 2, result.output
