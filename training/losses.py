@@ -119,7 +119,7 @@ def gram(features: Tensor) -> Tensor:
 def feature_loss(restored: Sequence[Tensor], new: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Weighted L1 between features, the weights from shallow to deep."""
     terms = [w * F.l1_loss(a.float(), b.float()) for a, b, w in zip(restored, new, weights, strict=True) if w]
-    return torch.stack(terms).sum()
+    return torch.stack(terms).sum() if terms else restored[0].new_zeros(())
 
 
 def gram_loss(restored: Sequence[Tensor], new: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
@@ -127,7 +127,7 @@ def gram_loss(restored: Sequence[Tensor], new: Sequence[Tensor], weights: Sequen
     terms = [
         w * w * 5e3 * F.l1_loss(gram(a), gram(b)) for a, b, w in zip(restored, new, weights, strict=True) if w
     ]
-    return torch.stack(terms).sum()
+    return torch.stack(terms).sum() if terms else restored[0].new_zeros(())
 
 
 def shifted_loss(restored: Tensor, new: Tensor, reach_px: int = 2, block_px: int = 16) -> Tensor:

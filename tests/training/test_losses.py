@@ -160,3 +160,10 @@ def test_the_contextual_term_asks_what_there_is_and_not_where():
     assert torch.isfinite(other.grad).all()
     large = torch.randn(1, 4, 80, 80)
     assert torch.isfinite(losses.contextual_loss(large, large.flip(-1)))
+
+
+@pytest.mark.parametrize("loss", [losses.feature_loss, losses.gram_loss])
+def test_features_of_no_weight_ask_for_nothing(loss):
+    first, second = torch.rand(2, 1, 4, 8, 8)
+    assert loss([first], [second], (1.0,)) > 0
+    assert loss([first], [second], (0.0,)) == 0
