@@ -71,6 +71,10 @@ def load_sharp(sources: Sequence[str]) -> list[UInt8Array]:
         path, _, factor = source.rpartition(":") if source[-2:-1] == ":" else (source, "", "1")
         try:
             pictures.append(np.asarray(Image.open(path).convert("RGB").reduce(int(factor))))
+        except Image.DecompressionBombError as error:
+            raise DatasetError(
+                f"{Path(path).name} is too large to be read as one picture: cut it up with gdal_translate -srcwin"
+            ) from error
         except (OSError, ValueError) as error:
             name = Path(path).name
             raise DatasetError(f"{name} cannot be read as a picture: leave it out of --degrade") from error

@@ -218,7 +218,7 @@ def test_an_item_is_a_function_of_its_number_and_the_seed(config):
     assert not torch.equal(made[0][third][0], made[0][fourth][0])
 
 
-def test_nothing_to_train_on_and_small_pictures_are_refused(config, tmp_path):
+def test_nothing_to_train_on_and_small_pictures_are_refused(config, tmp_path, monkeypatch):
     with pytest.raises(DatasetError, match="nothing to train on"):
         CropDataset([], [], aged_share=0.5, seed=0)
     small = CropDataset([], [np.zeros((32, 32, 3), np.uint8)], aged_share=1, seed=0)
@@ -228,3 +228,6 @@ def test_nothing_to_train_on_and_small_pictures_are_refused(config, tmp_path):
         fit(replace(config, sizes_px=(256,), loss=LossWeights.of_pixels()), tmp_path / "large")
     with pytest.raises(DatasetError, match="cannot be read"):
         load_sharp(["/nowhere/none.png"])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 256 * 256 // 2 - 1)
+    with pytest.raises(DatasetError, match="gdal_translate -srcwin"):
+        load_sharp(config.degrade)
