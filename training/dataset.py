@@ -34,8 +34,8 @@ class Pair:
     new: UInt8Array
 
 
-def load_pairs(folders: Sequence[Path], split: str) -> list[Pair]:
-    """Every chip of one split.
+def load_pairs(folders: Sequence[Path], split: str, most: int | None = None) -> list[Pair]:
+    """Every chip of one split, or so many at most, evenly spread over them all.
 
     Raises:
         DatasetError: a folder holds no pairs, or a chip cannot be read.
@@ -43,6 +43,8 @@ def load_pairs(folders: Sequence[Path], split: str) -> list[Pair]:
     chips = [
         (folder, chip.name) for folder in folders for chip in read_manifest(folder) if chip.split == split
     ]
+    if most is not None and len(chips) > most:
+        chips = [chips[place] for place in np.linspace(0, len(chips) - 1, most).round().astype(int)]
     with ThreadPoolExecutor() as pool:  # a PNG is decoded outside Python's lock
         return list(pool.map(lambda chip: _load_pair(*chip), chips))
 

@@ -38,7 +38,7 @@ from training.pairs_manifest import read_site
 # Finer lines than this many pixels apart are not the old photo's: it was not enlarged.
 _SHORTEST_PX: Final = 3.0
 _CROPS: Final = 8
-# Of them, so many show new photos, one in four of which is looked at: what is sharp is to stay as it is.
+# Of them, so many show new photos, one in four of which is looked at: what is sharp is to get no more detail.
 _SHARP: Final = 1
 _SHARP_EVERY: Final = 4
 _CROP_PX: Final = 176
@@ -49,6 +49,8 @@ _EMA: Final = 0.995
 # What is coarser than this is the old photo's to tell; what is finer than the other is called detail.
 _SHAPE_SIGMA_PX: Final = 1.25
 _DETAIL_SIGMA_PX: Final = 1.0
+# Chips of a site that are looked at: as floats, all of a city's would not fit into memory, and these show enough.
+_MOST_CHIPS: Final = 250
 # Chips on which the energy of the detail is measured, and most by which it is made stronger or weaker.
 _MEASURED: Final = 16
 _MOST_GAIN: Final = 0.2
@@ -139,7 +141,7 @@ def refine(
         Its state, float32, averaged over the last steps.
 
     Raises:
-        DatasetError: lines are to go and no old photo was enlarged, or the chips are too small.
+        DatasetError: lines are to go and no old photo was enlarged, or the chips are too small, or there are none.
     """
     spec = weights.spec
     # Where a network has statistics of batches, they stay as they are.
@@ -202,7 +204,9 @@ def _load(
     """Old chips by site, new ones, and the lines' period."""
     sites, sharp, periods = [], [], set()
     for folder in folders:
-        site, pairs = read_site(folder), load_pairs([folder], "train")
+        site, pairs = read_site(folder), load_pairs([folder], "train", _MOST_CHIPS)
+        if not pairs:
+            raise DatasetError(f"{folder.name} has no chips to learn from: make the pairs again")
         period_px = 2 * float(site["old_gsd_m"]) / float(site["gsd_m"])
         _check_sizes(pairs)
         lines = choices.lines if period_px >= _SHORTEST_PX else None
@@ -210,9 +214,9 @@ def _load(
         gain = _missing_detail(teacher, spec, pairs, clean, choices)
         if gain:
             say(f"{folder.name}: fine detail shall be {1 + gain:.2f} times as strong")
-        sites.append(
-            [_Chip(_tensor(pair.old), _tensor(old), gain) for pair, old in zip(pairs, clean, strict=True)]
-        )
+        olds = [_tensor(pair.old) for pair in pairs]
+        cleans = [_tensor(old) for old in clean] if lines else olds
+        sites.append([_Chip(old, bare, gain) for old, bare in zip(olds, cleans, strict=True)])
         sharp += [_Chip(new, new, 0.0) for new in (_tensor(pair.new) for pair in pairs[::_SHARP_EVERY])]
         if lines:
             periods.add(period_px)

@@ -171,6 +171,12 @@ def test_what_was_taught_and_on_which_photographs_is_declared(run, pairs, tmp_pa
     assert "| refined.2.fidelity | 0.5 |" in model_card(declared, [])
 
 
+def test_of_many_chips_some_are_looked_at(pairs):
+    names = [pair.name for pair in load_pairs([pairs], "train")]
+    assert [pair.name for pair in load_pairs([pairs], "train", 2)] == [names[0], names[-1]]
+    assert [pair.name for pair in load_pairs([pairs], "train", 9)] == names
+
+
 def test_what_cannot_be_taught_is_refused_and_nothing_is_written(run, pairs, tmp_path):
     fine = write_site(tmp_path / "fine", ["train"], size=256)
     site = fine / "site.json"
