@@ -211,7 +211,7 @@ def fit(
     from lightning.pytorch.utilities import rank_zero_only
 
     from training.fit import fit as train
-    from training.pairs_manifest import read_site
+    from training.pairs_manifest import check_gsd, read_site
 
     if strangers := set(keep_season) - set(pairs):
         raise click.BadParameter(
@@ -219,6 +219,8 @@ def fit(
         )
     sites = [read_site(folder) for folder in pairs]
     gsd_m = gsd_m or (float(sites[0]["gsd_m"]) if sites else FitConfig.gsd_m)
+    for folder, site in zip(pairs, sites, strict=True):
+        check_gsd(folder, site, (0.9 * gsd_m, 1.1 * gsd_m))
     config = FitConfig(
         pairs=tuple(map(str, pairs)),
         keep_season=tuple(map(str, keep_season)),

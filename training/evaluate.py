@@ -45,7 +45,7 @@ from training.metrics import (
     structure_kept,
 )
 from training.pairs import read_manifest, read_site
-from training.pairs_manifest import Chip
+from training.pairs_manifest import Chip, check_gsd
 from training.rivals import check_rivals, read_rival, rival_names
 from training.seams import seam_sums
 
@@ -156,11 +156,13 @@ def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) ->
     """Refuse folders and rivals that cannot be scored, before any work.
 
     Raises:
-        DatasetError: a folder has no validation chips, too small or too few ones, or another one's name.
+        DatasetError: a folder has no validation chips, too small or too few ones, pixels of other sizes
+            than the network's, or the name of another.
         PairError, RivalError: a rival is no georeferenced picture of this ground.
     """
     sites = [validation(folder) for folder in folders]
     for folder, (site, chips) in zip(folders, sites, strict=True):
+        check_gsd(folder, site, spec.gsd_range_m)
         _check_sizes(folder, [site["size_px"]] * len(chips), spec.stride)
     for name, count in Counter(folder.name for folder in folders).items():
         if count > 1:

@@ -91,3 +91,22 @@ def read_site(folder: Path) -> dict[str, Any]:
             f"{folder.name} holds no pairs: make them with `orthosharp-train pairs`"
         ) from error
     return site
+
+
+def check_gsd(folder: Path, site: dict[str, Any], gsd_range_m: tuple[float, float]) -> None:
+    """Refuse chips whose pixels are none that a network is for.
+
+    Args:
+        folder: of the pairs.
+        site: see `read_site`.
+        gsd_range_m: pixel sizes that the network has seen, or shall see.
+
+    Raises:
+        DatasetError: theirs are not among them.
+    """
+    (low, high), gsd_m = gsd_range_m, float(site["gsd_m"])
+    if not low * 0.999 <= gsd_m <= high * 1.001:
+        raise DatasetError(
+            f"{folder.name} has {gsd_m:.3g} m per pixel and the network is for {low:.3g} to {high:.3g} m: "
+            "make the pairs with a --gsd in between, or take another network"
+        )

@@ -33,7 +33,7 @@ from training.lines import Direction, Float32Array, line_finder, without_lines
 from training.losses import luma
 from training.metrics import band_energy
 from training.module import restore
-from training.pairs_manifest import read_site
+from training.pairs_manifest import check_gsd, read_site
 
 # Finer lines than this many pixels apart are not the old photo's: it was not enlarged.
 _SHORTEST_PX: Final = 3.0
@@ -141,7 +141,8 @@ def refine(
         Its state, float32, averaged over the last steps.
 
     Raises:
-        DatasetError: lines are to go and no old photo was enlarged, or the chips are too small, or there are none.
+        DatasetError: lines are to go and no old photo was enlarged, the chips are too small or none, or
+            have other pixels than the network.
     """
     spec = weights.spec
     # Where a network has statistics of batches, they stay as they are.
@@ -202,6 +203,8 @@ def _load(
     folders: Sequence[Path], choices: Choices, teacher: nn.Module, spec: ModelSpec, say: Callable[[str], None]
 ) -> tuple[list[list[_Chip]], list[_Chip], float]:
     """Old chips by site, new ones, and the lines' period."""
+    for folder in folders:
+        check_gsd(folder, read_site(folder), spec.gsd_range_m)
     sites, sharp, periods = [], [], set()
     for folder in folders:
         site, pairs = read_site(folder), load_pairs([folder], "train", _MOST_CHIPS)

@@ -2,8 +2,9 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from conftest import write_tiny_weights
 from PIL import Image
-from training_data import old_and_new, write_vgg
+from training_data import old_and_new, write_run, write_site, write_vgg
 
 from sr_model import Restorer, load_weights
 from training.cli import main
@@ -99,6 +100,28 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch, w
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2, result.output
     assert why in result.output
+
+
+def test_pairs_of_other_pixels_than_the_network_s_are_refused(tmp_path):
+    """A city's new photo has 0.1 m, and `pairs` keeps that unless it is told otherwise."""
+    weights = write_tiny_weights(tmp_path / "tiny.safetensors")
+    run = write_run(tmp_path / "run", "pairs", write_tiny_weights)
+    fine, coarse = (
+        write_site(tmp_path / name, ("train", "validation"), size=400) for name in ("fine", "coarse")
+    )
+    site = json.loads((fine / "site.json").read_text())
+    (fine / "site.json").write_text(json.dumps(site | {"gsd_m": 0.1, "old_gsd_m": 0.25}))
+    out = ("--out", tmp_path / "out")
+    for words in (
+        ("evaluate", weights, coarse, fine),
+        ("refine", run, coarse, fine, *out),
+        ("fit", coarse, fine, *out),
+        ("fit", fine, "--gsd", 0.3, *out),
+    ):
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code == 2, result.output
+        assert "fine has 0.1 m per pixel" in result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_credits_are_one_per_site(tmp_path):
