@@ -116,6 +116,8 @@ def check_photo(path: Path, source: Any) -> None:
         raise PairError(f"{name} has no place on the ground: georeference it first")
     if source.count not in (1, 3, 4):
         raise PairError(f"{name} has {source.count} bands: choose three with gdal_translate -b 1 -b 2 -b 3")
+    if source.colorinterp[0] == ColorInterp.palette:
+        raise PairError(f"{name} has a colour table: expand it with gdal_translate -expand rgb")
     if set(source.dtypes) != {"uint8"}:
         raise PairError(
             f"{name} is {source.dtypes[0]}: scale it to bytes with gdal_translate -ot Byte -scale"

@@ -13,9 +13,11 @@ import numpy.typing as npt
 import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 
+from training.errors import PairError
 from training.pairs_grid import colour_bands
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -50,20 +52,28 @@ class Photo(AbstractContextManager["Photo"]):
 
         Returns:
             uint8 [side, side, 3], and bool [side, side], true where there is data.
+
+        Raises:
+            PairError: the file is damaged there.
         """
         source = self._source()
-        with WarpedVRT(
-            source,
-            crs=self._crs,
-            transform=transform,
-            width=side_px,
-            height=side_px,
-            resampling=Resampling.cubic,
-            add_alpha=ColorInterp.alpha not in source.colorinterp,
-            tolerance=_WARP_TOLERANCE_PX,
-        ) as vrt:
-            pixels = vrt.read(colour_bands(source))
-            valid = vrt.dataset_mask() > 0
+        try:
+            with WarpedVRT(
+                source,
+                crs=self._crs,
+                transform=transform,
+                width=side_px,
+                height=side_px,
+                resampling=Resampling.cubic,
+                add_alpha=ColorInterp.alpha not in source.colorinterp,
+                tolerance=_WARP_TOLERANCE_PX,
+            ) as vrt:
+                pixels = vrt.read(colour_bands(source))
+                valid = vrt.dataset_mask() > 0
+        except RasterioError as error:
+            raise PairError(
+                f"a part of {self._path.name} cannot be read ({error}): it may be damaged; copy or fetch it again"
+            ) from error
         rgb = np.broadcast_to(pixels.transpose(1, 2, 0), (side_px, side_px, 3))
         return np.ascontiguousarray(rgb), valid
 

@@ -91,6 +91,9 @@ def test_what_makes_no_pairs_is_refused_before_any_work(photos, tmp_path):
     nowhere = write(tmp_path / "nowhere.tif", np.zeros((64, 64, 3), np.uint8), 2.0, crs=None)
     two = write(tmp_path / "two.tif", np.zeros((64, 64, 2), np.uint8), 2.0)
     deep = write(tmp_path / "deep.tif", np.zeros((64, 64, 3), np.uint16), 2.0)
+    table = write(tmp_path / "table.tif", np.zeros((320, 320, 1), np.uint8), 2.0)
+    with rasterio.open(table, "r+") as file:
+        file.write_colormap(1, {0: (90, 120, 60, 255)})
     broken = tmp_path / "broken.tif"
     broken.write_bytes(b"no raster")
     grey = write(tmp_path / "grey.tif", np.zeros((320, 320, 1), np.uint8), 2.0)
@@ -102,6 +105,7 @@ def test_what_makes_no_pairs_is_refused_before_any_work(photos, tmp_path):
         ((nowhere, new), "no CRS"),
         ((two, new), "2 bands"),
         ((deep, new), "-ot Byte"),
+        ((table, new), "-expand rgb"),
         ((new, old), "swap them"),
         ((old, degrees), "not projected"),
     ]
@@ -111,6 +115,15 @@ def test_what_makes_no_pairs_is_refused_before_any_work(photos, tmp_path):
     with pytest.raises(PairError, match="finer than the new"):
         make_pairs(old, new, tmp_path / "out", gsd_m=0.1)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_photograph_that_was_cut_off_is_told(photos, tmp_path):
+    """As a download that broke off leaves it: GDAL opens it and cannot read its end."""
+    old, new = photos
+    part = tmp_path / "part.tif"
+    part.write_bytes(new.read_bytes()[: new.stat().st_size // 2])
+    with pytest.raises(PairError, match=r"part\.tif cannot be read"):
+        make_pairs(old, part, tmp_path / "out", size_px=128, max_shift_m=4.0)
 
 
 def test_the_command_says_what_it_made_and_fails_in_one_line(photos, tmp_path):
