@@ -83,7 +83,7 @@ class Grid:
 
 
 def metres_per_unit(crs: CRS, latitude: float) -> float:
-    """Ground metres of one CRS unit: feet are converted, and Web Mercator shrinks with cos(latitude).
+    """Ground metres of one CRS unit: feet are converted, and Mercator, on the Web or not, shrinks with cos(latitude).
 
     Raises:
         PairError: the CRS is geographic.
@@ -93,7 +93,7 @@ def metres_per_unit(crs: CRS, latitude: float) -> float:
             f"the new photo's CRS {crs.to_string()[:40]} is not projected: warp it to a projected one first"
         )
     _, factor = crs.linear_units_factor
-    mercator = crs.to_epsg() in (3857, 900913) or "Pseudo_Mercator" in crs.to_wkt().replace(" ", "_")
+    mercator = "+proj=merc" in crs.to_proj4()  # the transverse one is another projection
     return float(factor) * (math.cos(math.radians(latitude)) if mercator else 1.0)
 
 
