@@ -136,13 +136,19 @@ def open_photo(path: Path) -> Any:
         raise PairError(f"{path.name} is no raster that GDAL can read: convert it to GeoTIFF") from error
 
 
+def ground_of(source: Any) -> Bounds:
+    """Bounds of a raster in its CRS; the rows of some run from south to north."""
+    (left, right), (bottom, top) = sorted(source.bounds[::2]), sorted(source.bounds[1::2])
+    return left, bottom, right, top
+
+
 def _overlap(old: Any, new: Any) -> Bounds:
-    left, bottom, right, top = transform_bounds(old.crs, new.crs, *old.bounds)
+    first, second = transform_bounds(old.crs, new.crs, *ground_of(old)), ground_of(new)
     bounds = (
-        max(left, new.bounds.left),
-        max(bottom, new.bounds.bottom),
-        min(right, new.bounds.right),
-        min(top, new.bounds.top),
+        max(first[0], second[0]),
+        max(first[1], second[1]),
+        min(first[2], second[2]),
+        min(first[3], second[3]),
     )
     if not all(map(math.isfinite, bounds)) or bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
         raise PairError("the photographs do not overlap: check their CRS with gdalinfo")

@@ -15,7 +15,7 @@ from rasterio.warp import transform_bounds
 from training.dataset import Pair
 from training.errors import RivalError
 from training.metrics import structure_kept
-from training.pairs_grid import check_photo, open_photo
+from training.pairs_grid import check_photo, ground_of, open_photo
 from training.pairs_manifest import Chip
 from training.pairs_photo import Photo
 
@@ -65,7 +65,9 @@ def check_rivals(rivals: Sequence[Path], sites: Sequence[tuple[dict[str, Any], S
 
 def _covers(source: Any, site: dict[str, Any], chips: Sequence[Chip]) -> bool:
     """Whether a picture's bounds meet those of any chip."""
-    left, bottom, right, top = transform_bounds(source.crs, CRS.from_user_input(site["crs"]), *source.bounds)
+    left, bottom, right, top = transform_bounds(
+        source.crs, CRS.from_user_input(site["crs"]), *ground_of(source)
+    )
     return any(
         chip.bounds[0] < right and chip.bounds[2] > left and chip.bounds[1] < top and chip.bounds[3] > bottom
         for chip in chips

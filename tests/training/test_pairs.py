@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from click.testing import CliRunner
 from PIL import Image
 from training_data import old_and_new
@@ -13,6 +14,7 @@ from training.errors import DatasetError, PairError
 from training.pairs import common_grid, make_pairs, metres_per_unit, read_manifest, read_site
 
 US_FOOT_M = 1200 / 3937
+FEW = {"size_px": 128, "max_shift_m": 4.0, "min_confidence": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,21 @@ def test_what_makes_no_pairs_is_refused_before_any_work(photos, tmp_path):
     with pytest.raises(PairError, match="finer than the new"):
         make_pairs(old, new, tmp_path / "out", gsd_m=0.1)
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_may_run_north(photos, tmp_path):
+    north = tmp_path / "north.tif"
+    with rasterio.open(photos[1]) as file:
+        turned = Affine(1, 0, file.bounds.left, 0, 1, file.bounds.bottom)
+        profile, picture = file.profile | {"transform": turned}, file.read()
+    with rasterio.open(north, "w", **profile) as file:
+        file.write(picture[:, ::-1])
+    assert common_grid(photos[0], north, None, 128) == common_grid(*photos, None, 128)
+    plain, same = (
+        [chip.change for chip in make_pairs(photos[0], new, tmp_path / new.stem, **FEW)]
+        for new in (photos[1], north)
+    )
+    assert same == pytest.approx(plain, abs=1e-3)
 
 
 def test_a_photograph_that_was_cut_off_is_told(photos, tmp_path):
