@@ -41,6 +41,7 @@ _CROPS: Final = 8
 # Of them, so many show new photos, one in four of which is looked at: what is sharp is to get no more detail.
 _SHARP: Final = 1
 _SHARP_EVERY: Final = 4
+# At most; a multiple of the network's stride.
 _CROP_PX: Final = 176
 _MARGIN_PX: Final = 16
 _SCALES: Final = (0.7, 1.4)
@@ -154,9 +155,10 @@ def refine(
     rng, generator = np.random.default_rng(choices.seed), torch.Generator().manual_seed(choices.seed)
     optimiser = torch.optim.AdamW(student.parameters(), choices.lr, (0.9, 0.99), weight_decay=0.0)
     find_lines = line_finder(period_px, choices.lines) if choices.lines else None
+    side_px = _CROP_PX // spec.stride * spec.stride
     wrongs, lines_left = [], []
     since = time.monotonic()
-    for step, crops in zip(range(choices.steps), _draws(sites, sharp, rng), strict=False):
+    for step, crops in zip(range(choices.steps), _draws(sites, sharp, side_px, rng), strict=False):
         for group in optimiser.param_groups:
             rise, fall = min(1.0, (step + 1) / 50), (1 + math.cos(math.pi * step / choices.steps)) / 2
             group["lr"] = choices.lr * rise * fall
@@ -280,12 +282,12 @@ def _tensor(rgb: npt.NDArray[np.uint8] | Float32Array) -> Tensor:
 
 
 def _draws(
-    sites: Sequence[Sequence[_Chip]], sharp: Sequence[_Chip], rng: np.random.Generator
+    sites: Sequence[Sequence[_Chip]], sharp: Sequence[_Chip], side_px: int, rng: np.random.Generator
 ) -> Iterator[_Crops]:
-    """Crops, at another scale every third time; their lines are as they are, or up to so many times as strong."""
+    """Crops of `side_px`, at another scale every third time; lines as they are, or up to so many times as strong."""
     for step in count():
         scale = float(np.exp(rng.uniform(*np.log(_SCALES)))) if _is_scaled(step) else 1.0
-        room = round(_CROP_PX * scale)
+        room = round(side_px * scale)
         lined, clean, gains = [], [], []
         for number in range(_CROPS):
             chips = sharp if number < _SHARP else sites[int(rng.integers(len(sites)))]
@@ -299,15 +301,15 @@ def _draws(
             clean.append(wanted)
             gains.append(chip.gain)
         both = torch.stack(lined + clean)
-        if room != _CROP_PX:
-            both = F.interpolate(both, (_CROP_PX, _CROP_PX), mode="bicubic", antialias=room > _CROP_PX)
+        if room != side_px:
+            both = F.interpolate(both, (side_px, side_px), mode="bicubic", antialias=room > side_px)
         # Flips keep rows rows; quarter turns would not.
         both = both.flip([axis for axis in (-2, -1) if rng.random() < 0.5])
         if _is_scaled(step) and rng.random() < 0.5:
             both = both.transpose(-2, -1)
         factor, offset = rng.normal(1, 0.05, (_CROPS, 3, 1, 1)), rng.normal(0, 0.02, (_CROPS, 3, 1, 1))
         jittered = (
-            both.reshape(2, _CROPS, 3, _CROP_PX, _CROP_PX) * torch.from_numpy(factor).float()
+            both.reshape(2, _CROPS, 3, side_px, side_px) * torch.from_numpy(factor).float()
             + torch.from_numpy(offset).float()
         )
         one, other = jittered.clamp(0, 1)

@@ -171,6 +171,18 @@ def test_what_was_taught_and_on_which_photographs_is_declared(run, pairs, tmp_pa
     assert "| refined.2.fidelity | 0.5 |" in model_card(declared, [])
 
 
+@pytest.mark.slow
+def test_a_network_of_another_stride_is_taught_too(pairs, tmp_path):
+    spec = ModelSpec.resnet34()
+    state = build(spec).state_dict()
+    run = write_run(
+        tmp_path / "run", pairs, lambda path: save_weights(path, spec, state, dtype=torch.float32)
+    )
+    result = call("refine", run, pairs, "--out", tmp_path / "out", "--steps", 1)
+    assert result.exit_code == 0, result.output
+    assert load_weights(tmp_path / "out" / "last.safetensors").spec == spec
+
+
 def test_of_many_chips_some_are_looked_at(pairs):
     names = [pair.name for pair in load_pairs([pairs], "train")]
     assert [pair.name for pair in load_pairs([pairs], "train", 2)] == [names[0], names[-1]]
