@@ -62,7 +62,6 @@ def grain_plane(rgb: Tensor) -> Tensor:
     """
     batch, height, width, _ = rgb.shape
     grain = torch.empty((batch, height, width), device=rgb.device)
-    # A flat patch of an old JPEG has one colour: what lies two pixels away makes its pixels differ.
     padded = torch.cat([rgb[:, -2:], rgb, rgb[:, :1]], 1)
     above, left = (_signed(factor) for factor in _NEIGHBOURS)
     for rows in _strips(height, rgb.device):
@@ -71,6 +70,7 @@ def grain_plane(rgb: Tensor) -> Tensor:
         for band in (1, 2):
             around |= part[..., band].int() << 8 * band
         _mix(around)
+        # A flat patch of an old JPEG has one colour: what lies two pixels away makes its pixels differ.
         hashed = around[:, 2:-1] + around[:, :-3] * above
         hashed ^= around[:, 3:]
         _mix(hashed)

@@ -30,12 +30,12 @@ WARP_KERNEL: Final = Resampling.cubic
 
 # A large window is warped in parts by as many threads, since GDAL's own take no part in reading one: whoever waits for
 # a single metatile waits half as long.
-_PART_PX: Final = 512
+PART_PX: Final = 512
 
 
 def parts(height: int) -> list[slice]:
     """Rows of a window that are read at the same time: whatever the machine, else two would read other pixels."""
-    count = max(1, height // _PART_PX)
+    count = max(1, height // PART_PX)
     ends = [height * number // count for number in range(count + 1)]
     return [slice(start, stop) for start, stop in pairwise(ends)]
 

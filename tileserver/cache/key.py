@@ -19,7 +19,7 @@ from tileserver.raster import NO_DIFFERENCE
 from tileserver.render import MARGIN_PX
 from tileserver.source import Source
 from tileserver.tile import TileRequest
-from tileserver.warp import WARP_KERNEL, WARP_TOLERANCE_PX
+from tileserver.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
 
 # Raise it when the code renders the same tile differently than before.
 RECIPE_VERSION: Final = 2
@@ -56,7 +56,7 @@ class Recipe:
             "version": RECIPE_VERSION,
             "metatile_px": grid.METATILE_PX,
             "levels": [grid.LEVELS_BELOW, grid.LEVELS_ABOVE],
-            "warp": [WARP_KERNEL.name, WARP_TOLERANCE_PX],
+            "warp": [WARP_KERNEL.name, WARP_TOLERANCE_PX, PART_PX],
             "no_difference": NO_DIFFERENCE,
             "margin_px": MARGIN_PX,
             "finish": [finish.BLOCK_PX, finish._SIGMA_BLOCKS, finish._REACH_BLOCKS, finish._PIVOT],

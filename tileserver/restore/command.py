@@ -118,13 +118,13 @@ def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
         _check_photograph(photograph, output)
         restorer = Restorer.open(settings.weights, runtime=settings.runtime, device=settings.device)
         restorer.spec.check_source_gsd(photograph.info.pixel.gsd_m)
-        job = _make_job(photograph, restorer, settings, output, options)
+        finish = Finish(settings.contrast, settings.tone)
+        job = _make_job(photograph, restorer, settings, finish, output, options)
         if _is_complete(job, options):
             say_complete(str(output), as_json=options["as_json"])
             return DONE
         network = NetworkQueue(restorer, max_waiting=2 * jobs, deadline_s=3600.0, batch=settings.batch)
         try:
-            finish = Finish(settings.contrast, settings.tone)
             return _run(job, Renderer(restorer.spec, network, finish), jobs, options)
         finally:
             network.close()
@@ -156,7 +156,12 @@ def _check_photograph(photograph: Source, output: Path) -> None:
 
 
 def _make_job(
-    source: Source, restorer: Restorer, settings: Settings, output: Path, options: dict[str, Any]
+    source: Source,
+    restorer: Restorer,
+    settings: Settings,
+    finish: Finish,
+    output: Path,
+    options: dict[str, Any],
 ) -> Job:
     gsd_m = restorer.spec.gsd_m
     view = tms_view(source, options["tms"], gsd_m) if options["tms"] else own_view(source, gsd_m)
@@ -167,7 +172,6 @@ def _make_job(
         wanted = wanted_area(options["area"], view.crs)
     target = make_target(view, wanted, cut=bool(options["area"]), whole_tiles=bool(options["tms"]))
     window = target.window
-    finish = Finish(settings.contrast, settings.tone)
     made_of = {
         "source": source.info.fingerprint,
         "model": restorer.spec.name,
