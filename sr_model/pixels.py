@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,11 @@ from scipy.ndimage import distance_transform_edt
 from sr_model.errors import InferenceError, InputError
 from sr_model.spec import ModelSpec
 
-if TYPE_CHECKING:  # see `weights`
-    import torch
+# Of the grain: shifts and factors of the mixing (Chris Wellons's lowbias32), factors of the neighbours above and left.
+MIXING: Final = ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, 1))
+NEIGHBOURS: Final = (0x9E3779B1, 0x85EBCA77)
 
+_STRIP_PX: Final = 1 << 17
 # Side of the parts in which nodata is filled, and which of the pixels tell from how far the fill comes.
 _FILL_PX: Final = 304
 _SPARSE: Final = 8
@@ -37,35 +40,55 @@ def check_rgb(rgb: UInt8Array, stride: int) -> None:
 
 
 def normalise(rgb: UInt8Array, spec: ModelSpec) -> Float32Array:
-    """uint8 [B, H, W, 3] to float32 [B, spec.planes, H, W], see `sr_model.tensors.normalise`."""
-    from sr_model import tensors
+    """uint8 [B, H, W, 3] to float32 [B, spec.planes, H, W] with the spec's mean and deviation.
 
-    planes: Float32Array = tensors.normalise(to_tensor(rgb), spec).numpy()
+    A fourth plane is grain, see `grain_plane`. `sr_model.tensors.normalise` does the same on a GPU.
+    """
+    batch, height, width, bands = rgb.shape
+    planes = np.empty((batch, spec.planes, height, width), np.float32)
+    for window, picture in zip(planes, rgb, strict=True):
+        for rows in _strips(height, width):
+            for band in range(bands):
+                part = window[band, rows]
+                np.multiply(picture[rows, :, band], np.float32(1 / (255 * spec.std[band])), out=part)
+                part -= np.float32(spec.mean[band] / spec.std[band])
+        if spec.planes > bands:
+            _draw_grain(picture, window[bands])
     return planes
 
 
-def grain_plane(rgb: UInt8Array) -> Float32Array:
-    """uint8 [B, H, W, 3] to float32 [B, H, W], see `sr_model.tensors.grain_plane`."""
-    from sr_model import tensors
+def correct(rgb: UInt8Array, correction: Float32Array, spec: ModelSpec) -> UInt8Array:
+    """Add what a network found to the picture that it saw.
 
-    grain: Float32Array = tensors.grain_plane(to_tensor(rgb)).numpy()
-    return grain
+    Args:
+        rgb: uint8 [B, H, W, 3].
+        correction: float32 [B, 3, h, w], of the picture's middle, in units of the normalised picture.
+        spec: that of the network.
 
-
-def denormalise(planes: Float32Array, spec: ModelSpec) -> UInt8Array:
-    """float32 [B, 3, H, W] back to uint8 [B, H, W, 3], rounded and clipped.
+    Returns:
+        uint8 [B, h, w, 3], rounded and clipped.
 
     Raises:
         InferenceError: a value is not finite.
     """
-    import torch
-
-    from sr_model import tensors
-
-    rgb, finite = tensors.denormalise(torch.from_numpy(planes), spec)
-    check_finite(bool(finite))
-    array: UInt8Array = rgb.numpy()
-    return array
+    batch, bands, height, width = correction.shape
+    top, left = (rgb.shape[1] - height) // 2, (rgb.shape[2] - width) // 2
+    corrected = np.empty((batch, height, width, bands), np.uint8)
+    finite = True
+    for number, window in enumerate(correction):
+        seen = rgb[number, top : top + height, left : left + width]
+        for rows in _strips(height, width):
+            for band in range(bands):
+                values = window[band, rows] * np.float32(255 * spec.std[band])
+                # One sum tells whether any value is NaN or infinite, in a fraction of isfinite's time.
+                finite &= bool(np.isfinite(values.sum()))
+                values += seen[rows, :, band]
+                values += np.float32(0.5)
+                # NaN has no bytes; it is told of below.
+                with np.errstate(invalid="ignore"):
+                    corrected[number, rows, :, band] = np.clip(values, 0, 255, out=values)
+    check_finite(finite)
+    return corrected
 
 
 def check_finite(finite: bool) -> None:
@@ -76,12 +99,71 @@ def check_finite(finite: bool) -> None:
         )
 
 
-def to_tensor(rgb: UInt8Array) -> torch.Tensor:
-    """The same memory as a tensor, where torch can have it."""
-    import torch
+def grain_plane(rgb: UInt8Array) -> Float32Array:
+    """White noise of mean 0 and deviation 1 that is a function of the pixels around each place alone.
 
-    # Torch warns of arrays that cannot be written.
-    return torch.from_numpy(np.require(rgb, requirements=("C", "W")))
+    A very soft photo holds nothing that fine texture could be made from, and a network without noise can only draw its
+    own grid there (Karras et al. 2019, section 3.2). Drawn from the pixels, the noise lies on the ground: every
+    window, process and machine finds the same, to the last bit.
+
+    Args:
+        rgb: uint8 [B, H, W, 3].
+
+    Returns:
+        float32 [B, H, W], uniform; the two outermost pixels of a window see less than their neighbourhood.
+    """
+    grain = np.empty(rgb.shape[:3], np.float32)
+    for picture, plane in zip(rgb, grain, strict=True):
+        _draw_grain(picture, plane)
+    return grain
+
+
+def _draw_grain(picture: UInt8Array, plane: Float32Array) -> None:
+    """Fill float32 [H, W] from uint8 [H, W, 3]."""
+    height, width = plane.shape
+    above, left = (np.uint32(factor) for factor in NEIGHBOURS)
+    for rows in _strips(height, width):
+        # Two rows above and one below; where there is none, that of the other end.
+        part = picture[max(0, rows.start - 2) : rows.stop + 1]
+        if rows.start == 0:
+            part = np.concatenate([picture[-2:], part])
+        if rows.stop == height:
+            part = np.concatenate([part, picture[:1]])
+        words = part[..., 0].astype(np.uint32)
+        for band in (1, 2):
+            words |= part[..., band].astype(np.uint32) << np.uint32(8 * band)
+        spare = np.empty_like(words)
+        _mix(words, spare)
+        # A flat patch of an old JPEG has one colour: what lies two pixels away makes its pixels differ.
+        hashed = words[:-3] * above
+        hashed += words[2:-1]
+        hashed ^= words[3:]
+        spare = spare[3:]
+        _mix(hashed, spare)
+        beside = np.roll(hashed, 2, 1)
+        beside *= left
+        beside += hashed
+        beside ^= np.roll(hashed, -1, 1)
+        _mix(beside, spare)
+        # From 0 to 2^32 to as far on both sides of 0.
+        beside ^= np.uint32(1 << 31)
+        plane[rows] = beside.view(np.int32)
+        plane[rows] *= np.float32(12**0.5 / 2**32)
+
+
+def _mix(words: npt.NDArray[np.uint32], shifted: npt.NDArray[np.uint32]) -> None:
+    """Every bit of the result depends on every bit. In place, with memory of the same shape to work in."""
+    for shift, factor in MIXING:
+        words ^= np.right_shift(words, np.uint32(shift), out=shifted)
+        if factor != 1:
+            words *= np.uint32(factor)
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """Rows to work on at once: few enough that they stay in a core's cache."""
+    step = max(2, _STRIP_PX // width)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
 def fill_nodata(rgb: UInt8Array, mask: npt.NDArray[np.uint8]) -> UInt8Array:

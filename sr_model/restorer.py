@@ -58,16 +58,23 @@ class Restorer:
         *,
         runtime: RuntimeName = "auto",
         device: DeviceName = "auto",
+        trim_px: int = 0,
         threads: int | None = None,
     ) -> Restorer:
         """Load a weights file, by default the bundled one.
+
+        Args:
+            weights: the file.
+            runtime, device, threads: see `choose_runtime`.
+            trim_px: how much of every side of a window is context that nobody will look at; a multiple of
+                `spec.stride`. It is left out of what `restore` returns, and less is computed.
 
         Raises:
             WeightsError: the file does not verify.
             RuntimeUnavailableError: the device that was asked for is missing.
         """
         loaded = load_weights(weights or bundled_weights_path())
-        return cls.from_weights(loaded, runtime=runtime, device=device, threads=threads)
+        return cls.from_weights(loaded, runtime=runtime, device=device, trim_px=trim_px, threads=threads)
 
     @classmethod
     def from_weights(
@@ -76,10 +83,12 @@ class Restorer:
         *,
         runtime: RuntimeName = "auto",
         device: DeviceName = "auto",
+        trim_px: int = 0,
         threads: int | None = None,
     ) -> Restorer:
         """Put verified weights on a runtime; raises as `open` does."""
-        return cls(weights.spec, weights.digest, choose_runtime(weights, runtime, device, threads))
+        chosen = choose_runtime(weights, runtime, device, trim_px=trim_px, threads=threads)
+        return cls(weights.spec, weights.digest, chosen)
 
     def restore(self, rgb: UInt8Array) -> UInt8Array:
         """Restore windows on the model's grid.
@@ -88,7 +97,7 @@ class Restorer:
             rgb: uint8 [B, H, W, 3] at the model's GSD, nodata filled; H and W multiples of `spec.stride`.
 
         Returns:
-            uint8 [B, H, W, 3] of the same size, halo included.
+            uint8 [B, H, W, 3] of the same size, halo included; less the trim on every side.
 
         Raises:
             InputError: wrong shape or dtype.

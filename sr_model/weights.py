@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and `--help` needs none of i
     import torch
     from torch import Tensor
 
+    from sr_model.network import RestorationNetwork
+
 _SPEC_KEY: Final = "orthosharp_spec"
 _DIGEST_KEY: Final = "orthosharp_digest"
 
@@ -30,7 +32,7 @@ class Weights:
     state: dict[str, Tensor]
     digest: str
 
-    def network(self) -> torch.nn.Module:
+    def network(self) -> RestorationNetwork:
         """The network with these weights, in eval mode.
 
         Raises:

@@ -50,6 +50,12 @@ def aligned_window(inner: PixelWindow, halo_px: int, stride: int) -> PixelWindow
     return PixelWindow(left, top, right - left, bottom - top)
 
 
+def inset(window: PixelWindow, border_px: int) -> PixelWindow:
+    """A window without its border."""
+    x, y = window.x + border_px, window.y + border_px
+    return PixelWindow(x, y, window.width - 2 * border_px, window.height - 2 * border_px)
+
+
 def crop_slices(outer: PixelWindow, inner: PixelWindow) -> tuple[slice, slice]:
     """Rows and columns of `inner` in an array of `outer`'s pixels.
 

@@ -16,12 +16,12 @@ def call(*arguments: object) -> Result:
 
 def seed(source: object, output: object, weights: Path, *options: object) -> Result:
     """`orthosharp seed` with a network of the tests."""
-    return call("seed", source, output, "--weights", weights, "--runtime", "onnx", *options)
+    return call("seed", source, output, "--weights", weights, "--runtime", "openvino", *options)
 
 
 def restore(source: object, output: object, weights: Path, *options: object) -> Result:
     """`orthosharp restore` with a network of the tests."""
-    return call("restore", source, output, "--weights", weights, "--runtime", "onnx", *options)
+    return call("restore", source, output, "--weights", weights, "--runtime", "openvino", *options)
 
 
 def refused(result: Result, *words: str) -> None:

@@ -19,6 +19,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from command_calls import restore
 from rasterio.enums import ColorInterp, Resampling
 from scipy.ndimage import zoom as resize
 from seeded_photo import SeededPhoto, seed_outputs
@@ -166,12 +167,26 @@ def new_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def holed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photograph with a hole in its mask."""
+    return write_photo(tmp_path_factory.mktemp("restore") / "old.tif", Photo(hole="mask"))
+
+
+@pytest.fixture(scope="session")
+def restored(holed: Path, tiny_weights: Path) -> Path:
+    """What `orthosharp restore` makes of it."""
+    path = holed.with_name("restored.tif")
+    assert restore(holed, path, tiny_weights).exit_code == 0
+    return path
+
+
+@pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iterator[SeededPhoto]:
     """A photograph with a hole, seeded into an output of each kind."""
     folder = tmp_path_factory.mktemp("seeded")
     source = write_photo(folder / "old.tif", Photo(hole="mask"))
     seed_outputs(source, folder, tiny_weights)
-    service = TileService(Settings(source=str(source), weights=tiny_weights, runtime="onnx"))
+    service = TileService(Settings(source=str(source), weights=tiny_weights, runtime="openvino"))
     yield SeededPhoto(source, folder, service)
     service.close()
 
@@ -182,7 +197,7 @@ def make_service(tiny_weights: Path, photo: Path) -> Iterator[Callable[..., Tile
     made: list[TileService] = []
 
     def make(**settings: Any) -> TileService:
-        chosen = {"source": str(photo), "weights": tiny_weights, "runtime": "onnx", **settings}
+        chosen = {"source": str(photo), "weights": tiny_weights, "runtime": "openvino", **settings}
         made.append(TileService(Settings(**chosen)))
         return made[-1]
 
@@ -194,7 +209,7 @@ def make_service(tiny_weights: Path, photo: Path) -> Iterator[Callable[..., Tile
 @pytest.fixture(scope="module")
 def served(photo: Path, new_photo: Path, tiny_weights: Path) -> Iterator[TestClient]:
     """An application over both photographs; `served.app.state.service` is its service."""
-    settings = Settings(source=str(photo), new=str(new_photo), weights=tiny_weights, runtime="onnx")
+    settings = Settings(source=str(photo), new=str(new_photo), weights=tiny_weights, runtime="openvino")
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
 

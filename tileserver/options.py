@@ -17,7 +17,9 @@ _OPTIONS: Final = (
     click.option(
         "--weights", type=click.Path(path_type=Path), help="Weights file [default: the bundled one]."
     ),
-    click.option("--runtime", type=click.Choice(["auto", "torch", "onnx"]), help="What runs the network."),
+    click.option(
+        "--runtime", type=click.Choice(["auto", "torch", "openvino"]), help="What runs the network."
+    ),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs."),
     click.option("--bands", metavar="R,G,B", help="Bands to show, as for serve."),
     click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white, as for serve."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata
+from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata, inset
 from tileserver.batching import NetworkQueue
 from tileserver.finish import BLOCK_PX, Finish
 from tileserver.grid import METATILE_PX
@@ -23,7 +23,7 @@ class Renderer:
 
     Attributes:
         spec: what the network needs around a window.
-        network: the network.
+        network: the network, trimmed by `trim_px`.
         finish: what is done to its pictures.
     """
 
@@ -48,15 +48,16 @@ class Renderer:
             stages: gets the time of reading, waiting and inference.
         """
         outer = self._outer(kept, halo_px)
+        inner = inset(outer, trim_px(self.spec))
         with stages.measure("read"):
             old = view.read(view.pyramid.native_zoom, outer)
             if old.crop(kept).is_empty:
                 return Raster.blank(kept), Raster.blank(kept)
             filled = fill_nodata(old.rgb, old.mask)
-        restored = self.finish.apply(filled, self.network.restore(filled, stages))
-        rows, columns = crop_slices(outer, kept)
-        mask = old.mask[rows, columns].copy()
-        return old.crop(kept), Raster(kept, restored[rows, columns].copy(), mask).masked()
+        restored = self.network.restore(filled, stages)
+        finished = self.finish.apply(filled[crop_slices(outer, inner)], restored)
+        mask = old.mask[crop_slices(outer, kept)].copy()
+        return old.crop(kept), Raster(kept, finished[crop_slices(inner, kept)].copy(), mask).masked()
 
     def metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:
         """Restore one metatile.
@@ -77,7 +78,13 @@ class Renderer:
         return max(self.spec.halo_px - MARGIN_PX, 0)
 
     def _outer(self, kept: PixelWindow, halo_px: int) -> PixelWindow:
-        return aligned_window(kept, max(halo_px, self.finish.reach_px), max(self.spec.stride, BLOCK_PX))
+        halo_px = max(halo_px, trim_px(self.spec) + self.finish.reach_px)
+        return aligned_window(kept, halo_px, max(self.spec.stride, BLOCK_PX))
+
+
+def trim_px(spec: ModelSpec) -> int:
+    """How much of each side of a window is context that nobody looks at: what networks that serve are to leave out."""
+    return max(spec.halo_px - MARGIN_PX, 0) // spec.stride * spec.stride
 
 
 def with_margin(metatile: PixelWindow) -> PixelWindow:

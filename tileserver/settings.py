@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tileserver.grid import BBox, Limits
 
-RuntimeName = Literal["auto", "torch", "onnx"]
+RuntimeName = Literal["auto", "torch", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")

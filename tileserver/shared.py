@@ -18,6 +18,7 @@ from tileserver.cache.tiers import TileCache
 from tileserver.metrics import Metrics
 from tileserver.pictures import MetatileKey
 from tileserver.raster import Raster
+from tileserver.render import trim_px
 from tileserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -138,8 +139,14 @@ def _open_store(settings: Settings) -> TileStore | None:
     return open_store(settings.store, max_bytes=settings.store_bytes, timeout_s=settings.store_timeout_s)
 
 
+def open_restorer(weights: Weights, settings: Settings) -> Restorer:
+    """A network for a `Renderer`; raises as `Restorer.from_weights`."""
+    trim = trim_px(weights.spec)
+    return Restorer.from_weights(weights, runtime=settings.runtime, device=settings.device, trim_px=trim)
+
+
 def _open_network(weights: Weights, settings: Settings) -> Network:
-    restorer = Restorer.from_weights(weights, runtime=settings.runtime, device=settings.device)
+    restorer = open_restorer(weights, settings)
     queue = NetworkQueue(
         restorer,
         max_waiting=settings.queue_size,

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from sr_model.network import ResNetUNet
-from sr_model.runtimes.torch_runtime import has_bf16_units
 from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, load_weights, save_weights
 from training.config import FitConfig
@@ -184,6 +183,13 @@ def _fitting(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
         if name in wanted and value.ndim == 4 and value.shape[1] + 1 == wanted[name].shape[1]:
             fitted[name] = torch.cat([value, wanted[name][:, -1:]], 1)
     return fitted
+
+
+def has_bf16_units() -> bool:
+    """Whether the CPU multiplies matrices of bfloat16 in units of their own (Intel's AMX, since 2023)."""
+    # Not public and not in every torch, but the only one who knows: the kernel must let the process use them as well.
+    ask = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(ask and ask())
 
 
 def training_precision(name: str) -> Any:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sr_model.network import ResNetUNet, build
-from sr_model.pixels import denormalise, normalise
+from sr_model.pixels import correct, normalise
 from sr_model.spec import ModelSpec
 from sr_model.tensors import denormalise_tensor, normalise_tensor
 from training import losses
@@ -92,8 +92,9 @@ class RestorationModule(lightning.LightningModule):
     def restore_photo(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """What the moving average makes of a chip, uint8 [H, W, 3], as a server would; cut to the stride."""
         height, width = (side // self.spec.stride * self.spec.stride for side in rgb.shape[:2])
-        planes = torch.from_numpy(normalise(rgb[None, :height, :width], self.spec)).to(self.device)
-        restored: npt.NDArray[np.uint8] = denormalise(self.average(planes).float().cpu().numpy(), self.spec)
+        seen = rgb[None, :height, :width]
+        planes = torch.from_numpy(normalise(seen, self.spec)).to(self.device)
+        restored = correct(seen, self.average.correction(planes).float().cpu().numpy(), self.spec)
         return restored.squeeze(0)
 
     def training_step(self, batch: Batch, _batch_index: int) -> None:

@@ -11,8 +11,8 @@ import onnxruntime
 import torch
 from scipy.ndimage import gaussian_filter
 
+from sr_model.onnx_model import to_onnx
 from sr_model.pixels import Float32Array, normalise
-from sr_model.runtimes.onnx_runtime import to_onnx
 from sr_model.weights import Weights, write_atomic
 from training.errors import RunError
 

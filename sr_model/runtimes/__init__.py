@@ -9,7 +9,7 @@ from sr_model.errors import RuntimeUnavailableError
 from sr_model.runtimes.base import Runtime
 from sr_model.weights import Weights
 
-RuntimeName = Literal["auto", "torch", "onnx"]
+RuntimeName = Literal["auto", "torch", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 __all__ = ["DeviceName", "Runtime", "RuntimeName", "choose_runtime", "use_large_pages"]
@@ -25,14 +25,20 @@ def use_large_pages() -> None:
 
 
 def choose_runtime(
-    weights: Weights, runtime: RuntimeName = "auto", device: DeviceName = "auto", threads: int | None = None
+    weights: Weights,
+    runtime: RuntimeName = "auto",
+    device: DeviceName = "auto",
+    *,
+    trim_px: int = 0,
+    threads: int | None = None,
 ) -> Runtime:
-    """A GPU when there is one, else torch on a CPU with units for bfloat16, else ONNX Runtime; or what is asked for.
+    """A GPU when there is one, else OpenVINO on the CPU; or what is asked for.
 
     Args:
         weights: the network to load.
-        runtime: `torch`, `onnx` (CPU), or `auto`.
+        runtime: `torch`, `openvino` (CPU), or `auto`.
         device: `cuda`, `mps`, `cpu`, or `auto`.
+        trim_px: what is left out of results on each side; a multiple of the spec's stride.
         threads: CPU threads; by default one per core.
 
     Raises:
@@ -46,17 +52,17 @@ def choose_runtime(
             f"device {device} was asked for, but torch {torch.__version__} sees none here: "
             "install a driver and a torch build that match, or use --device cpu"
         )
-    if runtime == "onnx" and device not in ("auto", "cpu"):
+    if runtime == "openvino" and device not in ("auto", "cpu"):
         raise RuntimeUnavailableError(
-            f"ONNX Runtime runs on the CPU only: use --runtime torch with --device {device}"
+            f"OpenVINO runs on the CPU only here: use --runtime torch with --device {device}"
         )
     if device == "auto":
-        gpus = [name for name in ("cuda", "mps") if available[name] and runtime != "onnx"]
+        gpus = [name for name in ("cuda", "mps") if available[name] and runtime != "openvino"]
         device = gpus[0] if gpus else "cpu"  # type: ignore[assignment]
-    from sr_model.runtimes.torch_runtime import TorchRuntime, has_bf16_units
+    if device == "cpu" and runtime != "torch":
+        from sr_model.runtimes.openvino_runtime import OpenVinoRuntime
 
-    if device == "cpu" and (runtime == "onnx" or (runtime == "auto" and not has_bf16_units())):
-        from sr_model.runtimes.onnx_runtime import OnnxRuntime
+        return OpenVinoRuntime(weights, trim_px=trim_px, threads=threads)
+    from sr_model.runtimes.torch_runtime import TorchRuntime
 
-        return OnnxRuntime(weights, threads=threads)
-    return TorchRuntime(weights, device, threads=threads)
+    return TorchRuntime(weights, device, trim_px=trim_px, threads=threads)

@@ -23,16 +23,17 @@ class Runtime(Protocol):
         """Threads that should call at the same time, so that the device never waits for the next window."""
 
     def forward(self, planes: Float32Array) -> Float32Array:
-        """The network alone.
+        """The network alone: what it would add to pictures.
 
-        Normalised float32 [B, spec.planes, H, W] to [B, 3, H, W]; H and W are multiples of the spec's stride.
+        Normalised float32 [B, spec.planes, H, W] to [B, 3, H - 2 t, W - 2 t]; H and W are multiples of the spec's
+        stride, and t is the trim that the runtime was made with.
 
         Raises:
             InferenceError: the network failed.
         """
 
     def restore(self, rgb: UInt8Array) -> UInt8Array:
-        """Bytes to bytes: uint8 [B, H, W, 3] to the same; H and W are multiples of the spec's stride.
+        """Bytes to bytes: uint8 [B, H, W, 3] to [B, H - 2 t, W - 2 t, 3]; see `forward`.
 
         Raises:
             InferenceError: the network failed, or returned values that are no picture.

@@ -1,4 +1,4 @@
-"""torch: CUDA in half precision, Apple's MPS, or the CPU, in bfloat16 where it has units for that."""
+"""torch: CUDA in half precision; Apple's MPS, and the CPU if asked for, in single."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from sr_model import tensors
 from sr_model.errors import InferenceError
 from sr_model.network import fold_shuffles
-from sr_model.pixels import Float32Array, UInt8Array, check_finite, to_tensor
+from sr_model.pixels import Float32Array, UInt8Array, check_finite, correct, normalise
 from sr_model.weights import Weights
 
 logger = logging.getLogger("orthosharp")
@@ -26,19 +26,8 @@ _CUDA_BATCH: Final = 8
 _CUDA_CALLERS: Final = 2
 
 
-def has_bf16_units() -> bool:
-    """Whether the CPU multiplies matrices of bfloat16 in units of their own (Intel's AMX, since 2023).
-
-    There, and only there, torch in bfloat16 is faster than ONNX Runtime: 3 times on two cores (docs/benchmarks.md).
-    Processors that have its products in their vector units (AVX512-BF16) were not measured.
-    """
-    # Not public and not in every torch, but the only one who knows: the kernel must let the process use them as well.
-    ask = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(ask and ask())
-
-
 class TorchRuntime:
-    """Eager torch in channels-last; half precision on CUDA and on CPUs with units for it, where it was measured.
+    """Eager torch in channels-last; half precision on CUDA, where it was measured.
 
     No CUDA graph and no torch.compile: on an H100, eight windows of the compact network take 8.5 ms eagerly, 8.3 as a
     graph and 5.6 compiled (ResNet-34: 42, 42 and 20), while sixteen cores read and encode 30 megapixels a second, which
@@ -46,21 +35,21 @@ class TorchRuntime:
     out either: two processes could then choose different ones, and the same tile would have different bytes.
     """
 
-    def __init__(self, weights: Weights, device: str, *, threads: int | None = None) -> None:
+    def __init__(
+        self, weights: Weights, device: str, *, trim_px: int = 0, threads: int | None = None
+    ) -> None:
         self._device = torch.device(device)
         self._cuda = self._device.type == "cuda"
         self._dtype = torch.float16 if self._cuda else torch.float32
-        # Mixed, not half: the picture that the network adds to keeps its 32 bits, for nothing.
-        self._mixed = self._device.type == "cpu" and has_bf16_units()
         if threads and self._device.type == "cpu":
             torch.set_num_threads(threads)
         network = fold_shuffles(weights.network()).to(self._device, self._dtype)
         self._network = network.to(memory_format=torch.channels_last).requires_grad_(False)
         self._spec = weights.spec
+        self._trim_px = trim_px
         # The largest batch after one that did not fit.
         self._fits: int | None = None
-        precision = "fp16" if self._cuda else "bf16" if self._mixed else "fp32"
-        self.name = f"torch {self._device} {precision}"
+        self.name = f"torch {self._device} {'fp16' if self._cuda else 'fp32'}"
         self.callers = _CUDA_CALLERS if self._cuda else 1
 
     @property
@@ -113,24 +102,21 @@ class TorchRuntime:
             return output
 
     def _restore(self, rgb: UInt8Array) -> UInt8Array:
+        if not self._cuda:
+            # Apple's GPUs share the memory with the CPU.
+            return correct(rgb, self._forward(normalise(rgb, self._spec)), self._spec)
         with torch.inference_mode():
-            if self._cuda:
-                # What crosses the bus is bytes, and no core of the CPU prepares pixels.
-                planes = tensors.normalise(self._to_device(rgb), self._spec)
-                pixels, finite = tensors.denormalise(self._infer(planes), self._spec)
-                restored = self._to_host(pixels)
-            else:
-                # Apple's GPUs share the memory with the CPU, which has all of torch's arithmetic.
-                planes = tensors.normalise(to_tensor(rgb), self._spec).to(self._device)
-                pixels, finite = tensors.denormalise(self._infer(planes).cpu(), self._spec)
-                restored = pixels.numpy()
+            # What crosses the bus is bytes, and no core of the CPU prepares pixels.
+            seen = self._to_device(rgb)
+            correction = self._infer(tensors.normalise(seen, self._spec))
+            pixels, finite = tensors.correct(seen, correction, self._spec)
+            restored = self._to_host(pixels)
         check_finite(bool(finite.item()))
         return restored
 
     def _infer(self, planes: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._mixed):
-            output: Tensor = self._network(planes.to(self._dtype, memory_format=torch.channels_last))
-        return output
+        channels_last = planes.to(self._dtype, memory_format=torch.channels_last)
+        return self._network.correction(channels_last, self._trim_px)
 
     def _to_device(self, array: npt.NDArray[Any]) -> Tensor:
         """Through pinned memory, from which the GPU fetches by itself; torch keeps and reuses such buffers."""

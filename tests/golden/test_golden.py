@@ -14,7 +14,7 @@ from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
 
 GOLDEN = Path(__file__).parent / "restored.png"
-# GDAL, onnxruntime and the CPU may round differently; a shift by a tenth of a pixel is far above this.
+# GDAL, OpenVINO and the CPU may round differently; a shift by a tenth of a pixel is far above this.
 MEAN_TOLERANCE, MAX_TOLERANCE, MASK_TOLERANCE = 0.25, 6, 0.002
 
 

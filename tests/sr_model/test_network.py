@@ -62,6 +62,26 @@ def test_the_blur_has_a_zero_where_a_shuffle_would_draw_a_pattern():
     assert float(stripes.detach()[..., 1:, 1:].abs().max()) < 1e-6
 
 
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("strides", [0, 1, 2, 3])
+def test_a_trimmed_result_is_the_middle_of_the_whole_one(network, strides, folded):
+    """What is not computed has no part in what is."""
+    net, spec = network
+    if folded:
+        fold_shuffles(net)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)  # so that every pixel counts
+    trim = strides * spec.stride
+    x = torch.randn(1, spec.planes, 2 * trim + 2 * spec.stride, 2 * trim + 3 * spec.stride)
+    with torch.inference_mode():
+        whole, part = net.correction(x), net.correction(x, trim)
+    assert part.shape == (1, 3, 2 * spec.stride, 3 * spec.stride)
+    inner = whole[..., trim : trim + 2 * spec.stride, trim : trim + 3 * spec.stride]
+    assert float(inner.std()) > 0
+    assert torch.allclose(part, inner, rtol=1e-4, atol=1e-5 * float(inner.std()))
+
+
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_a_folded_shuffle_draws_the_same_picture(kernel):
     torch.manual_seed(3)

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
-from sr_model import InferenceError, InputError, ModelSpec, fill_nodata
+from sr_model import InferenceError, InputError, ModelSpec, fill_nodata, tensors
 from sr_model.pixels import (
     check_rgb,
-    denormalise,
+    correct,
     grain_plane,
     normalise,
 )
@@ -21,9 +21,26 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
 
 
-def test_denormalise_undoes_normalise():
-    rgb = noise(2, 16, 32, 3)
-    assert (denormalise(normalise(rgb, SPEC)[:, :3], SPEC) == rgb).all()
+def test_a_correction_is_in_the_units_of_normalised_pictures():
+    seen, wanted = noise(2, 16, 32, 3), noise(3, 16, 32, 3)[1:]
+    planes = normalise(wanted, SPEC)[:, :3] - normalise(seen, SPEC)[:, :3]
+    assert (correct(seen, planes, SPEC) == wanted).all()
+    assert (correct(seen, planes[:, :, 4:-4, 4:-4], SPEC) == wanted[:, 4:-4, 4:-4]).all()
+    assert (correct(seen, np.full_like(planes, 9), SPEC) == 255).all()
+
+
+@pytest.mark.parametrize("side", [16, 400])  # in one strip, and in several
+def test_a_gpus_arithmetic_gives_the_same_bits(side):
+    """On the CPU here; tests/sr_model/test_cuda.py does it on a GPU."""
+    rgb = noise(2, side, side, 3)
+    planes = normalise(rgb, SPEC)
+    assert (tensors.normalise(torch.from_numpy(rgb), SPEC).numpy() == planes).all()
+    correction = planes[:, :3, 4:-4, 4:-4].copy()
+    theirs, finite = tensors.correct(torch.from_numpy(rgb), torch.from_numpy(correction), SPEC)
+    assert (theirs.numpy() == correct(rgb, correction, SPEC)).all()
+    assert bool(finite)
+    correction[1, 2, -1, 3] = np.nan
+    assert not bool(tensors.correct(torch.from_numpy(rgb), torch.from_numpy(correction), SPEC)[1])
 
 
 def test_arrays_and_tensors_are_normalised_alike():
@@ -36,10 +53,11 @@ def test_arrays_and_tensors_are_normalised_alike():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_make_no_picture(bad):
-    planes = normalise(noise(1, 16, 16, 3), SPEC)[:, :3]
+    rgb = noise(1, 16, 16, 3)
+    planes = normalise(rgb, SPEC)[:, :3]
     planes[0, 1, 5, 5] = bad
     with pytest.raises(InferenceError, match="not finite"):
-        denormalise(planes, SPEC)
+        correct(rgb, planes, SPEC)
 
 
 def test_wrong_input_is_refused_with_the_size_to_pad_to():

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
     ],
 )
 def test_a_tile_has_the_colour_of_its_children(taste: dict[str, object], record_property: Record) -> None:
-    service = TileService(Settings(source=str(DEMO), runtime="onnx", **taste))  # type: ignore[arg-type]
+    service = TileService(Settings(source=str(DEMO), runtime="openvino", **taste))  # type: ignore[arg-type]
     pyramid = service.pictures.view("restored", MERCATOR).pyramid
     extent = pyramid.grid.covering(pyramid.max_zoom, pyramid.extent)
     middle = (extent.x + extent.width // 2) // 256, (extent.y + extent.height // 2) // 256

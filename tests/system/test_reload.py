@@ -56,7 +56,7 @@ def middle(url: str) -> str:
 def test_hang_up_swaps_the_weights_and_drops_no_request(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "old.tif", Photo())
     weights = write_tiny_weights(tmp_path / "w.safetensors", name="first")
-    with running_server(photo, "--weights", weights, "--runtime", "onnx") as server:
+    with running_server(photo, "--weights", weights, "--runtime", "openvino") as server:
         url = middle(server.url)
         before = httpx.get(url, timeout=120)
         assert "model=first" in before.headers["x-orthosharp"]
@@ -78,7 +78,7 @@ def test_hang_up_swaps_the_weights_and_drops_no_request(tmp_path: Path) -> None:
 
 def test_a_replaced_photograph_is_shown_without_a_restart(tmp_path: Path, tiny_weights: Path) -> None:
     photo = write_photo(tmp_path / "old.tif", Photo())
-    with running_server(photo, "--weights", tiny_weights, "--runtime", "onnx") as server:
+    with running_server(photo, "--weights", tiny_weights, "--runtime", "openvino") as server:
         url = middle(server.url).replace("/tiles/", "/old/tiles/WebMercatorQuad/")
         before = httpx.get(url, timeout=120)
         assert before.status_code == 200

@@ -32,7 +32,7 @@ class Seeded:
 
     @property
     def arguments(self) -> tuple[object, ...]:
-        return (self.source, "--weights", self.weights, "--runtime", "onnx")
+        return (self.source, "--weights", self.weights, "--runtime", "openvino")
 
     @property
     def sample(self) -> Contents:

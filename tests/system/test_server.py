@@ -18,7 +18,7 @@ from tileserver.settings import Settings
 @pytest.fixture(scope="module")
 def server(photo: Path, tiny_weights: Path) -> Iterator[Server]:
     with running_server(
-        photo, "--weights", tiny_weights, "--runtime", "onnx", "--credit", "Someone"
+        photo, "--weights", tiny_weights, "--runtime", "openvino", "--credit", "Someone"
     ) as started:
         yield started
 
@@ -26,7 +26,7 @@ def server(photo: Path, tiny_weights: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def twin(photo: Path, tiny_weights: Path) -> Iterator[TileService]:
     """The same service in this process."""
-    service = TileService(Settings(source=str(photo), weights=tiny_weights, runtime="onnx"))
+    service = TileService(Settings(source=str(photo), weights=tiny_weights, runtime="openvino"))
     yield service
     service.close()
 

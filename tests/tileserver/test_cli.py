@@ -43,7 +43,7 @@ def test_photographs_that_cannot_be_served(
     make_photo: MakePhoto, tiny_weights: Path, changes: dict[str, object], words: tuple[str, ...]
 ) -> None:
     refused(
-        call("serve", make_photo(**changes), "--weights", tiny_weights, "--port", 0, "--runtime", "onnx"),
+        call("serve", make_photo(**changes), "--weights", tiny_weights, "--port", 0, "--runtime", "openvino"),
         *words,
     )
 
@@ -68,7 +68,7 @@ def test_options_that_make_no_sense(photo: Path) -> None:
     refused(call("serve", photo, "--bands", "1,2"), "--bands", "4,1,2")
     refused(call("serve", photo, "--rescale", "5,1"), "--rescale", "0,4095")
     refused(call("serve", photo, "--port", 99999), "--port")
-    refused(call("serve", photo, "--runtime", "onnx", "--device", "cuda", "--port", 0), "--")
+    refused(call("serve", photo, "--runtime", "openvino", "--device", "cuda", "--port", 0), "--")
 
 
 def test_a_port_that_is_taken(photo: Path) -> None:

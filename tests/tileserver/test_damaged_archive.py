@@ -28,7 +28,7 @@ def seeded(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Path
     folder = tmp_path_factory.mktemp("damaged")
     source = write_photo(folder / "old.tif", Photo(width=256, height=200))
     for name in NAMES:
-        words = ["seed", source, folder / name, "--weights", tiny_weights, "--runtime", "onnx"]
+        words = ["seed", source, folder / name, "--weights", tiny_weights, "--runtime", "openvino"]
         result = CliRunner().invoke(main, [*map(str, words), "--zooms", "16-19", "--format", "png"])
         assert result.exit_code == 0, result.output
     return folder

@@ -23,7 +23,7 @@ from tileserver.finish import Finish
 def test_another_constant_or_library_gives_another_key(
     constant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe("weights", "onnx", (("print", (1, 2, 3), (0.0, 255.0)),), Finish())
+    recipe = Recipe("weights", "openvino", (("print", (1, 2, 3), (0.0, 255.0)),), Finish())
     before = recipe.digest
     monkeypatch.setattr(f"{key.__name__}.{constant}", (lambda _: "9") if constant == "version" else 1)
     assert recipe.digest != before

@@ -43,7 +43,7 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("openapi")
     photo = write_photo(folder / "old.tif", Photo(width=256, height=256))
     weights = write_tiny_weights(folder / "w.safetensors")
-    service = TileService(Settings(source=str(photo), weights=weights, runtime="onnx", max_image_px=256))
+    service = TileService(Settings(source=str(photo), weights=weights, runtime="openvino", max_image_px=256))
     service.warm_up()
     tile = middle_tile(service)
     west, south, east, north = service.old.info.bounds_lonlat

@@ -97,7 +97,7 @@ def test_a_server_takes_tiles_from_archives_of_its_own_and_no_others(
 ) -> None:
     """One with a later photograph too, which has no part in restored tiles."""
     whole = contents(seeded.folder / "a.mbtiles")
-    settings = {"source": str(seeded.source), "weights": tiny_weights, "runtime": "onnx"}
+    settings = {"source": str(seeded.source), "weights": tiny_weights, "runtime": "openvino"}
     own = TileService(Settings(new=str(new_photo), **settings))  # type: ignore[arg-type]
     for name in OUTPUTS:
         store = ArchiveTiles(seeded.archive(name))

@@ -118,7 +118,7 @@ def test_two_seeders_do_not_write_one_output(seeded: SeededPhoto, tiny_weights: 
 
 
 def test_a_read_only_folder_is_refused(seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path) -> None:
-    network = ("--weights", tiny_weights, "--runtime", "onnx")
+    network = ("--weights", tiny_weights, "--runtime", "openvino")
     commands = [("seed", "a.mbtiles"), ("seed", "folder"), ("restore", "a.tif")]
     for command, name in commands:
         shell = f'mount -t tmpfs -o ro none "{tmp_path}" && "$@"'

@@ -114,7 +114,7 @@ def test_pictures_of_any_size_stay_within_the_part(
 
 
 def test_what_another_map_has_cached_does_not_leak(photo: Path, tiny_weights: Path) -> None:
-    settings = Settings(source=str(photo), weights=tiny_weights, runtime="onnx")
+    settings = Settings(source=str(photo), weights=tiny_weights, runtime="openvino")
     shared = Shared(settings)
     whole = TileService(settings, shared)
     tile = middle_tile(whole)

@@ -229,23 +229,28 @@ def test_the_wait_for_the_network_ends_and_what_it_has_begun_is_kept(
     make_service: MakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = make_service(deadline_s=0.05)
-    gate, begun, restore = threading.Event(), threading.Event(), service.restorer.restore
+    callers = service.restorer.callers
+    gate, begun, restore = threading.Event(), threading.Barrier(callers + 1), service.restorer.restore
 
     def slow(rgb: np.ndarray) -> np.ndarray:
-        begun.set()
+        begun.wait(60)
         assert gate.wait(60)
         return restore(rgb)
 
     monkeypatch.setattr(service.restorer, "restore", slow)
-    tile = middle_tile(service)
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(service.tile, request(tile))
-        assert begun.wait(60)
+    pyramid = service.pictures.view("restored", "WebMercatorQuad").pyramid
+    zoom = pyramid.native_zoom
+    parts = [part for _, part in pyramid.pieces(zoom, pyramid.grid.covering(zoom, pyramid.extent))]
+    # Of as many metatiles.
+    tiles = [TileAddress(zoom, part.x // 256, part.y // 256) for part in parts[: callers + 1]]
+    with ThreadPoolExecutor(callers) as pool:
+        first = [pool.submit(service.tile, request(tile)) for tile in tiles[:-1]]
+        begun.wait(60)
         with pytest.raises(OverloadedError):
-            service.tile(request(TileAddress(tile.z, tile.x // 4 * 4 - 1, tile.y)))
+            service.tile(request(tiles[-1]))
         gate.set()
-        assert first.result(60).body
-    assert service.cached(request(tile)) is not None
+        assert all(tile.result(60).body for tile in first)
+    assert all(service.cached(request(tile)) for tile in tiles[:-1])
 
 
 def test_cache_of_no_bytes_still_serves(make_service: MakeService) -> None:

@@ -22,7 +22,7 @@ def site(
     """Two maps, of which the second photograph is the test's own."""
     own = make_photo("own", seed=3)
     maps = {
-        name: Settings(source=str(path), weights=tiny_weights, runtime="onnx", name=name)
+        name: Settings(source=str(path), weights=tiny_weights, runtime="openvino", name=name)
         for name, path in (("first", photo), ("second", own))
     }
     shared = Shared(maps["first"])
@@ -104,7 +104,7 @@ def test_whatever_a_reload_fails_of_the_maps_stay_and_the_next_one_works(
 
 def test_corrupted_weights_are_refused_and_the_old_ones_go_on(photo: Path, tmp_path: Path) -> None:
     weights = write_tiny_weights(tmp_path / "w.safetensors")
-    maps = {"only": Settings(source=str(photo), weights=weights, runtime="onnx")}
+    maps = {"only": Settings(source=str(photo), weights=weights, runtime="openvino")}
     shared = Shared(maps["only"])
     site = Site(open_generation(maps, shared), shared, lambda: open_generation(maps, shared))
     with TestClient(site) as client:

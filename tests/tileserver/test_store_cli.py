@@ -33,7 +33,7 @@ def test_clean_keeps_what_any_map_shows(
         f'[maps.{name}]\nsource = "{source}"\nweights = "{tiny_weights}"\n{more}\n'
         for name, source, more in (("one", photo, ""), ("two", new_photo, 'tone = "old"'))
     ]
-    config.write_text('runtime = "onnx"\nstore = "tiles"\n' + "".join(tables))
+    config.write_text('runtime = "openvino"\nstore = "tiles"\n' + "".join(tables))
     refused(call("cache", "clean", store, photo, "--config", config), "leave SOURCE out")
     would = call("cache", "clean", store, "--config", config, "--dry-run").stdout
     assert len(list(store.iterdir())) == 3

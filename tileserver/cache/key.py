@@ -22,9 +22,9 @@ from tileserver.tile import TileRequest
 from tileserver.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
 
 # Raise it when the code renders the same tile differently than before.
-RECIPE_VERSION: Final = 2
+RECIPE_VERSION: Final = 3
 # Other versions of these may round pixels differently.
-_LIBRARIES: Final = ("numpy", "onnxruntime", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
+_LIBRARIES: Final = ("numpy", "openvino", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import click
 import rasterio
 from rasterio.errors import RasterioError
 
-from sr_model import PixelWindow, Restorer
+from sr_model import PixelWindow, Restorer, bundled_weights_path, load_weights
 from tileserver.batching import NetworkQueue
 from tileserver.cache.key import Recipe
 from tileserver.disk import free_bytes, is_writable
@@ -34,6 +34,7 @@ from tileserver.restore.target import Target, make_target, own_view, tms_view
 from tileserver.seed.area import wanted_area, wanted_bbox
 from tileserver.seed.journal import now
 from tileserver.settings import Settings
+from tileserver.shared import open_restorer
 from tileserver.source import Source
 
 # Blocks, a plain TIFF and the COG with its overviews, at what deflate makes of photographs.
@@ -116,14 +117,21 @@ def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
     )
     try:
         _check_photograph(photograph, output)
-        restorer = Restorer.open(settings.weights, runtime=settings.runtime, device=settings.device)
-        restorer.spec.check_source_gsd(photograph.info.pixel.gsd_m)
+        weights = load_weights(settings.weights or bundled_weights_path())
+        weights.spec.check_source_gsd(photograph.info.pixel.gsd_m)
+        restorer = open_restorer(weights, settings)
         finish = Finish(settings.contrast, settings.tone)
         job = _make_job(photograph, restorer, settings, finish, output, options)
         if _is_complete(job, options):
             say_complete(str(output), as_json=options["as_json"])
             return DONE
-        network = NetworkQueue(restorer, max_waiting=2 * jobs, deadline_s=3600.0, batch=settings.batch)
+        network = NetworkQueue(
+            restorer,
+            max_waiting=2 * jobs,
+            deadline_s=3600.0,
+            batch=settings.batch,
+            callers=restorer.callers,
+        )
         try:
             return _run(job, Renderer(restorer.spec, network, finish), jobs, options)
         finally:
