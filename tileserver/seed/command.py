@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from tileserver.archives.description import Description
 from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
 from tileserver.options import job_count, work_options, work_settings
@@ -142,6 +143,7 @@ def _run(
     journal = open_journal(output, description, renewal, check_room)
     if journal is None:
         say_complete(output.name, as_json=options["as_json"])
+        _say_what_stays(output.metadata() or {}, description)
         return DONE
     # An interrupted run is as old as its oldest tiles.
     description = replace(description, date=journal.settings["begun"])
@@ -164,6 +166,13 @@ def _run(
     if not outcome.finished:
         return INTERRUPTED
     return DONE_WITH_FAILURES if failures else DONE
+
+
+def _say_what_stays(found: dict[str, Any], description: Description) -> None:
+    """Words that decide no tile are no reason to make all tiles again, and none to keep silent."""
+    for field, wanted in (("name", description.name), ("credit", description.credit)):
+        if found.get(field, wanted) != wanted:
+            click.echo(f"its {field} stays {found[field]!r}: --overwrite makes it with {wanted!r}", err=True)
 
 
 def _wish(options: dict[str, Any]) -> prepare.Wish:
