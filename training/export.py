@@ -48,16 +48,18 @@ def measure_halo(weights: Weights, pictures: Sequence[UInt8Array]) -> int:
 
     Args:
         weights: the trained network.
-        pictures: uint8 [H, W, 3] of at least 384 px, such as old chips.
+        pictures: uint8 [H, W, 3], such as old chips; those under 384 px are mirrored until they are as large, where
+            none is.
 
     Raises:
-        RunError: no picture is large enough, or no halo suffices.
+        RunError: there is no picture, or no halo suffices.
     """
     side = _CORE_PX + 2 * _FAR_PX
-    windows = [picture[:side, :side] for picture in pictures if min(picture.shape[:2]) >= side]
+    large = [picture for picture in pictures if min(picture.shape[:2]) >= side]
+    windows = [picture[:side, :side] for picture in large or [_mirrored(one, side) for one in pictures]]
     if not windows:
         raise RunError(
-            f"the halo cannot be measured: no picture has {side} px; make pairs with a larger --size"
+            "the halo cannot be measured: the run has no picture for it; make pairs with more chips"
         )
     restorer = Restorer.from_weights(weights)
     truth = [restorer.restore(window[None])[0][_FAR_PX:-_FAR_PX, _FAR_PX:-_FAR_PX] for window in windows]
@@ -75,6 +77,13 @@ def measure_halo(weights: Weights, pictures: Sequence[UInt8Array]) -> int:
     raise RunError(f"even a halo of {_FAR_PX} px does not cover the receptive field: train a smaller network")
 
 
+def _mirrored(picture: UInt8Array, side: int) -> UInt8Array:
+    """At least `side` px in both directions."""
+    height, width = picture.shape[:2]
+    missing = ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0))
+    return np.pad(picture, missing, mode="symmetric")
+
+
 def _ranges(config: dict[str, Any], gsd_m: float) -> tuple[Range, Range]:
     """What the run has seen: pixel sizes by scale jitter, and photographs somewhat softer than those it learnt from."""
     low, high = config["scale_range"]
@@ -89,9 +98,7 @@ def _old_pictures(config: dict[str, Any]) -> list[UInt8Array]:
     if config["pairs"]:
         return [pair.old for pair in load_pairs([Path(folder) for folder in config["pairs"]], "validation")]
     side = _CORE_PX + 2 * _FAR_PX
-    sharp = [picture for picture in load_sharp(config["degrade"]) if min(picture.shape[:2]) >= side]
-    if not sharp:
-        return []
+    sharp = [_mirrored(picture, side) for picture in load_sharp(config["degrade"])]
     crops = CropDataset([], sharp, aged_share=1.0, seed=config["seed"])
     return [crops[Item(number, side)][0].permute(1, 2, 0).numpy() for number in range(_AGED)]
 
