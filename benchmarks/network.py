@@ -1,4 +1,4 @@
-"""How fast the bundled network is through each runtime, as megapixels of output per second.
+"""How fast the bundled network is through each runtime, as megapixels of its window per second.
 
 Run: .venv/bin/python -m benchmarks.network [--side 1152] [--rounds 7] [--architecture resnet34]
 """
@@ -16,10 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
 
-from sr_model import ModelSpec, Restorer, Weights, bundled_weights_path, load_weights, save_weights
+from sr_model import ModelSpec, Weights, bundled_weights_path, load_weights, save_weights
 from sr_model.network import build
+from sr_model.onnx_model import to_onnx
 from sr_model.pixels import UInt8Array, normalise
 from sr_model.runtimes import choose_runtime
 
@@ -75,15 +77,16 @@ def main() -> None:
     weights = load_weights(bundled_weights_path()) if options.architecture == "compact" else untrained()
     window = np.random.default_rng(0).integers(0, 256, (1, options.side, options.side, 3)).astype(np.uint8)
     planes, pixels = normalise(window, weights.spec), options.side**2
-    onnx, torch_cpu = (choose_runtime(weights, name, "cpu") for name in ("onnx", "torch"))
-    restorer = Restorer.from_weights(weights, runtime="onnx")
-    rates = {
-        "onnxruntime, network alone": megapixels_per_s(lambda: onnx.forward(planes), pixels, options.rounds),
-        "onnxruntime, bytes to bytes": megapixels_per_s(
-            lambda: restorer.restore(window), pixels, options.rounds
-        ),
-        "torch, network alone": megapixels_per_s(lambda: torch_cpu.forward(planes), pixels, options.rounds),
+    ours = choose_runtime(weights, "openvino", "cpu")
+    eager = choose_runtime(weights, "torch", "cpu")
+    session = onnxruntime.InferenceSession(to_onnx(weights), providers=["CPUExecutionProvider"])
+    works: dict[str, Callable[[], object]] = {
+        f"{ours.name}, network alone": lambda: ours.forward(planes),
+        f"{ours.name}, bytes to bytes": lambda: ours.restore(window),
+        "torch cpu fp32, network alone": lambda: eager.forward(planes),
+        "onnxruntime cpu fp32, network alone": lambda: session.run(["output"], {"input": planes}),
     }
+    rates = {name: megapixels_per_s(work, pixels, options.rounds) for name, work in works.items()}
     if torch.cuda.is_available():
         rates |= on_gpu(weights, window, options.rounds)
     medians = {name: round(statistics.median(values), 2) for name, values in rates.items()}
@@ -92,9 +95,10 @@ def main() -> None:
         "window_px": options.side,
         "megapixels_per_s": medians,
         "best": {name: round(max(values), 2) for name, values in rates.items()},
-        "onnxruntime over torch": round(
-            medians["onnxruntime, network alone"] / medians["torch, network alone"], 2
-        ),
+        "openvino over": {
+            rival: round(medians[f"{ours.name}, network alone"] / medians[f"{rival}, network alone"], 2)
+            for rival in ("torch cpu fp32", "onnxruntime cpu fp32")
+        },
     }
     print(json.dumps(report, indent=2))
 
