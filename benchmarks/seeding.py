@@ -36,7 +36,7 @@ from affine import Affine
 from sr_model import PixelWindow, Restorer, aligned_window
 from sr_model.onnx_model import to_onnx
 from sr_model.pixels import UInt8Array, normalise
-from sr_model.runtimes import choose_runtime, use_large_pages
+from sr_model.runtimes import choose_runtime
 from sr_model.weights import bundled_weights_path, load_weights
 from tileserver.cli import main as cli
 from tileserver.grid import METATILE_PX
@@ -184,7 +184,6 @@ def peak(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print JSON."""
-    use_large_pages()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -25,7 +25,6 @@ import mercantile
 
 from benchmarks.serving.pipeline import clients, metatile
 from benchmarks.serving.servers import Running, mapproxy, nginx, orthosharp, titiler
-from sr_model.runtimes import use_large_pages
 from tileserver.grid import METATILE_TILES
 
 ROOT = Path(__file__).parents[2]
@@ -210,7 +209,6 @@ def rounded(value: Any) -> Any:
 
 def main() -> None:
     """Measure, print a table, write JSON."""
-    use_large_pages()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rivals", type=Path, default=ROOT / ".venv-bench/bin/python", help="their Python")
     parser.add_argument("--seconds", type=float, default=5, help="of each warm measurement")

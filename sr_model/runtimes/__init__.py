@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 from sr_model.errors import RuntimeUnavailableError
@@ -12,16 +11,7 @@ from sr_model.weights import Weights
 RuntimeName = Literal["auto", "torch", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
-__all__ = ["DeviceName", "Runtime", "RuntimeName", "choose_runtime", "use_large_pages"]
-
-
-def use_large_pages() -> None:
-    """Let torch ask the kernel for pages of 2 MiB, before torch allocates anything: for programs, not for libraries.
-
-    Every step of the network writes tens of megabytes that are new to the process; on a CPU a seventh of its time went
-    into finding 4 KiB of them at a time (docs/benchmarks.md). Source: THP_MEM_ALLOC_ENABLE in PyTorch's tuning guide.
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+__all__ = ["DeviceName", "Runtime", "RuntimeName", "choose_runtime"]
 
 
 def choose_runtime(
