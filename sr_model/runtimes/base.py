@@ -12,7 +12,7 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """What logs and `/readyz` call it, such as `onnxruntime cpu`."""
+        """What logs and `/readyz` call it, such as `openvino cpu bf16`."""
 
     @property
     def batch(self) -> int:

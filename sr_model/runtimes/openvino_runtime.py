@@ -12,6 +12,9 @@ from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
 from sr_model.weights import Weights
 
 _DEVICE: Final = "CPU"
+# Of layers, each prepared for one size of window: enough for the few sizes that a server shows to its network. By
+# default there are 5000, and windows of ever new sizes took megabytes each.
+_PREPARED_LAYERS: Final = 256
 
 
 class OpenVinoRuntime:
@@ -34,6 +37,7 @@ class OpenVinoRuntime:
                 "INFERENCE_NUM_THREADS": threads or 0,
                 # Cores are shared with threads that read and encode: nobody may be tied to one of them.
                 "ENABLE_CPU_PINNING": False,
+                "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_LAYERS,
             },
         )
         self._request = compiled.create_infer_request()
