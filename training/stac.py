@@ -134,7 +134,7 @@ def _output() -> dict[str, Any]:
         "tasks": [_TASK],
         "bands": list(_COLOURS),
         "result": _array(len(_COLOURS)),
-        "post_processing_function": {"format": "python", "expression": "sr_model.pixels:denormalise"},
+        "post_processing_function": {"format": "python", "expression": "sr_model.tensors:denormalise_tensor"},
     }
 
 
