@@ -26,8 +26,8 @@ UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 
 
-def check_rgb(rgb: UInt8Array, stride: int) -> None:
-    """Raise InputError unless `rgb` is uint8 [B, H, W, 3] with H and W multiples of `stride`."""
+def check_rgb(rgb: UInt8Array, stride: int, trim_px: int = 0) -> None:
+    """Raise InputError unless `rgb` is uint8 [B, H, W, 3], H and W multiples of `stride` and more than two trims."""
     if rgb.dtype != np.uint8 or rgb.ndim != 4 or rgb.shape[-1] != 3:
         raise InputError(f"expected uint8 [batch, height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
     height, width = rgb.shape[1:3]
@@ -36,6 +36,11 @@ def check_rgb(rgb: UInt8Array, stride: int) -> None:
         raise InputError(
             f"height and width must be multiples of {stride}, got {height} x {width}: "
             f"pad to {wanted[0]} x {wanted[1]} (sr_model.aligned_window does)"
+        )
+    if min(height, width) <= 2 * trim_px:
+        raise InputError(
+            f"nothing of {height} x {width} is left without {trim_px} px on each side: "
+            f"give more than {2 * trim_px} px, or open the network with a smaller trim_px"
         )
 
 
@@ -80,12 +85,12 @@ def correct(rgb: UInt8Array, correction: Float32Array, spec: ModelSpec) -> UInt8
         for rows in _strips(height, width):
             for band in range(bands):
                 values = window[band, rows] * np.float32(255 * spec.std[band])
-                # One sum tells whether any value is NaN or infinite, in a fraction of isfinite's time.
-                finite &= bool(np.isfinite(values.sum()))
                 values += seen[rows, :, band]
                 values += np.float32(0.5)
-                # NaN has no bytes; it is told of below.
-                with np.errstate(invalid="ignore"):
+                # What has no bytes, such as NaN, is told of below.
+                with np.errstate(invalid="ignore", over="ignore"):
+                    # One sum tells whether any value is NaN or infinite, in a fraction of isfinite's time.
+                    finite &= bool(np.isfinite(values.sum()))
                     corrected[number, rows, :, band] = np.clip(values, 0, 255, out=values)
     check_finite(finite)
     return corrected

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sr_model.errors import InputError
 from sr_model.pixels import UInt8Array, check_rgb
 from sr_model.runtimes import DeviceName, Runtime, RuntimeName, choose_runtime
 from sr_model.spec import ModelSpec
@@ -15,10 +16,11 @@ from sr_model.weights import Weights, bundled_weights_path, load_weights
 class Restorer:
     """A verified network on a runtime. Thread-safe; the same input gives the same bytes."""
 
-    def __init__(self, spec: ModelSpec, digest: str, runtime: Runtime) -> None:
+    def __init__(self, spec: ModelSpec, digest: str, runtime: Runtime, trim_px: int = 0) -> None:
         self.spec = spec
         self.digest = digest
         self._runtime = runtime
+        self._trim_px = trim_px
         self._warm: set[int] = set()
 
     @property
@@ -72,6 +74,7 @@ class Restorer:
         Raises:
             WeightsError: the file does not verify.
             RuntimeUnavailableError: the device that was asked for is missing.
+            InputError: the trim is no multiple of the stride.
         """
         loaded = load_weights(weights or bundled_weights_path())
         return cls.from_weights(loaded, runtime=runtime, device=device, trim_px=trim_px, threads=threads)
@@ -87,8 +90,11 @@ class Restorer:
         threads: int | None = None,
     ) -> Restorer:
         """Put verified weights on a runtime; raises as `open` does."""
+        stride = weights.spec.stride
+        if trim_px < 0 or trim_px % stride:
+            raise InputError(f"trim_px is {trim_px}: give 0 or another multiple of the stride, {stride}")
         chosen = choose_runtime(weights, runtime, device, trim_px=trim_px, threads=threads)
-        return cls(weights.spec, weights.digest, chosen)
+        return cls(weights.spec, weights.digest, chosen, trim_px)
 
     def restore(self, rgb: UInt8Array) -> UInt8Array:
         """Restore windows on the model's grid.
@@ -100,8 +106,8 @@ class Restorer:
             uint8 [B, H, W, 3] of the same size, halo included; less the trim on every side.
 
         Raises:
-            InputError: wrong shape or dtype.
+            InputError: wrong shape or dtype, or nothing is left without the trim.
             InferenceError: the network failed, or returned values that are no picture.
         """
-        check_rgb(rgb, self.spec.stride)
+        check_rgb(rgb, self.spec.stride, self._trim_px)
         return self._runtime.restore(rgb)

@@ -32,7 +32,7 @@ class Network(Protocol):
         """Windows that are worth a common pass at the moment."""
 
     def restore(self, rgb: UInt8Array) -> UInt8Array:
-        """uint8 [batch, height, width, 3] to the same."""
+        """uint8 [batch, height, width, 3] to the same, less the network's trim."""
 
 
 @dataclass(eq=False)

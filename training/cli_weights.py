@@ -47,7 +47,7 @@ def _restorer(weights: Weights, pairs: Sequence[Path]) -> Restorer:
         olds = [pair.old for pair in load_pairs(pairs, "validation")]
         try:
             halo_px = measure_halo(weights, olds)
-        except RunError:  # small chips show no seams; a field that no halo covers shows in them
+        except RunError:  # a field that no halo covers shows in the seams
             return Restorer.from_weights(weights)
         weights = replace(weights, spec=replace(weights.spec, halo_px=halo_px))
     return Restorer.from_weights(weights)

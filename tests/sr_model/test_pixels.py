@@ -51,11 +51,11 @@ def test_arrays_and_tensors_are_normalised_alike():
     assert torch.allclose(denormalise_tensor(planes, SPEC), tensor, atol=1e-6)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, (np.inf, -np.inf)])
 def test_values_that_are_not_finite_make_no_picture(bad):
     rgb = noise(1, 16, 16, 3)
     planes = normalise(rgb, SPEC)[:, :3]
-    planes[0, 1, 5, 5] = bad
+    planes[0, 1, 5, 5:7] = bad
     with pytest.raises(InferenceError, match="not finite"):
         correct(rgb, planes, SPEC)
 

@@ -103,6 +103,32 @@ def test_what_serves_is_nearly_what_was_trained():
     assert difference.max() <= 2
 
 
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_a_trim_that_is_no_multiple_or_leaves_nothing_is_refused(weights, name):
+    stride = weights.spec.stride
+    for trim_px in (-stride, stride // 2, 15):
+        with pytest.raises(InputError, match="multiple of the stride"):
+            Restorer.from_weights(weights, runtime=name, device="cpu", trim_px=trim_px)
+    restorer = Restorer.from_weights(weights, runtime=name, device="cpu", trim_px=stride)
+    for height, width in ((2, 3), (3, 2), (1, 1)):
+        with pytest.raises(InputError, match="smaller trim_px"):
+            restorer.restore(noise(1, height * stride, width * stride, 3))
+    assert restorer.restore(noise(1, 3 * stride, 4 * stride, 3)).shape == (1, stride, 2 * stride, 3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is counted in /proc")
+def test_windows_of_ever_new_sizes_do_not_fill_the_memory(tiny_weights):
+    """OpenVINO prepares its layers for each size, and would keep four megabytes for each."""
+    restorer = Restorer.open(tiny_weights, runtime="openvino")
+    used_mb = []
+    for height in range(4, 16):
+        for width in range(4, 16):
+            restorer.restore(noise(1, 16 * height, 16 * width, 3))
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        used_mb.append(pages * os.sysconf("SC_PAGESIZE") / 2**20)
+    assert used_mb[-1] - used_mb[3] < 150
+
+
 def test_a_missing_gpu_that_was_asked_for_is_an_error(weights, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RuntimeUnavailableError, match="--device cpu"):
