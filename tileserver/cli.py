@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ def main() -> None:
 
 def _keep_memory_together() -> None:
     """Let all threads take memory from two heaps: of one for each, large arrays make a fifth more, full of holes."""
+    if "MALLOC_ARENA_MAX" in os.environ:
+        return
     with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has such heaps
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 

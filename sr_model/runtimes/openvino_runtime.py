@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import Any, Final
 
-from sr_model.errors import InferenceError
+from sr_model.errors import InferenceError, RuntimeUnavailableError
 from sr_model.onnx_model import correction_to_onnx
 from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
 from sr_model.weights import Weights
@@ -22,25 +22,19 @@ class OpenVinoRuntime:
 
     Layers are fused and their buffers stay from window to window, so that it is faster than eager torch in any
     precision, and than ONNX Runtime (docs/benchmarks.md).
+
+    Raises:
+        RuntimeUnavailableError: OpenVINO cannot be loaded, or does not take this network or processor.
     """
 
     def __init__(self, weights: Weights, *, trim_px: int = 0, threads: int | None = None) -> None:
-        core = _openvino().Core()
-        precision = "bf16" if "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
-        compiled = core.compile_model(
-            core.read_model(model=correction_to_onnx(weights, trim_px)),
-            _DEVICE,
-            {
-                "PERFORMANCE_HINT": "LATENCY",
-                # Sums have 32 bits in either, and so has what is added to the picture.
-                "INFERENCE_PRECISION_HINT": precision,
-                "INFERENCE_NUM_THREADS": threads or 0,
-                # Cores are shared with threads that read and encode: nobody may be tied to one of them.
-                "ENABLE_CPU_PINNING": False,
-                "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_LAYERS,
-            },
-        )
-        self._request = compiled.create_infer_request()
+        model = correction_to_onnx(weights, trim_px)
+        try:
+            self._request, precision = _compile(model, threads)
+        except (ImportError, RuntimeError) as error:
+            raise RuntimeUnavailableError(
+                f"OpenVINO does not run here ({type(error).__name__}): use --runtime torch, which takes longer"
+            ) from error
         self._lock = threading.Lock()
         self._spec = weights.spec
         self.name = f"openvino cpu {precision}"
@@ -70,6 +64,23 @@ class OpenVinoRuntime:
             ) from error
         output: Float32Array = results["output"]
         return output
+
+
+def _compile(model: bytes, threads: int | None) -> tuple[Any, str]:
+    """A request for inference, and its precision."""
+    core = _openvino().Core()
+    precision = "bf16" if "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        # Sums have 32 bits in either, and so has what is added to the picture.
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads or 0,
+        # Cores are shared with threads that read and encode: nobody may be tied to one of them.
+        "ENABLE_CPU_PINNING": False,
+        "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_LAYERS,
+    }
+    compiled = core.compile_model(core.read_model(model=model), _DEVICE, settings)
+    return compiled.create_infer_request(), precision
 
 
 def _openvino() -> Any:

@@ -228,7 +228,7 @@ def test_keys_tell_everything_apart(make_service: MakeService, tmp_path: Path) -
 def test_the_wait_for_the_network_ends_and_what_it_has_begun_is_kept(
     make_service: MakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = make_service(deadline_s=0.05)
+    service = make_service(deadline_s=0.5)
     callers = service.restorer.callers
     gate, begun, restore = threading.Event(), threading.Barrier(callers + 1), service.restorer.restore
 

@@ -1,4 +1,5 @@
 import hashlib
+import importlib
 import json
 import re
 from dataclasses import replace
@@ -132,6 +133,9 @@ def test_the_stac_item_is_valid(exported):
     assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", item["properties"]["mlm:name"])
     assert all(re.fullmatch(r"[0-9a-zA-Z_.-]+", key) for key in item["properties"]["mlm:hyperparameters"])
     assert {band["name"] for band in item["properties"]["bands"]} == {"red", "green", "blue"}
+    for functions in re.findall(r"sr_model[\w.]*:\w+", json.dumps(item)):
+        module, name = functions.split(":")
+        assert callable(getattr(importlib.import_module(module), name))
     models = {key for key, asset in item["assets"].items() if "mlm:model" in asset["roles"]}
     assert models == {key for key, asset in item["assets"].items() if "mlm:artifact_type" in asset}
     assert models == {"weights", "onnx"}
