@@ -119,9 +119,9 @@ def raw_rates(device: str, rounds: int) -> dict[str, float]:
     }
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for number in range(1 + rounds):
-        for name, work in works.items():
+        for name, forward in works.items():
             start = time.perf_counter()
-            work()
+            forward()
             # The first pass finds the memory.
             seconds[name] += [time.perf_counter() - start] if number else []
     return {name: METATILE_PX**2 / 1e6 / statistics.median(taken) for name, taken in seconds.items()}
