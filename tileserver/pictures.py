@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 import morecantile
 
 from sr_model import PixelWindow
-from tileserver.cache.memory import MemoryCache
+from tileserver.cache.memory_cache import MemoryCache
 from tileserver.errors import OutsideError, SettingsError
 from tileserver.grid import NO_LIMITS, Limits, TileAddress, is_quadtree, magnified
 from tileserver.metrics import Metrics

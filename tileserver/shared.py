@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sr_model import Restorer, Weights, bundled_weights_path, load_weights
-from tileserver.archives.store import ArchiveTiles
 from tileserver.batching import NetworkQueue
-from tileserver.cache.guard import GuardedStore
-from tileserver.cache.memory import MemoryCache
-from tileserver.cache.objects import ObjectTiles
-from tileserver.cache.opening import open_store
+from tileserver.cache.archive_store import ArchiveTiles
+from tileserver.cache.guarded_store import GuardedStore
+from tileserver.cache.memory_cache import MemoryCache
+from tileserver.cache.object_store import ObjectTiles
+from tileserver.cache.open_store import open_store
 from tileserver.cache.store import TileStore
-from tileserver.cache.tiers import TileCache
+from tileserver.cache.tile_cache import TileCache
 from tileserver.metrics import Metrics
 from tileserver.pictures import MetatileKey
 from tileserver.raster import Raster

@@ -9,8 +9,8 @@ import click
 from pydantic import ValidationError
 
 from sr_model import SrModelError
-from tileserver.cache.objects import ObjectTiles
-from tileserver.cache.opening import open_store
+from tileserver.cache.object_store import ObjectTiles
+from tileserver.cache.open_store import open_store
 from tileserver.config_file import read_config
 from tileserver.errors import SettingsError, StartError, StoreError
 from tileserver.service import TileService

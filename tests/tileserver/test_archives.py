@@ -20,9 +20,9 @@ from pmtiles.tile import Compression, TileType, deserialize_directory
 
 from tileserver.archives import Identity, open_archive
 from tileserver.archives import pmtiles as pmtiles_writer
-from tileserver.archives.description import Description
+from tileserver.archives.mbtiles import SCHEMA, TileTables
+from tileserver.archives.metadata import Description
 from tileserver.archives.pmtiles import write_pmtiles
-from tileserver.archives.tables import SCHEMA, TileTables
 from tileserver.errors import ArchiveError
 
 IDENTITY = Identity(

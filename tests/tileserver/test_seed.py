@@ -18,7 +18,7 @@ from conftest import Photo, write_photo
 from PIL import Image
 from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
-from tileserver.archives.store import ArchiveTiles
+from tileserver.cache.archive_store import ArchiveTiles
 from tileserver.errors import ArchiveError
 from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService

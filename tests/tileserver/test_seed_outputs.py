@@ -11,8 +11,8 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from tileserver.archives.description import Description
 from tileserver.archives.identity import Identity, identity_of
+from tileserver.archives.metadata import Description
 from tileserver.errors import ArchiveError
 from tileserver.grid import TileAddress
 from tileserver.seed.files import BucketFiles, FolderFiles

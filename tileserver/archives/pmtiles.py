@@ -26,8 +26,8 @@ from pmtiles.tile import (
     zxy_to_tileid,
 )
 
-from tileserver.archives.description import Description
-from tileserver.archives.tables import flipped
+from tileserver.archives.mbtiles import flipped
+from tileserver.archives.metadata import Description
 from tileserver.encode import Extension
 
 TILE_TYPES: Final[dict[Extension, TileType]] = {

@@ -14,7 +14,7 @@ from rasterio.features import geometry_mask
 from rasterio.io import MemoryFile
 
 from sr_model import PixelWindow
-from tileserver.cache.memory import MemoryCache
+from tileserver.cache.memory_cache import MemoryCache
 from tileserver.disk import part_of, write_whole
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.raster import Raster, canvas, paste

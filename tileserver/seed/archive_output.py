@@ -8,10 +8,10 @@ from typing import Any
 
 from pmtiles.tile import deserialize_header
 
-from tileserver.archives.description import Description
+from tileserver.archives.mbtiles import SCHEMA, TileTables
+from tileserver.archives.metadata import Description
 from tileserver.archives.pmtiles import HEADER_BYTES, write_pmtiles
-from tileserver.archives.read import PMTILES, open_archive
-from tileserver.archives.tables import SCHEMA, TileTables
+from tileserver.archives.readers import PMTILES, open_archive
 from tileserver.disk import sync
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.seed.journal import TABLES, Journal

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from tileserver.archives.description import Description
+from tileserver.archives.metadata import Description
 from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
 from tileserver.options import job_count, work_options, work_settings

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from obstore.exceptions import BaseError
 
-from tileserver.archives.description import Description
 from tileserver.archives.identity import identity_of
-from tileserver.archives.read import TILEJSON
+from tileserver.archives.metadata import Description
+from tileserver.archives.readers import TILEJSON
 from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.seed.files import Files

@@ -10,7 +10,7 @@ from typing import Final
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from tileserver.archives.read import MBTILES, PMTILES
+from tileserver.archives.readers import MBTILES, PMTILES
 from tileserver.encode import Extension
 from tileserver.errors import ArchiveError
 from tileserver.seed.archive_output import ArchiveOutput

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from tileserver.archives.description import Description
+from tileserver.archives.metadata import Description
 from tileserver.grid import TileAddress
 from tileserver.seed.journal import Journal
 

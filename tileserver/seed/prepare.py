@@ -10,8 +10,8 @@ from pathlib import Path
 from rasterio.warp import transform_bounds
 
 from tileserver import about
-from tileserver.archives.description import Description
 from tileserver.archives.identity import Identity
+from tileserver.archives.metadata import Description
 from tileserver.disk import free_bytes, is_writable
 from tileserver.encode import Extension, default_quality
 from tileserver.errors import OutsideError, SettingsError

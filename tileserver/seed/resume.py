@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tileserver.archives.description import Description
 from tileserver.archives.identity import Identity, identity_of
+from tileserver.archives.metadata import Description
 from tileserver.errors import ArchiveError
 from tileserver.seed.archive_output import ArchiveOutput
 from tileserver.seed.journal import Journal

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
-from tileserver.cache.circuit import Circuit
+from tileserver.cache.circuit_breaker import Circuit
 from tileserver.cache.key import TileKey
 from tileserver.cache.store import TileStore
 from tileserver.errors import DamagedError, StoreError

@@ -14,7 +14,7 @@ from pmtiles.reader import Reader
 from pmtiles.tile import MagicNumberNotFound, SpecVersionUnsupported
 
 from tileserver.archives.identity import Identity, identity_of
-from tileserver.archives.tables import flipped
+from tileserver.archives.mbtiles import flipped
 from tileserver.errors import ArchiveError
 
 MBTILES: Final = ".mbtiles"

@@ -11,7 +11,7 @@ import zlib
 from typing import TYPE_CHECKING, Final
 
 from tileserver.archives.identity import Identity
-from tileserver.archives.read import Archive
+from tileserver.archives.readers import Archive
 from tileserver.cache.key import TileKey
 from tileserver.encode import is_whole
 from tileserver.errors import ArchiveError, DamagedError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tileserver.cache.guard import CountError, GuardedStore
+from tileserver.cache.guarded_store import CountError, GuardedStore
 from tileserver.cache.key import TileKey
-from tileserver.cache.memory import MemoryCache
+from tileserver.cache.memory_cache import MemoryCache
 from tileserver.cache.store import TileStore
 from tileserver.errors import DamagedError
 from tileserver.tile import Tile

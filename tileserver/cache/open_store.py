@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import obstore.store
 from obstore.exceptions import BaseError
 
-from tileserver.archives.read import MBTILES, PMTILES, TILEJSON, open_archive
-from tileserver.archives.store import ArchiveTiles
-from tileserver.cache.folder import FolderTiles
-from tileserver.cache.objects import ObjectTiles
+from tileserver.archives.readers import MBTILES, PMTILES, TILEJSON, open_archive
+from tileserver.cache.archive_store import ArchiveTiles
+from tileserver.cache.folder_store import FolderTiles
+from tileserver.cache.object_store import ObjectTiles
 from tileserver.cache.store import TileStore
 from tileserver.errors import SettingsError, StoreError
 

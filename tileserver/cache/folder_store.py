@@ -14,7 +14,7 @@ from typing import Final
 from obstore.store import LocalStore
 
 from tileserver.cache.key import TileKey
-from tileserver.cache.objects import ABOUT, ObjectTiles, is_content
+from tileserver.cache.object_store import ABOUT, ObjectTiles, is_content
 from tileserver.cache.store import object_path
 from tileserver.errors import StoreError
 
