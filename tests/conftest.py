@@ -28,9 +28,9 @@ from starlette.testclient import TestClient
 from sr_model import ModelSpec, save_weights
 from sr_model.network import build
 from tileserver.app import create_app
-from tileserver.grid import TileAddress
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 from typing import Any, Final
 
-from tileserver.encode import Extension
-from tileserver.grid import Pyramid
 from tileserver.pictures import WEB_MERCATOR
 from tileserver.service import TileService
+from tileserver.tiling.encode import Extension
+from tileserver.tiling.grid import Pyramid
 
 DEFAULT_FORMAT: Final[Extension] = "webp"
 # Layers that the network had a hand in.

@@ -20,8 +20,8 @@ import numpy as np
 from sr_model import InferenceError
 from sr_model.errors import SrModelError
 from tileserver.errors import AbandonedError, OverloadedError
-from tileserver.raster import UInt8Array
 from tileserver.stages import Stages, Wanted
+from tileserver.tiling.raster import UInt8Array
 
 
 class Network(Protocol):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from tileserver.raster import UInt8Array
+from tileserver.tiling.raster import UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
 

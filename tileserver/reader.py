@@ -21,11 +21,11 @@ from rio_tiler.models import BandStatistics, ImageData, Info, PointData
 
 from sr_model import PixelWindow, fill_nodata
 from tileserver.errors import BadParameterError, OutsideError
-from tileserver.grid import BBox
 from tileserver.ground import WGS84
 from tileserver.pictures import WEB_MERCATOR, Layer
-from tileserver.raster import Raster
 from tileserver.service import TileService
+from tileserver.tiling.grid import BBox
+from tileserver.tiling.raster import Raster
 from tileserver.view import View
 
 _BANDS: Final = ("red", "green", "blue")

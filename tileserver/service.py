@@ -8,18 +8,18 @@ from dataclasses import replace
 
 from sr_model import PixelWindow
 from tileserver.cache import Recipe, TileKey
-from tileserver.encode import encode
 from tileserver.errors import DamagedError
 from tileserver.finish import Finish
 from tileserver.pictures import Pictures
-from tileserver.raster import Raster
 from tileserver.render import Renderer
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.single_flight import SingleFlight
 from tileserver.source import SOURCE_CHANGED, Source
 from tileserver.stages import Stages, Wanted, always
-from tileserver.tile import Tile, TileRequest
+from tileserver.tiling.encode import encode
+from tileserver.tiling.raster import Raster
+from tileserver.tiling.tile import Tile, TileRequest
 
 __all__ = ["Tile", "TileRequest", "TileService"]
 

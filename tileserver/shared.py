@@ -17,9 +17,9 @@ from tileserver.cache.store import TileStore
 from tileserver.cache.tile_cache import TileCache
 from tileserver.metrics import Metrics
 from tileserver.pictures import MetatileKey
-from tileserver.raster import Raster
 from tileserver.render import trim_px
 from tileserver.settings import Settings
+from tileserver.tiling.raster import Raster
 
 if TYPE_CHECKING:
     from tileserver.service import TileService

@@ -23,11 +23,11 @@ from rio_tiler.utils import non_alpha_indexes
 from sr_model import PixelWindow
 from tileserver.datasets import DatasetPool, open_dataset
 from tileserver.errors import ReadError, SourceChangedError, SourceError
-from tileserver.grid import BBox
 from tileserver.ground import WGS84, PixelSize, horizontal, pixel_size
 from tileserver.photo_files import files_of, fingerprint, states
-from tileserver.raster import Raster
 from tileserver.settings import Settings
+from tileserver.tiling.grid import BBox
+from tileserver.tiling.raster import Raster
 from tileserver.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, parts, to_raster, warp
 
 SOURCE_CHANGED: Final = (

@@ -8,12 +8,12 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.errors import BadParameterError, OutsideError, OverloadedError
-from tileserver.grid import TileAddress
 from tileserver.middleware import AI_HEADER, etag_matches
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.stages import Stages
+from tileserver.tiling.encode import MEDIA_TYPES, Extension
+from tileserver.tiling.grid import TileAddress
 from tileserver.workers import Workers
 
 # Old pictures under overload: cheap, and made apart from what is stuck.

@@ -14,12 +14,12 @@ from typing import Final, cast
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tileserver import about
-from tileserver.encode import MEDIA_TYPES, Extension
-from tileserver.grid import TileAddress
 from tileserver.middleware import AI_HEADER, AnswerPolicy, etag_matches, local_path
 from tileserver.pictures import WEB_MERCATOR
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.stages import Stages
+from tileserver.tiling.encode import MEDIA_TYPES, Extension
+from tileserver.tiling.grid import TileAddress
 
 RawHeaders = list[tuple[bytes, bytes]]
 

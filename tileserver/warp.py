@@ -13,7 +13,7 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 
 from sr_model import PixelWindow
-from tileserver.raster import Raster, UInt8Array
+from tileserver.tiling.raster import Raster, UInt8Array
 
 Array = np.ndarray[Any, Any]
 Mask = npt.NDArray[np.bool_]

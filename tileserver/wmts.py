@@ -6,11 +6,11 @@ import xml.etree.ElementTree as ET
 from typing import Final
 
 from tileserver.about import AI_LAYERS, ai_notice, credit, tile_path, title
-from tileserver.encode import MEDIA_TYPES
 from tileserver.errors import OutsideError
-from tileserver.grid import TILE_PX
 from tileserver.pictures import WEB_MERCATOR
 from tileserver.service import TileService
+from tileserver.tiling.encode import MEDIA_TYPES
+from tileserver.tiling.grid import TILE_PX
 from tileserver.view import View
 
 _WMTS: Final = "http://www.opengis.net/wmts/1.0"

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from tileserver.app import create_app
 from tileserver.cli import main
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
+from tileserver.tiling.grid import TileAddress
 
 MakeService = Callable[..., TileService]
 NAMES = ["a.mbtiles", "a.pmtiles"]

@@ -21,8 +21,8 @@ from starlette.testclient import TestClient
 
 from tileserver.app import create_app
 from tileserver.errors import ReadError
-from tileserver.raster import Raster
 from tileserver.service import Tile, TileRequest, TileService
+from tileserver.tiling.raster import Raster
 from tileserver.view import View
 
 MakeService = Callable[..., TileService]

@@ -16,9 +16,9 @@ from starlette.testclient import TestClient
 
 from sr_model import PixelWindow, Restorer
 from tileserver.app import create_app
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
 from tileserver.tiles import TileEndpoint
+from tileserver.tiling.grid import TileAddress
 from tileserver.workers import Workers
 
 MakeService = Callable[..., TileService]

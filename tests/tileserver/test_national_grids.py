@@ -19,8 +19,8 @@ from rasterio.warp import reproject
 from starlette.testclient import TestClient
 
 from tileserver.app import create_app
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
+from tileserver.tiling.grid import TileAddress
 
 MakeService = Callable[..., TileService]
 NEW_ZEALAND = "NZTM2000Quad"

@@ -24,10 +24,10 @@ from sr_model import PixelWindow, load_weights
 from tileserver import disk, retry
 from tileserver.cache import key
 from tileserver.errors import ReadError
-from tileserver.grid import TileAddress
 from tileserver.render import Renderer
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
 
 # Not the default, so that a command that forgot it would show.
 FINISH = ("--contrast", 1.3, "--tone", "old")

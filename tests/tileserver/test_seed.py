@@ -20,9 +20,9 @@ from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
 from tileserver.cache.archive_store import ArchiveTiles
 from tileserver.errors import ArchiveError
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
 
 
 def pixels(body: bytes) -> np.ndarray:

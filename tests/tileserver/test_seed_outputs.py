@@ -14,12 +14,12 @@ from obstore.store import MemoryStore
 from tileserver.archives.identity import Identity, identity_of
 from tileserver.archives.metadata import Description
 from tileserver.errors import ArchiveError
-from tileserver.grid import TileAddress
 from tileserver.seed.files import BucketFiles, FolderFiles
 from tileserver.seed.files_output import FilesOutput
 from tileserver.seed.journal import Journal
 from tileserver.seed.opening import open_output
 from tileserver.seed.resume import Renewal, open_journal
+from tileserver.tiling.grid import TileAddress
 
 IDENTITY = Identity(
     "c" * 64, "old", "f" * 64, "tiny", "d" * 64, 1.0, "model", "restored", "WebMercatorQuad", "png", None, 1

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from tileserver.encode import Extension, default_quality
+from tileserver.tiling.encode import Extension, default_quality
 
 if TYPE_CHECKING:  # a service may look for its tiles in an archive
     from tileserver.service import TileService

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tileserver.archives.identity import Identity
-from tileserver.grid import BBox
+from tileserver.tiling.grid import BBox
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from pmtiles.tile import (
 
 from tileserver.archives.mbtiles import flipped
 from tileserver.archives.metadata import Description
-from tileserver.encode import Extension
+from tileserver.tiling.encode import Extension
 
 TILE_TYPES: Final[dict[Extension, TileType]] = {
     "png": TileType.PNG,

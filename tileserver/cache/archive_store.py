@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from tileserver.archives.identity import Identity
 from tileserver.archives.readers import Archive
 from tileserver.cache.key import TileKey
-from tileserver.encode import is_whole
 from tileserver.errors import ArchiveError, DamagedError
+from tileserver.tiling.encode import is_whole
 
 logger = logging.getLogger("orthosharp")
 # What readers raise over bytes that are not what was written.

@@ -9,7 +9,7 @@ from tileserver.cache.key import TileKey
 from tileserver.cache.memory_cache import MemoryCache
 from tileserver.cache.store import TileStore
 from tileserver.errors import DamagedError
-from tileserver.tile import Tile
+from tileserver.tiling.tile import Tile
 
 # Told the tier (tile or store) and the result (hit or miss) of a lookup.
 CountLookup = Callable[[str, str], None]

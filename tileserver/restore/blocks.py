@@ -17,8 +17,8 @@ from sr_model import PixelWindow
 from tileserver.cache.memory_cache import MemoryCache
 from tileserver.disk import part_of, write_whole
 from tileserver.errors import ArchiveError, OutputError
-from tileserver.raster import Raster, canvas, paste
 from tileserver.restore.target import Target
+from tileserver.tiling.raster import Raster, canvas, paste
 
 _NOTE: Final = "settings.json"
 # Of files that are gone soon: lossless, and a fraction of DEFLATE's time.

@@ -13,12 +13,12 @@ from affine import Affine
 
 from sr_model import PixelWindow
 from tileserver.disk import write_whole
-from tileserver.encode import Extension, encode
 from tileserver.errors import OutputError
-from tileserver.raster import Raster, canvas, paste
 from tileserver.restore.blocks import Blocks
 from tileserver.restore.files import parts
 from tileserver.restore.target import Target
+from tileserver.tiling.encode import Extension, encode
+from tileserver.tiling.raster import Raster, canvas, paste
 
 # Suffix of the world file that each driver looks for; all of them take .wld too.
 WORLD_FILES: Final[dict[Extension, str]] = {"png": ".pgw", "jpg": ".jgw"}

@@ -19,7 +19,6 @@ from sr_model import PixelWindow, Restorer, bundled_weights_path, load_weights
 from tileserver.batching import NetworkQueue
 from tileserver.cache.key import Recipe
 from tileserver.disk import free_bytes, is_writable
-from tileserver.encode import Extension
 from tileserver.errors import ArchiveError, SettingsError
 from tileserver.finish import Finish
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, run_and_exit
@@ -36,6 +35,7 @@ from tileserver.seed.journal import now
 from tileserver.settings import Settings
 from tileserver.shared import open_restorer
 from tileserver.source import Source
+from tileserver.tiling.encode import Extension
 
 # Blocks, a plain TIFF and the COG with its overviews, at what deflate makes of photographs.
 _BYTES_PER_PIXEL = 7

@@ -16,10 +16,10 @@ from rasterio.errors import RasterioError
 from sr_model import PixelWindow
 from tileserver.disk import sync
 from tileserver.errors import OutputError
-from tileserver.grid import METATILE_PX
-from tileserver.raster import Raster, UInt8Array
 from tileserver.restore.blocks import QUICK, Blocks
 from tileserver.restore.target import Target
+from tileserver.tiling.grid import METATILE_PX
+from tileserver.tiling.raster import Raster, UInt8Array
 
 
 def write_cog(

@@ -10,13 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from sr_model import PixelWindow
-from tileserver.grid import METATILE_PX
 from tileserver.progress import Figures
 from tileserver.render import Renderer
 from tileserver.restore.blocks import Blocks
 from tileserver.restore.target import Target
 from tileserver.retry import FAILURES, patiently
 from tileserver.stages import Stages
+from tileserver.tiling.grid import METATILE_PX
 
 
 def restore_blocks(

@@ -14,11 +14,11 @@ from shapely.geometry.base import BaseGeometry
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError, SettingsError
-from tileserver.grid import METATILE_PX, TILE_PX
 from tileserver.ground import pixel_size
 from tileserver.pictures import supported_tms
 from tileserver.seed.area import Area
 from tileserver.source import Source
+from tileserver.tiling.grid import METATILE_PX, TILE_PX
 from tileserver.view import View
 
 

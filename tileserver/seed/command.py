@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from tileserver.archives.metadata import Description
-from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
 from tileserver.options import job_count, work_options, work_settings
 from tileserver.pictures import WEB_MERCATOR
@@ -26,6 +25,7 @@ from tileserver.seed.plan import SeedPlan
 from tileserver.seed.resume import Renewal, open_journal
 from tileserver.seed.run import Seeder
 from tileserver.service import TileService
+from tileserver.tiling.encode import MEDIA_TYPES, Extension
 
 # A restored metatile with its margin, and room for one more of each.
 _METATILE_BYTES = 9_000_000

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from tileserver.encode import encode
-from tileserver.grid import METATILE_PX, TILE_PX, TileAddress
 from tileserver.retry import FAILURES
 from tileserver.seed.plan import SeedPlan
 from tileserver.seed.run import Recipe
 from tileserver.service import TileService
+from tileserver.tiling.encode import encode
+from tileserver.tiling.grid import METATILE_PX, TILE_PX, TileAddress
 
 SAMPLES: Final = 4
 _LATTICE: Final = 16

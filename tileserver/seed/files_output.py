@@ -13,11 +13,11 @@ from obstore.exceptions import BaseError
 from tileserver.archives.identity import identity_of
 from tileserver.archives.metadata import Description
 from tileserver.archives.readers import TILEJSON
-from tileserver.encode import MEDIA_TYPES, Extension
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.seed.files import Files
 from tileserver.seed.journal import Journal
 from tileserver.seed.output import Tiles
+from tileserver.tiling.encode import MEDIA_TYPES, Extension
 
 # A tile, or what a kill left of one.
 _TILE: Final = re.compile(r"(\d+)/(\d+)/\.?(\d+)\.(?:png|webp|jpg)(\.part)?")

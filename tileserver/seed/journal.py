@@ -12,8 +12,8 @@ import numpy as np
 
 from sr_model import PixelWindow
 from tileserver.errors import ArchiveError, OutputError
-from tileserver.grid import TileAddress
-from tileserver.raster import Raster
+from tileserver.tiling.grid import TileAddress
+from tileserver.tiling.raster import Raster
 
 _SCHEMA: Final = """
 CREATE TABLE seed_settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);

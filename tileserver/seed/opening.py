@@ -11,12 +11,12 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from tileserver.archives.readers import MBTILES, PMTILES
-from tileserver.encode import Extension
 from tileserver.errors import ArchiveError
 from tileserver.seed.archive_output import ArchiveOutput
 from tileserver.seed.files import BucketFiles, FolderFiles
 from tileserver.seed.files_output import FilesOutput
 from tileserver.seed.output import Output
+from tileserver.tiling.encode import Extension
 
 _STORES: Final = ("s3", "gs", "az")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tileserver.archives.metadata import Description
-from tileserver.grid import TileAddress
 from tileserver.seed.journal import Journal
+from tileserver.tiling.grid import TileAddress
 
 Tiles = Iterable[tuple[TileAddress, bytes]]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from pmtiles.tile import zxy_to_tileid
 
-from tileserver.grid import Pyramid, TileAddress
 from tileserver.seed.area import Area
+from tileserver.tiling.grid import Pyramid, TileAddress
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from tileserver import about
 from tileserver.archives.identity import Identity
 from tileserver.archives.metadata import Description
 from tileserver.disk import free_bytes, is_writable
-from tileserver.encode import Extension, default_quality
 from tileserver.errors import OutsideError, SettingsError
 from tileserver.ground import WGS84
 from tileserver.pictures import WEB_MERCATOR
@@ -26,6 +25,7 @@ from tileserver.seed.output import Output
 from tileserver.seed.plan import SeedPlan
 from tileserver.seed.run import Recipe
 from tileserver.service import TileService
+from tileserver.tiling.encode import Extension, default_quality
 
 LAYER = "restored"
 

@@ -11,16 +11,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from tileserver.encode import Extension, encode
 from tileserver.errors import OutputError
-from tileserver.grid import METATILE_PX, TileAddress
 from tileserver.progress import Figures
-from tileserver.raster import Raster, area_average, canvas, paste
 from tileserver.retry import FAILURES, patiently
 from tileserver.seed.journal import Journal
 from tileserver.seed.output import Output
 from tileserver.seed.plan import SeedPlan, children
 from tileserver.service import TileService
+from tileserver.tiling.encode import Extension, encode
+from tileserver.tiling.grid import METATILE_PX, TileAddress
+from tileserver.tiling.raster import Raster, area_average, canvas, paste
 
 # What a kill may cost at most, in work.
 COMMIT_S: Final = 1.0

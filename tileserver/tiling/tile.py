@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tileserver.encode import MEDIA_TYPES, Extension
-from tileserver.grid import TileAddress
 from tileserver.stages import Stages
+from tileserver.tiling.encode import MEDIA_TYPES, Extension
+from tileserver.tiling.grid import TileAddress
 
 if TYPE_CHECKING:  # the key's recipe needs to know every module that makes pixels
     from tileserver.cache.key import TileKey

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from PIL import Image
 
-from tileserver.raster import Raster
+from tileserver.tiling.raster import Raster
 
 Extension = Literal["png", "webp", "jpg"]
 
