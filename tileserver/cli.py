@@ -20,6 +20,8 @@ from sr_model import SrModelError, bundled_weights_path, load_weights
 from tileserver import about
 from tileserver.config_file import read_config
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
+from tileserver.photo.source import Source
+from tileserver.photo.view import View
 from tileserver.pictures import WEB_MERCATOR, supported_tms
 from tileserver.restore.command import restore
 from tileserver.seed.command import seed
@@ -27,10 +29,8 @@ from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.site import Site, open_generation
-from tileserver.source import Source
 from tileserver.store_cli import cache
 from tileserver.tiling.grid import BBox
-from tileserver.view import View
 
 # Number of glibc's parameter for the number of heaps (malloc.h).
 _M_ARENA_MAX = -8

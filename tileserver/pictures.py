@@ -11,14 +11,14 @@ from sr_model import PixelWindow
 from tileserver.cache.memory_cache import MemoryCache
 from tileserver.errors import OutsideError, SettingsError
 from tileserver.metrics import Metrics
+from tileserver.photo.source import Source
+from tileserver.photo.view import View
 from tileserver.render import Renderer, with_margin
 from tileserver.single_flight import SingleFlight
-from tileserver.source import Source
 from tileserver.stages import Stages, Wanted
 from tileserver.tiling.grid import NO_LIMITS, Limits, TileAddress, is_quadtree, magnified
 from tileserver.tiling.raster import Raster, area_average, canvas, difference, paste, upsample
 from tileserver.tone import Tone, fit_tone
-from tileserver.view import View
 
 Layer = Literal["restored", "old", "new", "difference"]
 LAYERS: Final[tuple[Layer, ...]] = get_args(Layer)

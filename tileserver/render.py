@@ -8,10 +8,10 @@ from typing import Final
 from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata, inset
 from tileserver.batching import NetworkQueue
 from tileserver.finish import BLOCK_PX, Finish
+from tileserver.photo.view import View
 from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.raster import Raster
-from tileserver.view import View
 
 # Kept of a metatile's halo, so that interpolation for finer zooms knows what lies across the border.
 MARGIN_PX: Final = 4

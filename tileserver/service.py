@@ -10,12 +10,12 @@ from sr_model import PixelWindow
 from tileserver.cache import Recipe, TileKey
 from tileserver.errors import DamagedError
 from tileserver.finish import Finish
+from tileserver.photo.source import SOURCE_CHANGED, Source
 from tileserver.pictures import Pictures
 from tileserver.render import Renderer
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.single_flight import SingleFlight
-from tileserver.source import SOURCE_CHANGED, Source
 from tileserver.stages import Stages, Wanted, always
 from tileserver.tiling.encode import encode
 from tileserver.tiling.raster import Raster

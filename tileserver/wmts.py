@@ -7,11 +7,11 @@ from typing import Final
 
 from tileserver.about import AI_LAYERS, ai_notice, credit, tile_path, title
 from tileserver.errors import OutsideError
+from tileserver.photo.view import View
 from tileserver.pictures import WEB_MERCATOR
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES
 from tileserver.tiling.grid import TILE_PX
-from tileserver.view import View
 
 _WMTS: Final = "http://www.opengis.net/wmts/1.0"
 _OWS: Final = "http://www.opengis.net/ows/1.1"

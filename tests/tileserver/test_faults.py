@@ -21,9 +21,9 @@ from starlette.testclient import TestClient
 
 from tileserver.app import create_app
 from tileserver.errors import ReadError
+from tileserver.photo.view import View
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.tiling.raster import Raster
-from tileserver.view import View
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"

@@ -20,7 +20,7 @@ from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 from tileserver import retry
 from tileserver.archives import open_archive
 from tileserver.errors import OutputError, ReadError
-from tileserver.source import Source
+from tileserver.photo.source import Source
 
 # Before the tests shorten it.
 RETRY_OUTPUT_S = retry.RETRY_OUTPUT_S

@@ -14,13 +14,13 @@ import rasterio
 from sr_model import Restorer
 from tileserver import finish, tone
 from tileserver.finish import Finish
+from tileserver.photo.source import Source
+from tileserver.photo.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
 from tileserver.render import MARGIN_PX
-from tileserver.source import Source
 from tileserver.tiling import encode, grid
 from tileserver.tiling.encode import Extension
 from tileserver.tiling.raster import NO_DIFFERENCE
 from tileserver.tiling.tile import TileRequest
-from tileserver.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
 
 # Raise it when the code renders the same tile differently than before.
 RECIPE_VERSION: Final = 3

@@ -23,6 +23,7 @@ from tileserver.errors import ArchiveError, SettingsError
 from tileserver.finish import Finish
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, run_and_exit
 from tileserver.options import job_count, work_options, work_settings
+from tileserver.photo.source import Source
 from tileserver.progress import announce, reporter, say_complete, size, summarise
 from tileserver.render import Renderer
 from tileserver.restore.blocks import Blocks
@@ -34,7 +35,6 @@ from tileserver.seed.area import wanted_area, wanted_bbox
 from tileserver.seed.journal import now
 from tileserver.settings import Settings
 from tileserver.shared import open_restorer
-from tileserver.source import Source
 from tileserver.tiling.encode import Extension
 
 # Blocks, a plain TIFF and the COG with its overviews, at what deflate makes of photographs.

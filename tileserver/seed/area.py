@@ -15,7 +15,7 @@ from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
 
 from tileserver.errors import SettingsError
-from tileserver.ground import WGS84
+from tileserver.photo.pixel_size import WGS84
 from tileserver.tiling.grid import BBox
 
 # Straight lines of longitude and latitude bend in other CRSs: they are cut into this many pieces a side.

@@ -14,7 +14,7 @@ from tileserver.archives.identity import Identity
 from tileserver.archives.metadata import Description
 from tileserver.disk import free_bytes, is_writable
 from tileserver.errors import OutsideError, SettingsError
-from tileserver.ground import WGS84
+from tileserver.photo.pixel_size import WGS84
 from tileserver.pictures import WEB_MERCATOR
 from tileserver.progress import size
 from tileserver.seed.archive_output import ArchiveOutput

@@ -14,8 +14,8 @@ from rasterio.warp import transform_bounds
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError
-from tileserver.ground import WGS84, PixelSize, pixel_size
-from tileserver.source import Source
+from tileserver.photo.pixel_size import WGS84, PixelSize, pixel_size
+from tileserver.photo.source import Source
 from tileserver.tiling.grid import LEVELS_ABOVE, TILE_PX, BBox, Limits, Pyramid, QuadGrid, nearest_zoom
 from tileserver.tiling.raster import Raster
 

@@ -21,14 +21,14 @@ from rasterio.windows import Window
 from rio_tiler.utils import non_alpha_indexes
 
 from sr_model import PixelWindow
-from tileserver.datasets import DatasetPool, open_dataset
 from tileserver.errors import ReadError, SourceChangedError, SourceError
-from tileserver.ground import WGS84, PixelSize, horizontal, pixel_size
-from tileserver.photo_files import files_of, fingerprint, states
+from tileserver.photo.dataset_pool import DatasetPool, open_dataset
+from tileserver.photo.fingerprint import files_of, fingerprint, states
+from tileserver.photo.pixel_size import WGS84, PixelSize, horizontal, pixel_size
+from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, parts, to_raster, warp
 from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.raster import Raster
-from tileserver.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, parts, to_raster, warp
 
 SOURCE_CHANGED: Final = (
     "the photograph was replaced: the new one is shown in a moment, at the latest after a restart"
