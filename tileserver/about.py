@@ -1,42 +1,16 @@
-"""What the server says about its pictures: whose they are, and that a network made them."""
+"""TileJSON of a layer, and the settings of the page."""
 
 from __future__ import annotations
 
-import html
 from typing import Any, Final
 
-from tileserver.pictures import WEB_MERCATOR
+from tileserver.attribution import ai_notice, attribution, credit, title
+from tileserver.layer import WEB_MERCATOR
 from tileserver.service import TileService
 from tileserver.tiling.encode import Extension
 from tileserver.tiling.grid import Pyramid
 
 DEFAULT_FORMAT: Final[Extension] = "webp"
-# Layers that the network had a hand in.
-AI_LAYERS: Final = ("restored", "difference")
-
-
-def ai_header(service: TileService) -> str:
-    """Value of the header that restored pictures carry."""
-    restorer = service.restorer
-    return f"AI-restored; model={restorer.spec.name}; digest={restorer.digest}"
-
-
-def ai_notice(service: TileService) -> str:
-    """The same for readers."""
-    return f"AI-restored by {service.restorer.spec.name} ({service.restorer.digest[:12]})"
-
-
-def title(service: TileService) -> str:
-    """Name of the map."""
-    return service.settings.name or service.old.info.name
-
-
-def credit(service: TileService) -> str:
-    """Whose photographs these are."""
-    if service.settings.credit is not None:
-        return service.settings.credit
-    found = [source.info.credit for source in (service.old, service.new) if source]
-    return "; ".join(dict.fromkeys(text for text in found if text))
 
 
 def tile_path(layer: str, tms: str, extension: str = DEFAULT_FORMAT) -> str:
@@ -61,17 +35,12 @@ def tilejson(
     """
     view = service.pictures.view(layer, tms)
     bounds, pyramid = view.bounds_lonlat, view.pyramid
-    # Most clients put this into a page as it is.
-    notes = [html.escape(credit(service))] if credit(service) else []
-    if layer in AI_LAYERS:
-        restorer = service.restorer
-        notes.append(f"AI-restored ({html.escape(restorer.spec.name)}, {restorer.digest[:12]})")
     return {
         "tilejson": "3.0.0",
         "name": f"{title(service)}: {layer}",
         "version": "1.0.0",
         "scheme": "xyz",
-        "attribution": " | ".join(notes),
+        "attribution": attribution(service, layer),
         "tiles": [base_url + tile_path(layer, tms, extension)],
         "bounds": list(bounds),
         "center": [*_middle(bounds), _within(pyramid.native_zoom, pyramid)],

@@ -22,10 +22,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from titiler.core.factory import TMSFactory
 
 from sr_model import SrModelError
-from tileserver import about
+from tileserver.attribution import AI_LAYERS, ai_header
 from tileserver.errors import HTTP_STATUS, OverloadedError, SourceChangedError, TileServerError
+from tileserver.layer import supported_tms
 from tileserver.middleware import AnswerHeaders, AnswerPolicy, LimitRequests
-from tileserver.pictures import supported_tms
 from tileserver.routes import LayerFactory, machine_routes, safe_crs_dependencies, short_routes
 from tileserver.service import TileService
 from tileserver.settings import Settings
@@ -120,8 +120,8 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
     app.add_middleware(
         AnswerHeaders,
         policy=policy,
-        ai_note=about.ai_header(opened),
-        ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in about.AI_LAYERS)),
+        ai_note=ai_header(opened),
+        ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in AI_LAYERS)),
         count=opened.metrics.count_answer,
     )
     app.warm = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)

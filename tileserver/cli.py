@@ -1,71 +1,36 @@
-"""`orthosharp serve`, `seed`, `restore` and `info`: parse, call, report."""
+"""`orthosharp serve`: parse, call, report."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
-import os
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import uvicorn
-from pydantic import ValidationError
 
-from sr_model import SrModelError, bundled_weights_path, load_weights
-from tileserver import about
+from sr_model import SrModelError
+from tileserver.about import tile_path
+from tileserver.attribution import title
 from tileserver.config_file import read_config
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
-from tileserver.photo.source import Source
-from tileserver.photo.view import View
-from tileserver.pictures import WEB_MERCATOR, supported_tms
-from tileserver.restore.command import restore
-from tileserver.seed.command import seed
+from tileserver.layer import WEB_MERCATOR
+from tileserver.longrun import refuse
+from tileserver.options import make_settings
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.site import Site, open_generation
-from tileserver.store_cli import cache
 from tileserver.tiling.grid import BBox
 
-# Number of glibc's parameter for the number of heaps (malloc.h).
-_M_ARENA_MAX = -8
 # Name of the only map.
 MAIN = "map"
-DEMO = Path(__file__).parent.parent / "examples" / "demo"
 
 
-def refuse(reason: object) -> NoReturn:
-    """Say why there is no way on, and leave with 2."""
-    click.echo(f"orthosharp: {reason}", err=True)
-    sys.exit(2)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="orthosharp")
-def main() -> None:
-    """Serve an old aerial photograph as if it had been taken today."""
-    _keep_memory_together()
-
-
-def _keep_memory_together() -> None:
-    """Let all threads take memory from two heaps: of one for each, large arrays make a fifth more, full of holes."""
-    if "MALLOC_ARENA_MAX" in os.environ:
-        return
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has such heaps
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
-
-
-main.add_command(seed)
-main.add_command(restore)
-main.add_command(cache)
-
-
-@main.command()
+@click.command()
 @click.argument("source", required=False)
 @click.option("--new", help="A later photograph of the same ground, to compare with.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights file [default: the bundled one].")
@@ -148,61 +113,6 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         uvicorn.Server(config).run(sockets=[listener])
 
 
-@main.command()
-@click.argument("source")
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights to check against.")
-@click.option("--bands", metavar="R,G,B", help="Bands to show, as for serve.")
-@click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white, as for serve.")
-def info(weights: Path | None, **options: Any) -> None:
-    """Show what SOURCE is, and whether the network can restore it."""
-    try:
-        settings = make_settings(options, demo=False)
-        opened = Source.open(settings.source, bands=settings.bands, rescale=settings.rescale)
-        spec = load_weights(weights or bundled_weights_path()).spec
-        spec.check_source_gsd(opened.info.pixel.gsd_m)
-        view = View(opened, supported_tms().get(WEB_MERCATOR), spec.gsd_m)
-    except (StartError, SrModelError, OutsideError) as error:
-        refuse(error)
-    found, pyramid = opened.info, view.pyramid
-    click.echo(
-        f"{found.name}: {found.width} x {found.height} px of {found.dtype}, bands {list(found.bands)}\n"
-        f"  pixel on the ground   {found.pixel.gsd_m:.3f} m\n"
-        f"  west south east north {' '.join(f'{value:.5f}' for value in found.bounds_lonlat)}\n"
-        f"  overviews             {list(found.overviews) or 'none'}\n"
-        f"  credit                {found.credit or 'not in the file: give --credit'}\n"
-        f"  zooms                 {pyramid.min_zoom}-{pyramid.max_zoom}, restored at {pyramid.native_zoom}"
-    )
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
-
-
-def make_settings(options: dict[str, Any], *, demo: bool) -> Settings:
-    """Settings from the command line over the environment.
-
-    Raises:
-        SettingsError: an option makes no sense, there is no source, or no demo.
-    """
-    given = {name: value for name, value in options.items() if value is not None}
-    if demo:
-        old, new = DEMO / "2010.tif", DEMO / "2017.tif"
-        if not (old.exists() and new.exists()):
-            raise SettingsError(
-                "the demo's photographs are not installed: clone the repository and call `make demo` there, "
-                "or serve a photograph of your own with: orthosharp serve OLD.tif"
-            )
-        given = {"source": str(old), "new": str(new), "name": "Demo: a village in 2010", **given}
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]) if first["loc"] else "settings"
-        if option == "source":
-            raise SettingsError(
-                "which photograph? Give it as SOURCE, set ORTHOSHARP_SOURCE, or try --demo"
-            ) from error
-        raise SettingsError(f"--{option.replace('_', '-')}: {first['msg']}") from error
-
-
 def listen(host: str, port: int) -> socket.socket:
     """Take the port before anything slow happens.
 
@@ -248,22 +158,16 @@ def banner(service: TileService, host: str, port: int, others: Sequence[str] = (
     shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
     root = f"http://{shown}:{port}"
     lines = [
-        f"\n  orthosharp serves {about.title(service)}",
+        f"\n  orthosharp serves {title(service)}",
         f"  restored by {service.restorer.spec.name} on {service.restorer.runtime}",
         "",
     ]
     lines.append(f"  Open        {root}/")
     lines += [f"  and         {root}/{name}/" for name in others]
-    lines += [
-        f"  {layer:<11} {root}{about.tile_path(layer, WEB_MERCATOR)}" for layer in service.pictures.layers
-    ]
+    lines += [f"  {layer:<11} {root}{tile_path(layer, WEB_MERCATOR)}" for layer in service.pictures.layers]
     lines += [
         f"  TileJSON    {root}/tilejson.json",
         f"  WMTS        {root}/restored/WMTSCapabilities.xml",
         "",
     ]
     return "\n".join([*lines, "  Press Ctrl+C to stop."])
-
-
-if __name__ == "__main__":
-    main()

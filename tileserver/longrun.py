@@ -59,3 +59,9 @@ def _sigterm_is_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def refuse(reason: object) -> NoReturn:
+    """Say why there is no way on, and leave with 2."""
+    click.echo(f"orthosharp: {reason}", err=True)
+    sys.exit(REFUSED)

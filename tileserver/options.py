@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from pydantic import ValidationError
 
+from tileserver.errors import SettingsError
 from tileserver.settings import Settings
+
+DEMO: Final = Path(__file__).parent.parent / "examples" / "demo"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,8 +51,6 @@ def work_settings(source: str, options: dict[str, Any], **more: Any) -> Settings
     Raises:
         SettingsError: an option makes no sense.
     """
-    from tileserver.cli import make_settings
-
     chosen = {"source": source, **{name: options[name] for name in _SETTINGS}, **more}
     # A store of the environment is the server's, and may be the very archive that is made here.
     return make_settings(chosen, demo=False).model_copy(update={"store": None})
@@ -57,3 +59,30 @@ def work_settings(source: str, options: dict[str, Any], **more: Any) -> Settings
 def job_count(options: dict[str, Any]) -> int:
     """Metatiles that are worked on at the same time."""
     return int(options["jobs"] or max(3, os.cpu_count() or 1))
+
+
+def make_settings(options: dict[str, Any], *, demo: bool) -> Settings:
+    """Settings from the command line over the environment.
+
+    Raises:
+        SettingsError: an option makes no sense, there is no source, or no demo.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if demo:
+        old, new = DEMO / "2010.tif", DEMO / "2017.tif"
+        if not (old.exists() and new.exists()):
+            raise SettingsError(
+                "the demo's photographs are not installed: clone the repository and call `make demo` there, "
+                "or serve a photograph of your own with: orthosharp serve OLD.tif"
+            )
+        given = {"source": str(old), "new": str(new), "name": "Demo: a village in 2010", **given}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]) if first["loc"] else "settings"
+        if option == "source":
+            raise SettingsError(
+                "which photograph? Give it as SOURCE, set ORTHOSHARP_SOURCE, or try --demo"
+            ) from error
+        raise SettingsError(f"--{option.replace('_', '-')}: {first['msg']}") from error

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import threading
-from typing import Final, Literal, get_args
-
-import morecantile
+from typing import Protocol
 
 from sr_model import PixelWindow
-from tileserver.cache.memory_cache import MemoryCache
 from tileserver.errors import OutsideError, SettingsError
+from tileserver.layer import LAYERS, WEB_MERCATOR, Layer, supported_tms
 from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
 from tileserver.render import Renderer, with_margin
 from tileserver.single_flight import SingleFlight
 from tileserver.stages import Stages, Wanted
-from tileserver.tiling.grid import NO_LIMITS, Limits, TileAddress, is_quadtree, magnified
+from tileserver.tiling.grid import NO_LIMITS, Limits, TileAddress, magnified
 from tileserver.tiling.raster import Raster, area_average, canvas, difference, paste, upsample
 from tileserver.tone import Tone, fit_tone
-
-Layer = Literal["restored", "old", "new", "difference"]
-LAYERS: Final[tuple[Layer, ...]] = get_args(Layer)
-WEB_MERCATOR: Final = "WebMercatorQuad"
 
 # Content digest, tile matrix set, window.
 MetatileKey = tuple[str, str, PixelWindow]
 
 
-def supported_tms() -> morecantile.defaults.TileMatrixSets:
-    """Morecantile's tile matrix sets that are quadtrees of 256 px tiles."""
-    known = morecantile.tms
-    wanted = {name: known.get(name) for name in known.list()}
-    return morecantile.defaults.TileMatrixSets(
-        {name: tms for name, tms in wanted.items() if is_quadtree(tms)}
-    )
+class MetatileCache(Protocol):
+    """Where restored metatiles are kept for a while."""
+
+    def get(self, key: MetatileKey, /) -> Raster | None:
+        """The metatile, or None where it is not there any more."""
+
+    def put(self, key: MetatileKey, raster: Raster, /) -> None:
+        """Keep a metatile as long as there is room."""
 
 
 class Pictures:
@@ -58,7 +53,7 @@ class Pictures:
         old: Source,
         new: Source | None,
         renderer: Renderer,
-        metatiles: MemoryCache[MetatileKey, Raster],
+        metatiles: MetatileCache,
         metrics: Metrics,
         content: str,
         limits: Limits = NO_LIMITS,

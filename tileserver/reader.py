@@ -21,9 +21,9 @@ from rio_tiler.models import BandStatistics, ImageData, Info, PointData
 
 from sr_model import PixelWindow, fill_nodata
 from tileserver.errors import BadParameterError, OutsideError
+from tileserver.layer import WEB_MERCATOR, Layer
 from tileserver.photo.pixel_size import WGS84
 from tileserver.photo.view import View
-from tileserver.pictures import WEB_MERCATOR, Layer
 from tileserver.service import TileService
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.raster import Raster

@@ -18,9 +18,11 @@ from titiler.core.dependencies import CoordCRSParams, CRSParams, DefaultDependen
 from titiler.core.factory import TilerFactory
 from titiler.core.routing import EndpointScope
 
-from tileserver import about, wmts
+from tileserver import wmts
+from tileserver.about import DEFAULT_FORMAT, page_config
+from tileserver.about import tilejson as tilejson_of
 from tileserver.errors import BadParameterError
-from tileserver.pictures import WEB_MERCATOR, Layer, supported_tms
+from tileserver.layer import WEB_MERCATOR, Layer, supported_tms
 from tileserver.reader import LayerInput, LayerReader
 from tileserver.service import TileService
 from tileserver.tiles import TileEndpoint
@@ -176,7 +178,7 @@ class LayerFactory(TilerFactory):
         @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}", name="tile", **_PICTURE)
         async def plain(request: Request, tileMatrixSetId: str, z: int, x: int, y: int) -> Response:  # noqa: N803
             tile = TileAddress(z, x, y)
-            return await endpoint.answer(request, layer, tileMatrixSetId, tile, about.DEFAULT_FORMAT)
+            return await endpoint.answer(request, layer, tileMatrixSetId, tile, DEFAULT_FORMAT)
 
     def tilejson(self) -> None:
         """Register the layer's TileJSON."""
@@ -186,11 +188,9 @@ class LayerFactory(TilerFactory):
         def tilejson(
             request: Request,
             tileMatrixSetId: str,  # noqa: N803
-            tile_format: Extension = about.DEFAULT_FORMAT,
+            tile_format: Extension = DEFAULT_FORMAT,
         ) -> JSONResponse:
-            return JSONResponse(
-                about.tilejson(service, base_url(request), layer, tileMatrixSetId, tile_format)
-            )
+            return JSONResponse(tilejson_of(service, base_url(request), layer, tileMatrixSetId, tile_format))
 
     def statistics(self) -> None:
         """Register no statistics: nobody needs them, and their parameters have no bounds."""
@@ -218,9 +218,9 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
         return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y), ext)
 
     @router.get("/tilejson.json")
-    def tilejson(request: Request, tile_format: Extension = about.DEFAULT_FORMAT) -> JSONResponse:
+    def tilejson(request: Request, tile_format: Extension = DEFAULT_FORMAT) -> JSONResponse:
         return JSONResponse(
-            about.tilejson(endpoint.service, base_url(request), "restored", WEB_MERCATOR, tile_format)
+            tilejson_of(endpoint.service, base_url(request), "restored", WEB_MERCATOR, tile_format)
         )
 
     return router
@@ -251,6 +251,6 @@ def machine_routes(service: TileService) -> APIRouter:
 
     @router.get("/config.json")
     def config() -> JSONResponse:
-        return JSONResponse(about.page_config(service))
+        return JSONResponse(page_config(service))
 
     return router

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from tileserver.errors import BadParameterError, OutsideError, OverloadedError
 from tileserver.middleware import AI_HEADER, etag_matches
 from tileserver.service import Tile, TileRequest, TileService
-from tileserver.stages import Stages
+from tileserver.stages import NO_WORK, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
 from tileserver.workers import Workers
@@ -59,7 +60,7 @@ class TileEndpoint:
         check_scale(tile)
         etag = self.service.key(wanted).etag
         if etag_matches(request.headers.get("if-none-match"), etag):
-            return Response(status_code=304, headers=self._headers(etag, Stages(), hit=True))
+            return Response(status_code=304, headers=self._headers(etag, NO_WORK, hit=True))
         # What is in memory was answered before routing; see `warm`.
         try:
             return self._response(await self._render(self.workers, request, wanted))
@@ -80,7 +81,7 @@ class TileEndpoint:
         return await workers.run(partial(self.service.tile, wanted), partial(_gone, request))
 
     def _response(self, tile: Tile) -> Response:
-        headers = self._headers(tile.etag, tile.stages, hit=tile.hit)
+        headers = self._headers(tile.etag, tile.seconds, hit=tile.hit)
         if not tile.body:
             del headers["ETag"]
             return Response(status_code=204, headers=headers)
@@ -93,12 +94,12 @@ class TileEndpoint:
             tile.body or None, 200 if tile.body else 204, media_type=tile.media_type, headers=headers
         )
 
-    def _headers(self, etag: str, stages: Stages, *, hit: bool) -> dict[str, str]:
+    def _headers(self, etag: str, seconds: Mapping[str, float], *, hit: bool) -> dict[str, str]:
         return {
             "ETag": etag,
             "Cache-Control": f"public, max-age={self.service.settings.max_age_s}",
             "Cache-Status": "orthosharp; hit" if hit else "orthosharp; fwd=miss",
-            "Server-Timing": stages.server_timing(),
+            "Server-Timing": server_timing(seconds),
         }
 
 

@@ -13,11 +13,12 @@ from typing import Final, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tileserver import about
+from tileserver.about import DEFAULT_FORMAT
+from tileserver.attribution import AI_LAYERS, ai_header
+from tileserver.layer import WEB_MERCATOR
 from tileserver.middleware import AI_HEADER, AnswerPolicy, etag_matches, local_path
-from tileserver.pictures import WEB_MERCATOR
 from tileserver.service import Tile, TileRequest, TileService
-from tileserver.stages import Stages
+from tileserver.stages import NO_WORK, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
 
@@ -40,7 +41,7 @@ def parse_tile_path(path: str) -> TileRequest | None:
     if found is None or (found["layer"] is None and found["ext"] is None):
         return None
     tile = TileAddress(int(found["z"]), int(found["x"]), int(found["y"]), int(found["scale"] or 1))
-    extension = cast(Extension, found["ext"] or about.DEFAULT_FORMAT)
+    extension = cast(Extension, found["ext"] or DEFAULT_FORMAT)
     return TileRequest(found["layer"] or "restored", found["tms"] or WEB_MERCATOR, tile, extension)
 
 
@@ -99,11 +100,11 @@ class CachedTiles:
         """Those that all cached tiles of a layer share; there are few layers, so they are kept."""
         key = (request.layer, request.extension)
         if key not in self._fixed:
-            ai = {AI_HEADER: about.ai_header(self.service)} if request.layer in about.AI_LAYERS else {}
+            ai = {AI_HEADER: ai_header(self.service)} if request.layer in AI_LAYERS else {}
             named = {
                 "Cache-Control": f"public, max-age={self.service.settings.max_age_s}",
                 "Cache-Status": "orthosharp; hit",
-                "Server-Timing": Stages().server_timing(),
+                "Server-Timing": server_timing(NO_WORK),
                 **self.policy.security,
                 **ai,
             }

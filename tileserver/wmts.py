@@ -5,10 +5,11 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Final
 
-from tileserver.about import AI_LAYERS, ai_notice, credit, tile_path, title
+from tileserver.about import tile_path
+from tileserver.attribution import AI_LAYERS, ai_notice, credit, title
 from tileserver.errors import OutsideError
+from tileserver.layer import WEB_MERCATOR
 from tileserver.photo.view import View
-from tileserver.pictures import WEB_MERCATOR
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES
 from tileserver.tiling.grid import TILE_PX

@@ -11,7 +11,7 @@ import pytest
 
 from sr_model import InferenceError
 from tileserver.batching import NetworkQueue
-from tileserver.cache import MemoryCache
+from tileserver.cache.memory_cache import MemoryCache
 from tileserver.errors import AbandonedError, OverloadedError
 from tileserver.single_flight import SingleFlight
 from tileserver.stages import Stages, Wanted

@@ -134,4 +134,4 @@ def test_a_clock_that_goes_back(
     assert first.body
     assert second.body
     assert service.tile(TileRequest("old", MERCATOR, tile, "webp")).hit
-    assert all(seconds >= 0 for seconds in second.stages.seconds.values())
+    assert all(seconds >= 0 for seconds in second.seconds.values())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError
-from tileserver.pictures import supported_tms
+from tileserver.layer import supported_tms
 from tileserver.tiling.grid import (
     METATILE_PX,
     Pyramid,

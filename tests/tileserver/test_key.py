@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tileserver.cache import Recipe, key
+from tileserver.cache import key
+from tileserver.cache.key import Recipe
 from tileserver.finish import Finish
 
 

@@ -18,7 +18,7 @@ from fake_s3 import FakeS3, running_s3
 from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
 from tileserver import retry
-from tileserver.archives import open_archive
+from tileserver.archives.readers import open_archive
 from tileserver.errors import OutputError, ReadError
 from tileserver.photo.source import Source
 

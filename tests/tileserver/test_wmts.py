@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
-from tileserver.pictures import supported_tms
+from tileserver.layer import supported_tms
 from tileserver.service import TileService
 from tileserver.wmts import capabilities
 

@@ -8,20 +8,17 @@ import logging
 import sqlite3
 import struct
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from tileserver.archives.identity import Identity
+from tileserver.archives.identity import MapIdentity
 from tileserver.archives.readers import Archive
-from tileserver.cache.key import TileKey
 from tileserver.errors import ArchiveError, DamagedError
 from tileserver.tiling.encode import is_whole
+from tileserver.tiling.tile import TileKey
 
 logger = logging.getLogger("orthosharp")
 # What readers raise over bytes that are not what was written.
 _UNREADABLE: Final = (sqlite3.Error, ValueError, IndexError, EOFError, OSError, zlib.error, struct.error)
-
-if TYPE_CHECKING:  # a service may look for its tiles in an archive
-    from tileserver.service import TileService
 
 
 class ArchiveTiles:
@@ -43,23 +40,23 @@ class ArchiveTiles:
         self._told = False
         self._digest = hashlib.sha256(json.dumps(archive.metadata, sort_keys=True).encode()).hexdigest()
 
-    def bind(self, service: TileService) -> str:
-        """Check that the archive's tiles are the service's, before any of its keys comes to `get`.
+    def bind(self, served: MapIdentity) -> str:
+        """Check that the archive's tiles are the map's, before any of its keys comes to `get`.
 
         Returns:
-            Content digest for the service's keys: another one with another archive.
+            Content digest for the map's keys: another one with another archive.
 
         Raises:
-            ArchiveError: the archive holds other tiles than the service's.
+            ArchiveError: the archive holds other tiles than the map's.
         """
         mine = self._identity
-        differences = Identity.of(service, mine.tms, mine.format, scale=mine.scale).differences(mine)
+        differences = served.of_tiles(mine.tms, mine.format, scale=mine.scale).differences(mine)
         if differences:
             raise ArchiveError(
                 f"the archive was not made of what is served ({'; '.join(differences)}): seed it again, "
                 "or serve without it"
             )
-        return hashlib.sha256(f"{service.recipe_digest}/{self._digest}".encode()).hexdigest()
+        return hashlib.sha256(f"{served.content}/{self._digest}".encode()).hexdigest()
 
     def get(self, key: TileKey) -> bytes | None:
         """The tile's bytes, or None where the archive has none.

@@ -13,10 +13,10 @@ from typing import Final
 
 from obstore.store import LocalStore
 
-from tileserver.cache.key import TileKey
 from tileserver.cache.object_store import ABOUT, ObjectTiles, is_content
 from tileserver.cache.store import object_path
 from tileserver.errors import StoreError
+from tileserver.tiling.tile import TileKey
 
 # A file's date is when it was last asked for, to within this.
 _TOUCH_S: Final = 3600

@@ -12,9 +12,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
 from tileserver.cache.circuit_breaker import Circuit
-from tileserver.cache.key import TileKey
 from tileserver.cache.store import TileStore
 from tileserver.errors import DamagedError, StoreError
+from tileserver.tiling.tile import TileKey
 
 logger = logging.getLogger("orthosharp")
 T = TypeVar("T")

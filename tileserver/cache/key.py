@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Final, NamedTuple
+from typing import Final
 
 import rasterio
 
@@ -18,9 +18,7 @@ from tileserver.photo.source import Source
 from tileserver.photo.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
 from tileserver.render import MARGIN_PX
 from tileserver.tiling import encode, grid
-from tileserver.tiling.encode import Extension
 from tileserver.tiling.raster import NO_DIFFERENCE
-from tileserver.tiling.tile import TileRequest
 
 # Raise it when the code renders the same tile differently than before.
 RECIPE_VERSION: Final = 3
@@ -68,39 +66,3 @@ class Recipe:
         }
         text = json.dumps([asdict(self), constants], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-class TileKey(NamedTuple):
-    """Key of an encoded tile.
-
-    Attributes:
-        content: digest of the photographs' fingerprints and of the recipe.
-        layer, tms, z, x, y, scale, ext: which tile, and as what.
-    """
-
-    content: str
-    layer: str
-    tms: str
-    z: int
-    x: int
-    y: int
-    scale: int
-    ext: Extension
-
-    @classmethod
-    def of(cls, content: str, request: TileRequest) -> TileKey:
-        """Key of what a request asks for."""
-        tile = request.tile
-        return cls(content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension)
-
-    def variant(self, mark: str) -> TileKey:
-        """Key of the same tile with other pixels than its content promises; itself where the mark is empty."""
-        if not mark:
-            return self
-        return self._replace(content=hashlib.sha256(f"{self.content}/{mark}".encode()).hexdigest())
-
-    @property
-    def etag(self) -> str:
-        """Strong entity tag. It needs no pixels, so a revalidation never costs an inference."""
-        parts = "/".join(map(str, self))
-        return f'"{hashlib.sha256(parts.encode()).hexdigest()[:32]}"'

@@ -12,9 +12,9 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore as Bucket
 
-from tileserver.cache.key import TileKey
 from tileserver.cache.store import object_path, seal, unseal
 from tileserver.errors import StoreError
+from tileserver.tiling.tile import TileKey
 
 # Tells people, and `orthosharp cache info`, what a digest stands for.
 ABOUT: Final = "about.json"

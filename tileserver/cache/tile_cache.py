@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tileserver.cache.guarded_store import CountError, GuardedStore
-from tileserver.cache.key import TileKey
 from tileserver.cache.memory_cache import MemoryCache
 from tileserver.cache.store import TileStore
 from tileserver.errors import DamagedError
-from tileserver.tiling.tile import Tile
+from tileserver.tiling.tile import Tile, TileKey
 
 # Told the tier (tile or store) and the result (hit or miss) of a lookup.
 CountLookup = Callable[[str, str], None]

@@ -26,7 +26,6 @@ from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.fingerprint import files_of, fingerprint, states
 from tileserver.photo.pixel_size import WGS84, PixelSize, horizontal, pixel_size
 from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, parts, to_raster, warp
-from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.raster import Raster
 
@@ -108,21 +107,6 @@ class Source:
                 f"{path} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
         return cls(path, info, open_datasets)
-
-    @classmethod
-    def open_pair(cls, settings: Settings) -> tuple[Source, Source | None]:
-        """The photograph to restore, and the later one to compare with if there is one.
-
-        Raises:
-            SourceError: see `open`.
-        """
-        limit = settings.open_datasets
-        old = cls.open(settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=limit)
-        if settings.new is None:
-            return old, None
-        return old, cls.open(
-            settings.new, bands=settings.new_bands, rescale=settings.new_rescale, open_datasets=limit
-        )
 
     @property
     def is_changed(self) -> bool:

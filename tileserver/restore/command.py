@@ -22,9 +22,10 @@ from tileserver.disk import free_bytes, is_writable
 from tileserver.errors import ArchiveError, SettingsError
 from tileserver.finish import Finish
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, run_and_exit
+from tileserver.networks import open_restorer
 from tileserver.options import job_count, work_options, work_settings
 from tileserver.photo.source import Source
-from tileserver.progress import announce, reporter, say_complete, size, summarise
+from tileserver.progress import announce, now, reporter, say_complete, size, summarise
 from tileserver.render import Renderer
 from tileserver.restore.blocks import Blocks
 from tileserver.restore.chips import chips_note, strangers, write_chips
@@ -32,9 +33,7 @@ from tileserver.restore.files import write_cog
 from tileserver.restore.run import restore_blocks
 from tileserver.restore.target import Target, make_target, own_view, tms_view
 from tileserver.seed.area import wanted_area, wanted_bbox
-from tileserver.seed.journal import now
 from tileserver.settings import Settings
-from tileserver.shared import open_restorer
 from tileserver.tiling.encode import Extension
 
 # Blocks, a plain TIFF and the COG with its overviews, at what deflate makes of photographs.

@@ -14,10 +14,10 @@ from shapely.geometry.base import BaseGeometry
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError, SettingsError
+from tileserver.layer import supported_tms
 from tileserver.photo.pixel_size import pixel_size
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
-from tileserver.pictures import supported_tms
 from tileserver.seed.area import Area
 from tileserver.tiling.grid import METATILE_PX, TILE_PX
 

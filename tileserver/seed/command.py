@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from tileserver.archives.metadata import Description
+from tileserver.layer import WEB_MERCATOR
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
 from tileserver.options import job_count, work_options, work_settings
-from tileserver.pictures import WEB_MERCATOR
 from tileserver.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.seed import prepare
 from tileserver.seed.estimate import Estimate, estimate

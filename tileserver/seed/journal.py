@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import sqlite3
 import zlib
 from pathlib import Path
@@ -24,11 +23,6 @@ CREATE TABLE seed_pending (z INTEGER, x INTEGER, y INTEGER, pixels BLOB NOT NULL
 CREATE TABLE seed_failures (z INTEGER, x INTEGER, y INTEGER, reason TEXT NOT NULL, PRIMARY KEY (z, x, y));
 """
 TABLES: Final = ("seed_settings", "seed_nodes", "seed_pending", "seed_failures")
-
-
-def now() -> str:
-    """This moment in UTC, ISO 8601."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 class Journal:

@@ -9,18 +9,16 @@ from pathlib import Path
 
 from rasterio.warp import transform_bounds
 
-from tileserver import about
-from tileserver.archives.identity import Identity
 from tileserver.archives.metadata import Description
+from tileserver.attribution import ai_notice, attribution, credit, title
 from tileserver.disk import free_bytes, is_writable
 from tileserver.errors import OutsideError, SettingsError
+from tileserver.layer import WEB_MERCATOR
 from tileserver.photo.pixel_size import WGS84
-from tileserver.pictures import WEB_MERCATOR
-from tileserver.progress import size
+from tileserver.progress import now, size
 from tileserver.seed.archive_output import ArchiveOutput
 from tileserver.seed.area import Area, wanted_area, wanted_bbox
 from tileserver.seed.estimate import estimate, most_bytes
-from tileserver.seed.journal import now
 from tileserver.seed.output import Output
 from tileserver.seed.plan import SeedPlan
 from tileserver.seed.run import Recipe
@@ -88,19 +86,18 @@ def make_plan(service: TileService, wish: Wish) -> SeedPlan:
 def describe(service: TileService, plan: SeedPlan, wish: Wish) -> Description:
     """Metadata of the archive."""
     view = service.pictures.view(LAYER, wish.tms)
-    tilejson = about.tilejson(service, "", LAYER, wish.tms, wish.format)
     west, south, east, north = transform_bounds(view.crs, WGS84, *plan.area.bounds, densify_pts=21)
     whole = view.source.info.bounds_lonlat
     return Description(
-        name=about.title(service),
-        attribution=tilejson["attribution"],
-        credit=about.credit(service),
-        notice=f"{about.ai_notice(service)}: a guess by a neural network, not a measurement",
+        name=title(service),
+        attribution=attribution(service, LAYER),
+        credit=credit(service),
+        notice=f"{ai_notice(service)}: a guess by a neural network, not a measurement",
         bounds=whole if plan.area.is_whole else (west, south, east, north),
         min_zoom=plan.min_zoom,
         max_zoom=plan.max_zoom,
         date=now(),
-        identity=Identity.of(service, wish.tms, wish.format, quality=wish.quality, scale=wish.scale),
+        identity=service.identity.of_tiles(wish.tms, wish.format, quality=wish.quality, scale=wish.scale),
         options=make_options(plan, wish),
     )
 

@@ -1,16 +1,14 @@
-"""One tile: what is asked for, and what is answered."""
+"""One tile: what is asked for, its cache key, and what is answered."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from tileserver.stages import Stages
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
-
-if TYPE_CHECKING:  # the key's recipe needs to know every module that makes pixels
-    from tileserver.cache.key import TileKey
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,42 @@ class TileRequest:
     extension: Extension
 
 
+class TileKey(NamedTuple):
+    """Key of an encoded tile.
+
+    Attributes:
+        content: digest of the photographs' fingerprints and of the recipe.
+        layer, tms, z, x, y, scale, ext: which tile, and as what.
+    """
+
+    content: str
+    layer: str
+    tms: str
+    z: int
+    x: int
+    y: int
+    scale: int
+    ext: Extension
+
+    @classmethod
+    def of(cls, content: str, request: TileRequest) -> TileKey:
+        """Key of what a request asks for."""
+        tile = request.tile
+        return cls(content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension)
+
+    def variant(self, mark: str) -> TileKey:
+        """Key of the same tile with other pixels than its content promises; itself where the mark is empty."""
+        if not mark:
+            return self
+        return self._replace(content=hashlib.sha256(f"{self.content}/{mark}".encode()).hexdigest())
+
+    @property
+    def etag(self) -> str:
+        """Strong entity tag. It needs no pixels, so a revalidation never costs an inference."""
+        parts = "/".join(map(str, self))
+        return f'"{hashlib.sha256(parts.encode()).hexdigest()[:32]}"'
+
+
 @dataclass(frozen=True)
 class Tile:
     """An encoded tile.
@@ -32,14 +66,14 @@ class Tile:
         media_type: its type.
         etag: strong entity tag, with quotes.
         hit: whether it came out of a cache.
-        stages: where the time went.
+        seconds: time that each stage of the pipeline took, by the stage's name.
     """
 
     body: bytes
     media_type: str
     etag: str
     hit: bool
-    stages: Stages = field(default_factory=Stages)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, key: TileKey, body: bytes) -> Tile:
