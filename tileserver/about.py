@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tileserver.attribution import ai_notice, attribution, credit, title
-from tileserver.layer import WEB_MERCATOR
 from tileserver.service import TileService
 from tileserver.tiling.encode import Extension
 from tileserver.tiling.grid import Pyramid
+from tileserver.tiling.layer import WEB_MERCATOR
 
 DEFAULT_FORMAT: Final[Extension] = "webp"
 

@@ -24,12 +24,12 @@ from titiler.core.factory import TMSFactory
 from sr_model import SrModelError
 from tileserver.attribution import AI_LAYERS, ai_header
 from tileserver.errors import HTTP_STATUS, OverloadedError, SourceChangedError, TileServerError
-from tileserver.layer import supported_tms
 from tileserver.middleware import AnswerHeaders, AnswerPolicy, LimitRequests
 from tileserver.routes import LayerFactory, machine_routes, safe_crs_dependencies, short_routes
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.tiles import TileEndpoint
+from tileserver.tiling.layer import supported_tms
 from tileserver.warm import CachedTiles
 
 logger = logging.getLogger("orthosharp")

@@ -8,10 +8,10 @@ import os
 
 import click
 
-from tileserver.cli import serve
+from tileserver.cli0 import serve
 from tileserver.info import info
-from tileserver.restore.command import restore
-from tileserver.seed.command import seed
+from tileserver.restore_command0 import restore
+from tileserver.seed_command0 import seed
 from tileserver.store_cli import cache
 
 # Number of glibc's parameter for the number of heaps (malloc.h).

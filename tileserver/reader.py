@@ -21,11 +21,11 @@ from rio_tiler.models import BandStatistics, ImageData, Info, PointData
 
 from sr_model import PixelWindow, fill_nodata
 from tileserver.errors import BadParameterError, OutsideError
-from tileserver.layer import WEB_MERCATOR, Layer
 from tileserver.photo.pixel_size import WGS84
 from tileserver.photo.view import View
 from tileserver.service import TileService
 from tileserver.tiling.grid import BBox
+from tileserver.tiling.layer import WEB_MERCATOR, Layer
 from tileserver.tiling.raster import Raster
 
 _BANDS: Final = ("red", "green", "blue")

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 from sr_model import PixelWindow
 from tileserver.archives.identity import MapIdentity
-from tileserver.cache.key import Recipe
 from tileserver.errors import DamagedError
-from tileserver.finish import Finish
 from tileserver.photo.source import SOURCE_CHANGED, Source
-from tileserver.pictures import Pictures
-from tileserver.render import Renderer
+from tileserver.render.finish import Finish
+from tileserver.render.layers import Pictures
+from tileserver.render.recipe import Recipe
+from tileserver.render.renderer import Renderer
+from tileserver.render.single_flight import SingleFlight
 from tileserver.settings import Settings
 from tileserver.shared import Shared
-from tileserver.single_flight import SingleFlight
 from tileserver.stages import Stages, Wanted, always
 from tileserver.tiling.encode import encode
 from tileserver.tiling.raster import Raster

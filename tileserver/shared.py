@@ -11,8 +11,8 @@ from tileserver.cache.open_store import open_store
 from tileserver.cache.store import TileStore
 from tileserver.cache.tile_cache import TileCache
 from tileserver.metrics import Metrics
-from tileserver.networks import Networks
-from tileserver.pictures import MetatileKey
+from tileserver.render.layers import MetatileKey
+from tileserver.render.networks import Networks
 from tileserver.settings import Settings
 from tileserver.tiling.raster import Raster
 

@@ -15,12 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tileserver.about import DEFAULT_FORMAT
 from tileserver.attribution import AI_LAYERS, ai_header
-from tileserver.layer import WEB_MERCATOR
 from tileserver.middleware import AI_HEADER, AnswerPolicy, etag_matches, local_path
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.stages import NO_WORK, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
+from tileserver.tiling.layer import WEB_MERCATOR
 
 RawHeaders = list[tuple[bytes, bytes]]
 

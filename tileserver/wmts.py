@@ -8,11 +8,11 @@ from typing import Final
 from tileserver.about import tile_path
 from tileserver.attribution import AI_LAYERS, ai_notice, credit, title
 from tileserver.errors import OutsideError
-from tileserver.layer import WEB_MERCATOR
 from tileserver.photo.view import View
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES
 from tileserver.tiling.grid import TILE_PX
+from tileserver.tiling.layer import WEB_MERCATOR
 
 _WMTS: Final = "http://www.opengis.net/wmts/1.0"
 _OWS: Final = "http://www.opengis.net/ows/1.1"

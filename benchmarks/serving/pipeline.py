@@ -16,7 +16,7 @@ from rio_tiler.io import Reader
 from sr_model import PixelWindow, Restorer, aligned_window, fill_nodata
 from sr_model.pixels import UInt8Array
 from tileserver.photo.view import View
-from tileserver.render import with_margin
+from tileserver.render.renderer import with_margin
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
 from tileserver.tiling.encode import encode

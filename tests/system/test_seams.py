@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sr_model import PixelWindow, aligned_window, crop_slices, fill_nodata, inset
-from tileserver.render import trim_px
+from tileserver.render.renderer import trim_px
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.stages import Stages

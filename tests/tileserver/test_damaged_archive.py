@@ -14,7 +14,7 @@ from conftest import Photo, write_photo
 from starlette.testclient import TestClient
 
 from tileserver.app import create_app
-from tileserver.cli import main
+from tileserver.cli0 import main
 from tileserver.service import TileRequest, TileService
 from tileserver.tiling.grid import TileAddress
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError
-from tileserver.layer import supported_tms
 from tileserver.tiling.grid import (
     METATILE_PX,
     Pyramid,
@@ -22,6 +21,7 @@ from tileserver.tiling.grid import (
     magnified,
     nearest_zoom,
 )
+from tileserver.tiling.layer import supported_tms
 
 MERCATOR = QuadGrid.from_tms(morecantile.tms.get("WebMercatorQuad"))
 

@@ -14,11 +14,11 @@ from obstore.store import MemoryStore
 from tileserver.archives.identity import Identity, identity_of
 from tileserver.archives.metadata import Description
 from tileserver.errors import ArchiveError
-from tileserver.seed.files import BucketFiles, FolderFiles
-from tileserver.seed.files_output import FilesOutput
-from tileserver.seed.journal import Journal
-from tileserver.seed.opening import open_output
-from tileserver.seed.resume import Renewal, open_journal
+from tileserver.jobs.seed.file_sink import BucketFiles, FolderFiles
+from tileserver.jobs.seed.files_output import FilesOutput
+from tileserver.jobs.seed.journal import Journal
+from tileserver.jobs.seed.open_output import open_output
+from tileserver.jobs.seed.resume import Renewal, open_journal
 from tileserver.tiling.grid import TileAddress
 
 IDENTITY = Identity(

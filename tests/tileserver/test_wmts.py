@@ -5,8 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
-from tileserver.layer import supported_tms
 from tileserver.service import TileService
+from tileserver.tiling.layer import supported_tms
 from tileserver.wmts import capabilities
 
 

@@ -17,7 +17,6 @@ from tileserver.about import tile_path
 from tileserver.attribution import title
 from tileserver.config_file import read_config
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
-from tileserver.layer import WEB_MERCATOR
 from tileserver.longrun import refuse
 from tileserver.options import make_settings
 from tileserver.service import TileService
@@ -25,6 +24,7 @@ from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.site import Site, open_generation
 from tileserver.tiling.grid import BBox
+from tileserver.tiling.layer import WEB_MERCATOR
 
 # Name of the only map.
 MAIN = "map"

@@ -10,9 +10,9 @@ from typing import Any
 from tileserver.archives.identity import Identity, identity_of
 from tileserver.archives.metadata import Description
 from tileserver.errors import ArchiveError
-from tileserver.seed.archive_output import ArchiveOutput
-from tileserver.seed.journal import Journal
-from tileserver.seed.output import Output
+from tileserver.jobs.seed.archive_output import ArchiveOutput
+from tileserver.jobs.seed.journal import Journal
+from tileserver.jobs.seed.output import Output
 
 
 @dataclass(frozen=True)

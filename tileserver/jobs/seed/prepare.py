@@ -11,19 +11,19 @@ from rasterio.warp import transform_bounds
 
 from tileserver.archives.metadata import Description
 from tileserver.attribution import ai_notice, attribution, credit, title
-from tileserver.disk import free_bytes, is_writable
 from tileserver.errors import OutsideError, SettingsError
-from tileserver.layer import WEB_MERCATOR
+from tileserver.jobs.area import Area, wanted_area, wanted_bbox
+from tileserver.jobs.disk import free_bytes, is_writable
+from tileserver.jobs.progress import now, size
+from tileserver.jobs.seed.archive_output import ArchiveOutput
+from tileserver.jobs.seed.estimate import estimate, most_bytes
+from tileserver.jobs.seed.output import Output
+from tileserver.jobs.seed.plan import SeedPlan
+from tileserver.jobs.seed.seeder import Recipe
 from tileserver.photo.pixel_size import WGS84
-from tileserver.progress import now, size
-from tileserver.seed.archive_output import ArchiveOutput
-from tileserver.seed.area import Area, wanted_area, wanted_bbox
-from tileserver.seed.estimate import estimate, most_bytes
-from tileserver.seed.output import Output
-from tileserver.seed.plan import SeedPlan
-from tileserver.seed.run import Recipe
 from tileserver.service import TileService
 from tileserver.tiling.encode import Extension, default_quality
+from tileserver.tiling.layer import WEB_MERCATOR
 
 LAYER = "restored"
 

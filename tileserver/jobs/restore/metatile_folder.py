@@ -15,9 +15,9 @@ from rasterio.io import MemoryFile
 
 from sr_model import PixelWindow
 from tileserver.cache.memory_cache import MemoryCache
-from tileserver.disk import part_of, write_whole
 from tileserver.errors import ArchiveError, OutputError
-from tileserver.restore.target import Target
+from tileserver.jobs.disk import part_of, write_whole
+from tileserver.jobs.restore.target import Target
 from tileserver.tiling.raster import Raster, canvas, paste
 
 _NOTE: Final = "settings.json"

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from tileserver.retry import FAILURES
-from tileserver.seed.plan import SeedPlan
-from tileserver.seed.run import Recipe
+from tileserver.jobs.retry import FAILURES
+from tileserver.jobs.seed.plan import SeedPlan
+from tileserver.jobs.seed.seeder import Recipe
 from tileserver.service import TileService
 from tileserver.tiling.encode import encode
 from tileserver.tiling.grid import METATILE_PX, TILE_PX, TileAddress

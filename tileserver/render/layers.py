@@ -7,16 +7,16 @@ from typing import Protocol
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError, SettingsError
-from tileserver.layer import LAYERS, WEB_MERCATOR, Layer, supported_tms
 from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
-from tileserver.render import Renderer, with_margin
-from tileserver.single_flight import SingleFlight
+from tileserver.render.colours import Tone, fit_tone
+from tileserver.render.renderer import Renderer, with_margin
+from tileserver.render.single_flight import SingleFlight
 from tileserver.stages import Stages, Wanted
 from tileserver.tiling.grid import NO_LIMITS, Limits, TileAddress, magnified
+from tileserver.tiling.layer import LAYERS, WEB_MERCATOR, Layer, supported_tms
 from tileserver.tiling.raster import Raster, area_average, canvas, difference, paste, upsample
-from tileserver.tone import Tone, fit_tone
 
 # Content digest, tile matrix set, window.
 MetatileKey = tuple[str, str, PixelWindow]

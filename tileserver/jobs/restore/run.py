@@ -10,11 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from sr_model import PixelWindow
-from tileserver.progress import Figures
-from tileserver.render import Renderer
-from tileserver.restore.blocks import Blocks
-from tileserver.restore.target import Target
-from tileserver.retry import FAILURES, patiently
+from tileserver.jobs.progress import Figures
+from tileserver.jobs.restore.metatile_folder import Blocks
+from tileserver.jobs.restore.target import Target
+from tileserver.jobs.retry import FAILURES, patiently
+from tileserver.render.renderer import Renderer
 from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
 

@@ -12,11 +12,11 @@ import pyproj
 from affine import Affine
 
 from sr_model import PixelWindow
-from tileserver.disk import write_whole
 from tileserver.errors import OutputError
-from tileserver.restore.blocks import Blocks
-from tileserver.restore.files import parts
-from tileserver.restore.target import Target
+from tileserver.jobs.disk import write_whole
+from tileserver.jobs.restore.cog import parts
+from tileserver.jobs.restore.metatile_folder import Blocks
+from tileserver.jobs.restore.target import Target
 from tileserver.tiling.encode import Extension, encode
 from tileserver.tiling.raster import Raster, canvas, paste
 

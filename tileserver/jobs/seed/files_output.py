@@ -14,9 +14,9 @@ from tileserver.archives.identity import identity_of
 from tileserver.archives.metadata import Description
 from tileserver.archives.readers import TILEJSON
 from tileserver.errors import ArchiveError, OutputError
-from tileserver.seed.files import Files
-from tileserver.seed.journal import Journal
-from tileserver.seed.output import Tiles
+from tileserver.jobs.seed.file_sink import Files
+from tileserver.jobs.seed.journal import Journal
+from tileserver.jobs.seed.output import Tiles
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 
 # A tile, or what a kill left of one.

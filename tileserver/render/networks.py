@@ -6,9 +6,9 @@ import threading
 from dataclasses import dataclass
 
 from sr_model import Restorer, Weights, bundled_weights_path, load_weights
-from tileserver.batching import NetworkQueue
 from tileserver.metrics import Metrics
-from tileserver.render import trim_px
+from tileserver.render.network_queue import NetworkQueue
+from tileserver.render.renderer import trim_px
 from tileserver.settings import Settings
 
 

@@ -12,10 +12,10 @@ from tileserver.archives.mbtiles import SCHEMA, TileTables
 from tileserver.archives.metadata import Description
 from tileserver.archives.pmtiles import HEADER_BYTES, write_pmtiles
 from tileserver.archives.readers import PMTILES, open_archive
-from tileserver.disk import sync
 from tileserver.errors import ArchiveError, OutputError
-from tileserver.seed.journal import TABLES, Journal
-from tileserver.seed.output import Tiles
+from tileserver.jobs.disk import sync
+from tileserver.jobs.seed.journal import TABLES, Journal
+from tileserver.jobs.seed.output import Tiles
 
 
 class ArchiveOutput:

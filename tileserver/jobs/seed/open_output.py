@@ -12,10 +12,10 @@ from obstore.store import from_url
 
 from tileserver.archives.readers import MBTILES, PMTILES
 from tileserver.errors import ArchiveError
-from tileserver.seed.archive_output import ArchiveOutput
-from tileserver.seed.files import BucketFiles, FolderFiles
-from tileserver.seed.files_output import FilesOutput
-from tileserver.seed.output import Output
+from tileserver.jobs.seed.archive_output import ArchiveOutput
+from tileserver.jobs.seed.file_sink import BucketFiles, FolderFiles
+from tileserver.jobs.seed.files_output import FilesOutput
+from tileserver.jobs.seed.output import Output
 from tileserver.tiling.encode import Extension
 
 _STORES: Final = ("s3", "gs", "az")

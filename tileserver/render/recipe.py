@@ -12,11 +12,12 @@ from typing import Final
 import rasterio
 
 from sr_model import Restorer
-from tileserver import finish, tone
-from tileserver.finish import Finish
 from tileserver.photo.source import Source
 from tileserver.photo.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
-from tileserver.render import MARGIN_PX
+from tileserver.render import colours as tone
+from tileserver.render import finish
+from tileserver.render.finish import Finish
+from tileserver.render.renderer import MARGIN_PX
 from tileserver.tiling import encode, grid
 from tileserver.tiling.raster import NO_DIFFERENCE
 

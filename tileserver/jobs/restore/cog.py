@@ -14,10 +14,10 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from sr_model import PixelWindow
-from tileserver.disk import sync
 from tileserver.errors import OutputError
-from tileserver.restore.blocks import QUICK, Blocks
-from tileserver.restore.target import Target
+from tileserver.jobs.disk import sync
+from tileserver.jobs.restore.metatile_folder import QUICK, Blocks
+from tileserver.jobs.restore.target import Target
 from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.raster import Raster, UInt8Array
 

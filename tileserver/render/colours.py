@@ -10,7 +10,7 @@ import numpy as np
 from sr_model import PixelWindow, ToneMap
 from tileserver.errors import ReadError
 from tileserver.photo.view import View
-from tileserver.render import Renderer
+from tileserver.render.renderer import Renderer
 from tileserver.stages import Stages
 from tileserver.tiling.grid import LEVELS_BELOW
 from tileserver.tiling.raster import area_average

@@ -14,12 +14,12 @@ from shapely.geometry.base import BaseGeometry
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError, SettingsError
-from tileserver.layer import supported_tms
+from tileserver.jobs.area import Area
 from tileserver.photo.pixel_size import pixel_size
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
-from tileserver.seed.area import Area
 from tileserver.tiling.grid import METATILE_PX, TILE_PX
+from tileserver.tiling.layer import supported_tms
 
 
 @dataclass(frozen=True, eq=False)

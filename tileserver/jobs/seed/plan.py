@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pmtiles.tile import zxy_to_tileid
 
-from tileserver.seed.area import Area
+from tileserver.jobs.area import Area
 from tileserver.tiling.grid import Pyramid, TileAddress
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from tileserver.errors import OutputError
-from tileserver.progress import Figures
-from tileserver.retry import FAILURES, patiently
-from tileserver.seed.journal import Journal
-from tileserver.seed.output import Output
-from tileserver.seed.plan import SeedPlan, children
+from tileserver.jobs.progress import Figures
+from tileserver.jobs.retry import FAILURES, patiently
+from tileserver.jobs.seed.journal import Journal
+from tileserver.jobs.seed.output import Output
+from tileserver.jobs.seed.plan import SeedPlan, children
 from tileserver.service import TileService
 from tileserver.tiling.encode import Extension, encode
 from tileserver.tiling.grid import METATILE_PX, TileAddress

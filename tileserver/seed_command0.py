@@ -13,19 +13,19 @@ from typing import Any
 import click
 
 from tileserver.archives.metadata import Description
-from tileserver.layer import WEB_MERCATOR
+from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
+from tileserver.jobs.seed import prepare
+from tileserver.jobs.seed.estimate import Estimate, estimate
+from tileserver.jobs.seed.open_output import open_output
+from tileserver.jobs.seed.output import Output
+from tileserver.jobs.seed.plan import SeedPlan
+from tileserver.jobs.seed.resume import Renewal, open_journal
+from tileserver.jobs.seed.seeder import Seeder
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
 from tileserver.options import job_count, work_options, work_settings
-from tileserver.progress import announce, duration, reporter, say_complete, size, summarise
-from tileserver.seed import prepare
-from tileserver.seed.estimate import Estimate, estimate
-from tileserver.seed.opening import open_output
-from tileserver.seed.output import Output
-from tileserver.seed.plan import SeedPlan
-from tileserver.seed.resume import Renewal, open_journal
-from tileserver.seed.run import Seeder
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
+from tileserver.tiling.layer import WEB_MERCATOR
 
 # A restored metatile with its margin, and room for one more of each.
 _METATILE_BYTES = 9_000_000

@@ -16,23 +16,23 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from sr_model import PixelWindow, Restorer, bundled_weights_path, load_weights
-from tileserver.batching import NetworkQueue
-from tileserver.cache.key import Recipe
-from tileserver.disk import free_bytes, is_writable
 from tileserver.errors import ArchiveError, SettingsError
-from tileserver.finish import Finish
+from tileserver.jobs.area import wanted_area, wanted_bbox
+from tileserver.jobs.disk import free_bytes, is_writable
+from tileserver.jobs.progress import announce, now, reporter, say_complete, size, summarise
+from tileserver.jobs.restore.chips import chips_note, strangers, write_chips
+from tileserver.jobs.restore.cog import write_cog
+from tileserver.jobs.restore.metatile_folder import Blocks
+from tileserver.jobs.restore.run import restore_blocks
+from tileserver.jobs.restore.target import Target, make_target, own_view, tms_view
 from tileserver.longrun import DONE, DONE_WITH_FAILURES, run_and_exit
-from tileserver.networks import open_restorer
 from tileserver.options import job_count, work_options, work_settings
 from tileserver.photo.source import Source
-from tileserver.progress import announce, now, reporter, say_complete, size, summarise
-from tileserver.render import Renderer
-from tileserver.restore.blocks import Blocks
-from tileserver.restore.chips import chips_note, strangers, write_chips
-from tileserver.restore.files import write_cog
-from tileserver.restore.run import restore_blocks
-from tileserver.restore.target import Target, make_target, own_view, tms_view
-from tileserver.seed.area import wanted_area, wanted_bbox
+from tileserver.render.finish import Finish
+from tileserver.render.network_queue import NetworkQueue
+from tileserver.render.networks import open_restorer
+from tileserver.render.recipe import Recipe
+from tileserver.render.renderer import Renderer
 from tileserver.settings import Settings
 from tileserver.tiling.encode import Extension
 

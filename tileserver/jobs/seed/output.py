@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tileserver.archives.metadata import Description
-from tileserver.seed.journal import Journal
+from tileserver.jobs.seed.journal import Journal
 from tileserver.tiling.grid import TileAddress
 
 Tiles = Iterable[tuple[TileAddress, bytes]]

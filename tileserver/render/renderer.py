@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata, inset
-from tileserver.batching import NetworkQueue
-from tileserver.finish import BLOCK_PX, Finish
 from tileserver.photo.view import View
+from tileserver.render.finish import BLOCK_PX, Finish
+from tileserver.render.network_queue import NetworkQueue
 from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.raster import Raster

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import obstore
 from obstore.store import ObjectStore
 
-from tileserver.disk import part_of, sync, write_whole
+from tileserver.jobs.disk import part_of, sync, write_whole
 
 # A file takes a block of the disk, however small it is: what is smaller may share one.
 _SHARED_BYTES: Final = 4096
