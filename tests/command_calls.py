@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from tileserver.cli_main import main
+from tileserver.cli.main import main
 
 
 def call(*arguments: object) -> Result:

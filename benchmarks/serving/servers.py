@@ -93,7 +93,7 @@ def orthosharp(photo: Path, *options: str, **environment: str) -> Iterator[Runni
     command = [
         sys.executable,
         "-m",
-        "tileserver.cli_main",
+        "tileserver.cli.main",
         "serve",
         str(photo),
         "--port",

@@ -19,11 +19,11 @@ from conftest import middle_tile
 from damage import block, overwrite
 from starlette.testclient import TestClient
 
-from tileserver.app import create_app
 from tileserver.errors import ReadError
 from tileserver.photo.view import View
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.tiling.raster import Raster
+from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"

@@ -190,7 +190,7 @@ def test_another_recipe_makes_another_picture(
     rectangle = ("--bbox", "-73.541,42.396,-73.540,42.397")
     assert restore(holed, path, tiny_weights, *rectangle).exit_code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("tileserver.restore_command0.write_cog", interrupt_now)
+        patch.setattr("tileserver.cli.restore.write_cog", interrupt_now)
         assert restore(holed, part, tiny_weights, *rectangle).exit_code == 130
     monkeypatch.setattr(key, "RECIPE_VERSION", key.RECIPE_VERSION + 1)
     for output in (path, part):

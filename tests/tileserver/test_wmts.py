@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tileserver.service import TileService
 from tileserver.tiling.layer import supported_tms
-from tileserver.wmts import capabilities
+from tileserver.web.wmts import capabilities
 
 
 def test_web_mercator_comes_first_and_far_sets_not_at_all(make_service: Callable[..., TileService]) -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from sr_model import Restorer
-from tileserver.cli0 import main as orthosharp
+from tileserver.cli.serve import main as orthosharp
 from training.cli import main as orthosharp_train
 
 ROOT = Path(__file__).parents[2]

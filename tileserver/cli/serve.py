@@ -13,18 +13,18 @@ import click
 import uvicorn
 
 from sr_model import SrModelError
-from tileserver.about import tile_path
 from tileserver.attribution import title
-from tileserver.config_file import read_config
+from tileserver.cli.config_file import read_config
+from tileserver.cli.exits import refuse
+from tileserver.cli.options import make_settings
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
-from tileserver.longrun import refuse
-from tileserver.options import make_settings
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
-from tileserver.site import Site, open_generation
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.layer import WEB_MERCATOR
+from tileserver.web.maps import Site, open_generation
+from tileserver.web.tilejson import tile_path
 
 # Name of the only map.
 MAIN = "map"

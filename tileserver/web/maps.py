@@ -14,11 +14,11 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from sr_model import SrModelError
-from tileserver.app import create_app
 from tileserver.errors import TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
+from tileserver.web.app import create_app
 
 logger = logging.getLogger("orthosharp")
 

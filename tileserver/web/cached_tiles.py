@@ -13,14 +13,14 @@ from typing import Final, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tileserver.about import DEFAULT_FORMAT
 from tileserver.attribution import AI_LAYERS, ai_header
-from tileserver.middleware import AI_HEADER, AnswerPolicy, etag_matches, local_path
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.stages import NO_WORK, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR
+from tileserver.web.middleware import AI_HEADER, AnswerPolicy, etag_matches, local_path
+from tileserver.web.tilejson import DEFAULT_FORMAT
 
 RawHeaders = list[tuple[bytes, bytes]]
 

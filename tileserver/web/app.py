@@ -24,19 +24,19 @@ from titiler.core.factory import TMSFactory
 from sr_model import SrModelError
 from tileserver.attribution import AI_LAYERS, ai_header
 from tileserver.errors import HTTP_STATUS, OverloadedError, SourceChangedError, TileServerError
-from tileserver.middleware import AnswerHeaders, AnswerPolicy, LimitRequests
-from tileserver.routes import LayerFactory, machine_routes, safe_crs_dependencies, short_routes
 from tileserver.service import TileService
 from tileserver.settings import Settings
-from tileserver.tiles import TileEndpoint
 from tileserver.tiling.layer import supported_tms
-from tileserver.warm import CachedTiles
+from tileserver.web.cached_tiles import CachedTiles
+from tileserver.web.middleware import AnswerHeaders, AnswerPolicy, LimitRequests
+from tileserver.web.routes import LayerFactory, machine_routes, safe_crs_dependencies, short_routes
+from tileserver.web.tile_endpoint import TileEndpoint
 
 logger = logging.getLogger("orthosharp")
 
 # When to ask again for a photograph that somebody has to restart the server for.
 RESTART_S: Final = 60
-VIEWER: Final = Path(__file__).parent / "viewer"
+VIEWER: Final = Path(__file__).parents[1] / "viewer"
 
 
 class Problem(BaseModel):

@@ -18,16 +18,16 @@ from titiler.core.dependencies import CoordCRSParams, CRSParams, DefaultDependen
 from titiler.core.factory import TilerFactory
 from titiler.core.routing import EndpointScope
 
-from tileserver import wmts
-from tileserver.about import DEFAULT_FORMAT, page_config
-from tileserver.about import tilejson as tilejson_of
 from tileserver.errors import BadParameterError
-from tileserver.reader import LayerInput, LayerReader
 from tileserver.service import TileService
-from tileserver.tiles import TileEndpoint
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import BBox, TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR, Layer, supported_tms
+from tileserver.web import wmts
+from tileserver.web.layer_reader import LayerInput, LayerReader
+from tileserver.web.tile_endpoint import TileEndpoint
+from tileserver.web.tilejson import DEFAULT_FORMAT, page_config
+from tileserver.web.tilejson import tilejson as tilejson_of
 
 _CRS_NAME = re.compile(r"\[?(EPSG|ESRI|OGC|IAU_2015):[A-Za-z0-9]{1,12}\]?", re.IGNORECASE)
 _CRS_URI = re.compile(r"https?://www\.opengis\.net/def/crs/(EPSG|OGC|ESRI)/[0-9.]+/([A-Za-z0-9]{1,12})")

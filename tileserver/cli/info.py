@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from sr_model import SrModelError, bundled_weights_path, load_weights
+from tileserver.cli.exits import refuse
+from tileserver.cli.options import make_settings
 from tileserver.errors import OutsideError, StartError
-from tileserver.longrun import refuse
-from tileserver.options import make_settings
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
 from tileserver.tiling.layer import WEB_MERCATOR, supported_tms

@@ -8,11 +8,11 @@ import os
 
 import click
 
-from tileserver.cli0 import serve
-from tileserver.info import info
-from tileserver.restore_command0 import restore
-from tileserver.seed_command0 import seed
-from tileserver.store_cli import cache
+from tileserver.cli.cache import cache
+from tileserver.cli.info import info
+from tileserver.cli.restore import restore
+from tileserver.cli.seed import seed
+from tileserver.cli.serve import serve
 
 # Number of glibc's parameter for the number of heaps (malloc.h).
 _M_ARENA_MAX = -8

@@ -16,6 +16,8 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from sr_model import PixelWindow, Restorer, bundled_weights_path, load_weights
+from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, run_and_exit
+from tileserver.cli.options import job_count, work_options, work_settings
 from tileserver.errors import ArchiveError, SettingsError
 from tileserver.jobs.area import wanted_area, wanted_bbox
 from tileserver.jobs.disk import free_bytes, is_writable
@@ -25,8 +27,6 @@ from tileserver.jobs.restore.cog import write_cog
 from tileserver.jobs.restore.metatile_folder import Blocks
 from tileserver.jobs.restore.run import restore_blocks
 from tileserver.jobs.restore.target import Target, make_target, own_view, tms_view
-from tileserver.longrun import DONE, DONE_WITH_FAILURES, run_and_exit
-from tileserver.options import job_count, work_options, work_settings
 from tileserver.photo.source import Source
 from tileserver.render.finish import Finish
 from tileserver.render.network_queue import NetworkQueue

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sr_model import SrModelError
 from tileserver.cache.object_store import ObjectTiles
 from tileserver.cache.open_store import open_store
-from tileserver.config_file import read_config
+from tileserver.cli.config_file import read_config
 from tileserver.errors import SettingsError, StartError, StoreError
 from tileserver.service import TileService
 from tileserver.settings import Settings

@@ -13,6 +13,8 @@ from typing import Any
 import click
 
 from tileserver.archives.metadata import Description
+from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
+from tileserver.cli.options import job_count, work_options, work_settings
 from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.jobs.seed import prepare
 from tileserver.jobs.seed.estimate import Estimate, estimate
@@ -21,8 +23,6 @@ from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan
 from tileserver.jobs.seed.resume import Renewal, open_journal
 from tileserver.jobs.seed.seeder import Seeder
-from tileserver.longrun import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
-from tileserver.options import job_count, work_options, work_settings
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.layer import WEB_MERCATOR

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tileserver.errors import SettingsError
 from tileserver.settings import Settings
 
-DEMO: Final = Path(__file__).parent.parent / "examples" / "demo"
+DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

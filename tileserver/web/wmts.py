@@ -5,7 +5,6 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Final
 
-from tileserver.about import tile_path
 from tileserver.attribution import AI_LAYERS, ai_notice, credit, title
 from tileserver.errors import OutsideError
 from tileserver.photo.view import View
@@ -13,6 +12,7 @@ from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES
 from tileserver.tiling.grid import TILE_PX
 from tileserver.tiling.layer import WEB_MERCATOR
+from tileserver.web.tilejson import tile_path
 
 _WMTS: Final = "http://www.opengis.net/wmts/1.0"
 _OWS: Final = "http://www.opengis.net/ows/1.1"

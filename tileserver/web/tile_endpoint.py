@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tileserver.errors import BadParameterError, OutsideError, OverloadedError
-from tileserver.middleware import AI_HEADER, etag_matches
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.stages import NO_WORK, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
-from tileserver.workers import Workers
+from tileserver.web.middleware import AI_HEADER, etag_matches
+from tileserver.web.workers import Workers
 
 # Old pictures under overload: cheap, and made apart from what is stuck.
 _SPARE_THREADS = 2
