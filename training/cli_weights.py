@@ -97,7 +97,7 @@ def evaluate(
     """Score WEIGHTS beside bicubic, unsharp mask and rivals on the validation chips of PAIRS."""
     from training.evaluate import Choices, check_choices, document, evaluate_site
     from training.evaluate_tables import summary
-    from training.metrics import TextureFeatures
+    from training.measure.metrics import TextureFeatures
 
     if credit and len(credit) != len(pairs):
         raise click.BadParameter(f"{len(credit)} for {len(pairs)} sites: one each", param_hint="--credit")

@@ -16,21 +16,12 @@ import numpy.typing as npt
 
 from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
-from training.bootstrap import CONFIDENCE, Bootstrap, Figure, blocks_of
 from training.dataset import Pair, load_pairs
 from training.degrade import age
 from training.errors import DatasetError
-from training.fidelity import Float32Array, compare, place, shift_between
-from training.methods import (
-    BICUBIC,
-    NEW,
-    OURS,
-    inner_px,
-    make_pictures,
-    restore_at_phases,
-    shown_at_all_phases,
-)
-from training.metrics import (
+from training.measure.bootstrap import CONFIDENCE, Bootstrap, Figure, blocks_of
+from training.measure.fidelity import Float32Array, compare, place, shift_between
+from training.measure.metrics import (
     PATCH_PX,
     FloatArray,
     KernelSums,
@@ -44,10 +35,19 @@ from training.metrics import (
     pattern_powers,
     structure_kept,
 )
+from training.measure.seams import seam_sums
+from training.methods import (
+    BICUBIC,
+    NEW,
+    OURS,
+    inner_px,
+    make_pictures,
+    restore_at_phases,
+    shown_at_all_phases,
+)
 from training.pairs import read_manifest, read_site
 from training.pairs_manifest import Chip, check_gsd
 from training.rivals import check_rivals, read_rival, rival_names
-from training.seams import seam_sums
 
 UInt8Array = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from training.bootstrap import Figure
 from training.evaluate import AGED, REAL, Score
+from training.measure.bootstrap import Figure
 from training.methods import OURS
 
 

@@ -19,6 +19,15 @@ from scipy.spatial import KDTree
 from sr_model.weights import write_atomic
 from training.change import BLUR_PX, change_score
 from training.errors import PairError
+from training.measure.register import (
+    EDGE_SIGMA_PX,
+    LocalShift,
+    agreed_shifts,
+    correlation_surface,
+    fit_field,
+    read_shift,
+    window_places,
+)
 from training.pairs_grid import Grid, common_grid, metres_per_unit
 from training.pairs_manifest import Bounds, Chip, read_manifest, read_site, write_manifest
 from training.pairs_photo import Photo, digest
@@ -35,15 +44,6 @@ from training.pairs_select import (
     why_dropped,
 )
 from training.pairs_stages import claim, default_jobs, resumable_map
-from training.register import (
-    EDGE_SIGMA_PX,
-    LocalShift,
-    agreed_shifts,
-    correlation_surface,
-    fit_field,
-    read_shift,
-    window_places,
-)
 
 __all__ = [
     "Chip",
@@ -86,7 +86,7 @@ class PairOptions:
         areas: GeoJSON polygons; only chips wholly inside are made.
         max_shift_m: longest local shift that is looked for.
         validation: bounds in the new photo's CRS of the block kept for validation; by default the southern fifth.
-        min_confidence: training chips whose shift is less certain go, see `training.register`.
+        min_confidence: training chips whose shift is less certain go, see `training.measure.register`.
         drop_changed: share of the other training chips, the most changed, that goes.
         jobs: threads, by default one per processor.
     """

@@ -16,8 +16,8 @@ from rasterio.transform import Affine
 from rasterio.warp import transform, transform_bounds
 
 from training.errors import PairError
+from training.measure.register import LocalShift
 from training.pairs_manifest import Bounds
-from training.register import LocalShift
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
 
 from training.errors import PairError
+from training.measure.register import LocalShift
 from training.pairs_grid import Grid
 from training.pairs_manifest import Bounds, Chip
-from training.register import LocalShift
 
 Key = tuple[int, int]
 
@@ -43,7 +43,7 @@ def why_dropped(shift: LocalShift, size_px: int, left: LocalShift, min_confidenc
     """Why a training chip is badly registered; empty where it is not.
 
     Args:
-        shift: the chip's, see `training.register`.
+        shift: the chip's, see `training.measure.register`.
         size_px: side of the chip.
         left: what phase correlation still finds in the finished chip.
         min_confidence: less is unsure.

@@ -31,7 +31,7 @@ from training.dataset import Pair, load_pairs
 from training.errors import DatasetError
 from training.lines import Direction, Float32Array, line_finder, without_lines
 from training.losses import luma
-from training.metrics import band_energy
+from training.measure.metrics import band_energy
 from training.module import restore
 from training.pairs_manifest import check_gsd, read_site
 

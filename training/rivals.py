@@ -14,7 +14,7 @@ from rasterio.warp import transform_bounds
 
 from training.dataset import Pair
 from training.errors import RivalError
-from training.metrics import structure_kept
+from training.measure.metrics import structure_kept
 from training.pairs_grid import check_photo, ground_of, open_photo
 from training.pairs_manifest import Chip
 from training.pairs_photo import Photo

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from training.dataset import Pair
-from training.metrics import luma
+from training.measure.metrics import luma
 
 # What is coarser than this stays as in the old photo.
 _SIGMA_PX: Final = 16.0

@@ -22,7 +22,7 @@ from PIL import Image
 
 from sr_model.weights import content_digest, load_weights, save_weights, write_atomic
 from training.dataset import Pair, load_pairs
-from training.metrics import PATCH_PX, TextureFeatures, kernel_distance, patches, structure_kept
+from training.measure.metrics import PATCH_PX, TextureFeatures, kernel_distance, patches, structure_kept
 from training.pairs_manifest import read_site
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.bootstrap import Bootstrap, _kernel_distance, blocks_of
-from training.metrics import (
+from training.measure.bootstrap import Bootstrap, _kernel_distance, blocks_of
+from training.measure.metrics import (
     drawn_pattern_ratio,
     drawn_powers,
     kernel_distance,

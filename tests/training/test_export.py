@@ -24,9 +24,9 @@ from training.dataset import load_pairs
 from training.errors import RunError
 from training.evaluate import Choices, document, evaluate_site
 from training.export import export, measure_halo
-from training.metrics import TextureFeatures
+from training.measure.metrics import TextureFeatures
+from training.measure.seams import seam_sums
 from training.onnx_file import onnx_difference, write_onnx
-from training.seams import seam_sums
 
 SPLITS = ("train", "train", "validation", "validation")
 WORDS = {"name": "toy", "provenance": "Trained on a test.", "credit": "Test Survey", "licence": "CC-BY-4.0"}

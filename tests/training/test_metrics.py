@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from training.methods import unsharp
-from training.metrics import (
+from training.measure.metrics import (
     TextureFeatures,
     drawn_pattern_ratio,
     high_frequency_ratio,
@@ -12,6 +11,7 @@ from training.metrics import (
     pattern_ratio,
     structure_kept,
 )
+from training.methods import unsharp
 
 
 def texture(seed: int, sigma: float = 0.7, size: int = 256) -> np.ndarray:

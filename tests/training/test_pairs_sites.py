@@ -194,7 +194,7 @@ def test_a_block_that_leaves_nothing_is_refused_before_any_work(still, tmp_path)
 
 
 def test_a_shift_shears_the_window_about_its_centre(still):
-    from training.register import LocalShift
+    from training.measure.register import LocalShift
 
     grid = common_grid(*still, None, 128)
     centre = grid.centre_px(1, 1)

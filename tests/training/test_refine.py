@@ -18,7 +18,7 @@ from training.cli import main
 from training.dataset import load_pairs
 from training.lineage import lineage
 from training.lines import without_lines
-from training.metrics import high_frequency_ratio, structure_kept
+from training.measure.metrics import high_frequency_ratio, structure_kept
 from training.model_card import model_card
 from training.refine import truer, with_detail
 

@@ -4,7 +4,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as move
 from training_data import make_ground as ground
 
-from training.register import agreed_shifts, correlation_surface, fit_field, read_shift, window_places
+from training.measure.register import agreed_shifts, correlation_surface, fit_field, read_shift, window_places
 from training.residual import residual_shift
 
 

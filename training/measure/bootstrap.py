@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from training.metrics import FloatArray, IntArray, KernelSums, pattern_peak
+from training.measure.metrics import FloatArray, IntArray, KernelSums, pattern_peak
 from training.pairs_manifest import Chip
 
 CONFIDENCE: Final = 0.95

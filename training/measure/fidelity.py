@@ -15,8 +15,8 @@ import numpy.typing as npt
 from scipy.ndimage import shift as moved
 from skimage.metrics import structural_similarity
 
-from training.metrics import TextureFeatures, luma
-from training.register import LocalShift, correlation_surface, read_shift
+from training.measure.metrics import TextureFeatures, luma
+from training.measure.register import LocalShift, correlation_surface, read_shift
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]

@@ -2,7 +2,7 @@
 
 All take lists of pictures, uint8 [H, W, 3], on one grid at the model's GSD. What a figure is the sum of is given by a
 function of its own (`kernel_sums`, `band_energy`, `pattern_powers`), so that chips can be resampled, see
-`training.bootstrap`.
+`training.measure.bootstrap`.
 """
 
 from __future__ import annotations
