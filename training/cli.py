@@ -210,8 +210,8 @@ def fit(
     """Train on folders of PAIRS, and on pictures to age."""
     from lightning.pytorch.utilities import rank_zero_only
 
+    from training.data.manifest import check_gsd, read_site
     from training.fit import fit as train
-    from training.pairs_manifest import check_gsd, read_site
 
     if strangers := set(keep_season) - set(pairs):
         raise click.BadParameter(

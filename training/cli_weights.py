@@ -40,7 +40,7 @@ _OUT = _NewFile(dir_okay=False, path_type=Path)
 
 def _restorer(weights: Weights, pairs: Sequence[Path]) -> Restorer:
     """The network with its halo. Weights fresh from `fit` do not know theirs yet: it is measured as `export` does."""
-    from training.dataset import load_pairs
+    from training.data.dataset import load_pairs
     from training.export import measure_halo
 
     if not weights.spec.training:

@@ -51,7 +51,7 @@ class FitConfig:
 
     Attributes:
         pairs, degrade: folders of pairs, and pictures to age.
-        keep_season: those of the pairs whose colours are not learnt, see `training.season`.
+        keep_season: those of the pairs whose colours are not learnt, see `training.data.season`.
         perceptual: `imagenet`, or a safetensors file with VGG16's features.
         architecture, gsd_m: of the network, see `sr_model.ModelSpec`.
         encoder: what ResNet-34's starts from: `imagenet` (frozen at first), or `none`.

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
-from training.dataset import Pair, load_pairs
-from training.degrade import age
+from training.data.dataset import Pair, load_pairs
+from training.data.degrade import age
+from training.data.manifest import Chip, check_gsd
 from training.errors import DatasetError
 from training.measure.bootstrap import CONFIDENCE, Bootstrap, Figure, blocks_of
 from training.measure.fidelity import Float32Array, compare, place, shift_between
@@ -46,7 +47,6 @@ from training.methods import (
     shown_at_all_phases,
 )
 from training.pairs import read_manifest, read_site
-from training.pairs_manifest import Chip, check_gsd
 from training.rivals import check_rivals, read_rival, rival_names
 
 UInt8Array = npt.NDArray[np.uint8]

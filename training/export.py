@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sr_model.restorer import Restorer
 from sr_model.weights import Weights, load_weights, save_weights, write_atomic
-from training.dataset import CropDataset, Item, load_pairs, load_sharp
+from training.data.dataset import CropDataset, Item, load_pairs, load_sharp
 from training.errors import RunError
 from training.fit import CONFIG, WEIGHTS
 from training.lineage import lineage, read_scores

@@ -10,8 +10,8 @@ from typing import Any, Final
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
+from training.data.manifest import Bounds, Chip, read_manifest, read_site
 from training.errors import RunError
-from training.pairs_manifest import Bounds, Chip, read_manifest, read_site
 
 # Of the run's configuration; `lineage` names them in its own way.
 _SOURCES: Final = ("pairs", "degrade", "refined")

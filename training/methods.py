@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from sr_model.restorer import Restorer
-from training.dataset import Pair
+from training.data.dataset import Pair
 
 UInt8Array = npt.NDArray[np.uint8]
 

@@ -18,6 +18,7 @@ from scipy.spatial import KDTree
 
 from sr_model.weights import write_atomic
 from training.change import BLUR_PX, change_score
+from training.data.manifest import Bounds, Chip, read_manifest, read_site, write_manifest
 from training.errors import PairError
 from training.measure.register import (
     EDGE_SIGMA_PX,
@@ -29,7 +30,6 @@ from training.measure.register import (
     window_places,
 )
 from training.pairs_grid import Grid, common_grid, metres_per_unit
-from training.pairs_manifest import Bounds, Chip, read_manifest, read_site, write_manifest
 from training.pairs_photo import Photo, digest
 from training.pairs_report import REPORT, pairs_report
 from training.pairs_select import (

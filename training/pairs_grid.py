@@ -15,9 +15,9 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.warp import transform, transform_bounds
 
+from training.data.manifest import Bounds
 from training.errors import PairError
 from training.measure.register import LocalShift
-from training.pairs_manifest import Bounds
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from training.data.manifest import Chip
 from training.pages import data_url, render
-from training.pairs_manifest import Chip
 from training.residual import residual_shift
 
 REPORT: Final = "report.html"
@@ -78,7 +78,7 @@ def pairs_report(folder: Path, chips: Sequence[Chip], site: dict[str, Any]) -> s
     Args:
         folder: of the pairs, whose pictures it shows.
         chips: of its manifest, at least one.
-        site: see `training.pairs_manifest`.
+        site: see `training.data.manifest`.
     """
     kept = [chip for chip in chips if chip.split == "train"]
     seen = [chip for chip in chips if (folder / "old" / f"{chip.name}.png").exists()]

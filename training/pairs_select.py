@@ -17,10 +17,10 @@ from shapely import GEOSException, prepare, union_all
 from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
 
+from training.data.manifest import Bounds, Chip
 from training.errors import PairError
 from training.measure.register import LocalShift
 from training.pairs_grid import Grid
-from training.pairs_manifest import Bounds, Chip
 
 Key = tuple[int, int]
 

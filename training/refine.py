@@ -26,14 +26,14 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from sr_model.network import build
 from sr_model.spec import ModelSpec
 from sr_model.weights import Weights
-from training.augment import draw_grain
-from training.dataset import Pair, load_pairs
+from training.data.augment import draw_grain
+from training.data.dataset import Pair, load_pairs
+from training.data.manifest import check_gsd, read_site
 from training.errors import DatasetError
 from training.lines import Direction, Float32Array, line_finder, without_lines
 from training.losses import luma
 from training.measure.metrics import band_energy
 from training.module import restore
-from training.pairs_manifest import check_gsd, read_site
 
 # Finer lines than this many pixels apart are not the old photo's: it was not enlarged.
 _SHORTEST_PX: Final = 3.0

@@ -12,11 +12,11 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.warp import transform_bounds
 
-from training.dataset import Pair
+from training.data.dataset import Pair
+from training.data.manifest import Chip
 from training.errors import RivalError
 from training.measure.metrics import structure_kept
 from training.pairs_grid import check_photo, ground_of, open_photo
-from training.pairs_manifest import Chip
 from training.pairs_photo import Photo
 
 UInt8Array = npt.NDArray[np.uint8]

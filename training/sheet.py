@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from sr_model.restorer import Restorer
-from training.dataset import load_pairs
+from training.data.dataset import load_pairs
 from training.methods import make_pictures
 
 UInt8Array = npt.NDArray[np.uint8]

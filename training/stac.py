@@ -12,7 +12,7 @@ import torch
 
 from sr_model.spec import ModelSpec
 from sr_model.weights import Weights
-from training.pairs_manifest import Bounds
+from training.data.manifest import Bounds
 
 STAC_VERSION: Final = "1.1.0"
 MLM: Final = "https://stac-extensions.github.io/mlm/v1.6.0/schema.json"

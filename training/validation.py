@@ -21,9 +21,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
 from sr_model.weights import content_digest, load_weights, save_weights, write_atomic
-from training.dataset import Pair, load_pairs
+from training.data.dataset import Pair, load_pairs
+from training.data.manifest import read_site
 from training.measure.metrics import PATCH_PX, TextureFeatures, kernel_distance, patches, structure_kept
-from training.pairs_manifest import read_site
 
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from training.data.manifest import Chip
 from training.measure.bootstrap import Bootstrap, _kernel_distance, blocks_of
 from training.measure.metrics import (
     drawn_pattern_ratio,
@@ -10,7 +11,6 @@ from training.measure.metrics import (
     pattern_powers,
     pattern_ratio,
 )
-from training.pairs_manifest import Chip
 
 
 def chip(column, row, step):

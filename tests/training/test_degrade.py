@@ -4,8 +4,8 @@ import torch
 from training_data import make_ground as ground
 
 from sr_model.pixels import grain_plane
-from training.augment import augment, draw_grain
-from training.degrade import age
+from training.data.augment import augment, draw_grain
+from training.data.degrade import age
 from training.measure.metrics import high_frequency_ratio
 
 

@@ -20,7 +20,7 @@ from sr_model import Restorer, load_weights
 from sr_model.onnx_model import to_onnx
 from sr_model.pixels import correct, normalise
 from training.config import FitConfig
-from training.dataset import load_pairs
+from training.data.dataset import load_pairs
 from training.errors import RunError
 from training.evaluate import Choices, document, evaluate_site
 from training.export import export, measure_halo

@@ -14,7 +14,7 @@ from training_data import old_and_new, write_vgg
 
 from sr_model import ModelSpec, load_weights
 from training.config import FitConfig, LossWeights
-from training.dataset import CropDataset, Item, load_sharp
+from training.data.dataset import CropDataset, Item, load_sharp
 from training.errors import DatasetError, RunError, TrainingError
 from training.fit import fit
 from training.loading import StepSampler, source_px

@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter
 from training_data import make_ground as ground
 
 from training.change import change_map, change_score
-from training.pairs_manifest import Chip
+from training.data.manifest import Chip
 from training.pairs_select import change_limit, drop_changed
 
 

@@ -15,7 +15,7 @@ from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
 from sr_model.weights import load_weights, save_weights
 from training.cli import main
-from training.dataset import load_pairs
+from training.data.dataset import load_pairs
 from training.lineage import lineage
 from training.lines import without_lines
 from training.measure.metrics import high_frequency_ratio, structure_kept

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from training_data import strip, write_photo, write_site
 
-from training.dataset import load_pairs
+from training.data.dataset import load_pairs
 from training.errors import PairError, RivalError
 from training.evaluate import validation
 from training.rivals import check_rivals, read_rival, rival_names

@@ -8,7 +8,7 @@ from training_data import old_and_new
 
 from sr_model import load_weights
 from training.config import FitConfig, LossWeights
-from training.dataset import load_pairs
+from training.data.dataset import load_pairs
 from training.fit import fit
 from training.pairs import make_pairs
 from training.validation import Look, Validation

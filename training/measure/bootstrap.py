@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from training.data.manifest import Chip
 from training.measure.metrics import FloatArray, IntArray, KernelSums, pattern_peak
-from training.pairs_manifest import Chip
 
 CONFIDENCE: Final = 0.95
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from training.dataset import Pair
+from training.data.dataset import Pair
 from training.measure.metrics import luma
 
 # What is coarser than this stays as in the old photo.

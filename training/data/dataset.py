@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.degrade import age
+from training.data.degrade import age
+from training.data.manifest import read_manifest
 from training.errors import DatasetError
-from training.pairs_manifest import read_manifest
 
 UInt8Array = npt.NDArray[np.uint8]
 # An aged crop with more black than this shows a wedge without a nodata tag.
