@@ -72,8 +72,8 @@ def main() -> None:
 @click.option("--jobs", type=click.IntRange(min=1), help="Threads [one per processor].")
 def pairs(old: Path, new: Path, out: Path, **choices: Any) -> None:
     """Cut registered chips of OLD and NEW into the folder OUT; after a stop, the same command goes on."""
-    from training.pairs import make_pairs
-    from training.pairs_report import REPORT
+    from training.pairs.make import make_pairs
+    from training.pairs.report import REPORT
 
     with Stages() as stages:
         chips = make_pairs(old, new, out, progress=stages, **choices)

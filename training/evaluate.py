@@ -46,7 +46,7 @@ from training.methods import (
     restore_at_phases,
     shown_at_all_phases,
 )
-from training.pairs import read_manifest, read_site
+from training.pairs.make import read_manifest, read_site
 from training.rivals import check_rivals, read_rival, rival_names
 
 UInt8Array = npt.NDArray[np.uint8]

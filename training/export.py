@@ -22,7 +22,7 @@ from training.fit import CONFIG, WEIGHTS
 from training.lineage import lineage, read_scores
 from training.model_card import model_card
 from training.onnx_file import write_onnx
-from training.pairs import read_site
+from training.pairs.make import read_site
 from training.stac import stac_item
 
 UInt8Array = npt.NDArray[np.uint8]

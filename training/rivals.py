@@ -16,8 +16,8 @@ from training.data.dataset import Pair
 from training.data.manifest import Chip
 from training.errors import RivalError
 from training.measure.metrics import structure_kept
-from training.pairs_grid import check_photo, ground_of, open_photo
-from training.pairs_photo import Photo
+from training.pairs.grid import check_photo, ground_of, open_photo
+from training.pairs.photo import Photo
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]

@@ -19,7 +19,7 @@ from training.errors import DatasetError, RunError, TrainingError
 from training.fit import fit
 from training.loading import StepSampler, source_px
 from training.module import RestorationModule, restore
-from training.pairs import make_pairs
+from training.pairs.make import make_pairs
 from training.schedule import crops_at, encoder_cycle, one_cycle
 from training.watch import Watch
 

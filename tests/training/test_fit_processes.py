@@ -16,7 +16,7 @@ from training_data import make_ground, old_and_new, write_vgg
 
 from sr_model import load_weights
 from training.config import FitConfig, LossWeights
-from training.pairs import make_pairs
+from training.pairs.make import make_pairs
 from training.progress import saved_step
 
 pytestmark = pytest.mark.slow

@@ -15,9 +15,9 @@ from test_pairs_change import with_houses
 from training_data import FEET, make_ground, write_photo
 
 from training.errors import PairError
-from training.pairs import make_pairs
-from training.pairs_grid import common_grid
-from training.pairs_select import plan_chips
+from training.pairs.grid import common_grid
+from training.pairs.make import make_pairs
+from training.pairs.selection import plan_chips
 
 SMALL = {"size_px": 128, "max_shift_m": 4.0, "min_confidence": 3.0, "jobs": 2}
 SIDE = 520

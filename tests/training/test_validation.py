@@ -10,7 +10,7 @@ from sr_model import load_weights
 from training.config import FitConfig, LossWeights
 from training.data.dataset import load_pairs
 from training.fit import fit
-from training.pairs import make_pairs
+from training.pairs.make import make_pairs
 from training.validation import Look, Validation
 
 

@@ -28,7 +28,7 @@ class Chip:
         split: `train`, `validation` or `dropped`.
         dx_px, dy_px: where the chip's centre lies in the old photo, in pixels right and down of where it should.
         confidence: of that shift, see `training.measure.register`.
-        change: 0 is the same ground, 1 is other ground, see `training.change`.
+        change: 0 is the same ground, 1 is other ground, see `training.pairs.change`.
         reason: why it was dropped, empty where it was not.
         warp: how dx_px and dy_px grow per pixel: d(dx)/dx, d(dx)/dy, d(dy)/dx, d(dy)/dy.
         residual_px: shift that phase correlation still finds in the finished chip.

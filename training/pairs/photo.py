@@ -18,7 +18,7 @@ from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 
 from training.errors import PairError
-from training.pairs_grid import colour_bands
+from training.pairs.grid import colour_bands
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]

@@ -20,7 +20,7 @@ from shapely.geometry.base import BaseGeometry
 from training.data.manifest import Bounds, Chip
 from training.errors import PairError
 from training.measure.register import LocalShift
-from training.pairs_grid import Grid
+from training.pairs.grid import Grid
 
 Key = tuple[int, int]
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from training.data.manifest import Chip
 from training.pages import data_url, render
-from training.residual import residual_shift
+from training.pairs.residual import residual_shift
 
 REPORT: Final = "report.html"
 # Chips on which the residual shift is measured once more: slow, and a sample tells.
@@ -27,7 +27,7 @@ _MOST_ARROWS: Final = 2500
 
 @dataclass(frozen=True)
 class Residual:
-    """Shift left in training chips, in pixels, by a second method, see `training.residual`."""
+    """Shift left in training chips, in pixels, by a second method, see `training.pairs.residual`."""
 
     sampled: int
     answered: int

@@ -17,7 +17,6 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 from sr_model.weights import write_atomic
-from training.change import BLUR_PX, change_score
 from training.data.manifest import Bounds, Chip, read_manifest, read_site, write_manifest
 from training.errors import PairError
 from training.measure.register import (
@@ -29,10 +28,12 @@ from training.measure.register import (
     read_shift,
     window_places,
 )
-from training.pairs_grid import Grid, common_grid, metres_per_unit
-from training.pairs_photo import Photo, digest
-from training.pairs_report import REPORT, pairs_report
-from training.pairs_select import (
+from training.pairs.change import BLUR_PX, change_score
+from training.pairs.grid import Grid, common_grid, metres_per_unit
+from training.pairs.photo import Photo, digest
+from training.pairs.report import REPORT, pairs_report
+from training.pairs.resumable import claim, default_jobs, resumable_map
+from training.pairs.selection import (
     ASKEW,
     NODATA,
     UNSURE,
@@ -43,7 +44,6 @@ from training.pairs_select import (
     read_areas,
     why_dropped,
 )
-from training.pairs_stages import claim, default_jobs, resumable_map
 
 __all__ = [
     "Chip",
