@@ -13,8 +13,8 @@ import click
 
 from sr_model.errors import SrModelError
 from training.cli_weights import evaluate, export, refine
-from training.config import FitConfig, LossWeights
 from training.errors import TrainingError
+from training.fit.config import FitConfig, LossWeights
 from training.progress_bar import Stages
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -211,7 +211,7 @@ def fit(
     from lightning.pytorch.utilities import rank_zero_only
 
     from training.data.manifest import check_gsd, read_site
-    from training.fit import fit as train
+    from training.fit.run import fit as train
 
     if strangers := set(keep_season) - set(pairs):
         raise click.BadParameter(

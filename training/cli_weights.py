@@ -182,7 +182,7 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
     import torch
 
     from sr_model.weights import save_weights
-    from training.fit import CONFIG, WEIGHTS
+    from training.fit.run import CONFIG, WEIGHTS
     from training.refine import Choices
     from training.refine import refine as teach
 

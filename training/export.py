@@ -18,7 +18,7 @@ from sr_model.restorer import Restorer
 from sr_model.weights import Weights, load_weights, save_weights, write_atomic
 from training.data.dataset import CropDataset, Item, load_pairs, load_sharp
 from training.errors import RunError
-from training.fit import CONFIG, WEIGHTS
+from training.fit.run import CONFIG, WEIGHTS
 from training.lineage import lineage, read_scores
 from training.model_card import model_card
 from training.onnx_file import write_onnx

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.losses import luma
+from training.fit.losses import luma
 
 Float32Array = npt.NDArray[np.float32]
 Direction = Literal["rows", "columns"]

@@ -19,11 +19,11 @@ import training.onnx_file
 from sr_model import Restorer, load_weights
 from sr_model.onnx_model import to_onnx
 from sr_model.pixels import correct, normalise
-from training.config import FitConfig
 from training.data.dataset import load_pairs
 from training.errors import RunError
 from training.evaluate import Choices, document, evaluate_site
 from training.export import export, measure_halo
+from training.fit.config import FitConfig
 from training.measure.metrics import TextureFeatures
 from training.measure.seams import seam_sums
 from training.onnx_file import onnx_difference, write_onnx

@@ -15,9 +15,9 @@ from PIL import Image
 from training_data import make_ground, old_and_new, write_vgg
 
 from sr_model import load_weights
-from training.config import FitConfig, LossWeights
+from training.fit.checkpoint import saved_step
+from training.fit.config import FitConfig, LossWeights
 from training.pairs.make import make_pairs
-from training.progress import saved_step
 
 pytestmark = pytest.mark.slow
 
@@ -95,8 +95,8 @@ import json, sys
 from pathlib import Path
 import lightning
 from sr_model.weights import content_digest
-from training.config import FitConfig, LossWeights
-from training.fit import fit
+from training.fit.config import FitConfig, LossWeights
+from training.fit.run import fit
 
 run = Path(sys.argv[1])
 choices = json.loads((run / "choices.json").read_text())

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from sr_model.network import ResNetUNet
 from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, load_weights, save_weights
-from training.config import FitConfig
 from training.errors import RunError
-from training.loading import CropData
-from training.module import RestorationModule
-from training.progress import load_progress, save_progress, saved_step
-from training.validation import Validate
-from training.watch import Scalars, Watch, make_loggers
+from training.fit.checkpoint import load_progress, save_progress, saved_step
+from training.fit.config import FitConfig
+from training.fit.loading import CropData
+from training.fit.loggers import Scalars, Watch, make_loggers
+from training.fit.module import RestorationModule
+from training.fit.validation import Validate
 
 WEIGHTS: Final = "last.safetensors"
 CONFIG: Final = "config.json"

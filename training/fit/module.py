@@ -16,10 +16,10 @@ from sr_model.network import ResNetUNet, build
 from sr_model.pixels import correct, normalise
 from sr_model.spec import ModelSpec
 from sr_model.tensors import denormalise_tensor, normalise_tensor
-from training import losses
-from training.config import FitConfig
 from training.data.augment import augment, draw_grain
-from training.schedule import crops_at, encoder_cycle, one_cycle
+from training.fit import losses
+from training.fit.config import FitConfig
+from training.fit.schedule import crops_at, encoder_cycle, one_cycle
 
 # VGG's features that the discriminator sees: not the first, at full size, which costs more than all others.
 _JUDGED = slice(1, 4)

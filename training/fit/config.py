@@ -16,7 +16,7 @@ _FREE: Final = frozenset({"pairs", "keep_season", "degrade", "perceptual", "work
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weight of each term; see `training.losses`. Feature weights go from VGG's shallow taps to its deep ones."""
+    """Weight of each term; see `training.fit.losses`. Feature weights go from VGG's shallow taps to its deep ones."""
 
     pixel_real: float = 0.3
     pixel_aged: float = 5.0
@@ -57,7 +57,7 @@ class FitConfig:
         encoder: what ResNet-34's starts from: `imagenet` (frozen at first), or `none`.
         steps: of the whole run.
         batch: crops per step and device, at the first size.
-        sizes_px: sides of the crops, growing; see `training.schedule.crops_at`.
+        sizes_px: sides of the crops, growing; see `training.fit.schedule.crops_at`.
         perceptual_share, perceptual_every: share of a batch that VGG sees, and in which steps.
         scale_range: pixel sizes shown, in those of the pairs.
         aged_share: share of crops that are aged instead of real.

@@ -12,11 +12,11 @@ import lightning
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from training.config import FitConfig
 from training.data.dataset import CropDataset, Item, Pair, load_pairs, load_sharp
 from training.data.season import keep_season
 from training.errors import DatasetError
-from training.schedule import crops_at
+from training.fit.config import FitConfig
+from training.fit.schedule import crops_at
 
 _MAX_WORKERS: Final = 8
 # Twice the largest stride, so that two phases of the network's grid always have ground in common.

@@ -20,8 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from training.config import FitConfig
-from training.schedule import crops_at, one_cycle
+from training.fit.config import FitConfig
+from training.fit.schedule import crops_at, one_cycle
 
 _SCALARS_EVERY: Final = 20  # steps, or as often as is saved
 
