@@ -17,7 +17,7 @@ from training.errors import RunError
 from training.progress_bar import Stages
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from training.refine import Choices as RefineChoices
+    from training.refine.refine import Choices as RefineChoices
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -183,8 +183,8 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
 
     from sr_model.weights import save_weights
     from training.fit.run import CONFIG, WEIGHTS
-    from training.refine import Choices
-    from training.refine import refine as teach
+    from training.refine.refine import Choices
+    from training.refine.refine import refine as teach
 
     weights, config = load_weights(run / WEIGHTS), run / CONFIG
     if not config.is_file():

@@ -17,10 +17,10 @@ from sr_model.weights import load_weights, save_weights
 from training.cli import main
 from training.data.dataset import load_pairs
 from training.lineage import lineage
-from training.lines import without_lines
 from training.measure.metrics import high_frequency_ratio, structure_kept
 from training.model_card import model_card
-from training.refine import truer, with_detail
+from training.refine.lines import without_lines
+from training.refine.refine import truer, with_detail
 
 PERIOD_PX = 4
 

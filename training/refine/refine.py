@@ -32,8 +32,8 @@ from training.data.manifest import check_gsd, read_site
 from training.errors import DatasetError
 from training.fit.losses import luma
 from training.fit.module import restore
-from training.lines import Direction, Float32Array, line_finder, without_lines
 from training.measure.metrics import band_energy
+from training.refine.lines import Direction, Float32Array, line_finder, without_lines
 
 # Finer lines than this many pixels apart are not the old photo's: it was not enlarged.
 _SHORTEST_PX: Final = 3.0
