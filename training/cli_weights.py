@@ -95,8 +95,8 @@ def evaluate(
     seed: int,
 ) -> None:
     """Score WEIGHTS beside bicubic, unsharp mask and rivals on the validation chips of PAIRS."""
-    from training.evaluate import Choices, check_choices, document, evaluate_site
-    from training.evaluate_tables import summary
+    from training.evaluate.score import Choices, check_choices, document, evaluate_site
+    from training.evaluate.tables import summary
     from training.measure.metrics import TextureFeatures
 
     if credit and len(credit) != len(pairs):
@@ -118,13 +118,13 @@ def evaluate(
     if json_path:
         write_atomic(json_path, (json.dumps(measured, indent=2, allow_nan=False) + "\n").encode())
     if html_path:
-        from training.evaluate_report import evaluation_page
+        from training.evaluate.report import evaluation_page
 
         page = evaluation_page(restorer, pairs, scores, choices, rows, owners)
         write_atomic(html_path, page.encode())
         click.echo(f"look at {html_path}")
     if sheet:
-        from training.sheet import comparison_sheet
+        from training.evaluate.sheet import comparison_sheet
 
         comparison_sheet(restorer, pairs, rows, owners).save(sheet, quality=88)
 

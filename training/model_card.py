@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sr_model.weights import Weights
-from training.evaluate_tables import NAMED
+from training.evaluate.tables import NAMED
 from training.pages import render
 
 _COLUMNS: Final = (

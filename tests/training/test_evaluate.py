@@ -9,9 +9,9 @@ from training_data import strip, write_photo, write_site
 
 from sr_model import Restorer, load_weights
 from training.errors import DatasetError
-from training.evaluate import Choices, check_choices, document, evaluate_site
-from training.evaluate_report import evaluation_page
-from training.evaluate_tables import summary
+from training.evaluate.report import evaluation_page
+from training.evaluate.score import Choices, check_choices, document, evaluate_site
+from training.evaluate.tables import summary
 from training.measure.metrics import TextureFeatures
 from training.measure.seams import seam_sums
 

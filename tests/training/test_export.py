@@ -21,7 +21,7 @@ from sr_model.onnx_model import to_onnx
 from sr_model.pixels import correct, normalise
 from training.data.dataset import load_pairs
 from training.errors import RunError
-from training.evaluate import Choices, document, evaluate_site
+from training.evaluate.score import Choices, document, evaluate_site
 from training.export import export, measure_halo
 from training.fit.config import FitConfig
 from training.measure.metrics import TextureFeatures

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from training.evaluate.methods import unsharp
 from training.measure.metrics import (
     TextureFeatures,
     drawn_pattern_ratio,
@@ -11,7 +12,6 @@ from training.measure.metrics import (
     pattern_ratio,
     structure_kept,
 )
-from training.methods import unsharp
 
 
 def texture(seed: int, sigma: float = 0.7, size: int = 256) -> np.ndarray:

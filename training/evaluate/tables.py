@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from training.evaluate import AGED, REAL, Score
+from training.evaluate.methods import OURS
+from training.evaluate.score import AGED, REAL, Score
 from training.measure.bootstrap import Figure
-from training.methods import OURS
 
 
 @dataclass(frozen=True)

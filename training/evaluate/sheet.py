@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from sr_model.restorer import Restorer
 from training.data.dataset import load_pairs
-from training.methods import make_pictures
+from training.evaluate.methods import make_pictures
 
 UInt8Array = npt.NDArray[np.uint8]
 

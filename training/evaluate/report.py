@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sr_model.restorer import Restorer
-from training.evaluate import AGED, REAL, Choices, Ground, Score, aged_ground, real_ground, validation
-from training.evaluate_tables import FIGURES, NAMED, Named, shown
+from training.evaluate.methods import BICUBIC, OURS
+from training.evaluate.score import AGED, REAL, Choices, Ground, Score, aged_ground, real_ground, validation
+from training.evaluate.tables import FIGURES, NAMED, Named, shown
 from training.measure.bootstrap import CONFIDENCE, Figure
-from training.methods import BICUBIC, OURS
 from training.pages import PICTURE_PX, data_url, render
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -20,6 +20,16 @@ from training.data.dataset import Pair, load_pairs
 from training.data.degrade import age
 from training.data.manifest import Chip, check_gsd
 from training.errors import DatasetError
+from training.evaluate.methods import (
+    BICUBIC,
+    NEW,
+    OURS,
+    inner_px,
+    make_pictures,
+    restore_at_phases,
+    shown_at_all_phases,
+)
+from training.evaluate.rivals import check_rivals, read_rival, rival_names
 from training.measure.bootstrap import CONFIDENCE, Bootstrap, Figure, blocks_of
 from training.measure.fidelity import Float32Array, compare, place, shift_between
 from training.measure.metrics import (
@@ -37,17 +47,7 @@ from training.measure.metrics import (
     structure_kept,
 )
 from training.measure.seams import seam_sums
-from training.methods import (
-    BICUBIC,
-    NEW,
-    OURS,
-    inner_px,
-    make_pictures,
-    restore_at_phases,
-    shown_at_all_phases,
-)
 from training.pairs.make import read_manifest, read_site
-from training.rivals import check_rivals, read_rival, rival_names
 
 UInt8Array = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
