@@ -41,7 +41,7 @@ _OUT = _NewFile(dir_okay=False, path_type=Path)
 def _restorer(weights: Weights, pairs: Sequence[Path]) -> Restorer:
     """The network with its halo. Weights fresh from `fit` do not know theirs yet: it is measured as `export` does."""
     from training.data.dataset import load_pairs
-    from training.export import measure_halo
+    from training.export.export import measure_halo
 
     if not weights.spec.training:
         olds = [pair.old for pair in load_pairs(pairs, "validation")]
@@ -233,7 +233,7 @@ def export(run: Path, out: Path, **choices: Any) -> None:
 
     Beside it: a model card (.md), a STAC item (.stac.json) and, with --onnx, an ONNX model.
     """
-    from training.export import export as write
+    from training.export.export import export as write
 
     exported = write(run, out, **choices)
     weights, spec = exported.weights, exported.weights.spec
