@@ -48,7 +48,7 @@ def command(folder, run, *more):
         "--seed": 7,
     }
     flat = [str(word) for option in options.items() for word in option]
-    return [sys.executable, "-m", "training.cli", "fit", str(folder / "pairs"), *flat, *more]
+    return [sys.executable, "-m", "training.cli.main", "fit", str(folder / "pairs"), *flat, *more]
 
 
 def curve(run):

@@ -9,7 +9,7 @@ from PIL import Image
 from training_data import old_and_new
 from training_data import write_photo as write
 
-from training.cli import main
+from training.cli.main import main
 from training.errors import DatasetError, PairError
 from training.pairs.make import common_grid, make_pairs, metres_per_unit, read_manifest, read_site
 

@@ -14,7 +14,7 @@ from sr_model.network import build
 from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
 from sr_model.weights import load_weights, save_weights
-from training.cli import main
+from training.cli.main import main
 from training.data.dataset import load_pairs
 from training.export.lineage import lineage
 from training.export.model_card import model_card

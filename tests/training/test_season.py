@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from training.cli import main
+from training.cli.main import main
 from training.data.dataset import Pair
 from training.data.season import keep_season
 

@@ -13,8 +13,8 @@ import click
 
 from sr_model.restorer import Restorer
 from sr_model.weights import Weights, load_weights, write_atomic
+from training.cli.progress_bar import Stages
 from training.errors import RunError
-from training.progress_bar import Stages
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from training.refine.refine import Choices as RefineChoices

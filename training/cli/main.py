@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from sr_model.errors import SrModelError
-from training.cli_weights import evaluate, export, refine
+from training.cli.evaluate import evaluate, export, refine
+from training.cli.progress_bar import Stages
 from training.errors import TrainingError
 from training.fit.config import FitConfig, LossWeights
-from training.progress_bar import Stages
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
