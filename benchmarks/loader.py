@@ -27,10 +27,10 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from sr_model.spec import ModelSpec
-from training.config import FitConfig, LossWeights
-from training.fit import training_precision
-from training.loading import CropData, workers
-from training.module import RestorationModule
+from training.fit.config import FitConfig, LossWeights
+from training.fit.loading import CropData, workers
+from training.fit.module import RestorationModule
+from training.fit.run import training_precision
 
 # Steps at the start of a round that are not timed: the loader fills its queue, kernels are chosen.
 WARM_UP = 8

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tileserver.cli.main import main as orthosharp
 from tileserver.settings import Settings
-from training.cli import main as orthosharp_train
+from training.cli.main import main as orthosharp_train
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

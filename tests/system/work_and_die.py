@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tileserver.archives import pmtiles
-from tileserver.cli.serve import main
+from tileserver.cli.main import main
 from tileserver.jobs.seed import archive_output, journal
 from tileserver.jobs.seed import seeder as run
 

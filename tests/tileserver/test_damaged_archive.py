@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from conftest import Photo, write_photo
 from starlette.testclient import TestClient
 
-from tileserver.cli.serve import main
+from tileserver.cli.main import main
 from tileserver.service import TileRequest, TileService
 from tileserver.tiling.grid import TileAddress
 from tileserver.web.app import create_app

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from training.bootstrap import Bootstrap, _kernel_distance, blocks_of
-from training.metrics import (
+from training.data.manifest import Chip
+from training.measure.bootstrap import Bootstrap, _kernel_distance, blocks_of
+from training.measure.metrics import (
     drawn_pattern_ratio,
     drawn_powers,
     kernel_distance,
@@ -10,7 +11,6 @@ from training.metrics import (
     pattern_powers,
     pattern_ratio,
 )
-from training.pairs_manifest import Chip
 
 
 def chip(column, row, step):

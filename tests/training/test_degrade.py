@@ -4,9 +4,9 @@ import torch
 from training_data import make_ground as ground
 
 from sr_model.pixels import grain_plane
-from training.augment import augment, draw_grain
-from training.degrade import age
-from training.metrics import high_frequency_ratio
+from training.data.augment import augment, draw_grain
+from training.data.degrade import age
+from training.measure.metrics import high_frequency_ratio
 
 
 def test_a_seed_gives_one_picture_and_another_seed_another():

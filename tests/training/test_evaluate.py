@@ -9,11 +9,11 @@ from training_data import strip, write_photo, write_site
 
 from sr_model import Restorer, load_weights
 from training.errors import DatasetError
-from training.evaluate import Choices, check_choices, document, evaluate_site
-from training.evaluate_report import evaluation_page
-from training.evaluate_tables import summary
-from training.metrics import TextureFeatures
-from training.seams import seam_sums
+from training.evaluate.report import evaluation_page
+from training.evaluate.score import Choices, check_choices, document, evaluate_site
+from training.evaluate.tables import summary
+from training.measure.metrics import TextureFeatures
+from training.measure.seams import seam_sums
 
 SPLITS = ("train", "validation", "validation", "validation")
 ORIGIN = (753_000.0, 1_300_000.0)

@@ -6,8 +6,8 @@ from safetensors.torch import save_file
 from torchvision.models import vgg16
 from training_data import write_vgg
 
-from training import losses
 from training.errors import TrainingError
+from training.fit import losses
 
 
 @pytest.fixture(scope="module")

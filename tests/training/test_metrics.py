@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from training.methods import unsharp
-from training.metrics import (
+from training.evaluate.methods import unsharp
+from training.measure.metrics import (
     TextureFeatures,
     drawn_pattern_ratio,
     high_frequency_ratio,

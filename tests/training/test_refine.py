@@ -14,13 +14,13 @@ from sr_model.network import build
 from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
 from sr_model.weights import load_weights, save_weights
-from training.cli import main
-from training.dataset import load_pairs
-from training.lineage import lineage
-from training.lines import without_lines
-from training.metrics import high_frequency_ratio, structure_kept
-from training.model_card import model_card
-from training.refine import truer, with_detail
+from training.cli.main import main
+from training.data.dataset import load_pairs
+from training.export.lineage import lineage
+from training.export.model_card import model_card
+from training.measure.metrics import high_frequency_ratio, structure_kept
+from training.refine.lines import without_lines
+from training.refine.refine import truer, with_detail
 
 PERIOD_PX = 4
 

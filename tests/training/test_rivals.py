@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 from training_data import strip, write_photo, write_site
 
-from training.dataset import load_pairs
+from training.data.dataset import load_pairs
 from training.errors import PairError, RivalError
-from training.evaluate import validation
-from training.rivals import check_rivals, read_rival, rival_names
+from training.evaluate.rivals import check_rivals, read_rival, rival_names
+from training.evaluate.score import validation
 
 SPLITS = ("train", "validation", "validation")
 ORIGIN = (753_000.0, 1_300_000.0)

@@ -7,7 +7,7 @@ from PIL import Image
 from training_data import old_and_new, write_run, write_site, write_vgg
 
 from sr_model import Restorer, load_weights
-from training.cli import main
+from training.cli.main import main
 
 
 def run(*arguments):
