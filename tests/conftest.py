@@ -216,7 +216,7 @@ def served(photo: Path, new_photo: Path, tiny_weights: Path) -> Iterator[TestCli
 
 def middle_tile(service: TileService, zoom_offset: int = 0, tms: str = "WebMercatorQuad") -> TileAddress:
     """The tile in the middle of the photograph, so many zooms above the native one."""
-    pyramid = service.pictures.view("restored", tms).pyramid
+    pyramid = service.rasters.view("restored", tms).pyramid
     zoom = pyramid.native_zoom + zoom_offset
     window = pyramid.grid.covering(zoom, pyramid.extent)
     return TileAddress(zoom, (window.x + window.width // 2) // 256, (window.y + window.height // 2) // 256)

@@ -11,7 +11,7 @@ from tileserver.archives.identity import MapIdentity
 from tileserver.errors import DamagedError
 from tileserver.photo.source import SOURCE_CHANGED, Source
 from tileserver.render.finish import Finish
-from tileserver.render.layers import Pictures
+from tileserver.render.layers import LayerRasters
 from tileserver.render.recipe import Recipe
 from tileserver.render.renderer import Renderer
 from tileserver.render.single_flight import SingleFlight
@@ -65,7 +65,7 @@ class TileService:
             self.content = shared.bind(self.identity)
             self._renderer = Renderer(self.restorer.spec, network.queue, self.finish)
             caches = shared.metatiles, self.metrics, self.content, settings.limits
-            self.pictures = Pictures(self.old, self.new, self._renderer, *caches)
+            self.rasters = LayerRasters(self.old, self.new, self._renderer, *caches)
             self._opened = opened.pop_all()
 
     def _identity(self, seeded_content: str) -> MapIdentity:
@@ -88,7 +88,7 @@ class TileService:
     def warm_up(self) -> None:
         """Run the network as metatiles do and fit the tone of overviews, so that no visitor waits for it."""
         self.restorer.warm_up(self._renderer.window_px)
-        self.pictures.tone()
+        self.rasters.tone()
         self.ready = True
 
     def key(self, request: TileRequest) -> TileKey:
@@ -97,13 +97,13 @@ class TileService:
         Raises:
             OutsideError: no such layer, matrix set, zoom or place.
         """
-        self.pictures.view(request.layer, request.tms).pyramid.check(request.tile)
+        self.rasters.view(request.layer, request.tms).pyramid.check(request.tile)
         return TileKey.of(self.content, request)
 
     def cached(self, request: TileRequest) -> Tile | None:
         """The tile if it is in memory; never waits, and never complains about the request."""
-        found = self.shared.tiles.at_hand(TileKey.of(self.content, request))
-        return found if found and self.pictures.serves(request.layer, request.tms, request.tile) else None
+        found = self.shared.tiles.in_memory(TileKey.of(self.content, request))
+        return found if found and self.rasters.serves(request.layer, request.tms, request.tile) else None
 
     def tile(self, request: TileRequest, wanted: Wanted = always) -> Tile:
         """The tile, rendered if need be. Concurrent calls for the same tile share one rendering.
@@ -127,8 +127,10 @@ class TileService:
             except DamagedError:
                 # Made as it is without the archive, and called so: no ETag stands for two pictures.
                 own = key._replace(content=self.recipe_digest)
-            own = own.variant(self.pictures.makeshift(request.layer, request.tms, request.tile.pixel_zoom))
-            return (own != key and self.shared.tiles.at_hand(own)) or self._render(own, request, stages)
+            own = own.variant(
+                self.rasters.provisional_tone_digest(request.layer, request.tms, request.tile.pixel_zoom)
+            )
+            return (own != key and self.shared.tiles.in_memory(own)) or self._render(own, request, stages)
 
         tile = self._flights.do(key, find_or_render, wanted)
         # What no stage accounts for was waiting for another request's work.
@@ -138,7 +140,7 @@ class TileService:
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> Raster:
         """Pixels of any window, for pictures that are no tiles; the same pixels as the tiles'; raises as `tile`."""
-        return self.pictures.raster(layer, tms, zoom, window, Stages())
+        return self.rasters.raster(layer, tms, zoom, window, Stages())
 
     def close(self) -> None:
         """Let go of the network and close files."""
@@ -146,7 +148,7 @@ class TileService:
 
     def _render(self, key: TileKey, request: TileRequest, stages: Stages) -> Tile:
         tile = request.tile
-        raster = self.pictures.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
+        raster = self.rasters.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
         with stages.measure("encode"):
             body = encode(raster, request.extension)
         return replace(self.shared.tiles.put(key, body), hit=False)

@@ -37,7 +37,7 @@ class Shared:
         # An archive is a file at hand: it needs no timeout, and the service has a word in what is damaged.
         if self.store is not None and not isinstance(self.store, ArchiveTiles):
             self._guard = GuardedStore(self.store, settings.store_timeout_s, self.metrics.count_store_error)
-            self.metrics.watch("store_left_alone", "1 while the store fails", self._guard_is_open)
+            self.metrics.watch("store_circuit_open", "1 while the store fails", self._guard_is_open)
         tile_bytes = settings.cache_bytes // _SHARE_OF_TILES
         counters = self.metrics.count_lookup, self.metrics.count_store_error
         self.tiles = TileCache(tile_bytes, self._guard or self.store, *counters)

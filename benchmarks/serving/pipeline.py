@@ -32,7 +32,7 @@ def open_cold(photo: Path, weights: Path | None = None) -> tuple[TileService, Vi
         Settings(source=str(photo), weights=weights, cache_bytes=0, queue_size=10_000, deadline_s=600)
     )
     service.warm_up()
-    view = service.pictures.view("restored", MERCATOR)
+    view = service.rasters.view("restored", MERCATOR)
     pyramid = view.pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     wanted = [

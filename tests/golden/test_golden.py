@@ -33,7 +33,7 @@ def test_the_tile_across_the_edge_of_the_hole(
     make_service: Callable[..., TileService], make_photo: Callable[..., Path]
 ) -> None:
     service = make_service(source=str(make_photo("golden", hole="mask")))
-    pyramid = service.pictures.view("restored", "WebMercatorQuad").pyramid
+    pyramid = service.rasters.view("restored", "WebMercatorQuad").pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     tile = TileAddress(
         pyramid.native_zoom, (extent.x + extent.width // 4) // 256, (extent.y + extent.height // 4) // 256

@@ -43,7 +43,7 @@ def test_banner_says_what_to_paste(server: Server) -> None:
 
 
 def test_64_clients_on_4_metatiles_cost_4_inferences(server: Server, twin: TileService) -> None:
-    pyramid = twin.pictures.view("restored", "WebMercatorQuad").pyramid
+    pyramid = twin.rasters.view("restored", "WebMercatorQuad").pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     # The four metatiles around the corner that is nearest the middle of the photograph.
     column = round((extent.x + extent.width / 2) / 1024) * 4

@@ -67,7 +67,7 @@ def test_a_tone_that_lacks_a_sample_is_kept_apart(
 
     def overview() -> tuple[Tile, Tile]:
         service = make_service(**settings)
-        reach = service.pictures.view("restored", MERCATOR).pyramid.reach_zoom
+        reach = service.rasters.view("restored", MERCATOR).pyramid.min_metatile_zoom
         tile = middle_tile(service)
         up = tile.z - reach + 1
         above = replace(tile, z=reach - 1, x=tile.x >> up, y=tile.y >> up)
@@ -76,12 +76,12 @@ def test_a_tone_that_lacks_a_sample_is_kept_apart(
 
     with monkeypatch.context() as patched:
         patched.setattr(View, "read", fails_at_first)
-        makeshift, again = overview()
+        provisional, again = overview()
     assert again.hit
-    assert again.etag == makeshift.etag
+    assert again.etag == provisional.etag
     proper, _ = overview()
     assert not proper.hit, "a tile in another tone must not be found under this one's key"
-    assert proper.etag != makeshift.etag
+    assert proper.etag != provisional.etag
     assert overview()[0].hit
 
 

@@ -222,7 +222,7 @@ def test_failures_are_told_and_not_kept(
     service = service_of(broken)
     url = f"/tiles/{path_of(broken)}.png"
     with monkeypatch.context() as patch:
-        patch.setattr(service.pictures, "raster", lambda *_: (_ for _ in ()).throw(error))
+        patch.setattr(service.rasters, "raster", lambda *_: (_ for _ in ()).throw(error))
         for _ in range(2):
             answer = broken.get(url)
             assert answer.status_code == status
@@ -242,7 +242,7 @@ def test_empty_tiles_are_transparent_or_204(
 ) -> None:
     service = make_service(source=str(make_photo("holed", hole="alpha")))
     client = TestClient(create_app(service.settings, service))
-    pyramid = service.pictures.view("old", MERCATOR).pyramid
+    pyramid = service.rasters.view("old", MERCATOR).pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     tile = TileAddress(
         pyramid.native_zoom, (extent.x + extent.width // 8) // 256, (extent.y + extent.height // 4) // 256

@@ -74,7 +74,7 @@ def test_titilers_routes_work_for_every_layer(served: TestClient) -> None:
 def test_bbox_shows_the_same_pixels_as_tiles(served: TestClient) -> None:
     service = service_of(served)
     tile = middle_tile(service)
-    bounds = service.pictures.view("restored", MERCATOR).pyramid.grid.bounds(tile.z, tile.window)
+    bounds = service.rasters.view("restored", MERCATOR).pyramid.grid.bounds(tile.z, tile.window)
     box = ",".join(map(repr, bounds))
     crs = {"coord_crs": "EPSG:3857", "dst_crs": "EPSG:3857"}
     part = served.get(f"/restored/bbox/{box}/256x256.png", params=crs)

@@ -201,8 +201,8 @@ def test_no_picture_reads_many_times_its_pixels(
     service = make_service(max_image_px=256)
     client = TestClient(create_app(service.settings, service))
     read: list[PixelWindow] = []
-    raster = service.pictures.raster
-    monkeypatch.setattr(service.pictures, "raster", lambda *args: read.append(args[3]) or raster(*args))
+    raster = service.rasters.raster
+    monkeypatch.setattr(service.rasters, "raster", lambda *args: read.append(args[3]) or raster(*args))
     bounds = ",".join(map(str, client.get("/tilejson.json").json()["bounds"]))
     for layer in ("old", "restored"):
         for url in (f"bbox/{bounds}/1x256.png", f"bbox/{bounds}/256x1.png", "preview/1x256.png"):
@@ -212,7 +212,7 @@ def test_no_picture_reads_many_times_its_pixels(
 
 
 def test_bbox_of_the_whole_globe_is_small(served: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = service_of(served).pictures
+    pictures = service_of(served).rasters
     zooms: list[int] = []
     raster = pictures.raster
     monkeypatch.setattr(pictures, "raster", lambda *args: zooms.append(args[2]) or raster(*args))

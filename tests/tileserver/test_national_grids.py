@@ -35,7 +35,7 @@ def test_one_inference_fills_a_metatile_of_a_national_grid(
     make_service: MakeService, wellington: Path
 ) -> None:
     service = make_service(source=str(wellington))
-    pyramid = service.pictures.view("restored", NEW_ZEALAND).pyramid
+    pyramid = service.rasters.view("restored", NEW_ZEALAND).pyramid
     assert pyramid.grid.cell(pyramid.native_zoom) == pytest.approx(0.3048, rel=0.42)
     tile = middle_tile(service, tms=NEW_ZEALAND)
     left, top = tile.x // 4 * 4, tile.y // 4 * 4

@@ -97,7 +97,7 @@ def test_web_mercator_has_the_pixels_of_the_tiles(
     result = restore(holed, path, tiny_weights, "--tms", "WebMercatorQuad", *FINISH)
     assert result.exit_code == 0, result.output
     assert cog_validate(path, strict=True)[0]
-    pyramid = service.pictures.view("restored", "WebMercatorQuad").pyramid
+    pyramid = service.rasters.view("restored", "WebMercatorQuad").pyramid
     zoom = pyramid.native_zoom
     with rasterio.open(path) as dataset:
         assert dataset.crs.to_epsg() == 3857

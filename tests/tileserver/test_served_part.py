@@ -133,7 +133,7 @@ def test_zooms_of_other_sets_are_those_of_the_same_ground(make_service: MakeServ
     whole = make_service()
     mercator = middle_tile(whole)
     service = make_service(zooms=(mercator.z - 1, mercator.z))
-    geographic = service.pictures.view("old", "WGS1984Quad").pyramid
+    geographic = service.rasters.view("old", "WGS1984Quad").pyramid
     assert (geographic.min_zoom, geographic.max_zoom) == (
         geographic.native_zoom - 1,
         geographic.native_zoom,

@@ -27,7 +27,7 @@ from tileserver.jobs.restore.job import (
     nodata_of,
     work_folder,
 )
-from tileserver.jobs.restore.metatile_folder import Blocks
+from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.run import restore_blocks
 from tileserver.photo.source import Source
 from tileserver.render.finish import Finish
@@ -36,7 +36,7 @@ from tileserver.render.networks import open_restorer
 from tileserver.render.renderer import Renderer
 from tileserver.tiling.encode import Extension
 
-# Blocks, a plain TIFF and the COG with its overviews, at what deflate makes of photographs.
+# MetatileFolder, a plain TIFF and the COG with its overviews, at what deflate makes of photographs.
 _BYTES_PER_PIXEL = 7
 
 
@@ -112,12 +112,12 @@ def _run(job: Job, renderer: Renderer, jobs: int, options: dict[str, Any]) -> in
             f"{output} needs about {size(_BYTES_PER_PIXEL * pixels)} while it is made, and its disk has {size(free)}: "
             "make room, or restore a smaller area"
         )
-    with closing(Blocks(folder, target)) as blocks:
+    with closing(MetatileFolder(folder, target)) as blocks:
         blocks.begin(job.settings, overwrite=options["overwrite"])
         return _work(job, blocks, renderer, jobs, options)
 
 
-def _work(job: Job, blocks: Blocks, renderer: Renderer, jobs: int, options: dict[str, Any]) -> int:
+def _work(job: Job, blocks: MetatileFolder, renderer: Renderer, jobs: int, options: dict[str, Any]) -> int:
     target, output, as_json = job.target, job.output, options["as_json"]
     started = time.monotonic()
     with reporter(as_json=as_json) as report:

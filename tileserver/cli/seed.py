@@ -21,7 +21,7 @@ from tileserver.jobs.seed.estimate import Estimate, estimate
 from tileserver.jobs.seed.open_output import open_output
 from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan
-from tileserver.jobs.seed.resume import Renewal, open_journal
+from tileserver.jobs.seed.resume import OverwritePolicy, open_journal
 from tileserver.jobs.seed.seeder import Seeder
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
@@ -106,17 +106,19 @@ def seed(source: str, output: str, **options: Any) -> None:
 
 
 def _seed(source: str, name: str, options: dict[str, Any]) -> int:
-    wish = _wish(options)
+    request = _seed_request(options)
     jobs = job_count(options)
-    service = _open_service(source, options, jobs, wish.scale)
+    service = _open_service(source, options, jobs, request.scale)
     try:
-        plan = prepare.make_plan(service, wish)
-        output = open_output(name, wish.format, changed_only=options["changed_only"])
-        prepare.check_format(output, wish)
+        plan = prepare.make_plan(service, request)
+        output = open_output(name, request.format, changed_only=options["changed_only"])
+        prepare.check_format(output, request)
         if options["dry_run"]:
-            _report_estimate(estimate(service, plan, wish.recipe, jobs), plan, as_json=options["as_json"])
+            _report_estimate(
+                estimate(service, plan, request.encoding, jobs), plan, as_json=options["as_json"]
+            )
             return DONE
-        return _run(service, plan, wish, output, options, jobs)
+        return _run(service, plan, request, output, options, jobs)
     finally:
         service.close()
 
@@ -124,23 +126,23 @@ def _seed(source: str, name: str, options: dict[str, Any]) -> int:
 def _run(
     service: TileService,
     plan: SeedPlan,
-    wish: prepare.Wish,
+    request: prepare.SeedRequest,
     output: Output,
     options: dict[str, Any],
     jobs: int,
 ) -> int:
-    description = prepare.describe(service, plan, wish)
+    description = prepare.describe(service, plan, request)
     before: datetime.datetime | None = options["refresh_before"]
-    renewal = Renewal(
+    policy = OverwritePolicy(
         overwrite=options["overwrite"],
         changed_only=options["changed_only"],
         refresh_before=before.date().isoformat() if before else "",
     )
 
     def check_room() -> None:
-        prepare.check_room(output, service, plan, wish, jobs)
+        prepare.check_room(output, service, plan, request, jobs)
 
-    journal = open_journal(output, description, renewal, check_room)
+    journal = open_journal(output, description, policy, check_room)
     if journal is None:
         say_complete(output.name, as_json=options["as_json"])
         _say_what_stays(output.metadata() or {}, description)
@@ -150,7 +152,7 @@ def _run(
     started = time.monotonic()
     try:
         with reporter(as_json=options["as_json"]) as report:
-            outcome = Seeder(service, plan, wish.recipe, output, journal, jobs).run(
+            outcome = Seeder(service, plan, request.encoding, output, journal, jobs).run(
                 report, options["time_limit"]
             )
         failures = journal.failures()
@@ -175,10 +177,10 @@ def _say_what_stays(found: dict[str, Any], description: Description) -> None:
             click.echo(f"its {field} stays {found[field]!r}: --overwrite makes it with {wanted!r}", err=True)
 
 
-def _wish(options: dict[str, Any]) -> prepare.Wish:
+def _seed_request(options: dict[str, Any]) -> prepare.SeedRequest:
     extension: Extension = options["format"]
     names = ("zooms", "bbox", "area", "tms", "quality", "skip_empty")
-    return prepare.Wish(
+    return prepare.SeedRequest(
         format=extension, scale=int(options["scale"]), **{name: options[name] for name in names}
     )
 

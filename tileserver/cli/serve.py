@@ -164,7 +164,7 @@ def banner(service: TileService, host: str, port: int, others: Sequence[str] = (
     ]
     lines.append(f"  Open        {root}/")
     lines += [f"  and         {root}/{name}/" for name in others]
-    lines += [f"  {layer:<11} {root}{tile_path(layer, WEB_MERCATOR)}" for layer in service.pictures.layers]
+    lines += [f"  {layer:<11} {root}{tile_path(layer, WEB_MERCATOR)}" for layer in service.rasters.layers]
     lines += [
         f"  TileJSON    {root}/tilejson.json",
         f"  WMTS        {root}/restored/WMTSCapabilities.xml",

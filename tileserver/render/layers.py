@@ -32,7 +32,7 @@ class MetatileCache(Protocol):
         """Keep a metatile as long as there is room."""
 
 
-class Pictures:
+class LayerRasters:
     """Pixels of windows of any layer.
 
     Args:
@@ -114,7 +114,7 @@ class Pictures:
         if layer in ("old", "new"):
             with stages.measure("read"):
                 return view.read(zoom, window)
-        if zoom < view.pyramid.reach_zoom:
+        if zoom < view.pyramid.min_metatile_zoom:
             return self._toned(layer, view, zoom, window, stages)
         result = canvas(window)
         for metatile, part in view.pyramid.pieces(zoom, window):
@@ -142,7 +142,7 @@ class Pictures:
                 self._tone = fit_tone(self.view("old", WEB_MERCATOR), self._renderer)
             return self._tone
 
-    def makeshift(self, layer: str, tms: str, zoom: int) -> str:
+    def provisional_tone_digest(self, layer: str, tms: str, zoom: int) -> str:
         """Digest of the tone that a picture shows, where that is not the photograph's own; else empty.
 
         A tone that lacks a sample is no property of the photograph: a block that cannot be read may be there again.
@@ -150,7 +150,7 @@ class Pictures:
         Raises:
             OutsideError, ReadError, OverloadedError, sr_model.InferenceError: as `raster`.
         """
-        if layer in ("old", "new") or zoom >= self.view(layer, tms).pyramid.reach_zoom:
+        if layer in ("old", "new") or zoom >= self.view(layer, tms).pyramid.min_metatile_zoom:
             return ""
         tone = self.tone()
         return "" if tone.whole else tone.colours.digest

@@ -162,7 +162,7 @@ class Pyramid:
         return self.limits.zooms[1] if self.limits.zooms else self.native_zoom + LEVELS_ABOVE
 
     @property
-    def reach_zoom(self) -> int:
+    def min_metatile_zoom(self) -> int:
         """First zoom that metatiles fill; coarser ones come from overviews."""
         return self.native_zoom - LEVELS_BELOW
 
@@ -206,7 +206,7 @@ class Pyramid:
         """Split a window at the borders of metatiles.
 
         Args:
-            zoom: the window's pixel zoom, `reach_zoom` or finer.
+            zoom: the window's pixel zoom, `min_metatile_zoom` or finer.
             window: any window of that zoom.
 
         Yields:

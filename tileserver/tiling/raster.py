@@ -1,4 +1,4 @@
-"""Pictures with a mask, and the arithmetic that makes other zooms of them."""
+"""LayerRasters with a mask, and the arithmetic that makes other zooms of them."""
 
 from __future__ import annotations
 

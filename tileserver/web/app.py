@@ -106,7 +106,7 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
     )
     app.state.service, app.state.endpoint, app.state.close = opened, endpoint, close
     app.dependency_overrides.update(safe_crs_dependencies())
-    for layer in opened.pictures.layers:
+    for layer in opened.rasters.layers:
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
     app.include_router(short_routes(endpoint))

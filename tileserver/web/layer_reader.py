@@ -51,14 +51,14 @@ class LayerInput:
 
 @attr.s
 class LayerReader(BaseReader):
-    """Pictures of one layer for any rectangle, made of the same pixels as its tiles."""
+    """LayerRasters of one layer for any rectangle, made of the same pixels as its tiles."""
 
     input: LayerInput = attr.ib()
     tms: TileMatrixSet = attr.ib(default=WEB_MERCATOR_TMS)
 
     def __attrs_post_init__(self) -> None:
         """Take extent and CRS from the layer's photograph."""
-        self._view: View = self.input.service.pictures.view(self.input.layer, WEB_MERCATOR)
+        self._view: View = self.input.service.rasters.view(self.input.layer, WEB_MERCATOR)
         info = self._view.source.info
         self.bounds, self.crs = info.bounds, info.crs
         if self._view.bounds_lonlat != info.bounds_lonlat:
@@ -69,7 +69,7 @@ class LayerReader(BaseReader):
 
     @property
     def _own_view(self) -> View:
-        return self.input.service.pictures.view(self.input.layer, str(self.tms.id))
+        return self.input.service.rasters.view(self.input.layer, str(self.tms.id))
 
     @property
     def minzoom(self) -> int:
@@ -245,10 +245,10 @@ class LayerReader(BaseReader):
         most = MAX_OVERSAMPLING * self.input.service.settings.max_image_px**2
         while zoom > 0 and _area(pyramid.grid.covering(zoom, clipped)) > most:
             zoom -= 1
-        if zoom >= pyramid.reach_zoom:
+        if zoom >= pyramid.min_metatile_zoom:
             pieces = list(pyramid.pieces(zoom, _with_context(pyramid.grid.covering(zoom, clipped))))
             if len(pieces) > MAX_METATILES and self.input.layer not in ("old", "new"):
-                zoom = pyramid.reach_zoom - 1
+                zoom = pyramid.min_metatile_zoom - 1
         return zoom, _with_context(pyramid.grid.covering(zoom, clipped))
 
 

@@ -25,7 +25,7 @@ _SECURITY: Final = {
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "X-Content-Type-Options": "nosniff",
 }
-# Pictures of any size and shape.
+# LayerRasters of any size and shape.
 _PICTURE: Final = re.compile(r"/(preview|bbox|point|feature|statistics)\b")
 # GeoJSON of a feature is the only thing that visitors send.
 MAX_BODY_BYTES: Final = 1_000_000
@@ -175,7 +175,7 @@ def _bounded(receive: Receive) -> Receive:
 
 
 @dataclass
-class Crowd:
+class InFlight:
     """How many requests are inside."""
 
     inside: int = 0
@@ -194,19 +194,19 @@ class LimitRequests:
     app: ASGIApp
     most: int
     most_pictures: int
-    crowd: Crowd = field(default_factory=Crowd)
-    pictures: Crowd = field(default_factory=Crowd)
+    in_flight: InFlight = field(default_factory=InFlight)
+    pictures_in_flight: InFlight = field(default_factory=InFlight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
         if scope["type"] != "http" or local_path(scope) in _ALWAYS_OPEN:
             await self.app(scope, receive, send)
             return
-        crowds = [(self.crowd, self.most)]
+        limits = [(self.in_flight, self.most)]
         if _PICTURE.search(local_path(scope)):
-            crowds.append((self.pictures, self.most_pictures))
-        for crowd, most in crowds:
-            if crowd.inside >= most:
+            limits.append((self.pictures_in_flight, self.most_pictures))
+        for in_flight, most in limits:
+            if in_flight.inside >= most:
                 await _full(most)(scope, receive, send)
                 return
         length = Headers(scope=scope).get("content-length", "")
@@ -215,13 +215,13 @@ class LimitRequests:
             await too_large(scope, receive, send)
             return
         # Only the event loop's thread comes here, so no lock is needed.
-        for crowd, _ in crowds:
-            crowd.inside += 1
+        for in_flight, _ in limits:
+            in_flight.inside += 1
         try:
             await self.app(scope, _bounded(receive), send)
         finally:
-            for crowd, _ in crowds:
-                crowd.inside -= 1
+            for in_flight, _ in limits:
+                in_flight.inside -= 1
 
 
 def _full(most: int) -> Response:

@@ -139,7 +139,7 @@ class LayerFactory(TilerFactory):
 
     def bounds(self) -> None:
         """Register the layer's bounds: those that are served, in degrees."""
-        layer, pictures = self.layer, self.endpoint.service.pictures
+        layer, pictures = self.layer, self.endpoint.service.rasters
 
         @self.router.get("/bounds", name="bounds")
         def bounds() -> Bounds:

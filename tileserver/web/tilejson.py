@@ -33,7 +33,7 @@ def tilejson(
     Raises:
         OutsideError: no such layer or set.
     """
-    view = service.pictures.view(layer, tms)
+    view = service.rasters.view(layer, tms)
     bounds, pyramid = view.bounds_lonlat, view.pyramid
     return {
         "tilejson": "3.0.0",
@@ -51,8 +51,8 @@ def tilejson(
 
 def page_config(service: TileService) -> dict[str, Any]:
     """What the page needs to know; addresses are relative, so that it works behind a prefix."""
-    layers = [layer for layer in ("old", "restored", "difference", "new") if layer in service.pictures.layers]
-    view = service.pictures.view("restored", WEB_MERCATOR)
+    layers = [layer for layer in ("old", "restored", "difference", "new") if layer in service.rasters.layers]
+    view = service.rasters.view("restored", WEB_MERCATOR)
     bounds, pyramid = view.bounds_lonlat, view.pyramid
     return {
         "name": title(service),

@@ -42,7 +42,7 @@ def capabilities(service: TileService, base_url: str, layer: str, tms_names: lis
     # GDAL and QGIS take the first set unless told otherwise.
     for name in sorted(tms_names, key=lambda name: (name != WEB_MERCATOR, name)):
         try:
-            views[name] = service.pictures.view(layer, name)
+            views[name] = service.rasters.view(layer, name)
         except OutsideError:
             continue
     contents.append(_layer(service, base_url, layer, views))

@@ -15,7 +15,7 @@ from sr_model import PixelWindow
 from tileserver.errors import OutputError
 from tileserver.jobs.disk import write_whole
 from tileserver.jobs.restore.cog import parts
-from tileserver.jobs.restore.metatile_folder import Blocks
+from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
 from tileserver.tiling.encode import Extension, encode
 from tileserver.tiling.raster import Raster, canvas, paste
@@ -29,7 +29,7 @@ _CHIP: Final = re.compile(r"\.?.+_\d{5,}_\d{5,}\.(wld|pgw|jgw|prj|(png|jpg)(\.au
 
 def write_chips(
     target: Target,
-    blocks: Blocks,
+    blocks: MetatileFolder,
     folder: Path,
     name: str,
     size_px: int,
@@ -84,7 +84,7 @@ def chips_note(folder: Path) -> dict[str, Any] | None:
     return note if isinstance(note, dict) else None
 
 
-def strangers(folder: Path) -> bool:
+def has_foreign_files(folder: Path) -> bool:
     """Whether a folder has anything in it but chips and their manifest."""
     return any(path.name != _MANIFEST and not _CHIP.fullmatch(path.name) for path in folder.iterdir())
 

@@ -16,14 +16,19 @@ from rasterio.errors import RasterioError
 from sr_model import PixelWindow
 from tileserver.errors import OutputError
 from tileserver.jobs.disk import sync
-from tileserver.jobs.restore.metatile_folder import QUICK, Blocks
+from tileserver.jobs.restore.metatile_folder import QUICK, MetatileFolder
 from tileserver.jobs.restore.target import Target
 from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.raster import Raster, UInt8Array
 
 
 def write_cog(
-    target: Target, blocks: Blocks, path: Path, tags: dict[str, str], nodata: int | None, block_px: int
+    target: Target,
+    blocks: MetatileFolder,
+    path: Path,
+    tags: dict[str, str],
+    nodata: int | None,
+    block_px: int,
 ) -> int:
     """Write a lossless COG with overviews, and a mask or nodata where there are no pixels.
 
@@ -68,7 +73,7 @@ def write_cog(
 
 
 def _write_plain(
-    target: Target, blocks: Blocks, path: Path, tags: dict[str, str], nodata: int | None
+    target: Target, blocks: MetatileFolder, path: Path, tags: dict[str, str], nodata: int | None
 ) -> None:
     """An ordinary tiled TIFF, which the COG is made of: a COG's overviews stand before its pixels."""
     whole = target.window

@@ -16,7 +16,7 @@ from sr_model import Restorer
 from tileserver.errors import ArchiveError, SettingsError
 from tileserver.jobs.area import wanted_area, wanted_bbox
 from tileserver.jobs.progress import now
-from tileserver.jobs.restore.chips import chips_note, strangers
+from tileserver.jobs.restore.chips import chips_note, has_foreign_files
 from tileserver.jobs.restore.target import Target, make_target, own_view, tms_view
 from tileserver.photo.source import Source
 from tileserver.render.finish import Finish
@@ -143,7 +143,7 @@ def is_complete(job: Job, options: dict[str, Any]) -> bool:
         return False
     if options["chips"]:
         note = chips_note(output)
-        if note is None and is_begun and not strangers(output):
+        if note is None and is_begun and not has_foreign_files(output):
             return False
     else:
         note = _cog_note(output)
@@ -154,7 +154,7 @@ def is_complete(job: Job, options: dict[str, Any]) -> bool:
             f"{output} is there already, and not of our making: name another output, or move it away"
         )
     if options["overwrite"]:
-        if options["chips"] and (strangers(output) or (note is None and any(output.iterdir()))):
+        if options["chips"] and (has_foreign_files(output) or (note is None and any(output.iterdir()))):
             raise ArchiveError(f"{output} has files in it that are no chips of ours: name another folder")
         return False
     if options["chips"] and note is None and not any(output.iterdir()):

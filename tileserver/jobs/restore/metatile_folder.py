@@ -29,7 +29,7 @@ _LOCK: Final = "lock"
 _KEPT_BYTES: Final = 32 * 2**20
 
 
-class Blocks:
+class MetatileFolder:
     """A folder of metatiles, for one process at a time.
 
     Args:
