@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sr_model import tensors
 from sr_model.errors import InferenceError
-from sr_model.network import fold_shuffles
+from sr_model.layers import fold_shuffles
 from sr_model.pixels import Float32Array, UInt8Array, check_finite, correct, normalise
 from sr_model.weights import Weights
 

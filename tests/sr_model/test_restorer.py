@@ -22,13 +22,18 @@ from sr_model import (
 from sr_model.network import build
 from sr_model.runtimes.torch_runtime import TorchRuntime
 
+SPECS = {
+    "compact": ModelSpec.compact(width=8, blocks=1),
+    "half_scale": ModelSpec.half_scale(widths=(16, 16, 24), gsd_m=0.3),
+    "resnet34": ModelSpec.resnet34(),
+}
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
 
 
-@pytest.fixture(scope="module", params=["compact", "resnet34"])
+@pytest.fixture(scope="module", params=SPECS)
 def weights(request, tmp_path_factory):
     torch.manual_seed(2)
-    spec = ModelSpec.compact(width=8, blocks=1) if request.param == "compact" else ModelSpec.resnet34()
+    spec = SPECS[request.param]
     return save_weights(tmp_path_factory.mktemp("w") / "w.safetensors", spec, build(spec).state_dict())
 
 
