@@ -10,7 +10,7 @@ from sr_model import PixelWindow
 from tileserver.archives.identity import MapIdentity
 from tileserver.errors import DamagedError
 from tileserver.photo.source import SOURCE_CHANGED, Source
-from tileserver.render.finish import Finish
+from tileserver.render.appearance import choose_appearance
 from tileserver.render.layers import LayerRasters
 from tileserver.render.recipe import Recipe
 from tileserver.render.renderer import Renderer
@@ -56,16 +56,19 @@ class TileService:
             network = shared.networks.lease(settings, self.old.info.pixel.gsd_m)
             opened.callback(shared.networks.release, network)
             self.restorer = network.restorer
-            self.finish = Finish(settings.contrast, settings.tone)
+            self.appearance = choose_appearance(self.restorer.spec, self.old, settings)
+            self.finish = self.appearance.finish
             self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
             self.ready = False
-            self.recipe_digest = Recipe.of(self.restorer, self._sources, self.finish).digest
-            seeded_content = Recipe.of(self.restorer, [self.old], self.finish).digest
+            self.recipe_digest = Recipe.of(self.restorer, self._sources, self.appearance).digest
+            seeded_content = Recipe.of(self.restorer, [self.old], self.appearance).digest
             self.identity = self._identity(seeded_content)
             self.content = shared.bind(self.identity)
-            self._renderer = Renderer(self.restorer.spec, network.queue, self.finish)
-            caches = shared.metatiles, self.metrics, self.content, settings.limits
-            self.rasters = LayerRasters(self.old, self.new, self._renderer, *caches)
+            self._renderer = Renderer(self.restorer.spec, network.queue, self.appearance)
+            caches = shared.metatiles, self.metrics, self.content
+            self.rasters = LayerRasters(
+                self.old, self.new, self._renderer, *caches, limits=settings.limits
+            )
             self._opened = opened.pop_all()
 
     def _identity(self, seeded_content: str) -> MapIdentity:
@@ -88,7 +91,7 @@ class TileService:
     def warm_up(self) -> None:
         """Run the network as metatiles do and fit the tone of overviews, so that no visitor waits for it."""
         self.restorer.warm_up(self._renderer.window_px)
-        self.rasters.tone()
+        self.rasters.warm_up()
         self.ready = True
 
     def key(self, request: TileRequest) -> TileKey:

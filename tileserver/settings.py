@@ -40,6 +40,27 @@ class Settings(BaseSettings):
     tone: Literal["model", "old"] = Field(
         "model", description="Whose colours restored pixels have: the network's, or the old photograph's."
     )
+    colours: Literal["corrected", "photo"] = Field(
+        "corrected",
+        description="Whether one map of colours, found once for the whole photograph, takes haze and fading out; "
+        "`photo` keeps the photograph's own colours.",
+    )
+    colour_strength: float = Field(
+        1.0, ge=0, le=1, description="Share of the map of colours that is applied."
+    )
+    resolution: float | None = Field(
+        None,
+        gt=0,
+        description="Metres on the ground that the photograph resolves; estimated from its edges if not given.",
+    )
+    pixel_size: float | None = Field(
+        None,
+        gt=0,
+        description="Pixel size of restored pixels in metres; by default about half of what the photograph resolves.",
+    )
+    native_zoom: int | None = Field(
+        None, ge=0, le=24, description="Zoom of Web Mercator that is restored, instead of `pixel_size`."
+    )
     new_bands: Annotated[tuple[int, ...], NoDecode] | None = Field(
         None, description="Bands of the later photograph, as `bands`."
     )

@@ -30,7 +30,7 @@ from tileserver.jobs.restore.job import (
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.run import restore_blocks
 from tileserver.photo.source import Source
-from tileserver.render.finish import Finish
+from tileserver.render.appearance import choose_appearance
 from tileserver.render.network_queue import NetworkQueue
 from tileserver.render.networks import open_restorer
 from tileserver.render.renderer import Renderer
@@ -80,8 +80,8 @@ def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
         weights = load_weights(settings.weights or bundled_weights_path())
         weights.spec.check_source_gsd(photograph.info.pixel.gsd_m)
         restorer = open_restorer(weights, settings)
-        finish = Finish(settings.contrast, settings.tone)
-        job = make_job(photograph, restorer, settings, finish, output, options)
+        appearance = choose_appearance(restorer.spec, photograph, settings)
+        job = make_job(photograph, restorer, settings, appearance, output, options)
         if is_complete(job, options):
             say_complete(str(output), as_json=options["as_json"])
             return DONE
@@ -93,7 +93,7 @@ def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
             callers=restorer.callers,
         )
         try:
-            return _run(job, Renderer(restorer.spec, network, finish), jobs, options)
+            return _run(job, Renderer(restorer.spec, network, appearance), jobs, options)
         finally:
             network.close()
     finally:

@@ -79,6 +79,7 @@ class Source:
     """An open photograph; safe to use from many threads."""
 
     def __init__(self, path: str, info: SourceInfo, open_datasets: int) -> None:
+        self.path = path
         self.info = info
         self._states = states(info.files)
         self._pools = [DatasetPool(path, open_datasets)]
@@ -107,6 +108,16 @@ class Source:
                 f"{path} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
         return cls(path, info, open_datasets)
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether it is black and white: one band is shown."""
+        return len(self.info.bands) == 1
+
+    @cached_property
+    def traits(self) -> Traits:
+        """Blur, halo and grain, estimated from its edges at the first call."""
+        return estimate_traits(self.path, bands=self.info.bands, rescale=self.info.rescale)
 
     @property
     def is_changed(self) -> bool:

@@ -15,8 +15,9 @@ from rasterio.warp import transform_bounds
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError
 from tileserver.photo.pixel_size import WGS84, PixelSize, pixel_size
+from tileserver.photo.scale import OutputScale
 from tileserver.photo.source import Source
-from tileserver.tiling.grid import LEVELS_ABOVE, TILE_PX, BBox, Limits, Pyramid, QuadGrid, nearest_zoom
+from tileserver.tiling.grid import LEVELS_ABOVE, TILE_PX, BBox, Limits, Pyramid, QuadGrid
 from tileserver.tiling.raster import Raster
 
 
@@ -26,7 +27,7 @@ class View:
     Args:
         source: the photograph.
         tms: the tile matrix set.
-        gsd_m: ground sample distance that the network wants; decides the native zoom.
+        scale: pixel size that the photograph is restored at; decides the native zoom.
 
     Raises:
         OutsideError: the set is no quadtree, or does not cover the photograph.
@@ -36,7 +37,7 @@ class View:
         bounds_lonlat: west, south, east, north of what is served, in degrees.
     """
 
-    def __init__(self, source: Source, tms: TileMatrixSet, gsd_m: float) -> None:
+    def __init__(self, source: Source, tms: TileMatrixSet, scale: OutputScale) -> None:
         self.source = source
         self.bounds_lonlat = source.info.bounds_lonlat
         self.crs = CRS.from_user_input(tms.rasterio_crs)
@@ -55,7 +56,7 @@ class View:
         if not all(math.isfinite(value) for value in (*extent, size.x_m, size.y_m)):
             raise OutsideError(_uncovered(grid.tms_id))
         self._pixel0 = size.times(2.0**guess)
-        self.pyramid = Pyramid(grid, nearest_zoom(self._pixel0.gsd_m, gsd_m), extent)
+        self.pyramid = Pyramid(grid, scale.native_zoom(self._pixel0.gsd_m), extent)
         # PROJ computes positions far outside of the set too, and there are no tiles there.
         whole = PixelWindow(0, 0, grid.columns0 * TILE_PX, grid.rows0 * TILE_PX)
         if not self.pyramid.touches(0, whole):

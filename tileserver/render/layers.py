@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from sr_model import PixelWindow
+from sr_model import PixelWindow, ToneMap
+from sr_model.colour_map import ColourMap
 from tileserver.errors import OutsideError, SettingsError
 from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
@@ -69,6 +70,7 @@ class LayerRasters:
         self._tone_lock = threading.Lock()
         self._metatiles = metatiles
         self._content = content
+        self._scale = renderer.appearance.scale
         self._limits = limits
         self._flights: SingleFlight[MetatileKey, Raster] = SingleFlight()
         if limits != NO_LIMITS:
@@ -129,11 +131,21 @@ class LayerRasters:
         return result
 
     def _open_view(self, source: Source, tms: str) -> View:
-        view = View(source, self._tms.get(tms), self._renderer.spec.gsd_m)
+        view = View(source, self._tms.get(tms), self._scale)
         if self._limits != NO_LIMITS:
-            mercator = View(source, self._tms.get(WEB_MERCATOR), self._renderer.spec.gsd_m)
+            mercator = View(source, self._tms.get(WEB_MERCATOR), self._scale)
             view.limit(self._limits, mercator.pyramid.native_zoom)
         return view
+
+    @property
+    def _keeps_colours(self) -> bool:
+        """Whether restored pixels have the photograph's own means, so that its overviews show them too."""
+        return self._renderer.spec.colours == "photo"
+
+    def warm_up(self) -> None:
+        """Find the tone of overviews, where the network translates colours, so that no visitor waits for it."""
+        if not self._keeps_colours:
+            self.tone()
 
     def tone(self) -> Tone:
         """The one colour map old -> restored of this photograph; fitted at the first call."""
@@ -150,19 +162,28 @@ class LayerRasters:
         Raises:
             OutsideError, ReadError, OverloadedError, sr_model.InferenceError: as `raster`.
         """
-        if layer in ("old", "new") or zoom >= self.view(layer, tms).pyramid.min_metatile_zoom:
+        if layer in ("old", "new") or self._keeps_colours:
+            return ""
+        if zoom >= self.view(layer, tms).pyramid.min_metatile_zoom:
             return ""
         tone = self.tone()
         return "" if tone.whole else tone.colours.digest
 
     def _toned(self, layer: str, view: View, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
-        with stages.measure("infer"):
-            colours = self.tone().colours
+        colours: ColourMap | ToneMap
+        if self._keeps_colours:
+            colours = self._renderer.appearance.finish.colour_map
+        else:
+            with stages.measure("infer"):
+                colours = self.tone().colours
         with stages.measure("read"):
             old = view.read(zoom, window)
         with stages.measure("encode"):
             toned = Raster(window, colours.apply(old.rgb), old.mask).masked()
-            return difference(old, toned) if layer == "difference" else toned
+            if layer != "difference":
+                return toned
+            # One map of colours is not the network's doing.
+            return difference(toned if self._keeps_colours else old, toned)
 
     def _seen(
         self, view: View, metatile: PixelWindow, part: PixelWindow, zoom: int, stages: Stages
@@ -170,6 +191,9 @@ class LayerRasters:
         """What the network saw, resampled as its answer is, so that the difference is the network's alone."""
         with stages.measure("read"):
             old = view.read(view.pyramid.native_zoom, with_margin(metatile))
+        if self._keeps_colours:
+            colour_map = self._renderer.appearance.finish.colour_map
+            old = Raster(old.window, colour_map.apply(old.rgb), old.mask).masked()
         return _resample(old, part, zoom - view.pyramid.native_zoom)
 
     def _metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:

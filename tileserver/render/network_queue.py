@@ -10,18 +10,23 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
-from sr_model import InferenceError
+from sr_model import InferenceError, PhotoTraits
 from sr_model.errors import SrModelError
 from tileserver.errors import AbandonedError, OverloadedError
 from tileserver.stages import Stages, Wanted
 from tileserver.tiling.raster import UInt8Array
+
+
+# For networks that take every photograph alike.
+PLAIN: Final = PhotoTraits()
 
 
 class Network(Protocol):
@@ -31,13 +36,14 @@ class Network(Protocol):
     def batch(self) -> int:
         """Windows that are worth a common pass at the moment."""
 
-    def restore(self, rgb: UInt8Array) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
         """uint8 [batch, height, width, 3] to the same, less the network's trim."""
 
 
 @dataclass(eq=False)
 class _Job:
     rgb: UInt8Array
+    photo: PhotoTraits
     wanted: Wanted
     queued: float = field(default_factory=time.perf_counter)
     started: float = 0.0
@@ -77,19 +83,20 @@ class NetworkQueue:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def restore(self, rgb: UInt8Array, stages: Stages) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, stages: Stages, photo: PhotoTraits = PLAIN) -> UInt8Array:
         """Restore one window and wait for it.
 
         Args:
             rgb: uint8 [height, width, 3], both multiples of the network's stride.
             stages: gets the waiting time as `queue` and the network's as `infer`.
+            photo: what the model is told of the photograph.
 
         Raises:
             OverloadedError: the queue is full, or the deadline has passed.
             AbandonedError: nobody waits for it any more.
             InferenceError: the network failed.
         """
-        job = _Job(rgb, stages.wanted)
+        job = _Job(rgb, photo, stages.wanted)
         with self._changed:
             if self._closed:
                 raise OverloadedError("the server is shutting down: try again in a moment")
@@ -167,7 +174,7 @@ class NetworkQueue:
         for job in jobs:
             job.started = now
         try:
-            restored = self._network.restore(np.stack([job.rgb for job in jobs]))
+            restored = self._network.restore(np.stack([job.rgb for job in jobs]), [job.photo for job in jobs])
             for job, picture in zip(jobs, restored, strict=True):
                 job.result.set_result(picture)
         except SrModelError as error:

@@ -12,17 +12,18 @@ from typing import Final
 import rasterio
 
 from sr_model import Restorer
+from sr_model.colour_map import MAP_VERSION
 from tileserver.photo.source import Source
 from tileserver.photo.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
 from tileserver.render import colours as tone
 from tileserver.render import finish
-from tileserver.render.finish import Finish
+from tileserver.render.appearance import Appearance
 from tileserver.render.renderer import MARGIN_PX
 from tileserver.tiling import encode, grid
 from tileserver.tiling.raster import NO_DIFFERENCE
 
 # Raise it when the code renders the same tile differently than before.
-RECIPE_VERSION: Final = 3
+RECIPE_VERSION: Final = 4
 # Other versions of these may round pixels differently.
 _LIBRARIES: Final = ("numpy", "openvino", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
 
@@ -35,19 +36,19 @@ class Recipe:
         weights: digest of the weights, which contain the spec with halo and stride.
         runtime: what runs them; another one rounds differently.
         sources: each photograph's fingerprint, bands and range.
-        finish: what is done to restored pixels.
+        appearance: how the photograph is to look.
     """
 
     weights: str
     runtime: str
     sources: tuple[tuple[str, tuple[int, ...], tuple[float, float]], ...]
-    finish: Finish
+    appearance: Appearance
 
     @classmethod
-    def of(cls, restorer: Restorer, sources: Iterable[Source], finish: Finish) -> Recipe:
+    def of(cls, restorer: Restorer, sources: Iterable[Source], appearance: Appearance) -> Recipe:
         """That of a map which shows these photographs."""
         shown = tuple((one.info.fingerprint, one.info.bands, one.info.rescale) for one in sources)
-        return cls(restorer.digest, restorer.runtime, shown, finish)
+        return cls(restorer.digest, restorer.runtime, shown, appearance)
 
     @property
     def digest(self) -> str:
@@ -61,6 +62,7 @@ class Recipe:
             "margin_px": MARGIN_PX,
             "finish": [finish.BLOCK_PX, finish._SIGMA_BLOCKS, finish._REACH_BLOCKS, finish._PIVOT],
             "quality": [encode.JPEG_QUALITY, encode.WEBP_QUALITY, encode.WEBP_METHOD],
+            "colour_map": MAP_VERSION,
             "tone": [tone.SAMPLES_PER_SIDE, tone.SAMPLE_PX],
             "gdal": rasterio.__gdal_version__,
             "libraries": {name: version(name) for name in _LIBRARIES},

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata, inset
+from sr_model import ModelSpec, PhotoTraits, PixelWindow, aligned_window, crop_slices, fill_nodata, inset
 from tileserver.photo.view import View
-from tileserver.render.finish import BLOCK_PX, Finish
+from tileserver.render.appearance import Appearance
+from tileserver.render.finish import BLOCK_PX
 from tileserver.render.network_queue import NetworkQueue
 from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
@@ -24,12 +25,12 @@ class Renderer:
     Attributes:
         spec: what the network needs around a window.
         network: the network, trimmed by `trim_px`.
-        finish: what is done to its pictures.
+        appearance: how the photograph is to look.
     """
 
     spec: ModelSpec
     network: NetworkQueue
-    finish: Finish
+    appearance: Appearance
 
     @property
     def window_px(self) -> int:
@@ -54,8 +55,8 @@ class Renderer:
             if old.crop(kept).is_empty:
                 return Raster.blank(kept), Raster.blank(kept)
             filled = fill_nodata(old.rgb, old.mask)
-        restored = self.network.restore(filled, stages)
-        finished = self.finish.apply(filled[crop_slices(outer, inner)], restored)
+        restored = self.network.restore(filled, stages, self._traits(view))
+        finished = self.appearance.finish.apply(filled[crop_slices(outer, inner)], restored)
         mask = old.mask[crop_slices(outer, kept)].copy()
         return old.crop(kept), Raster(kept, finished[crop_slices(inner, kept)].copy(), mask).masked()
 
@@ -72,13 +73,16 @@ class Renderer:
         """
         return self.restore(view, with_margin(metatile), self._halo_px, stages)[1]
 
+    def _traits(self, view: View) -> PhotoTraits:
+        return self.appearance.traits(self.spec, view.pixel(view.pyramid.native_zoom).gsd_m)
+
     @property
     def _halo_px(self) -> int:
         # The margin lies within the halo: it needs no context of its own, being looked at by interpolation only.
         return max(self.spec.halo_px - MARGIN_PX, 0)
 
     def _outer(self, kept: PixelWindow, halo_px: int) -> PixelWindow:
-        halo_px = max(halo_px, trim_px(self.spec) + self.finish.reach_px)
+        halo_px = max(halo_px, trim_px(self.spec) + self.appearance.finish.reach_px)
         return aligned_window(kept, halo_px, max(self.spec.stride, BLOCK_PX))
 
 

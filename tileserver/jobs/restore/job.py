@@ -19,7 +19,7 @@ from tileserver.jobs.progress import now
 from tileserver.jobs.restore.chips import chips_note, has_foreign_files
 from tileserver.jobs.restore.target import Target, make_target, own_view, tms_view
 from tileserver.photo.source import Source
-from tileserver.render.finish import Finish
+from tileserver.render.appearance import Appearance
 from tileserver.render.recipe import Recipe
 from tileserver.settings import Settings
 
@@ -95,7 +95,7 @@ def make_job(
     source: Source,
     restorer: Restorer,
     settings: Settings,
-    finish: Finish,
+    appearance: Appearance,
     output: Path,
     options: dict[str, Any],
 ) -> Job:
@@ -104,8 +104,8 @@ def make_job(
     Raises:
         SettingsError, OutsideError: no pixel of the photograph is wanted.
     """
-    gsd_m = restorer.spec.gsd_m
-    view = tms_view(source, options["tms"], gsd_m) if options["tms"] else own_view(source, gsd_m)
+    scale = appearance.scale
+    view = tms_view(source, options["tms"], scale) if options["tms"] else own_view(source, scale)
     wanted = None
     if options["bbox"]:
         wanted = wanted_bbox(options["bbox"], view.crs)
@@ -120,13 +120,13 @@ def make_job(
         "runtime": restorer.runtime,
         "bands": list(source.info.bands),
         "rescale": list(source.info.rescale),
-        "finish": [settings.contrast, settings.tone],
+        "finish": [settings.contrast, settings.tone, settings.colours, settings.colour_strength],
         "grid": options["tms"] or "own",
         "window": [window.x, window.y, window.width, window.height],
         "outline": target.outline.wkt if target.outline is not None else None,
         "chips": [options["chips"], options["format"]] if options["chips"] else None,
         # The code and the libraries too: half a picture of each would have seams.
-        "recipe": Recipe.of(restorer, [source], finish).digest,
+        "recipe": Recipe.of(restorer, [source], appearance).digest,
     }
     credit = settings.credit if settings.credit is not None else source.info.credit
     return Job(settings.source, source, restorer, target, output, made_of, credit)

@@ -16,6 +16,7 @@ from sr_model import PixelWindow
 from tileserver.errors import OutsideError, SettingsError
 from tileserver.jobs.area import Area
 from tileserver.photo.pixel_size import pixel_size
+from tileserver.photo.scale import OutputScale
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
 from tileserver.tiling.grid import METATILE_PX, TILE_PX
@@ -67,8 +68,9 @@ class Target:
         return columns * (-(-window.bottom // METATILE_PX) - window.y // METATILE_PX)
 
 
-def own_view(source: Source, gsd_m: float) -> View:
-    """The photograph on a grid in its own CRS, from its north-west corner, with pixels of `gsd_m`."""
+def own_view(source: Source, scale: OutputScale) -> View:
+    """The photograph on a grid in its own CRS, from its north-west corner, with pixels of exactly that scale."""
+    gsd_m = min(scale.gsd_m, scale.coarsest_m)
     info = source.info
     left, bottom, right, top = info.bounds
     centre = ((left + right) / 2, (bottom + top) / 2)
@@ -83,10 +85,10 @@ def own_view(source: Source, gsd_m: float) -> View:
         minzoom=0,
         maxzoom=zooms,
     )
-    return View(source, tms, gsd_m)
+    return View(source, tms, OutputScale(gsd_m))
 
 
-def tms_view(source: Source, name: str, gsd_m: float) -> View:
+def tms_view(source: Source, name: str, scale: OutputScale) -> View:
     """The photograph on a tile matrix set.
 
     Raises:
@@ -96,7 +98,7 @@ def tms_view(source: Source, name: str, gsd_m: float) -> View:
     if name not in known.list():
         raise SettingsError(f"--tms {name}: there is none such that is a quadtree; use WebMercatorQuad")
     try:
-        return View(source, known.get(name), gsd_m)
+        return View(source, known.get(name), scale)
     except OutsideError as error:
         raise SettingsError(f"--tms: {error}") from error
 
