@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tileserver.attribution import AI_LAYERS, ai_header
 from tileserver.service import Tile, TileRequest, TileService
-from tileserver.stages import NO_WORK, server_timing
+from tileserver.stages import ZERO_SECONDS, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR
@@ -104,7 +104,7 @@ class CachedTiles:
             named = {
                 "Cache-Control": f"public, max-age={self.service.settings.max_age_s}",
                 "Cache-Status": "orthosharp; hit",
-                "Server-Timing": server_timing(NO_WORK),
+                "Server-Timing": server_timing(ZERO_SECONDS),
                 **self.policy.security,
                 **ai,
             }

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from tileserver.errors import BadParameterError, OutsideError, OverloadedError
 from tileserver.service import Tile, TileRequest, TileService
-from tileserver.stages import NO_WORK, server_timing
+from tileserver.stages import ZERO_SECONDS, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
 from tileserver.web.middleware import AI_HEADER, etag_matches
@@ -60,7 +60,7 @@ class TileEndpoint:
         check_scale(tile)
         etag = self.service.key(wanted).etag
         if etag_matches(request.headers.get("if-none-match"), etag):
-            return Response(status_code=304, headers=self._headers(etag, NO_WORK, hit=True))
+            return Response(status_code=304, headers=self._headers(etag, ZERO_SECONDS, hit=True))
         # What is in memory was answered before routing; see `warm`.
         try:
             return self._response(await self._render(self.workers, request, wanted))
