@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from training.data.manifest import Chip
 from training.measure.bootstrap import Bootstrap, _kernel_distance, blocks_of
 from training.measure.metrics import (
     drawn_pattern_ratio,
@@ -13,15 +12,15 @@ from training.measure.metrics import (
 )
 
 
-def chip(column, row, step):
+def bounds(column, row, step):
     left, top = 1000.0 + column * step, 5000.0 - row * step
-    return Chip(f"{column}_{row}", column, row, (left, top - 100, left + 100, top), "validation", 0, 0, 9, 0)
+    return left, top - 100, left + 100, top
 
 
 def test_chips_side_by_side_have_blocks_of_their_own_and_overlapping_ones_share():
-    apart = [chip(column, row, 100) for column in range(3) for row in range(2)]
+    apart = [bounds(column, row, 100) for column in range(3) for row in range(2)]
     assert len(set(blocks_of(apart).tolist())) == 6
-    overlapping = [chip(column, 0, 50) for column in range(6)]
+    overlapping = [bounds(column, 0, 50) for column in range(6)]
     assert blocks_of(overlapping).tolist() == [0, 1, 1, 2, 2, 3]
 
 

@@ -18,7 +18,7 @@ from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
 from training.data.dataset import Pair, load_pairs
 from training.data.degrade import age
-from training.data.manifest import Chip, check_gsd
+from training.data.manifest import Chip, check_gsd, read_manifest, read_site
 from training.errors import DatasetError
 from training.evaluate.methods import (
     BICUBIC,
@@ -35,6 +35,7 @@ from training.measure.fidelity import Float32Array, compare, place, shift_betwee
 from training.measure.metrics import (
     PATCH_PX,
     FloatArray,
+    IntArray,
     KernelSums,
     TextureFeatures,
     band_energy,
@@ -47,7 +48,6 @@ from training.measure.metrics import (
     structure_kept,
 )
 from training.measure.seams import seam_sums
-from training.pairs.make import read_manifest, read_site
 
 UInt8Array = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
@@ -109,6 +109,11 @@ class Ground:
     made: dict[str, list[UInt8Array]]
     ratio: float
     exact: bool
+
+    @property
+    def blocks(self) -> IntArray:
+        """The block of ground that each chip lies in, int [N]; see `training.measure.bootstrap.blocks_of`."""
+        return blocks_of([chip.bounds for chip in self.chips])
 
 
 def evaluate_site(
@@ -218,7 +223,7 @@ def score_ground(
     restorer: Restorer, ground: Ground, features: TextureFeatures, choices: Choices, progress: Progress
 ) -> list[Score]:
     """Score every way's pictures of one ground."""
-    owner = blocks_of(ground.chips)
+    owner = ground.blocks
     bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
     truth = features(patches(ground.made[NEW]))
     olds = _each(partial(place, exact=ground.exact), ground.made[BICUBIC], ground.made[NEW])
@@ -314,7 +319,7 @@ def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dic
     """A pattern and seams of its own, on a spread sample of the chips."""
     last = len(ground.pairs) - 1
     chosen = sorted({round(i) for i in np.linspace(0, last, _SAMPLE)})
-    owner = np.unique(blocks_of(ground.chips)[chosen], return_inverse=True)[1].astype(np.intp)
+    owner = np.unique(ground.blocks[chosen], return_inverse=True)[1].astype(np.intp)
     bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
     powers = [drawn_powers(restore_at_phases(restorer, ground.pairs[i])) for i in chosen]
     power, own = (np.stack(parts) for parts in zip(*powers, strict=True))

@@ -15,7 +15,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from training.data.manifest import Chip
 from training.measure.metrics import FloatArray, IntArray, KernelSums, pattern_peak
 
 CONFIDENCE: Final = 0.95
@@ -33,9 +32,16 @@ class Figure:
     high: float | None = None
 
 
-def blocks_of(chips: Sequence[Chip]) -> IntArray:
-    """Squares of ground as large as a chip: the number of the one that each chip's centre lies in, int [N]."""
-    bounds = np.array([chip.bounds for chip in chips])
+def blocks_of(chip_bounds: Sequence[tuple[float, float, float, float]]) -> IntArray:
+    """Squares of ground as large as a chip: the number of the one that each chip's centre lies in.
+
+    Args:
+        chip_bounds: left, bottom, right, top of each of N chips in a projected CRS.
+
+    Returns:
+        int [N].
+    """
+    bounds = np.array(chip_bounds)
     side = bounds[:, 2] - bounds[:, 0]
     centres = (bounds[:, :2] + bounds[:, 2:]) / 2
     # From the first chip's corner, so that chips side by side have a block each.

@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 from sr_model.weights import write_atomic
-from training.data.manifest import Bounds, Chip, read_manifest, read_site, write_manifest
+from training.data.manifest import Bounds, Chip, write_manifest
 from training.errors import PairError
 from training.measure.register import (
     EDGE_SIGMA_PX,
@@ -29,7 +29,7 @@ from training.measure.register import (
     window_places,
 )
 from training.pairs.change import BLUR_PX, change_score
-from training.pairs.grid import Grid, common_grid, metres_per_unit
+from training.pairs.grid import Grid, common_grid
 from training.pairs.photo import Photo, digest
 from training.pairs.report import REPORT, pairs_report
 from training.pairs.resumable import claim, default_jobs, resumable_map
@@ -44,16 +44,6 @@ from training.pairs.selection import (
     read_areas,
     why_dropped,
 )
-
-__all__ = [
-    "Chip",
-    "PairOptions",
-    "common_grid",
-    "make_pairs",
-    "metres_per_unit",
-    "read_manifest",
-    "read_site",
-]
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
