@@ -1,4 +1,4 @@
-"""Weights against rivals on validation chips: every figure of every way to make the picture, with its interval."""
+"""Weights against rivals on validation chips: every metric of every way to make the picture, with its interval."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from training.evaluate.methods import (
     shown_at_all_phases,
 )
 from training.evaluate.rivals import check_rivals, read_rival, rival_names
-from training.measure.bootstrap import CONFIDENCE, Bootstrap, Figure, blocks_of
+from training.measure.bootstrap import CONFIDENCE, Bootstrap, Estimate, blocks_of
 from training.measure.fidelity import Float32Array, compare, place, shift_between
 from training.measure.metrics import (
     PATCH_PX,
@@ -70,7 +70,7 @@ class Score:
         truth: `new photo` for real pairs; `aged` for the new photo's chips, aged and compared with themselves.
         method: bicubic, unsharp mask, the rival's name, orthosharp, or the new photo itself.
         chips, blocks: how many were scored, and of how many blocks of ground.
-        figures: see docs/evaluation.md; one that makes no sense for a method is missing.
+        estimates: by metric, see docs/evaluation.md; one that makes no sense for a method is missing.
         worst_chip: where features differ most from the new photo's.
     """
 
@@ -79,7 +79,7 @@ class Score:
     method: str
     chips: int
     blocks: int
-    figures: Mapping[str, Figure]
+    estimates: Mapping[str, Estimate]
     worst_chip: str = ""
 
 
@@ -177,7 +177,7 @@ def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) ->
 
 
 def _check_sizes(folder: Path, sides_px: Sequence[int], stride: int) -> None:
-    """Every figure needs a spectrum of each chip, and two patches in all."""
+    """Every metric needs a spectrum of each chip, and two patches in all."""
     if shown_at_all_phases(min(sides_px), stride) < _LEAST_PX:
         raise DatasetError(
             f"the chips of {folder.name} are too small to be scored: make the pairs with --size 256 or more"
@@ -235,17 +235,17 @@ def score_ground(
         per_chip = len(patches(pictures[:1]))
         sums = kernel_sums(mine, truth, np.repeat(owner, per_chip), bootstrap.blocks)
         base = sums if method == BICUBIC else base
-        figures = _texture(bootstrap, mine, truth, sums, base)
-        figures |= _spectrum(bootstrap, pictures, ground.made[NEW])
-        figures |= _against_old(bootstrap, pictures, ground)
+        estimates = _texture(bootstrap, mine, truth, sums, base)
+        estimates |= _spectrum(bootstrap, pictures, ground.made[NEW])
+        estimates |= _against_old(bootstrap, pictures, ground)
         worst = ""
         if method != NEW:
             compared, worst = _against_new(bootstrap, pictures, olds, ground, features)
-            figures |= compared
+            estimates |= compared
         if method == OURS and ground.truth == REAL:
-            figures |= _of_the_network(restorer, ground, choices)
+            estimates |= _of_the_network(restorer, ground, choices)
         scores.append(
-            Score(ground.site, ground.truth, method, len(ground.chips), bootstrap.blocks, figures, worst)
+            Score(ground.site, ground.truth, method, len(ground.chips), bootstrap.blocks, estimates, worst)
         )
         progress(stage, len(scores), len(ground.made))
     return scores
@@ -260,13 +260,13 @@ def _each(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
 
 def _texture(
     bootstrap: Bootstrap, mine: FloatArray, truth: FloatArray, sums: KernelSums, base: KernelSums | None
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     distance = kernel_distance(mine, truth)
-    figures = {"texture_distance": bootstrap.kernel(distance, sums)}
+    estimates = {"texture_distance": bootstrap.kernel(distance, sums)}
     if base is not None:
         of_bicubic = _whole(base)
-        figures["texture_to_bicubic"] = bootstrap.kernel(distance / of_bicubic, sums, base)
-    return figures
+        estimates["texture_to_bicubic"] = bootstrap.kernel(distance / of_bicubic, sums, base)
+    return estimates
 
 
 def _whole(sums: KernelSums) -> float:
@@ -276,7 +276,7 @@ def _whole(sums: KernelSums) -> float:
 
 def _spectrum(
     bootstrap: Bootstrap, pictures: Sequence[UInt8Array], news: Sequence[UInt8Array]
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     energies = _each(band_energy, pictures, news)
     powers = np.stack(_each(pattern_powers, pictures))
     return {
@@ -285,14 +285,14 @@ def _spectrum(
     }
 
 
-def _against_old(bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: Ground) -> dict[str, Figure]:
+def _against_old(bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: Ground) -> dict[str, Estimate]:
     olds = ground.made[BICUBIC]
     kept = _each(partial(structure_kept, ratio=ground.ratio), pictures, olds)
     agreed = _each(partial(consistency, ratio=ground.ratio), pictures, olds)
     shifts = _each(shift_between, pictures, olds)
     return {
         "structure": bootstrap.mean(kept),
-        "structure_worst": Figure(float(np.min(kept))),
+        "structure_worst": Estimate(float(np.min(kept))),
         "consistency": bootstrap.mean(agreed),
         "moved_px": bootstrap.mean([float(np.hypot(shift.dx_px, shift.dy_px)) for shift in shifts]),
     }
@@ -304,18 +304,18 @@ def _against_new(
     olds: Sequence[Float32Array],
     ground: Ground,
     features: TextureFeatures,
-) -> tuple[dict[str, Figure], str]:
+) -> tuple[dict[str, Estimate], str]:
 
     def compared(picture: UInt8Array, old: Float32Array, new: UInt8Array) -> dict[str, float]:
         return asdict(compare(place(picture, new, exact=ground.exact), old, new, features))
 
     chips = _each(compared, pictures, olds, ground.made[NEW])
     worst = int(np.argmax([chip["perceptual"] for chip in chips]))
-    figures = {name: bootstrap.mean([chip[name] for chip in chips]) for name in chips[0]}
-    return figures, ground.chips[worst].name
+    estimates = {name: bootstrap.mean([chip[name] for chip in chips]) for name in chips[0]}
+    return estimates, ground.chips[worst].name
 
 
-def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dict[str, Figure]:
+def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dict[str, Estimate]:
     """A pattern and seams of its own, on a spread sample of the chips."""
     last = len(ground.pairs) - 1
     chosen = sorted({round(i) for i in np.linspace(0, last, _SAMPLE)})
@@ -323,14 +323,14 @@ def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dic
     bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
     powers = [drawn_powers(restore_at_phases(restorer, ground.pairs[i])) for i in chosen]
     power, own = (np.stack(parts) for parts in zip(*powers, strict=True))
-    figures = {"drawn_pattern": bootstrap.drawn_pattern(power, own)}
+    estimates = {"drawn_pattern": bootstrap.drawn_pattern(power, own)}
     seams = [seam for i in chosen if (seam := seam_sums(restorer, ground.pairs[i].old))]
     if len(seams) == len(chosen):
-        figures["seam_difference"] = bootstrap.mean([seam.difference for seam in seams])
-        figures["seam_gradient"] = bootstrap.mean(
+        estimates["seam_difference"] = bootstrap.mean([seam.difference for seam in seams])
+        estimates["seam_gradient"] = bootstrap.mean(
             [seam.step for seam in seams], [seam.centred_step for seam in seams]
         )
-    return figures
+    return estimates
 
 
 def document(restorer: Restorer, scores: Sequence[Score], choices: Choices) -> dict[str, Any]:
@@ -346,11 +346,11 @@ def document(restorer: Restorer, scores: Sequence[Score], choices: Choices) -> d
                 "chips": score.chips,
                 "blocks": score.blocks,
                 "worst_chip": score.worst_chip,
-                **{name: figure.value for name, figure in score.figures.items()},
+                **{name: estimate.value for name, estimate in score.estimates.items()},
                 "intervals": {
-                    name: [figure.low, figure.high]
-                    for name, figure in score.figures.items()
-                    if figure.low is not None
+                    name: [estimate.low, estimate.high]
+                    for name, estimate in score.estimates.items()
+                    if estimate.low is not None
                 },
             }
             for score in scores

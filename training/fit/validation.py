@@ -40,7 +40,7 @@ _EDGE_PX: Final = 32
 # Below this correlation with the old photo, what is painted is no longer that ground: it costs more than any texture.
 _STRUCTURE: Final = 0.95
 _STRUCTURE_COST: Final = 10.0
-_FIGURES: Final = ("texture_distance", "structure", "score")
+_LOGGED: Final = ("texture_distance", "structure", "score")
 _SHEET_ROWS: Final = 4
 _SHEET_PX: Final = 256
 
@@ -65,7 +65,7 @@ class Look:
 
     @classmethod
     def of(cls, step: int, texture_distance: float, structure: float) -> Look:
-        """With the score of the two figures."""
+        """With the score of the two metrics."""
         score = texture_distance + _STRUCTURE_COST * max(0.0, _STRUCTURE - structure)
         return cls(step, texture_distance, structure, score)
 
@@ -218,8 +218,8 @@ class Validate(lightning.Callback):
         png = io.BytesIO()
         Image.fromarray(sheet).save(png, "PNG")
         write_atomic(self._run / SHEETS / f"step_{look.step:07d}.png", png.getvalue())
-        figures = {f"validation/{name}": getattr(look, name) for name in _FIGURES}
+        scalars = {f"validation/{name}": getattr(look, name) for name in _LOGGED}
         for logger in loggers:
-            logger.log_metrics(figures, look.step)
+            logger.log_metrics(scalars, look.step)
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("old | restored | new", sheet, look.step, dataformats="HWC")
