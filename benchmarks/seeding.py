@@ -38,9 +38,9 @@ from sr_model.onnx_model import to_onnx
 from sr_model.pixels import UInt8Array, normalise
 from sr_model.runtimes import choose_runtime
 from sr_model.weights import bundled_weights_path, load_weights
-from tileserver.cli import main as cli
-from tileserver.grid import METATILE_PX
-from tileserver.render import MARGIN_PX, trim_px
+from tileserver.cli.main import main as cli
+from tileserver.render.renderer import MARGIN_PX, trim_px
+from tileserver.tiling.grid import METATILE_PX
 
 DEMO = Path(__file__).parents[1] / "examples" / "demo" / "2010.tif"
 TILE_PX = 2048

@@ -27,10 +27,10 @@ from starlette.testclient import TestClient
 
 from sr_model import ModelSpec, save_weights
 from sr_model.network import build
-from tileserver.app import create_app
-from tileserver.grid import TileAddress
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
+from tileserver.web.app import create_app
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -241,7 +241,7 @@ def command_line(*arguments: object) -> list[str]:
     script = Path(sys.executable).with_name("orthosharp")
     program = [str(script)] if script.exists() else [shutil.which("orthosharp") or sys.executable]
     if program == [sys.executable]:
-        program += ["-m", "tileserver.cli"]
+        program += ["-m", "tileserver.cli.main"]
     return [*program, *map(str, arguments)]
 
 

@@ -8,7 +8,7 @@ import mercantile
 import pytest
 from click.testing import CliRunner
 
-from tileserver.cli import main as orthosharp
+from tileserver.cli.main import main as orthosharp
 from tileserver.settings import Settings
 from training.cli.main import main as orthosharp_train
 

@@ -7,19 +7,20 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from sr_model import PixelWindow
-from tileserver.cache import Recipe, TileKey
-from tileserver.encode import encode
+from tileserver.archives.identity import MapIdentity
 from tileserver.errors import DamagedError
-from tileserver.finish import Finish
-from tileserver.pictures import Pictures
-from tileserver.raster import Raster
-from tileserver.render import Renderer
+from tileserver.photo.source import SOURCE_CHANGED, Source
+from tileserver.render.finish import Finish
+from tileserver.render.layers import Pictures
+from tileserver.render.recipe import Recipe
+from tileserver.render.renderer import Renderer
+from tileserver.render.single_flight import SingleFlight
 from tileserver.settings import Settings
 from tileserver.shared import Shared
-from tileserver.single_flight import SingleFlight
-from tileserver.source import SOURCE_CHANGED, Source
 from tileserver.stages import Stages, Wanted, always
-from tileserver.tile import Tile, TileRequest
+from tileserver.tiling.encode import encode
+from tileserver.tiling.raster import Raster
+from tileserver.tiling.tile import Tile, TileKey, TileRequest
 
 __all__ = ["Tile", "TileRequest", "TileService"]
 
@@ -36,7 +37,7 @@ class TileService:
 
     Attributes:
         recipe_digest: of everything that decides the pixels of all layers.
-        seeded_content: the same for restored pixels alone, in which a later photograph has no part.
+        identity: the same for restored pixels alone, field by field.
         content: what the keys of tiles begin with: `recipe_digest`, or another one where an archive is served from.
         finish: what is done to restored pixels.
     """
@@ -44,7 +45,7 @@ class TileService:
     def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
         self.settings = settings
         with ExitStack() as opened:
-            self.old, self.new = Source.open_pair(settings)
+            self.old, self.new = _open_pair(settings)
             self._sources = [source for source in (self.old, self.new) if source]
             for source in self._sources:
                 opened.callback(source.close)
@@ -59,12 +60,25 @@ class TileService:
             self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
             self.ready = False
             self.recipe_digest = Recipe.of(self.restorer, self._sources, self.finish).digest
-            self.seeded_content = Recipe.of(self.restorer, [self.old], self.finish).digest
-            self.content = shared.bind(self)
+            seeded_content = Recipe.of(self.restorer, [self.old], self.finish).digest
+            self.identity = self._identity(seeded_content)
+            self.content = shared.bind(self.identity)
             self._renderer = Renderer(self.restorer.spec, network.queue, self.finish)
             caches = shared.metatiles, self.metrics, self.content, settings.limits
             self.pictures = Pictures(self.old, self.new, self._renderer, *caches)
             self._opened = opened.pop_all()
+
+    def _identity(self, seeded_content: str) -> MapIdentity:
+        return MapIdentity(
+            content=self.recipe_digest,
+            seeded_content=seeded_content,
+            source=self.old.info.name,
+            fingerprint=self.old.info.fingerprint,
+            model=self.restorer.spec.name,
+            weights=self.restorer.digest,
+            contrast=self.finish.contrast,
+            tone=self.finish.tone,
+        )
 
     @property
     def outdated(self) -> str:
@@ -120,7 +134,7 @@ class TileService:
         # What no stage accounts for was waiting for another request's work.
         stages.add("queue", max(0.0, time.perf_counter() - start - sum(stages.seconds.values())))
         self.metrics.observe(stages)
-        return replace(tile, stages=stages)
+        return replace(tile, seconds=stages.seconds)
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> Raster:
         """Pixels of any window, for pictures that are no tiles; the same pixels as the tiles'; raises as `tile`."""
@@ -136,3 +150,18 @@ class TileService:
         with stages.measure("encode"):
             body = encode(raster, request.extension)
         return replace(self.shared.tiles.put(key, body), hit=False)
+
+
+def _open_pair(settings: Settings) -> tuple[Source, Source | None]:
+    """The photograph to restore, and the later one to compare with if there is one.
+
+    Raises:
+        SourceError: see `Source.open`.
+    """
+    limit = settings.open_datasets
+    old = Source.open(settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=limit)
+    if settings.new is None:
+        return old, None
+    return old, Source.open(
+        settings.new, bands=settings.new_bands, rescale=settings.new_rescale, open_datasets=limit
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 STAGES: Final = ("queue", "read", "infer", "encode")
+# Seconds by stage of what was ready.
+NO_WORK: Final[Mapping[str, float]] = dict.fromkeys(STAGES, 0.0)
 
 Wanted = Callable[[], bool]
 
@@ -41,6 +43,7 @@ class Stages:
         finally:
             self.add(stage, time.perf_counter() - start)
 
-    def server_timing(self) -> str:
-        """Value of the header Server-Timing, in milliseconds."""
-        return ", ".join(f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in self.seconds.items())
+
+def server_timing(seconds: Mapping[str, float]) -> str:
+    """Value of the header Server-Timing, in milliseconds, out of seconds by stage."""
+    return ", ".join(f"{stage};dur={1000 * taken:.1f}" for stage, taken in seconds.items())

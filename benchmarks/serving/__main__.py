@@ -25,7 +25,7 @@ import mercantile
 
 from benchmarks.serving.pipeline import clients, metatile
 from benchmarks.serving.servers import Running, mapproxy, nginx, orthosharp, titiler
-from tileserver.grid import METATILE_TILES
+from tileserver.tiling.grid import METATILE_TILES
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "examples" / "demo" / "2010.tif"

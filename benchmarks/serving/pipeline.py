@@ -15,12 +15,12 @@ from rio_tiler.io import Reader
 
 from sr_model import PixelWindow, Restorer, aligned_window, fill_nodata
 from sr_model.pixels import UInt8Array
-from tileserver.encode import encode
-from tileserver.grid import METATILE_PX, METATILE_TILES, TileAddress
-from tileserver.render import with_margin
+from tileserver.photo.view import View
+from tileserver.render.renderer import with_margin
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
-from tileserver.view import View
+from tileserver.tiling.encode import encode
+from tileserver.tiling.grid import METATILE_PX, METATILE_TILES, TileAddress
 
 MERCATOR = "WebMercatorQuad"
 CLIENTS = (1, 4, 16, 64)

@@ -90,7 +90,16 @@ def _answers(url: str) -> bool:
 def orthosharp(photo: Path, *options: str, **environment: str) -> Iterator[Running]:
     """Our server with the settings that everybody gets, but for those in `environment`."""
     port = free_port()
-    command = [sys.executable, "-m", "tileserver.cli", "serve", str(photo), "--port", str(port), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "tileserver.cli.main",
+        "serve",
+        str(photo),
+        "--port",
+        str(port),
+        *options,
+    ]
     with _running(command, port, "/readyz", **environment) as server:
         yield server
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
+from tileserver.tiling.grid import TileAddress
 
 GOLDEN = Path(__file__).parent / "restored.png"
 # GDAL, OpenVINO and the CPU may round differently; a shift by a tenth of a pixel is far above this.

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tileserver.grid import TileAddress
-from tileserver.raster import Raster
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
+from tileserver.tiling.raster import Raster
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
 MERCATOR = "WebMercatorQuad"

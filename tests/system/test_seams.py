@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from sr_model import PixelWindow, aligned_window, crop_slices, fill_nodata, inset
-from tileserver.grid import METATILE_PX
-from tileserver.render import trim_px
+from tileserver.render.renderer import trim_px
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.stages import Stages
+from tileserver.tiling.grid import METATILE_PX
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
 MERCATOR = "WebMercatorQuad"

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from conftest import Server, middle_tile, running_server
 
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,12 @@ from PIL import Image
 from pmtiles.reader import MemorySource, Reader, all_tiles
 from pmtiles.tile import Compression, TileType, deserialize_directory
 
-from tileserver.archives import Identity, open_archive
 from tileserver.archives import pmtiles as pmtiles_writer
-from tileserver.archives.description import Description
+from tileserver.archives.identity import Identity
+from tileserver.archives.mbtiles import SCHEMA, TileTables
+from tileserver.archives.metadata import Description
 from tileserver.archives.pmtiles import write_pmtiles
-from tileserver.archives.tables import SCHEMA, TileTables
+from tileserver.archives.readers import open_archive
 from tileserver.errors import ArchiveError
 
 IDENTITY = Identity(

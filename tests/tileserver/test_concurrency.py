@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from sr_model import InferenceError
-from tileserver.batching import NetworkQueue
-from tileserver.cache import MemoryCache
+from tileserver.cache.memory_cache import MemoryCache
 from tileserver.errors import AbandonedError, OverloadedError
-from tileserver.single_flight import SingleFlight
+from tileserver.render.network_queue import NetworkQueue
+from tileserver.render.single_flight import SingleFlight
 from tileserver.stages import Stages, Wanted
 
 WINDOW = np.zeros((16, 16, 3), np.uint8)

@@ -19,11 +19,11 @@ from conftest import middle_tile
 from damage import block, overwrite
 from starlette.testclient import TestClient
 
-from tileserver.app import create_app
 from tileserver.errors import ReadError
-from tileserver.raster import Raster
+from tileserver.photo.view import View
 from tileserver.service import Tile, TileRequest, TileService
-from tileserver.view import View
+from tileserver.tiling.raster import Raster
+from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -134,4 +134,4 @@ def test_a_clock_that_goes_back(
     assert first.body
     assert second.body
     assert service.tile(TileRequest("old", MERCATOR, tile, "webp")).hit
-    assert all(seconds >= 0 for seconds in second.stages.seconds.values())
+    assert all(seconds >= 0 for seconds in second.seconds.values())

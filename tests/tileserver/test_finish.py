@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tileserver.finish import BLOCK_PX, Finish
+from tileserver.render.finish import BLOCK_PX, Finish
 
 
 def pair(side: int = 320) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError
-from tileserver.grid import METATILE_PX, Pyramid, QuadGrid, TileAddress, is_quadtree, magnified, nearest_zoom
-from tileserver.pictures import supported_tms
+from tileserver.tiling.grid import (
+    METATILE_PX,
+    Pyramid,
+    QuadGrid,
+    TileAddress,
+    is_quadtree,
+    magnified,
+    nearest_zoom,
+)
+from tileserver.tiling.layer import supported_tms
 
 MERCATOR = QuadGrid.from_tms(morecantile.tms.get("WebMercatorQuad"))
 

@@ -13,11 +13,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from sr_model import InferenceError
-from tileserver.app import create_app
 from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceChangedError, TileServerError
-from tileserver.grid import TileAddress
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
+from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tileserver.cache import Recipe, key
-from tileserver.finish import Finish
+from tileserver.render import recipe as key
+from tileserver.render.finish import Finish
+from tileserver.render.recipe import Recipe
 
 
 @pytest.mark.parametrize(

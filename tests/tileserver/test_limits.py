@@ -15,11 +15,11 @@ from conftest import middle_tile, path_of, service_of
 from starlette.testclient import TestClient
 
 from sr_model import PixelWindow, Restorer
-from tileserver.app import create_app
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
-from tileserver.tiles import TileEndpoint
-from tileserver.workers import Workers
+from tileserver.tiling.grid import TileAddress
+from tileserver.web.app import create_app
+from tileserver.web.tile_endpoint import TileEndpoint
+from tileserver.web.workers import Workers
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"

@@ -13,9 +13,9 @@ from conftest import Photo, middle_tile, write_photo
 from rasterio.windows import Window
 
 from tileserver.errors import SourceChangedError
-from tileserver.grid import TileAddress
+from tileserver.photo.source import Source
 from tileserver.service import TileRequest, TileService
-from tileserver.source import Source
+from tileserver.tiling.grid import TileAddress
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"

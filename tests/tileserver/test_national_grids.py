@@ -18,9 +18,9 @@ from rasterio.transform import from_bounds
 from rasterio.warp import reproject
 from starlette.testclient import TestClient
 
-from tileserver.app import create_app
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
+from tileserver.tiling.grid import TileAddress
+from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
 NEW_ZEALAND = "NZTM2000Quad"

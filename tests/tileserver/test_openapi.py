@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
-from tileserver.app import create_app
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.web.app import create_app
 
 # Of each operation; together they are a minute's work.
 EXAMPLES = 8

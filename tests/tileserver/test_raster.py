@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sr_model import PixelWindow
-from tileserver.raster import Raster, area_average, canvas, difference, paste, upsample
+from tileserver.tiling.raster import Raster, area_average, canvas, difference, paste, upsample
 
 RANDOM = np.random.default_rng(3)
 

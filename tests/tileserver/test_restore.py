@@ -21,13 +21,13 @@ from rasterio.warp import Resampling, reproject, transform_bounds
 from rio_cogeo.cogeo import cog_validate
 
 from sr_model import PixelWindow, load_weights
-from tileserver import disk, retry
-from tileserver.cache import key
 from tileserver.errors import ReadError
-from tileserver.grid import TileAddress
-from tileserver.render import Renderer
+from tileserver.jobs import disk, retry
+from tileserver.render import recipe as key
+from tileserver.render.renderer import Renderer
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
 
 # Not the default, so that a command that forgot it would show.
 FINISH = ("--contrast", 1.3, "--tone", "old")
@@ -190,7 +190,7 @@ def test_another_recipe_makes_another_picture(
     rectangle = ("--bbox", "-73.541,42.396,-73.540,42.397")
     assert restore(holed, path, tiny_weights, *rectangle).exit_code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("tileserver.restore.command.write_cog", interrupt_now)
+        patch.setattr("tileserver.cli.restore.write_cog", interrupt_now)
         assert restore(holed, part, tiny_weights, *rectangle).exit_code == 130
     monkeypatch.setattr(key, "RECIPE_VERSION", key.RECIPE_VERSION + 1)
     for output in (path, part):

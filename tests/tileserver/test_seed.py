@@ -18,11 +18,11 @@ from conftest import Photo, write_photo
 from PIL import Image
 from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
-from tileserver.archives.store import ArchiveTiles
+from tileserver.cache.archive_store import ArchiveTiles
 from tileserver.errors import ArchiveError
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
 
 
 def pixels(body: bytes) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_a_server_takes_tiles_from_archives_of_its_own_and_no_others(
     own = TileService(Settings(new=str(new_photo), **settings))  # type: ignore[arg-type]
     for name in OUTPUTS:
         store = ArchiveTiles(seeded.archive(name))
-        assert store.bind(own) != own.content
+        assert store.bind(own.identity) != own.content
         for (z, x, y), body in whole.items():
             request = TileRequest("restored", "WebMercatorQuad", TileAddress(z, x, y), "png")
             assert store.get(own.key(request)) == body
@@ -114,7 +114,7 @@ def test_a_server_takes_tiles_from_archives_of_its_own_and_no_others(
         closing(ArchiveTiles(seeded.archive("a.mbtiles"))) as store,
         pytest.raises(ArchiveError, match="fingerprint"),
     ):
-        store.bind(other_service)
+        store.bind(other_service.identity)
     other_service.close()
 
 

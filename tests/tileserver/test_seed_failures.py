@@ -17,10 +17,10 @@ from damage import block, overwrite
 from fake_s3 import FakeS3, running_s3
 from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
-from tileserver import retry
-from tileserver.archives import open_archive
+from tileserver.archives.readers import open_archive
 from tileserver.errors import OutputError, ReadError
-from tileserver.source import Source
+from tileserver.jobs import retry
+from tileserver.photo.source import Source
 
 # Before the tests shorten it.
 RETRY_OUTPUT_S = retry.RETRY_OUTPUT_S

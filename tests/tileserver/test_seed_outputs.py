@@ -11,15 +11,15 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from tileserver.archives.description import Description
 from tileserver.archives.identity import Identity, identity_of
+from tileserver.archives.metadata import Description
 from tileserver.errors import ArchiveError
-from tileserver.grid import TileAddress
-from tileserver.seed.files import BucketFiles, FolderFiles
-from tileserver.seed.files_output import FilesOutput
-from tileserver.seed.journal import Journal
-from tileserver.seed.opening import open_output
-from tileserver.seed.resume import Renewal, open_journal
+from tileserver.jobs.seed.file_sink import BucketFiles, FolderFiles
+from tileserver.jobs.seed.files_output import FilesOutput
+from tileserver.jobs.seed.journal import Journal
+from tileserver.jobs.seed.open_output import open_output
+from tileserver.jobs.seed.resume import Renewal, open_journal
+from tileserver.tiling.grid import TileAddress
 
 IDENTITY = Identity(
     "c" * 64, "old", "f" * 64, "tiny", "d" * 64, 1.0, "model", "restored", "WebMercatorQuad", "png", None, 1

@@ -17,9 +17,9 @@ from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
 from tileserver.errors import SettingsError
-from tileserver.grid import Pyramid, QuadGrid, TileAddress
-from tileserver.seed.area import Area, wanted_area, wanted_bbox
-from tileserver.seed.plan import SeedPlan, children
+from tileserver.jobs.area import Area, wanted_area, wanted_bbox
+from tileserver.jobs.seed.plan import SeedPlan, children
+from tileserver.tiling.grid import Pyramid, QuadGrid, TileAddress
 
 WGS84 = CRS.from_epsg(4326)
 WEST, SOUTH, EAST, NORTH = -73.6, 42.3, -73.5, 42.4

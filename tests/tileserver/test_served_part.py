@@ -13,12 +13,12 @@ from conftest import middle_tile
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tileserver.app import create_app
 from tileserver.errors import SettingsError
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
+from tileserver.tiling.grid import TileAddress
+from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"

@@ -15,9 +15,9 @@ from PIL import Image
 
 from sr_model import InferenceError
 from tileserver.errors import OutsideError, OverloadedError, ReadError, SourceChangedError
-from tileserver.grid import METATILE_PX, TileAddress
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import METATILE_PX, TileAddress
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from tileserver.errors import SourceError
 from tileserver.settings import Settings
 from tileserver.shared import Shared
-from tileserver.site import Generation, Site, open_generation
+from tileserver.web.maps import Generation, Site, open_generation
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from rasterio.enums import ColorInterp
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError, ReadError, SourceChangedError, SourceError
-from tileserver.source import Source
-from tileserver.view import View
+from tileserver.photo.source import Source
+from tileserver.photo.view import View
 
 MakePhoto = Callable[..., Path]
 MERCATOR = morecantile.tms.get("WebMercatorQuad")

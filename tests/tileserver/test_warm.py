@@ -10,10 +10,10 @@ from conftest import middle_tile
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from tileserver.app import create_app
-from tileserver.middleware import AnswerPolicy
 from tileserver.service import TileRequest, TileService
-from tileserver.warm import CachedTiles, parse_tile_path
+from tileserver.web.app import create_app
+from tileserver.web.cached_tiles import CachedTiles, parse_tile_path
+from tileserver.web.middleware import AnswerPolicy
 
 MERCATOR = "WebMercatorQuad"
 

@@ -1,0 +1,127 @@
+"""Put restored blocks together into many images with world files."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any, Final
+
+import pyproj
+from affine import Affine
+
+from sr_model import PixelWindow
+from tileserver.errors import OutputError
+from tileserver.jobs.disk import write_whole
+from tileserver.jobs.restore.cog import parts
+from tileserver.jobs.restore.metatile_folder import Blocks
+from tileserver.jobs.restore.target import Target
+from tileserver.tiling.encode import Extension, encode
+from tileserver.tiling.raster import Raster, canvas, paste
+
+# Suffix of the world file that each driver looks for; all of them take .wld too.
+WORLD_FILES: Final[dict[Extension, str]] = {"png": ".pgw", "jpg": ".jgw"}
+# Written last, since it says that all of them are there.
+_MANIFEST: Final = "chips.json"
+_CHIP: Final = re.compile(r"\.?.+_\d{5,}_\d{5,}\.(wld|pgw|jgw|prj|(png|jpg)(\.aux\.xml)?)(\.part)?")
+
+
+def write_chips(
+    target: Target,
+    blocks: Blocks,
+    folder: Path,
+    name: str,
+    size_px: int,
+    extension: Extension,
+    tags: dict[str, str],
+) -> int:
+    """Write square images with world files, .prj and GDAL's .aux.xml; chips that show nothing are left out.
+
+    Args:
+        target: what was restored.
+        blocks: its metatiles.
+        folder: where the images go; other chips there are removed.
+        name: how they begin.
+        size_px: their side; the last ones of a row are filled up with nothing.
+        extension: their format.
+        tags: metadata of each, and of all together in a manifest.
+
+    Returns:
+        Their size in bytes.
+
+    Raises:
+        OutputError: the disk does not take them.
+    """
+    count = nbytes = 0
+    whole = target.window
+    try:
+        folder.mkdir(exist_ok=True)
+        _clear(folder)
+        for chip in parts(whole, size_px, anchored=True):
+            raster = canvas(PixelWindow(chip.x, chip.y, size_px, size_px))
+            paste(raster, blocks.read(chip))
+            if raster.is_empty:
+                continue
+            row, column = (chip.y - whole.y) // size_px, (chip.x - whole.x) // size_px
+            stem = folder / f"{name}_{row:05}_{column:05}"
+            nbytes += _write_chip(stem, raster, target, extension, tags)
+            count += 1
+        write_whole(folder / _MANIFEST, json.dumps({**tags, "CHIPS": count}, indent=2).encode())
+    except OSError as error:
+        raise OutputError(
+            f"{folder} does not take images ({error.strerror}): make room, then run the same command again"
+        ) from error
+    return nbytes
+
+
+def chips_note(folder: Path) -> dict[str, Any] | None:
+    """Settings of the chips in a folder; None where there is no whole set of them."""
+    try:
+        note = json.loads(json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["ORTHOSHARP"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return note if isinstance(note, dict) else None
+
+
+def strangers(folder: Path) -> bool:
+    """Whether a folder has anything in it but chips and their manifest."""
+    return any(path.name != _MANIFEST and not _CHIP.fullmatch(path.name) for path in folder.iterdir())
+
+
+def _clear(folder: Path) -> None:
+    (folder / _MANIFEST).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if _CHIP.fullmatch(path.name):
+            path.unlink()
+
+
+def _write_chip(
+    stem: Path, raster: Raster, target: Target, extension: Extension, tags: dict[str, str]
+) -> int:
+    crs = pyproj.CRS.from_wkt(target.crs.to_wkt())
+    world = world_file(target.transform(raster.window)).encode()
+    aux = ET.Element("PAMDataset")
+    ET.SubElement(aux, "SRS", dataAxisToSRSAxisMapping="1,2").text = crs.to_wkt("WKT1_GDAL")
+    metadata = ET.SubElement(aux, "Metadata")
+    for key, value in tags.items():
+        ET.SubElement(metadata, "MDI", key=key).text = value
+    files = {
+        ".wld": world,
+        WORLD_FILES[extension]: world,
+        ".prj": crs.to_wkt("WKT1_ESRI").encode(),
+        # GDAL and QGIS take the CRS of an image from here, not from the .prj that others read.
+        f".{extension}.aux.xml": ET.tostring(aux),
+        # The picture last: where it is, everything is.
+        f".{extension}": encode(raster, extension),
+    }
+    for suffix, data in files.items():
+        write_whole(stem.with_name(stem.name + suffix), data)
+    return sum(map(len, files.values()))
+
+
+def world_file(transform: Affine) -> str:
+    """The six lines of a world file, which speaks of the middle of the first pixel."""
+    x, y = transform * (0.5, 0.5)
+    values = (transform.a, transform.d, transform.b, transform.e, x, y)
+    return "".join(f"{value!r}\n" for value in values)

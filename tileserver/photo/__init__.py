@@ -1,0 +1,1 @@
+"""The photograph: opened, described, and warped onto any grid."""

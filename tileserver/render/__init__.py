@@ -1,0 +1,1 @@
+"""From windows of a photograph to finished pixels of every layer."""

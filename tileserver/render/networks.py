@@ -1,0 +1,81 @@
+"""The networks that run in this process: one per weights and device, however many maps use it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from sr_model import Restorer, Weights, bundled_weights_path, load_weights
+from tileserver.metrics import Metrics
+from tileserver.render.network_queue import NetworkQueue
+from tileserver.render.renderer import trim_px
+from tileserver.settings import Settings
+
+
+@dataclass(eq=False)
+class Network:
+    """A network with its queue, for as long as a map uses it."""
+
+    restorer: Restorer
+    queue: NetworkQueue
+    users: int = 0
+
+
+class Networks:
+    """One network per weights and device, however many maps use it."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._running: dict[tuple[str, ...], Network] = {}
+        self._lock = threading.Lock()
+        metrics.watch("queue_length", "Metatiles that wait for a network", self._waiting)
+
+    def lease(self, settings: Settings, source_gsd_m: float) -> Network:
+        """The network that the settings name, running already or opened; give it back with `release`.
+
+        Args:
+            settings: name weights, runtime and device.
+            source_gsd_m: metres per pixel of what is to be restored.
+
+        Raises:
+            sr_model.SrModelError: the weights do not verify or are not for such pixels, or the device is missing.
+        """
+        weights = load_weights(settings.weights or bundled_weights_path())
+        weights.spec.check_source_gsd(source_gsd_m)  # before seconds are spent on opening what is of no use
+        key = (weights.digest, settings.runtime, settings.device)
+        with self._lock:
+            if key not in self._running:
+                self._running[key] = _open_network(weights, settings)
+            network = self._running[key]
+            network.users += 1
+            return network
+
+    def release(self, network: Network) -> None:
+        """Let go of a leased network; the last map closes it."""
+        with self._lock:
+            network.users -= 1
+            if network.users:
+                return
+            self._running = {key: found for key, found in self._running.items() if found is not network}
+        network.queue.close()
+
+    def _waiting(self) -> float:
+        # Without the lock, which is held for seconds while a network is opened.
+        return sum(len(network.queue) for network in list(self._running.values()))
+
+
+def open_restorer(weights: Weights, settings: Settings) -> Restorer:
+    """A network for a `Renderer`; raises as `Restorer.from_weights`."""
+    trim = trim_px(weights.spec)
+    return Restorer.from_weights(weights, runtime=settings.runtime, device=settings.device, trim_px=trim)
+
+
+def _open_network(weights: Weights, settings: Settings) -> Network:
+    restorer = open_restorer(weights, settings)
+    queue = NetworkQueue(
+        restorer,
+        max_waiting=settings.queue_size,
+        deadline_s=settings.deadline_s,
+        batch=settings.batch,
+        callers=restorer.callers,
+    )
+    return Network(restorer, queue)

@@ -1,0 +1,1 @@
+"""HTTP: routes, conditional requests, documents, and the maps that are open together."""
