@@ -34,9 +34,9 @@ from training.pairs.photo import Photo, digest
 from training.pairs.report import REPORT, pairs_report
 from training.pairs.resumable import claim, default_jobs, resumable_map
 from training.pairs.selection import (
-    ASKEW,
+    LOW_CONFIDENCE,
     NODATA,
-    UNSURE,
+    RESIDUAL_SHIFT,
     WARPED,
     Key,
     drop_changed,
@@ -295,9 +295,9 @@ def _check_left(chips: list[Chip]) -> None:
     often = max(reasons, key=lambda reason: (reason != NODATA, reasons[reason]))
     ways_out = {
         NODATA: "the photographs overlap where one shows nothing; use a smaller --size",
-        UNSURE: "raise --max-shift, or check that both show the same ground",
+        LOW_CONFIDENCE: "raise --max-shift, or check that both show the same ground",
         WARPED: "georeference the old photo again: it is turned or stretched against the new",
-        ASKEW: "georeference the old photo again, with more control points",
+        RESIDUAL_SHIFT: "georeference the old photo again, with more control points",
     }
     raise PairError(
         f"no chip is left for training, {reasons[often]} of {len(chips)} dropped as '{often}': "
