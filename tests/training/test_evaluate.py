@@ -31,8 +31,8 @@ def restorer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def choices(tmp_path_factory, site):
-    """A rival that knows the truth, with a name that a page must escape."""
-    path = tmp_path_factory.mktemp("rival") / "G&N.tif"
+    """A baseline that knows the truth, with a name that a page must escape."""
+    path = tmp_path_factory.mktemp("baseline") / "G&N.tif"
     return Choices((write_photo(path, strip(site, "new", SPLITS), 1.0, ORIGIN),), draws=200)
 
 
@@ -57,7 +57,7 @@ def test_every_way_has_its_metrics(scores):
     assert value(scores, "new photo", "bicubic", "moved_px") < 0.01
 
 
-def test_a_rival_that_knows_the_truth_beats_all(scores):
+def test_a_baseline_that_knows_the_truth_beats_all(scores):
     for name, sign in (("psnr_db", 1), ("ssim", 1), ("perceptual", -1), ("improvement", 1), ("omission", -1)):
         best = value(scores, "new photo", "G&N", name)
         for method in ("bicubic", "unsharp mask", "orthosharp"):

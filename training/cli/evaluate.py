@@ -31,16 +31,23 @@ def _restorer(weights: Weights, pairs: Sequence[Path]) -> Restorer:
     return Restorer.from_weights(weights)
 
 
+def _renamed(_context: click.Context, _option: click.Parameter, files: tuple[Path, ...]) -> tuple[Path, ...]:
+    if files:
+        click.echo("Warning: --rival is called --baseline now; the old name will go.", err=True)
+    return files
+
+
 @click.command()
 @click.argument("weights", type=FILE)
 @click.argument("pairs", type=FOLDER, nargs=-1, required=True)
 @click.option(
-    "--rival",
-    "rivals",
+    "--baseline",
+    "baselines",
     multiple=True,
     type=FILE,
     help="Georeferenced picture of the same ground to compare with.",
 )
+@click.option("--rival", "rivals", multiple=True, type=FILE, hidden=True, callback=_renamed)
 @click.option(
     "--aged/--no-aged", default=True, show_default=True, help="Also age the new chips: a truth that is known."
 )
@@ -62,6 +69,7 @@ def _restorer(weights: Weights, pairs: Sequence[Path]) -> Restorer:
 def evaluate(
     weights: Path,
     pairs: tuple[Path, ...],
+    baselines: tuple[Path, ...],
     rivals: tuple[Path, ...],
     aged: bool,
     json_path: Path | None,
@@ -72,7 +80,7 @@ def evaluate(
     draws: int,
     seed: int,
 ) -> None:
-    """Score WEIGHTS beside bicubic, unsharp mask and rivals on the validation chips of PAIRS."""
+    """Score WEIGHTS beside bicubic, unsharp mask and other baselines on the validation chips of PAIRS."""
     from training.evaluate.score import Choices, check_choices, document, evaluate_site
     from training.evaluate.tables import summary
     from training.measure.metrics import TextureFeatures
@@ -83,7 +91,7 @@ def evaluate(
         raise click.BadParameter(
             f"{sheet.name} is no name of a picture: end it in .jpg", param_hint="--sheet"
         )
-    choices, loaded = Choices(rivals, aged, draws, seed), load_weights(weights)
+    choices, loaded = Choices(baselines + rivals, aged, draws, seed), load_weights(weights)
     check_choices(pairs, choices, loaded.spec)
     restorer, features = _restorer(loaded, pairs), TextureFeatures()
     owners = credit or ("",) * len(pairs)

@@ -61,7 +61,7 @@ def evaluation_page(
         restorer: the network, which makes its pictures once more.
         folders: sites.
         scores: of these sites, with the same choices.
-        choices: rivals, seed.
+        choices: baselines, seed.
         rows: chips per site that are shown, spread over the block; the worst comes on top.
         owners: whose pictures, one per site.
     """
@@ -91,7 +91,7 @@ def _site(
     spread = np.linspace(0, len(chips) - 1, min(rows, len(chips))).round().astype(int)
     worst = {score.truth: score.worst_chip for score in scores if score.method == OURS}
     names = [chips[i] for i in spread]
-    real = real_ground(restorer, folder, choices.rivals, {*names, *worst.values()})
+    real = real_ground(restorer, folder, choices.baselines, {*names, *worst.values()})
     grounds = [real, *([aged_ground(restorer, real, choices.seed)] if AGED in worst else [])]
     parts = [
         {

@@ -1,4 +1,4 @@
-"""Weights against rivals on validation chips: every metric of every way to make the picture, with its interval."""
+"""Weights against baselines on validation chips: every metric of every way to make the picture, with its interval."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from training.data.dataset import Pair, load_pairs
 from training.data.degrade import age
 from training.data.manifest import Chip, check_gsd, read_manifest, read_site
 from training.errors import DatasetError
+from training.evaluate.baselines import baseline_names, check_baselines, read_baseline
 from training.evaluate.methods import (
     BICUBIC,
     NEW,
@@ -29,7 +30,6 @@ from training.evaluate.methods import (
     restore_at_phases,
     shown_at_all_phases,
 )
-from training.evaluate.rivals import check_rivals, read_rival, rival_names
 from training.measure.bootstrap import CONFIDENCE, Bootstrap, Estimate, blocks_of
 from training.measure.fidelity import Float32Array, compare, place, shift_between
 from training.measure.metrics import (
@@ -68,7 +68,7 @@ class Score:
     Attributes:
         site: the folder of pairs.
         truth: `new photo` for real pairs; `aged` for the new photo's chips, aged and compared with themselves.
-        method: bicubic, unsharp mask, the rival's name, orthosharp, or the new photo itself.
+        method: bicubic, unsharp mask, the baseline's name, orthosharp, or the new photo itself.
         chips, blocks: how many were scored, and of how many blocks of ground.
         estimates: by metric, see docs/evaluation.md; one that makes no sense for a method is missing.
         worst_chip: where features differ most from the new photo's.
@@ -87,7 +87,7 @@ class Score:
 class Choices:
     """What is scored beside the network, and how its intervals are drawn."""
 
-    rivals: tuple[Path, ...] = ()
+    baselines: tuple[Path, ...] = ()
     aged: bool = True
     draws: int = 1000
     seed: int = 0
@@ -127,10 +127,10 @@ def evaluate_site(
 
     Raises:
         DatasetError: the folder has no validation chips.
-        RivalError: a rival lacks part of them.
+        BaselineError: a baseline lacks part of them.
     """
     choices = choices or Choices(aged=False)
-    grounds = [real_ground(restorer, folder, choices.rivals)]
+    grounds = [real_ground(restorer, folder, choices.baselines)]
     if choices.aged:
         grounds.append(aged_ground(restorer, grounds[0], choices.seed))
     scores = []
@@ -158,12 +158,12 @@ def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
 
 
 def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) -> None:
-    """Refuse folders and rivals that cannot be scored, before any work.
+    """Refuse folders and baselines that cannot be scored, before any work.
 
     Raises:
         DatasetError: a folder has no validation chips, too small or too few ones, pixels of other sizes
             than the network's, or the name of another.
-        PairError, RivalError: a rival is no georeferenced picture of this ground.
+        PairError, BaselineError: a baseline is no georeferenced picture of this ground.
     """
     sites = [validation(folder) for folder in folders]
     for folder, (site, chips) in zip(folders, sites, strict=True):
@@ -172,8 +172,8 @@ def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) ->
     for name, count in Counter(folder.name for folder in folders).items():
         if count > 1:
             raise DatasetError(f"{count} of the folders are called {name!r}, as tables will: rename one")
-    rival_names(choices.rivals)
-    check_rivals(choices.rivals, sites)
+    baseline_names(choices.baselines)
+    check_baselines(choices.baselines, sites)
 
 
 def _check_sizes(folder: Path, sides_px: Sequence[int], stride: int) -> None:
@@ -190,7 +190,7 @@ def _check_sizes(folder: Path, sides_px: Sequence[int], stride: int) -> None:
 
 
 def real_ground(
-    restorer: Restorer, folder: Path, rivals: Sequence[Path] = (), only: Collection[str] | None = None
+    restorer: Restorer, folder: Path, baselines: Sequence[Path] = (), only: Collection[str] | None = None
 ) -> Ground:
     """The validation chips of a folder, or some of them by name; raises as `evaluate_site`."""
     site, chips = validation(folder)
@@ -202,8 +202,8 @@ def real_ground(
         chips, pairs = [chips[i] for i in kept], [pairs[i] for i in kept]
     shown = {
         name: pictures
-        for name, path in rival_names(rivals).items()
-        if (pictures := read_rival(path, site, chips, pairs)) is not None
+        for name, path in baseline_names(baselines).items()
+        if (pictures := read_baseline(path, site, chips, pairs)) is not None
     }
     made = make_pictures(restorer, pairs, shown)
     return Ground(folder.name, REAL, chips, pairs, made, site["old_gsd_m"] / site["gsd_m"], exact=False)
