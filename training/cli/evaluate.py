@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
+from sr_model.atomic import write_atomic
 from sr_model.restorer import Restorer
-from sr_model.weights import Weights, load_weights, write_atomic
+from sr_model.weights import Weights, load_weights
 from training.cli.params import FILE, FOLDER, NEW_FILE
 from training.cli.progress_bar import Stages
 from training.errors import RunError
@@ -29,6 +32,16 @@ def _restorer(weights: Weights, pairs: Sequence[Path]) -> Restorer:
             return Restorer.from_weights(weights)
         weights = replace(weights, spec=replace(weights.spec, halo_px=halo_px))
     return Restorer.from_weights(weights)
+
+
+_SHEET_FORMATS: Final = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
 
 
 def _renamed(_context: click.Context, _option: click.Parameter, files: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -87,7 +100,7 @@ def evaluate(
 
     if credit and len(credit) != len(pairs):
         raise click.BadParameter(f"{len(credit)} for {len(pairs)} sites: one each", param_hint="--credit")
-    if sheet and sheet.suffix.lower() not in {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}:
+    if sheet and sheet.suffix.lower() not in _SHEET_FORMATS:
         raise click.BadParameter(
             f"{sheet.name} is no name of a picture: end it in .jpg", param_hint="--sheet"
         )
@@ -112,4 +125,5 @@ def evaluate(
     if sheet:
         from training.evaluate.sheet import comparison_sheet
 
-        comparison_sheet(restorer, pairs, rows, owners).save(sheet, quality=88)
+        drawn = comparison_sheet(restorer, pairs, rows, owners)
+        write_atomic(sheet, partial(drawn.save, format=_SHEET_FORMATS[sheet.suffix.lower()], quality=88))

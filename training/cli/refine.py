@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sr_model.weights import load_weights, write_atomic
+from sr_model.atomic import write_atomic
+from sr_model.weights import load_weights
 from training.cli.params import FOLDER
 from training.errors import RunError
 

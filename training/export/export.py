@@ -14,8 +14,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sr_model.atomic import write_atomic
 from sr_model.restorer import Restorer
-from sr_model.weights import Weights, load_weights, save_weights, write_atomic
+from sr_model.weights import Weights, load_weights, save_weights
 from training.data.dataset import CropDataset, Item, load_pairs, load_sharp
 from training.data.manifest import read_site
 from training.errors import RunError

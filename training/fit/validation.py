@@ -20,7 +20,8 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
-from sr_model.weights import content_digest, load_weights, save_weights, write_atomic
+from sr_model.atomic import write_atomic
+from sr_model.weights import content_digest, load_weights, save_weights
 from training.data.dataset import Pair, load_pairs
 from training.data.manifest import read_site
 from training.measure.metrics import PATCH_PX, TextureFeatures, kernel_distance, patches, structure_kept

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.spatial import KDTree
 
-from sr_model.weights import write_atomic
+from sr_model.atomic import write_atomic
 from training.data.manifest import Bounds, Chip, write_manifest
 from training.errors import PairError
 from training.measure.register import (
@@ -135,11 +135,11 @@ class _Site:
         if not (valid.all() and new_valid.all() and black.mean() <= _MAX_BLACK):
             return np.zeros(5, np.float32)
         for folder, rgb in (("old", old), ("new", new)):
-            path = self.out / folder / f"{chip_name(self.keys[index])}.png"
-            # Written aside and renamed: a killed run leaves no half picture under a chip's name.
-            aside = path.with_suffix(".part")
-            Image.fromarray(rgb).save(aside, format="png", compress_level=1)
-            aside.replace(path)
+            picture = Image.fromarray(rgb)
+            write_atomic(
+                self.out / folder / f"{chip_name(self.keys[index])}.png",
+                partial(picture.save, format="png", compress_level=1),
+            )
         left = read_shift(correlation_surface(old, new, _FINE_REACH_PX, self.sigma_px))
         change = change_score(old, new, self.softness * BLUR_PX)
         return np.array([1, change, left.dx_px, left.dy_px, left.confidence], np.float32)
