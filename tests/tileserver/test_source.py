@@ -298,7 +298,7 @@ def test_sets_without_tiles_there_are_refused(make_photo: MakePhoto) -> None:
             View(source, morecantile.tms.get(name), 0.3048)
 
 
-def test_infrared_that_is_tagged_as_transparency_is_told(make_photo: Callable[..., Path]) -> None:
+def test_infrared_tagged_as_alpha_is_warned_about(make_photo: Callable[..., Path]) -> None:
     path = make_photo(bands=4)
     with rasterio.open(path, "r+") as dataset:
         dataset.colorinterp = (*dataset.colorinterp[:3], ColorInterp.alpha)

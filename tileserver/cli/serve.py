@@ -23,7 +23,7 @@ from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.layer import WEB_MERCATOR
-from tileserver.web.maps import Site, open_generation
+from tileserver.web.maps import ReloadableMaps, open_generation
 from tileserver.web.tilejson import tile_path
 
 # Name of the only map.
@@ -100,10 +100,10 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
     for service in first.services:
         report(service)
-    site = Site(first, shared, lambda: open_generation(load(), shared))
+    application = ReloadableMaps(first, shared, lambda: open_generation(load(), shared))
     click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
     config = uvicorn.Config(
-        site,
+        application,
         log_level="info" if access_log else "warning",
         access_log=access_log,
         server_header=False,

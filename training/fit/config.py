@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sr_model.weights import write_atomic
+from sr_model.atomic import write_atomic
 from training.errors import TrainingError
 
 # What may change between a stop and its resumption without changing a number: where files lie, who loads them.

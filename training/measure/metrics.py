@@ -1,8 +1,8 @@
-"""Figures that together tell a restored picture from a sharpened one; each alone can be cheated.
+"""Metrics that together tell a restored picture from a sharpened one; each alone can be cheated.
 
-All take lists of pictures, uint8 [H, W, 3], on one grid at the model's GSD. What a figure is the sum of is given by a
-function of its own (`kernel_sums`, `band_energy`, `pattern_powers`), so that chips can be resampled, see
-`training.measure.bootstrap`.
+All take lists of pictures, uint8 [H, W, 3], on one grid at the model's GSD. The sums that a metric is computed from
+come from a function of their own (`kernel_sums`, `band_energy`, `pattern_powers`), so that chips can be resampled,
+see `training.measure.bootstrap`.
 """
 
 from __future__ import annotations

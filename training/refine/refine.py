@@ -62,7 +62,7 @@ class Choices(NamedTuple):
 
     Attributes:
         lines: what runs across the photograph and shall go; None leaves it alone.
-        fidelity: how far luma is drawn back to the old photo's, 0 to 1; see `truer`.
+        fidelity: how far luma is drawn back to the old photo's, 0 to 1; see `back_project`.
         detail: share of the new photo's energy that fine detail is to have; 0 leaves it alone.
         steps, lr: of AdamW under half a cosine.
         line_weight: of what is left of the lines, beside mean squared error.
@@ -94,7 +94,7 @@ class _Crops(NamedTuple):
     gain: Tensor
 
 
-def truer(restored: Tensor, old: Tensor, fidelity: float) -> Tensor:
+def back_project(restored: Tensor, old: Tensor, fidelity: float) -> Tensor:
     """Draw the luma of restored pictures back to the old photo's, wherever it is coarser than fine detail.
 
     The old photo's brightness and contrast as a whole do not count, for haze is there to be removed: its luma is
@@ -190,7 +190,9 @@ def refine(
 
 
 def _target(teacher: nn.Module, spec: ModelSpec, crops: _Crops, grain: Tensor, fidelity: float) -> Tensor:
-    return with_detail(truer(restore(teacher, spec, crops.clean, grain), crops.clean, fidelity), crops.gain)
+    return with_detail(
+        back_project(restore(teacher, spec, crops.clean, grain), crops.clean, fidelity), crops.gain
+    )
 
 
 def _inner(pictures: Tensor) -> Tensor:
@@ -258,7 +260,7 @@ def _missing_detail(
         old = _tensor(clean[index])[None, :, :height, :width]
         grain = draw_grain(old, spec.planes - 3, generator)
         with torch.no_grad():
-            restored = truer(restore(teacher, spec, old, grain), old, choices.fidelity)
+            restored = back_project(restore(teacher, spec, old, grain), old, choices.fidelity)
         pictures.append(_inner(restored))
         news.append(pairs[index].new[_MARGIN_PX : height - _MARGIN_PX, _MARGIN_PX : width - _MARGIN_PX])
 
