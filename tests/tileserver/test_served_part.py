@@ -143,7 +143,7 @@ def test_zooms_of_other_sets_are_those_of_the_same_ground(make_service: MakeServ
 @pytest.mark.parametrize(
     ("limits", "word"),
     [
-        ({"bounds": (10.0, 10.0, 11.0, 11.0)}, "nothing of the photograph"),
+        ({"bounds": (10.0, 10.0, 11.0, 11.0)}, "do not intersect the photograph"),
         ({"zooms": (10, 25)}, "reaches zoom 21"),
     ],
 )
