@@ -44,8 +44,8 @@ class SourceInfo:
     Attributes:
         name: its file name without folder and suffix, or query in an address.
         crs: horizontal CRS.
-        bounds: left, bottom, right, top in units of `crs`.
-        bounds_lonlat: west, south, east, north in degrees.
+        bounds: its ground in units of `crs`.
+        bounds_lonlat: the same in degrees.
         width, height: size in pixels.
         dtype: of its bands, such as uint8.
         bands: the one or three bands that are shown, counted from 1.
@@ -211,16 +211,15 @@ def _describe(
     # Sorted, since the rows of some rasters run from south to north.
     left, right = sorted((dataset.bounds.left, dataset.bounds.right))
     bottom, top = sorted((dataset.bounds.bottom, dataset.bounds.top))
-    bounds: BBox = (left, bottom, right, top)
+    bounds = BBox(left, bottom, right, top)
     matrix = dataset.transform
-    centre = ((left + right) / 2, (bottom + top) / 2)
-    lonlat = transform_bounds(crs, WGS84, *bounds, densify_pts=21)
+    lonlat = BBox(*transform_bounds(crs, WGS84, *bounds, densify_pts=21))
     if not all(math.isfinite(value) for value in lonlat):
         raise SourceError(
             f"{path} lies outside of its own CRS: correct it with gdal_edit.py -a_srs or -a_ullr"
         )
     # A trifle more than 180 is rounding of a picture that ends there.
-    if not -180.000001 <= lonlat[0] < lonlat[2] <= 180.000001:
+    if not -180.000001 <= lonlat.left < lonlat.right <= 180.000001:
         raise SourceError(
             f"{path} crosses the antimeridian, which no tile does: "
             "cut it there with gdal_translate -projwin and serve one part"
@@ -236,7 +235,7 @@ def _describe(
         dtype=dataset.dtypes[0],
         bands=_choose_bands(path, dataset, bands),
         rescale=_choose_range(path, dataset.dtypes[0], rescale),
-        pixel=pixel_size(crs, centre, (matrix.a, matrix.d), (matrix.b, matrix.e)),
+        pixel=pixel_size(crs, bounds.centre, (matrix.a, matrix.d), (matrix.b, matrix.e)),
         overviews=tuple(dataset.overviews(1)),
         files=files_of(path, dataset),
         fingerprint=fingerprint(path, dataset),

@@ -33,7 +33,7 @@ class View:
 
     Attributes:
         pyramid: which tiles there are.
-        bounds_lonlat: west, south, east, north of what is served, in degrees.
+        bounds_lonlat: ground that is served, in degrees.
     """
 
     def __init__(self, source: Source, tms: TileMatrixSet, gsd_m: float) -> None:
@@ -44,12 +44,11 @@ class View:
         grid = QuadGrid.from_tms(tms)
         info = source.info
         try:
-            extent = transform_bounds(info.crs, self.crs, *info.bounds, densify_pts=21)
-            centre = ((extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2)
+            extent = BBox(*transform_bounds(info.crs, self.crs, *info.bounds, densify_pts=21))
             # Measured with pixels near the source's own size, then scaled: zoom 0's would span the globe.
-            guess = max(0, round(math.log2(grid.cell0 / max((extent[2] - extent[0]) / info.width, 1e-12))))
+            guess = max(0, round(math.log2(grid.cell0 / max(extent.width / info.width, 1e-12))))
             cell = grid.cell(guess)
-            size = pixel_size(self.crs, centre, (cell, 0.0), (0.0, -cell))
+            size = pixel_size(self.crs, extent.centre, (cell, 0.0), (0.0, -cell))
         except (RasterioError, CPLE_BaseError) as error:
             raise OutsideError(_uncovered(grid.tms_id)) from error
         if not all(math.isfinite(value) for value in (*extent, size.x_m, size.y_m)):
@@ -74,10 +73,9 @@ class View:
         """
         bounds, zooms = None, None
         if limits.bounds:
-            self.bounds_lonlat = _intersection(limits.bounds, self.bounds_lonlat)
-            bounds = _intersection(
-                transform_bounds(WGS84, self.crs, *self.bounds_lonlat, densify_pts=21), self.pyramid.extent
-            )
+            self.bounds_lonlat = _shared(limits.bounds, self.bounds_lonlat)
+            served = BBox(*transform_bounds(WGS84, self.crs, *self.bounds_lonlat, densify_pts=21))
+            bounds = _shared(served, self.pyramid.extent)
         if limits.zooms:
             shift = self.pyramid.native_zoom - native_zoom
             zooms = (max(0, limits.zooms[0] + shift), limits.zooms[1] + shift)
@@ -108,18 +106,13 @@ def _uncovered(tms_id: str) -> str:
     return f"{tms_id} does not cover the photograph: use WebMercatorQuad"
 
 
-def _intersection(one: BBox, other: BBox) -> BBox:
-    """What two rectangles share.
+def _shared(limits: BBox, photograph: BBox) -> BBox:
+    """The ground of both.
 
     Raises:
-        OutsideError: they share nothing.
+        OutsideError: they share none.
     """
-    left, bottom, right, top = (
-        max(one[0], other[0]),
-        max(one[1], other[1]),
-        min(one[2], other[2]),
-        min(one[3], other[3]),
-    )
-    if left >= right or bottom >= top:
+    shared = limits.intersection(photograph)
+    if shared is None:
         raise OutsideError("the bounds that are served show nothing of the photograph: see orthosharp info")
-    return left, bottom, right, top
+    return shared

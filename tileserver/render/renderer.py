@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata, inset
+from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata
 from tileserver.photo.view import View
 from tileserver.render.finish import BLOCK_PX, Finish
 from tileserver.render.network_queue import NetworkQueue
@@ -48,7 +48,7 @@ class Renderer:
             stages: gets the time of reading, waiting and inference.
         """
         outer = self._outer(kept, halo_px)
-        inner = inset(outer, trim_px(self.spec))
+        inner = outer.grown(-trim_px(self.spec))
         with stages.measure("read"):
             old = view.read(view.pyramid.native_zoom, outer)
             if old.crop(kept).is_empty:
@@ -89,9 +89,4 @@ def trim_px(spec: ModelSpec) -> int:
 
 def with_margin(metatile: PixelWindow) -> PixelWindow:
     """The pixels that are kept of a metatile."""
-    return PixelWindow(
-        metatile.x - MARGIN_PX,
-        metatile.y - MARGIN_PX,
-        metatile.width + 2 * MARGIN_PX,
-        metatile.height + 2 * MARGIN_PX,
-    )
+    return metatile.grown(MARGIN_PX)

@@ -14,7 +14,6 @@ from affine import Affine
 from sr_model import PixelWindow
 from tileserver.errors import OutputError
 from tileserver.jobs.disk import write_whole
-from tileserver.jobs.restore.cog import parts
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
 from tileserver.tiling.encode import Extension, encode
@@ -58,7 +57,7 @@ def write_chips(
     try:
         folder.mkdir(exist_ok=True)
         _clear(folder)
-        for chip in parts(whole, size_px, anchored=True):
+        for chip in whole.split(size_px, origin=(whole.x, whole.y)):
             raster = canvas(PixelWindow(chip.x, chip.y, size_px, size_px))
             paste(raster, blocks.read(chip))
             if raster.is_empty:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import rasterio.shutil
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from sr_model import PixelWindow
 from tileserver.errors import OutputError
 from tileserver.jobs.disk import sync
 from tileserver.jobs.restore.metatile_folder import QUICK, MetatileFolder
@@ -96,7 +94,7 @@ def _write_plain(
     }
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.update_tags(**tags)
-        for part in parts(whole, METATILE_PX):
+        for part in whole.split(METATILE_PX):
             raster = blocks.read(part)
             place = rasterio.windows.Window(part.x - whole.x, part.y - whole.y, part.width, part.height)
             rgb = raster.rgb if nodata is None else with_nodata(raster, nodata)
@@ -128,14 +126,3 @@ def with_nodata(raster: Raster, nodata: int) -> UInt8Array:
     other = nodata + 1 if nodata < 255 else nodata - 1
     shown = np.where(raster.rgb == nodata, np.uint8(other), raster.rgb)
     return np.where(raster.mask[..., None] != 0, shown, np.uint8(nodata))
-
-
-def parts(window: PixelWindow, size_px: int, *, anchored: bool = False) -> Iterator[PixelWindow]:
-    """Split a window at multiples of `size_px`, counted from the window's corner if `anchored`."""
-    x0, y0 = (window.x % size_px, window.y % size_px) if anchored else (0, 0)
-    for row in range((window.y - y0) // size_px, -(-(window.bottom - y0) // size_px)):
-        for column in range((window.x - x0) // size_px, -(-(window.right - x0) // size_px)):
-            x, y = max(column * size_px + x0, window.x), max(row * size_px + y0, window.y)
-            right = min((column + 1) * size_px + x0, window.right)
-            bottom = min((row + 1) * size_px + y0, window.bottom)
-            yield PixelWindow(x, y, right - x, bottom - y)
