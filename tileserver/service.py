@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from sr_model import PixelWindow
 from tileserver.archives.identity import MapIdentity
 from tileserver.errors import DamagedError
 from tileserver.photo.source import SOURCE_CHANGED, Source
-from tileserver.render.finish import Finish
 from tileserver.render.layers import LayerRasters
-from tileserver.render.recipe import Recipe
-from tileserver.render.renderer import Renderer
+from tileserver.render.pipeline import Pipeline, open_pipeline
 from tileserver.render.single_flight import SingleFlight
 from tileserver.settings import Settings
 from tileserver.shared import Shared
@@ -39,51 +37,34 @@ class TileService:
         recipe_digest: of everything that decides the pixels of all layers.
         identity: the same for restored pixels alone, field by field.
         content: what the keys of tiles begin with: `recipe_digest`, or another one where an archive is served from.
-        finish: what is done to restored pixels.
     """
 
     def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
         self.settings = settings
         with ExitStack() as opened:
-            self.old, self.new = _open_pair(settings)
-            self._sources = [source for source in (self.old, self.new) if source]
-            for source in self._sources:
-                opened.callback(source.close)
+            self.old = opened.enter_context(closing(Source.of_settings(settings)))
+            self.new = _open_later(settings)
+            if self.new is not None:
+                opened.callback(self.new.close)
             if shared is None:
-                shared = Shared(settings)
-                opened.callback(shared.close)
+                shared = opened.enter_context(closing(Shared(settings)))
             self.shared, self.metrics = shared, shared.metrics
-            network = shared.networks.lease(settings, self.old.info.pixel.gsd_m)
-            opened.callback(shared.networks.release, network)
-            self.restorer = network.restorer
-            self.finish = Finish(settings.contrast, settings.tone)
+            pipeline = opened.enter_context(open_pipeline(self.old, settings, shared.networks))
+            self.restorer, self._renderer = pipeline.restorer, pipeline.renderer
             self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
             self.ready = False
-            self.recipe_digest = Recipe.of(self.restorer, self._sources, self.finish).digest
-            seeded_content = Recipe.of(self.restorer, [self.old], self.finish).digest
-            self.identity = self._identity(seeded_content)
+            self.recipe_digest = pipeline.recipe_digest(self.new)
+            self.identity = _identity(pipeline, self.recipe_digest)
             self.content = shared.bind(self.identity)
-            self._renderer = Renderer(self.restorer.spec, network.queue, self.finish)
             caches = shared.metatiles, self.metrics, self.content, settings.limits
             self.rasters = LayerRasters(self.old, self.new, self._renderer, *caches)
             self._opened = opened.pop_all()
 
-    def _identity(self, seeded_content: str) -> MapIdentity:
-        return MapIdentity(
-            content=self.recipe_digest,
-            seeded_content=seeded_content,
-            source=self.old.info.name,
-            fingerprint=self.old.info.fingerprint,
-            model=self.restorer.spec.name,
-            weights=self.restorer.digest,
-            contrast=self.finish.contrast,
-            tone=self.finish.tone,
-        )
-
     @property
     def outdated(self) -> str:
         """Why nothing new can be made at the moment; empty where it can."""
-        return SOURCE_CHANGED if any(source.is_changed for source in self._sources) else ""
+        sources = (self.old, self.new)
+        return SOURCE_CHANGED if any(source.is_changed for source in sources if source) else ""
 
     def warm_up(self) -> None:
         """Run the network as metatiles do and fit the tone of overviews, so that no visitor waits for it."""
@@ -154,16 +135,27 @@ class TileService:
         return replace(self.shared.tiles.put(key, body), hit=False)
 
 
-def _open_pair(settings: Settings) -> tuple[Source, Source | None]:
-    """The photograph to restore, and the later one to compare with if there is one.
-
-    Raises:
-        SourceError: see `Source.open`.
-    """
-    limit = settings.open_datasets
-    old = Source.open(settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=limit)
+def _open_later(settings: Settings) -> Source | None:
+    """The later photograph to compare with, if there is one; raises as `Source.open`."""
     if settings.new is None:
-        return old, None
-    return old, Source.open(
-        settings.new, bands=settings.new_bands, rescale=settings.new_rescale, open_datasets=limit
+        return None
+    return Source.open(
+        settings.new,
+        bands=settings.new_bands,
+        rescale=settings.new_rescale,
+        open_datasets=settings.open_datasets,
+    )
+
+
+def _identity(pipeline: Pipeline, content: str) -> MapIdentity:
+    restorer, info = pipeline.restorer, pipeline.photograph.info
+    return MapIdentity(
+        content=content,
+        seeded_content=pipeline.recipe_digest(),
+        source=info.name,
+        fingerprint=info.fingerprint,
+        model=restorer.spec.name,
+        weights=restorer.digest,
+        contrast=pipeline.finish.contrast,
+        tone=pipeline.finish.tone,
     )

@@ -26,6 +26,7 @@ from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.fingerprint import files_of, fingerprint, states
 from tileserver.photo.pixel_size import WGS84, PixelSize, horizontal, pixel_size
 from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, parts, to_raster, warp
+from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.raster import Raster
 
@@ -107,6 +108,16 @@ class Source:
                 f"{path} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
         return cls(path, info, open_datasets)
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> Source:
+        """The photograph that the settings name as `source`; raises as `open`."""
+        return cls.open(
+            settings.source,
+            bands=settings.bands,
+            rescale=settings.rescale,
+            open_datasets=settings.open_datasets,
+        )
 
     @property
     def is_changed(self) -> bool:

@@ -63,14 +63,10 @@ class Networks:
         return sum(len(network.queue) for network in list(self._running.values()))
 
 
-def open_restorer(weights: Weights, settings: Settings) -> Restorer:
-    """A network for a `Renderer`; raises as `Restorer.from_weights`."""
-    trim = trim_px(weights.spec)
-    return Restorer.from_weights(weights, runtime=settings.runtime, device=settings.device, trim_px=trim)
-
-
 def _open_network(weights: Weights, settings: Settings) -> Network:
-    restorer = open_restorer(weights, settings)
+    restorer = Restorer.from_weights(
+        weights, runtime=settings.runtime, device=settings.device, trim_px=trim_px(weights.spec)
+    )
     queue = NetworkQueue(
         restorer,
         max_waiting=settings.queue_size,
