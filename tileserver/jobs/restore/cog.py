@@ -13,7 +13,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from tileserver.errors import OutputError
-from tileserver.jobs.disk import sync
+from tileserver.jobs.disk import part_of, publish
 from tileserver.jobs.restore.metatile_folder import QUICK, MetatileFolder
 from tileserver.jobs.restore.target import Target
 from tileserver.tiling.grid import METATILE_PX
@@ -44,7 +44,8 @@ def write_cog(
     Raises:
         OutputError: it cannot be written.
     """
-    plain, cog = path.with_name(f"{path.name}.plain.part"), path.with_name(f"{path.name}.part")
+    cog = part_of(path)
+    plain = part_of(path.with_name(f"{path.name}.plain"))
     try:
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS="ALL_CPUS"):
             _write_plain(target, blocks, plain, tags, nodata)
@@ -64,9 +65,7 @@ def write_cog(
         ) from error
     finally:
         plain.unlink(missing_ok=True)
-    sync(cog)
-    cog.replace(path)
-    sync(path.resolve().parent)
+    publish(cog, path)
     return path.stat().st_size
 
 
