@@ -17,7 +17,7 @@ from tileserver.errors import SettingsError
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
-from tileserver.tiling.grid import TileAddress
+from tileserver.tiling.grid import BBox, TileAddress
 from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
@@ -118,7 +118,7 @@ def test_tiles_cached_by_another_map_do_not_leak(photo: Path, tiny_weights: Path
     shared = Shared(settings)
     whole = TileService(settings, shared)
     tile = middle_tile(whole)
-    narrow = TileService(settings.model_copy(update={"bounds": inside(tile)}), shared)
+    narrow = TileService(settings.model_copy(update={"bounds": BBox(*inside(tile))}), shared)
     assert narrow.content == whole.content, "limits decide no pixels"
     beside = TileRequest("old", MERCATOR, TileAddress(tile.z, tile.x + 1, tile.y), "png")
     whole.tile(beside)
