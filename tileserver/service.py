@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from sr_model import PixelWindow
 from tileserver.archives.identity import MapIdentity
 from tileserver.errors import DamagedError
 from tileserver.photo.source import SOURCE_CHANGED, Source
-from tileserver.render.appearance import choose_appearance
 from tileserver.render.layers import LayerRasters
-from tileserver.render.recipe import Recipe
-from tileserver.render.renderer import Renderer
+from tileserver.render.pipeline import Pipeline, open_pipeline
 from tileserver.render.single_flight import SingleFlight
 from tileserver.settings import Settings
 from tileserver.shared import Shared
@@ -40,54 +38,34 @@ class TileService:
         identity: what made the restored tiles, field by field; archives store it.
         content: content digest that tile keys begin with: `recipe_digest`, or another one if tiles are served from
             an archive.
-        finish: contrast and colours of restored pixels.
     """
 
     def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
         self.settings = settings
         with ExitStack() as opened:
-            self.old, self.new = _open_pair(settings)
-            self._sources = [source for source in (self.old, self.new) if source]
-            for source in self._sources:
-                opened.callback(source.close)
+            self.old = opened.enter_context(closing(Source.of_settings(settings)))
+            self.new = _open_later(settings)
+            if self.new is not None:
+                opened.callback(self.new.close)
             if shared is None:
-                shared = Shared(settings)
-                opened.callback(shared.close)
+                shared = opened.enter_context(closing(Shared(settings)))
             self.shared, self.metrics = shared, shared.metrics
-            network = shared.networks.lease(settings, self.old.info.pixel.gsd_m)
-            opened.callback(shared.networks.release, network)
-            self.restorer = network.restorer
-            self.appearance = choose_appearance(self.restorer.spec, self.old, settings)
-            self.finish = self.appearance.finish
+            pipeline = opened.enter_context(open_pipeline(self.old, settings, shared.networks))
+            self.restorer, self._renderer = pipeline.restorer, pipeline.renderer
             self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
             self.ready = False
-            self.recipe_digest = Recipe.of(self.restorer, self._sources, self.appearance).digest
-            seeded_content = Recipe.of(self.restorer, [self.old], self.appearance).digest
-            self.identity = self._identity(seeded_content)
+            self.recipe_digest = pipeline.recipe_digest(self.new)
+            self.identity = _identity(pipeline, settings, self.recipe_digest)
             self.content = shared.bind(self.identity)
-            self._renderer = Renderer(self.restorer.spec, network.queue, self.appearance)
-            caches = shared.metatiles, self.metrics, self.content
-            self.rasters = LayerRasters(
-                self.old, self.new, self._renderer, *caches, limits=settings.limits
-            )
+            caches = shared.metatiles, self.metrics, self.content, settings.limits
+            self.rasters = LayerRasters(self.old, self.new, self._renderer, *caches)
             self._opened = opened.pop_all()
-
-    def _identity(self, seeded_content: str) -> MapIdentity:
-        return MapIdentity(
-            content=self.recipe_digest,
-            seeded_content=seeded_content,
-            source=self.old.info.name,
-            fingerprint=self.old.info.fingerprint,
-            model=self.restorer.spec.name,
-            weights=self.restorer.digest,
-            contrast=self.finish.contrast,
-            tone=self.finish.tone,
-        )
 
     @property
     def outdated(self) -> str:
         """Why no new tile can be rendered at the moment; empty if tiles can be rendered."""
-        return SOURCE_CHANGED if any(source.is_changed for source in self._sources) else ""
+        sources = (self.old, self.new)
+        return SOURCE_CHANGED if any(source.is_changed for source in sources if source) else ""
 
     def warm_up(self) -> None:
         """Run the network once and fit the tone map, so that the first request does not wait for either."""
@@ -164,12 +142,27 @@ class TileService:
         return replace(self.shared.tiles.put(key, body), hit=False)
 
 
-def _open_pair(settings: Settings) -> tuple[Source, Source | None]:
-    """Open the photograph to restore, and the later one to compare it with, if any; raises as `Source.open`."""
-    limit = settings.open_datasets
-    old = Source.open(settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=limit)
+def _open_later(settings: Settings) -> Source | None:
+    """Open the later photograph to compare with, if any; raises as `Source.open`."""
     if settings.new is None:
-        return old, None
-    return old, Source.open(
-        settings.new, bands=settings.new_bands, rescale=settings.new_rescale, open_datasets=limit
+        return None
+    return Source.open(
+        settings.new,
+        bands=settings.new_bands,
+        rescale=settings.new_rescale,
+        open_datasets=settings.open_datasets,
+    )
+
+
+def _identity(pipeline: Pipeline, settings: Settings, content: str) -> MapIdentity:
+    restorer, info = pipeline.restorer, pipeline.photograph.info
+    return MapIdentity(
+        content=content,
+        seeded_content=pipeline.recipe_digest(),
+        source=info.name,
+        fingerprint=info.fingerprint,
+        model=restorer.spec.name,
+        weights=restorer.digest,
+        contrast=settings.contrast,
+        colours=settings.colours,
     )

@@ -17,7 +17,7 @@ class Identity:
         content: digest of photograph and recipe; see `MapIdentity.seeded_content`.
         source, fingerprint: the photograph's name, and a digest that changes with its file.
         model, weights: the network's name, and the digest of its weights.
-        contrast, tone: how restored pixels were finished.
+        contrast, colours: how restored pixels were finished.
         layer, tms: what the tiles show, and their tile matrix set.
         format, quality, scale: how they are encoded; `quality` is None where a format has none.
     """
@@ -28,7 +28,7 @@ class Identity:
     model: str
     weights: str
     contrast: float
-    tone: str
+    colours: str
     layer: str
     tms: str
     format: Extension
@@ -74,7 +74,7 @@ class MapIdentity:
         seeded_content: the same for restored pixels alone, in which a later photograph has no part.
         source, fingerprint: the photograph's name, and a digest that changes with its file.
         model, weights: the network's name, and the digest of its weights.
-        contrast, tone: how restored pixels are finished.
+        contrast, colours: how restored pixels are finished.
     """
 
     content: str
@@ -84,7 +84,7 @@ class MapIdentity:
     model: str
     weights: str
     contrast: float
-    tone: str
+    colours: str
 
     def of_tiles(
         self, tms: str, extension: Extension, *, quality: int | None = None, scale: int = 1
@@ -97,7 +97,7 @@ class MapIdentity:
             model=self.model,
             weights=self.weights,
             contrast=self.contrast,
-            tone=self.tone,
+            colours=self.colours,
             layer="restored",
             tms=tms,
             format=extension,

@@ -25,7 +25,7 @@ def info(weights: Path | None, **options: Any) -> None:
     """Show what SOURCE is, and whether the network can restore it."""
     try:
         settings = make_settings(options, demo=False)
-        opened = Source.open(settings.source, bands=settings.bands, rescale=settings.rescale)
+        opened = Source.of_settings(settings)
         spec = load_weights(weights or bundled_weights_path()).spec
         spec.check_source_gsd(opened.info.pixel.gsd_m)
         view = View(opened, supported_tms().get(WEB_MERCATOR), spec.gsd_m)

@@ -21,7 +21,6 @@ from tileserver.errors import OutsideError, SettingsError, StartError, TileServe
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
-from tileserver.tiling.grid import BBox
 from tileserver.tiling.layer import WEB_MERCATOR
 from tileserver.web.maps import ReloadableMaps, open_generation
 from tileserver.web.tilejson import tile_path
@@ -140,16 +139,11 @@ def report(service: TileService) -> None:
     for source in filter(None, (service.old, service.new)):
         for warning in source.info.warnings:
             click.echo(f"warning: {source.info.name}: {warning}", err=True)
-    if service.new and not overlap(service.old.info.bounds_lonlat, service.new.info.bounds_lonlat):
+    if service.new and not service.new.info.bounds_lonlat.overlaps(service.old.info.bounds_lonlat):
         click.echo(
             "warning: the later photograph shows other ground than the old one: check what --new names",
             err=True,
         )
-
-
-def overlap(one: BBox, other: BBox) -> bool:
-    """Whether two rectangles share ground."""
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def banner(service: TileService, host: str, port: int, others: Sequence[str] = ()) -> str:

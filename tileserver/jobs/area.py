@@ -27,7 +27,7 @@ class Area:
 
     Args:
         wanted: a polygon or several; None for the whole photograph.
-        extent: left, bottom, right, top of the photograph.
+        extent: ground of the photograph.
 
     Raises:
         SettingsError: the area misses the photograph.
@@ -47,9 +47,8 @@ class Area:
 
     @property
     def bounds(self) -> BBox:
-        """Left, bottom, right, top."""
-        left, bottom, right, top = self._shape.bounds
-        return left, bottom, right, top
+        """The smallest rectangle around it."""
+        return BBox(*self._shape.bounds)
 
     @property
     def shape(self) -> BaseGeometry:
@@ -60,7 +59,7 @@ class Area:
         """Whether the rectangle shows any of the area; a common border is not enough."""
         left, bottom, right, top = bounds
         # Far less than a pixel of any tile.
-        slack = 1e-6 * (right - left)
+        slack = 1e-6 * bounds.width
         return bool(self._shape.intersects(box(left + slack, bottom + slack, right - slack, top - slack)))
 
     def covers(self, bounds: BBox) -> bool:

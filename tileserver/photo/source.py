@@ -26,6 +26,7 @@ from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.fingerprint import file_states, files_of, fingerprint
 from tileserver.photo.pixel_size import WGS84, PixelSize, horizontal_crs, pixel_size
 from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, row_parts, to_raster, warp
+from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.raster import Raster
 
@@ -44,8 +45,8 @@ class SourceInfo:
     Attributes:
         name: file name without folder, suffix and URL query.
         crs: horizontal CRS.
-        bounds: left, bottom, right, top in units of `crs`.
-        bounds_lonlat: west, south, east, north in degrees.
+        bounds: its ground in units of `crs`.
+        bounds_lonlat: the same in degrees.
         width, height: size in pixels.
         dtype: data type of the bands, such as uint8.
         bands: the one or three bands that are shown, counted from 1.
@@ -115,6 +116,16 @@ class Source:
                 f"{path} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
         return cls(path, info, open_datasets)
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> Source:
+        """The photograph that the settings name as `source`; raises as `open`."""
+        return cls.open(
+            settings.source,
+            bands=settings.bands,
+            rescale=settings.rescale,
+            open_datasets=settings.open_datasets,
+        )
 
     @property
     def is_grey(self) -> bool:
@@ -229,16 +240,15 @@ def _describe(
     # Sorted, because the rows of some rasters run from south to north.
     left, right = sorted((dataset.bounds.left, dataset.bounds.right))
     bottom, top = sorted((dataset.bounds.bottom, dataset.bounds.top))
-    bounds: BBox = (left, bottom, right, top)
+    bounds = BBox(left, bottom, right, top)
     matrix = dataset.transform
-    centre = ((left + right) / 2, (bottom + top) / 2)
-    lonlat = transform_bounds(crs, WGS84, *bounds, densify_pts=21)
+    lonlat = BBox(*transform_bounds(crs, WGS84, *bounds, densify_pts=21))
     if not all(math.isfinite(value) for value in lonlat):
         raise SourceError(
             f"{path} lies outside the area of use of its CRS: correct it with gdal_edit.py -a_srs or -a_ullr"
         )
     # A photograph that ends at 180 degrees may exceed them by rounding.
-    if not -180.000001 <= lonlat[0] < lonlat[2] <= 180.000001:
+    if not -180.000001 <= lonlat.left < lonlat.right <= 180.000001:
         raise SourceError(
             f"{path} crosses the antimeridian, which tiles cannot: "
             "cut it there with gdal_translate -projwin and serve one part"
@@ -254,7 +264,7 @@ def _describe(
         dtype=dataset.dtypes[0],
         bands=_choose_bands(path, dataset, bands),
         rescale=_choose_range(path, dataset.dtypes[0], rescale),
-        pixel=pixel_size(crs, centre, (matrix.a, matrix.d), (matrix.b, matrix.e)),
+        pixel=pixel_size(crs, bounds.centre, (matrix.a, matrix.d), (matrix.b, matrix.e)),
         overviews=tuple(dataset.overviews(1)),
         files=files_of(path, dataset),
         fingerprint=fingerprint(path, dataset),

@@ -34,7 +34,7 @@ class View:
 
     Attributes:
         pyramid: the photograph's tiles on this set.
-        bounds_lonlat: west, south, east, north of the area served, in degrees.
+        bounds_lonlat: the area served, in degrees.
     """
 
     def __init__(self, source: Source, tms: TileMatrixSet, scale: OutputScale) -> None:
@@ -45,13 +45,12 @@ class View:
         grid = QuadGrid.from_tms(tms)
         info = source.info
         try:
-            extent = transform_bounds(info.crs, self.crs, *info.bounds, densify_pts=21)
-            centre = ((extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2)
+            extent = BBox(*transform_bounds(info.crs, self.crs, *info.bounds, densify_pts=21))
             # Measured at a zoom whose pixels are about as large as the photograph's, then scaled to zoom 0, where
             # a pixel would span hundreds of kilometres.
-            guess = max(0, round(math.log2(grid.cell0 / max((extent[2] - extent[0]) / info.width, 1e-12))))
+            guess = max(0, round(math.log2(grid.cell0 / max(extent.width / info.width, 1e-12))))
             cell = grid.cell(guess)
-            size = pixel_size(self.crs, centre, (cell, 0.0), (0.0, -cell))
+            size = pixel_size(self.crs, extent.centre, (cell, 0.0), (0.0, -cell))
         except (RasterioError, CPLE_BaseError) as error:
             raise OutsideError(_not_covered(grid.tms_id)) from error
         if not all(math.isfinite(value) for value in (*extent, size.x_m, size.y_m)):
@@ -76,10 +75,9 @@ class View:
         """
         bounds, zooms = None, None
         if limits.bounds:
-            self.bounds_lonlat = _intersection(limits.bounds, self.bounds_lonlat)
-            bounds = _intersection(
-                transform_bounds(WGS84, self.crs, *self.bounds_lonlat, densify_pts=21), self.pyramid.extent
-            )
+            self.bounds_lonlat = _shared(limits.bounds, self.bounds_lonlat)
+            served = BBox(*transform_bounds(WGS84, self.crs, *self.bounds_lonlat, densify_pts=21))
+            bounds = _shared(served, self.pyramid.extent)
         if limits.zooms:
             shift = self.pyramid.native_zoom - native_zoom
             zooms = (max(0, limits.zooms[0] + shift), limits.zooms[1] + shift)
@@ -116,20 +114,15 @@ def _not_covered(tms_id: str) -> str:
     return f"{tms_id} does not cover the photograph: use WebMercatorQuad"
 
 
-def _intersection(one: BBox, other: BBox) -> BBox:
+def _shared(limits: BBox, photograph: BBox) -> BBox:
     """Return the intersection of two rectangles.
 
     Raises:
         OutsideError: it is empty.
     """
-    left, bottom, right, top = (
-        max(one[0], other[0]),
-        max(one[1], other[1]),
-        min(one[2], other[2]),
-        min(one[3], other[3]),
-    )
-    if left >= right or bottom >= top:
+    shared = limits.intersection(photograph)
+    if shared is None:
         raise OutsideError(
             "the bounds do not intersect the photograph: see its own bounds with orthosharp info FILE"
         )
-    return left, bottom, right, top
+    return shared

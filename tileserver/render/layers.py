@@ -15,7 +15,7 @@ from tileserver.render.colours import FittedTone, fit_tone
 from tileserver.render.renderer import Renderer, with_margin
 from tileserver.render.single_flight import SingleFlight
 from tileserver.stages import Stages, Wanted
-from tileserver.tiling.grid import NO_LIMITS, Limits, TileAddress, magnified
+from tileserver.tiling.grid import NO_LIMITS, Limits, TileAddress, at_zoom
 from tileserver.tiling.layer import LAYERS, WEB_MERCATOR, Layer, supported_tms
 from tileserver.tiling.raster import Raster, area_average, canvas, difference, paste, upsample
 
@@ -239,4 +239,4 @@ def _resample(native: Raster, part: PixelWindow, zooms: int) -> Raster:
     """Resample `part`, a window of a grid `zooms` levels finer (negative: coarser) than the native one."""
     if zooms > 0:
         return upsample(native, part, 1 << zooms)
-    return area_average(native.crop(magnified(part, -zooms)), 1 << -zooms)
+    return area_average(native.crop(at_zoom(part, -zooms)), 1 << -zooms)

@@ -23,7 +23,6 @@ from tileserver.errors import AbandonedError, OverloadedError
 from tileserver.stages import Stages, Wanted
 from tileserver.tiling.raster import UInt8Array
 
-
 # For networks that restore every photograph alike.
 PLAIN: Final = PhotoTraits()
 

@@ -64,14 +64,10 @@ class Networks:
         return sum(len(network.queue) for network in list(self._running.values()))
 
 
-def open_restorer(weights: Weights, settings: Settings) -> Restorer:
-    """Return a network for a `Renderer`, trimmed by `trim_px`; raises as `Restorer.from_weights`."""
-    trim = trim_px(weights.spec)
-    return Restorer.from_weights(weights, runtime=settings.runtime, device=settings.device, trim_px=trim)
-
-
 def _open_network(weights: Weights, settings: Settings) -> LeasedNetwork:
-    restorer = open_restorer(weights, settings)
+    restorer = Restorer.from_weights(
+        weights, runtime=settings.runtime, device=settings.device, trim_px=trim_px(weights.spec)
+    )
     queue = NetworkQueue(
         restorer,
         max_waiting=settings.queue_size,

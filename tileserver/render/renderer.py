@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sr_model import ModelSpec, PhotoTraits, PixelWindow, aligned_window, crop_slices, fill_nodata, inset
+from sr_model import ModelSpec, PhotoTraits, PixelWindow, aligned_window, crop_slices, fill_nodata
 from tileserver.photo.view import View
 from tileserver.render.appearance import Appearance
 from tileserver.render.finish import BLOCK_PX
@@ -56,7 +56,7 @@ class Renderer:
             OverloadedError, AbandonedError, sr_model.InferenceError: see `NetworkQueue.restore`.
         """
         outer = self._outer(kept, halo_px)
-        inner = inset(outer, trim_px(self.spec))
+        inner = outer.grown(-trim_px(self.spec))
         with stages.measure("read"):
             old = view.read(view.pyramid.native_zoom, outer)
             if old.crop(kept).is_empty:
@@ -100,9 +100,4 @@ def trim_px(spec: ModelSpec) -> int:
 
 def with_margin(metatile: PixelWindow) -> PixelWindow:
     """Return a metatile's window grown by MARGIN_PX on each side."""
-    return PixelWindow(
-        metatile.x - MARGIN_PX,
-        metatile.y - MARGIN_PX,
-        metatile.width + 2 * MARGIN_PX,
-        metatile.height + 2 * MARGIN_PX,
-    )
+    return metatile.grown(MARGIN_PX)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import morecantile
 from morecantile import TileMatrixSet
@@ -25,7 +25,51 @@ METATILE_PX: Final = METATILE_TILES * TILE_PX
 LEVELS_BELOW: Final = 2
 LEVELS_ABOVE: Final = 2
 
-BBox = tuple[float, float, float, float]
+
+class BBox(NamedTuple):
+    """A rectangle of ground in units of a CRS, `right` and `top` in the direction of its axes.
+
+    In a geographic CRS `left` is west, `bottom` south, `right` east and `top` north.
+    """
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    @property
+    def width(self) -> float:
+        """From left to right."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """From bottom to top."""
+        return self.top - self.bottom
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The middle, as x and y."""
+        return (self.left + self.right) / 2, (self.bottom + self.top) / 2
+
+    def overlaps(self, other: BBox) -> bool:
+        """Whether the two share ground; a common border is not enough."""
+        return (
+            self.left < other.right
+            and self.right > other.left
+            and self.bottom < other.top
+            and self.top > other.bottom
+        )
+
+    def intersection(self, other: BBox) -> BBox | None:
+        """The ground of both; None where they share none."""
+        shared = BBox(
+            max(self.left, other.left),
+            max(self.bottom, other.bottom),
+            min(self.right, other.right),
+            min(self.top, other.top),
+        )
+        return shared if shared.left < shared.right and shared.bottom < shared.top else None
 
 
 @dataclass(frozen=True, order=True)
@@ -86,9 +130,9 @@ class QuadGrid:
         return math.ldexp(self.cell0, -zoom)
 
     def bounds(self, zoom: int, window: PixelWindow) -> BBox:
-        """Return left, bottom, right and top of a window in units of the CRS."""
+        """Return the ground of a window in units of the CRS."""
         cell = self.cell(zoom)
-        return (
+        return BBox(
             self.left + window.x * cell,
             self.top - window.bottom * cell,
             self.left + window.right * cell,
@@ -96,16 +140,15 @@ class QuadGrid:
         )
 
     def covering(self, zoom: int, bounds: BBox) -> PixelWindow:
-        """Return the smallest window that contains `bounds` (left, bottom, right, top in units of the CRS)."""
+        """Return the smallest window, of one pixel at least, that contains `bounds` (in units of the CRS)."""
         cell = self.cell(zoom)
         # A tolerance far below one pixel: covering(bounds(window)) returns the window itself.
         slack = 1e-6
-        x, y = (bounds[0] - self.left) / cell, (self.top - bounds[3]) / cell
-        right, bottom = (bounds[2] - self.left) / cell, (self.top - bounds[1]) / cell
-        x0, y0 = math.floor(x + slack), math.floor(y + slack)
-        return PixelWindow(
-            x0, y0, max(1, math.ceil(right - slack) - x0), max(1, math.ceil(bottom - slack) - y0)
-        )
+        left = math.floor((bounds.left - self.left) / cell + slack)
+        top = math.floor((self.top - bounds.top) / cell + slack)
+        right = math.ceil((bounds.right - self.left) / cell - slack)
+        bottom = math.ceil((self.top - bounds.bottom) / cell - slack)
+        return PixelWindow.between(left, top, max(left + 1, right), max(top + 1, bottom))
 
     def has_tile(self, tile: TileAddress) -> bool:
         """Return whether the tile's column and row exist at its zoom."""
@@ -119,7 +162,7 @@ class Limits:
     Limits never change the pixels of a tile that is served.
 
     Attributes:
-        bounds: left, bottom, right, top of the area served.
+        bounds: the area served.
         zooms: first and last zoom served.
     """
 
@@ -137,7 +180,7 @@ class Pyramid:
     Attributes:
         grid: the tile matrix set.
         native_zoom: the zoom at which the network works: its pixel size on the ground is nearest the model's GSD.
-        extent: left, bottom, right, top of the photograph in units of the grid's CRS.
+        extent: ground of the photograph in units of the grid's CRS.
         limits: which tiles are served; bounds in units of the CRS, zooms of the grid.
     """
 
@@ -179,13 +222,12 @@ class Pyramid:
 
     def touches(self, zoom: int, window: PixelWindow) -> bool:
         """Return whether a window intersects the photograph's extent."""
-        return _overlap(self.grid.bounds(zoom, window), self.extent)
+        return self.grid.bounds(zoom, window).overlaps(self.extent)
 
     def serves(self, tile: TileAddress) -> bool:
         """Return whether a tile is within the limits and intersects the area served."""
-        return self.first_zoom <= tile.z <= self.max_zoom and _overlap(
-            self.grid.bounds(tile.pixel_zoom, tile.window), self.served
-        )
+        ground = self.grid.bounds(tile.pixel_zoom, tile.window)
+        return self.first_zoom <= tile.z <= self.max_zoom and ground.overlaps(self.served)
 
     def check(self, tile: TileAddress) -> None:
         """Refuse a tile that is not served.
@@ -212,17 +254,10 @@ class Pyramid:
         Yields:
             A metatile as a window of the native zoom, and the part of `window` that it covers.
         """
-        step = scaled(METATILE_PX, zoom - self.native_zoom)
-        for row in range(window.y // step, -(-window.bottom // step)):
-            for column in range(window.x // step, -(-window.right // step)):
-                x, y = max(column * step, window.x), max(row * step, window.y)
-                right, bottom = min((column + 1) * step, window.right), min((row + 1) * step, window.bottom)
-                metatile = PixelWindow(column * METATILE_PX, row * METATILE_PX, METATILE_PX, METATILE_PX)
-                yield metatile, PixelWindow(x, y, right - x, bottom - y)
-
-
-def _overlap(one: BBox, other: BBox) -> bool:
-    return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
+        zooms = zoom - self.native_zoom
+        side = METATILE_PX << zooms if zooms >= 0 else METATILE_PX >> -zooms
+        for part in window.split(side):
+            yield at_zoom(part.aligned(side), -zooms), part
 
 
 def is_quadtree(tms: TileMatrixSet) -> bool:
@@ -241,14 +276,13 @@ def is_quadtree(tms: TileMatrixSet) -> bool:
     )
 
 
-def scaled(length_px: int, zooms: int) -> int:
-    """Convert a length in pixels to a grid `zooms` levels finer, or coarser where negative."""
-    return length_px << zooms if zooms >= 0 else length_px >> -zooms
+def at_zoom(window: PixelWindow, zooms: int) -> PixelWindow:
+    """Return the window of the same ground in a grid `zooms` levels finer, or coarser where negative.
 
-
-def magnified(window: PixelWindow, zooms: int) -> PixelWindow:
-    """Return the window of the same ground in a grid `zooms` levels finer."""
-    return PixelWindow(window.x << zooms, window.y << zooms, window.width << zooms, window.height << zooms)
+    Raises:
+        ValueError: it does not lie on whole pixels of the coarser grid.
+    """
+    return window.scaled_up(1 << zooms) if zooms >= 0 else window.scaled_down(1 << -zooms)
 
 
 def nearest_zoom(gsd_at_zoom0_m: float, gsd_m: float) -> int:

@@ -92,15 +92,11 @@ def area_average(raster: Raster, factor: int) -> Raster:
     """
     if factor == 1:
         return raster
-    x, y, width, height = (
-        value // factor
-        for value in (raster.window.x, raster.window.y, raster.window.width, raster.window.height)
-    )
-    window, area = PixelWindow(x, y, width, height), factor * factor
+    window, area = raster.window.scaled_down(factor), factor * factor
     # Integer arithmetic, rounded to nearest, gives the same result on every machine.
     if raster.is_full:
         rgb = ((2 * _block_sums(raster.rgb, factor) + area) // (2 * area)).astype(np.uint8)
-        return Raster(window, rgb, np.full((height, width), 255, np.uint8))
+        return Raster(window, rgb, np.full((window.height, window.width), 255, np.uint8))
     valid = (raster.mask != 0).astype(np.uint8)
     count = _block_sums(valid, factor)
     divisor = np.maximum(count, 1)[..., None]

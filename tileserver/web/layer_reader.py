@@ -24,7 +24,7 @@ from tileserver.errors import BadParameterError, OutsideError
 from tileserver.photo.pixel_size import WGS84
 from tileserver.photo.view import View
 from tileserver.service import TileService
-from tileserver.tiling.grid import BBox
+from tileserver.tiling.grid import BBox, TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR, Layer
 from tileserver.tiling.raster import Raster
 
@@ -37,6 +37,8 @@ MAX_OVERSAMPLING: Final = 4
 _MAX_COORDINATE: Final = 1e9
 _MERCATOR_LATITUDE: Final = 85.0511287798066
 _DEFAULT_PX: Final = 1024
+# Around the wanted pixels, on each side: bilinear interpolation may read them.
+_CONTEXT_PX: Final = 2
 # Raised by GDAL for coordinates outside a CRS, and by Python for numbers that are too large.
 _PROJECTION_ERRORS: Final = (RasterioError, CPLE_BaseError, ValueError, OverflowError)
 
@@ -62,8 +64,8 @@ class LayerReader(BaseReader):
         info = self._view.source.info
         self.bounds, self.crs = info.bounds, info.crs
         if self._view.bounds_lonlat != info.bounds_lonlat:
-            served = transform_bounds(WGS84, info.crs, *self._view.bounds_lonlat, densify_pts=21)
-            self.bounds = _clipped(served, info.bounds)
+            served = BBox(*transform_bounds(WGS84, info.crs, *self._view.bounds_lonlat, densify_pts=21))
+            self.bounds = served.intersection(info.bounds) or info.bounds
         self.width, self.height = info.width, info.height
         self.transform = from_bounds(*info.bounds, info.width, info.height)
 
@@ -103,14 +105,13 @@ class LayerReader(BaseReader):
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, **_: Any) -> ImageData:
         """Return one tile as an array."""
-        window = PixelWindow(tile_x * 256, tile_y * 256, 256, 256)
-        view = self._tms_view
+        view, window = self._tms_view, TileAddress(tile_z, tile_x, tile_y).window
         raster = self.input.service.raster(self.input.layer, str(self.tms.id), tile_z, window)
         return _image(raster, view.pyramid.grid.bounds(tile_z, window), view.crs)
 
     def part(
         self,
-        bbox: BBox,
+        bbox: tuple[float, float, float, float],
         dst_crs: CRS | None = None,
         bounds_crs: CRS = WGS84,
         max_size: int | None = None,
@@ -175,8 +176,7 @@ class LayerReader(BaseReader):
         left, bottom, right, top = pyramid.served
         if not (left <= xs[0] <= right and bottom <= ys[0] <= top):
             raise OutsideError("the photograph has no data at this place")
-        window = pyramid.grid.covering(zoom, (xs[0], ys[0], xs[0], ys[0]))
-        pixel = PixelWindow(window.x, window.y, 1, 1)
+        pixel = pyramid.grid.covering(zoom, BBox(xs[0], ys[0], xs[0], ys[0]))
         raster = self.input.service.raster(self.input.layer, WEB_MERCATOR, zoom, pixel)
         if raster.is_empty:
             raise OutsideError("the photograph has no data at this place")
@@ -222,7 +222,7 @@ class LayerReader(BaseReader):
             raise BadParameterError(
                 f"an image has 1 to {limit} pixels on each side: request a smaller one, or tiles"
             )
-        aspect = (target[2] - target[0]) / (target[3] - target[1])
+        aspect = target.width / target.height
         if not 1e-6 <= aspect <= 1e6:
             raise BadParameterError("the rectangle is too narrow for an image: give a wider one")
         if width or height:
@@ -239,22 +239,22 @@ class LayerReader(BaseReader):
     def _choose_window(self, ground: BBox, columns: int, rows: int) -> tuple[int, PixelWindow]:
         """Return the coarsest zoom that is at least as fine as the image, and the window to read there."""
         pyramid = self._view.pyramid
-        clipped = _clipped(ground, pyramid.served)
-        if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+        clipped = ground.intersection(pyramid.served)
+        if clipped is None:
             raise OutsideError("the rectangle is outside the photograph: see the bounds in the TileJSON")
         # A tolerance for rounding, so that a tile's rectangle is read at the tile's own zoom.
-        wanted_cell = 1.000001 * min((ground[2] - ground[0]) / columns, (ground[3] - ground[1]) / rows)
+        wanted_cell = 1.000001 * min(ground.width / columns, ground.height / rows)
         zoom = next(
             (z for z in range(pyramid.max_zoom) if pyramid.grid.cell(z) <= wanted_cell), pyramid.max_zoom
         )
         limit = MAX_OVERSAMPLING * self.input.service.settings.max_image_px**2
-        while zoom > 0 and _area(pyramid.grid.covering(zoom, clipped)) > limit:
+        while zoom > 0 and pyramid.grid.covering(zoom, clipped).area_px > limit:
             zoom -= 1
         if zoom >= pyramid.min_metatile_zoom:
-            pieces = list(pyramid.pieces(zoom, _with_context(pyramid.grid.covering(zoom, clipped))))
+            pieces = list(pyramid.pieces(zoom, pyramid.grid.covering(zoom, clipped).grown(_CONTEXT_PX)))
             if len(pieces) > MAX_METATILES and self.input.layer not in ("old", "new"):
                 zoom = pyramid.min_metatile_zoom - 1
-        return zoom, _with_context(pyramid.grid.covering(zoom, clipped))
+        return zoom, pyramid.grid.covering(zoom, clipped).grown(_CONTEXT_PX)
 
 
 def _are_plausible(*coordinates: float) -> bool:
@@ -262,26 +262,7 @@ def _are_plausible(*coordinates: float) -> bool:
     return all(abs(value) <= _MAX_COORDINATE for value in coordinates)
 
 
-def _clipped(box: BBox, limits: BBox) -> BBox:
-    """Return the intersection of two rectangles; left > right or bottom > top if it is empty."""
-    return (
-        max(box[0], limits[0]),
-        max(box[1], limits[1]),
-        min(box[2], limits[2]),
-        min(box[3], limits[3]),
-    )
-
-
-def _area(window: PixelWindow) -> int:
-    return window.width * window.height
-
-
-def _with_context(window: PixelWindow) -> PixelWindow:
-    """Grow a window by the two pixels on each side that bilinear interpolation may read."""
-    return PixelWindow(window.x - 2, window.y - 2, window.width + 4, window.height + 4)
-
-
-def _project(source: CRS, target: CRS, bbox: BBox) -> BBox:
+def _project(source: CRS, target: CRS, bbox: tuple[float, float, float, float]) -> BBox:
     """Transform bounds to another CRS.
 
     Raises:
@@ -300,7 +281,7 @@ def _project(source: CRS, target: CRS, bbox: BBox) -> BBox:
         raise BadParameterError("the rectangle cannot be transformed to that CRS") from error
     if not (_are_plausible(left, bottom, right, top) and left < right and bottom < top):
         raise BadParameterError("not a rectangle: give minx,miny,maxx,maxy in the axis order of the CRS")
-    return left, bottom, right, top
+    return BBox(left, bottom, right, top)
 
 
 def _image(raster: Raster, bounds: BBox, crs: CRS) -> ImageData:

@@ -43,7 +43,7 @@ def tilejson(
         "attribution": attribution(service, layer),
         "tiles": [base_url + tile_path(layer, tms, extension)],
         "bounds": list(bounds),
-        "center": [*_middle(bounds), _within(pyramid.native_zoom, pyramid)],
+        "center": [*bounds.centre, _within(pyramid.native_zoom, pyramid)],
         "minzoom": pyramid.min_zoom,
         "maxzoom": pyramid.max_zoom,
     }
@@ -61,15 +61,11 @@ def page_config(service: TileService) -> dict[str, Any]:
         "layers": layers,
         "tiles": {layer: tile_path(layer, WEB_MERCATOR) for layer in layers},
         "bounds": list(bounds),
-        "center": [*_middle(bounds), _within(pyramid.native_zoom - 1, pyramid)],
+        "center": [*bounds.centre, _within(pyramid.native_zoom - 1, pyramid)],
         "minzoom": pyramid.min_zoom,
         "maxzoom": pyramid.max_zoom,
         "native_zoom": pyramid.native_zoom,
     }
-
-
-def _middle(bounds: tuple[float, float, float, float]) -> tuple[float, float]:
-    return (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
 
 
 def _within(zoom: int, pyramid: Pyramid) -> int:

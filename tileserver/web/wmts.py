@@ -85,13 +85,13 @@ def _limits(view: View) -> ET.Element:
     """Return the range of rows and columns served at each zoom, so that clients request no others."""
     element = ET.Element(f"{{{_WMTS}}}TileMatrixSetLimits")
     for zoom in _zooms(view):
-        window = view.pyramid.grid.covering(zoom, view.pyramid.served)
+        tiles = view.pyramid.grid.covering(zoom, view.pyramid.served).aligned(TILE_PX).scaled_down(TILE_PX)
         limits = ET.SubElement(element, f"{{{_WMTS}}}TileMatrixLimits")
         _text(limits, _WMTS, "TileMatrix", str(zoom))
-        _text(limits, _WMTS, "MinTileRow", str(window.y // TILE_PX))
-        _text(limits, _WMTS, "MaxTileRow", str((window.bottom - 1) // TILE_PX))
-        _text(limits, _WMTS, "MinTileCol", str(window.x // TILE_PX))
-        _text(limits, _WMTS, "MaxTileCol", str((window.right - 1) // TILE_PX))
+        _text(limits, _WMTS, "MinTileRow", str(tiles.y))
+        _text(limits, _WMTS, "MaxTileRow", str(tiles.bottom - 1))
+        _text(limits, _WMTS, "MinTileCol", str(tiles.x))
+        _text(limits, _WMTS, "MaxTileCol", str(tiles.right - 1))
     return element
 
 

@@ -202,7 +202,7 @@ class Validate(lightning.Callback):
 
     def _keep(self, look: Look, module: Any) -> None:
         """Scores first: whichever file a kill leaves behind, the other can be told from it."""
-        state = module.average.state_dict()
+        state = module.average.module.state_dict()
         look = replace(look, digest=content_digest(module.spec, state))
         self._looks[look.step] = look
         lines = [json.dumps(asdict(self._looks[step])) for step in sorted(self._looks)]

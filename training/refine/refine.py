@@ -30,6 +30,7 @@ from training.data.augment import draw_grain
 from training.data.dataset import Pair, load_pairs
 from training.data.manifest import check_gsd, read_site
 from training.errors import DatasetError
+from training.fit.ema import moving_average
 from training.fit.losses import luma
 from training.fit.module import restore
 from training.measure.metrics import band_energy
@@ -149,7 +150,8 @@ def refine(
     # Where a network has statistics of batches, they stay as they are.
     teacher = build(spec).to(memory_format=torch.channels_last).eval()
     teacher.load_state_dict(weights.state)
-    student, average = copy.deepcopy(teacher), copy.deepcopy(teacher).requires_grad_(False)
+    student = copy.deepcopy(teacher)
+    average = moving_average(student, _EMA)
     teacher.requires_grad_(False)
     sites, sharp, period_px = _load(folders, choices, teacher, spec, say)
     rng, generator = np.random.default_rng(choices.seed), torch.Generator().manual_seed(choices.seed)
@@ -177,16 +179,13 @@ def refine(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimiser.step()
-        with torch.no_grad():
-            follow = 1 - min(_EMA, (1 + step) / (10 + step))
-            for mean, value in zip(average.parameters(), student.parameters(), strict=True):
-                mean.lerp_(value, follow)
+        average.update_parameters(student)
         if (step + 1) % 100 == 0:
             missed = 255 * math.sqrt(fmean(wrongs[-100:]))
             lines = f", lines' power {255**2 * fmean(lines_left[-60:]):.3f}" if lines_left else ""
             spent = time.monotonic() - since
             say(f"step {step + 1} of {choices.steps}, {spent:.0f} s: {missed:.2f} grey levels off{lines}")
-    return average.state_dict()
+    return average.module.state_dict()
 
 
 def _target(teacher: nn.Module, spec: ModelSpec, crops: _Crops, grain: Tensor, fidelity: float) -> Tensor:
