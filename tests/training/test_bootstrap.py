@@ -3,12 +3,11 @@ import pytest
 
 from training.measure.bootstrap import Bootstrap, _kernel_distance, blocks_of
 from training.measure.metrics import (
-    drawn_pattern_ratio,
     drawn_powers,
     kernel_distance,
     kernel_sums,
+    pattern_peak,
     pattern_powers,
-    pattern_ratio,
 )
 
 
@@ -75,10 +74,12 @@ def test_patterns_have_the_value_that_metrics_give_and_an_interval():
     random = np.random.default_rng(4)
     pictures = [random.integers(0, 255, (200, 200, 3)).astype(np.uint8) for _ in range(4)]
     bootstrap = Bootstrap(np.arange(4), draws=100)
-    estimate = bootstrap.pattern(np.stack([pattern_powers(picture) for picture in pictures]))
-    assert estimate.value == pytest.approx(pattern_ratio(pictures))
+    powers = np.stack([pattern_powers(picture) for picture in pictures])
+    estimate = bootstrap.pattern(powers)
+    assert estimate.value == pytest.approx(float(pattern_peak(powers.sum(0))))
     assert estimate.low < estimate.high
     others = [np.roll(picture, 3, axis=0) for picture in pictures]
     parts = [drawn_powers(phases) for phases in zip(pictures, others, strict=True)]
-    drawn = bootstrap.drawn_pattern(*(np.stack(part) for part in zip(*parts, strict=True)))
-    assert drawn.value == pytest.approx(drawn_pattern_ratio([pictures, others]))
+    power, own = (np.stack(part) for part in zip(*parts, strict=True))
+    drawn = bootstrap.drawn_pattern(power, own)
+    assert drawn.value == pytest.approx(1 + float(pattern_peak(own.sum(0), near=power.sum(0))))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import shapely
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_geom
@@ -15,6 +14,7 @@ from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
 
 from tileserver.errors import SettingsError
+from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.pixel_size import WGS84
 from tileserver.tiling.grid import BBox
 
@@ -131,7 +131,8 @@ def _projected(geometry: BaseGeometry, crs: CRS, option: str) -> BaseGeometry:
     west, south, east, north = geometry.bounds
     dense = shapely.segmentize(geometry, max(east - west, north - south) / _PIECES)
     try:
-        projected = shape(transform_geom(WGS84, crs, mapping(dense)))
-    except (RasterioError, CPLE_BaseError, ValueError) as error:
+        with gdal_errors():
+            projected = shape(transform_geom(WGS84, crs, mapping(dense)))
+    except (RasterioError, ValueError) as error:
         raise SettingsError(f"{option} reaches beyond the tile matrix set: give a smaller one") from error
     return shapely.make_valid(projected)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rasterio.errors import RasterioError
 
 
-class GdalError(RasterioError):
+class GdalError(RasterioError):  # type: ignore[misc]  # rasterio says nothing about its types
     """An error of GDAL's that rasterio passed on under no public name."""
 
 

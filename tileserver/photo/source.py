@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 from affine import Affine
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
@@ -24,6 +23,7 @@ from sr_model import PixelWindow
 from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.fingerprint import file_states, files_of, fingerprint
+from tileserver.photo.gdal_errors import GdalError, gdal_errors
 from tileserver.photo.pixel_size import WGS84, PixelSize, horizontal_crs, pixel_size
 from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, row_parts, to_raster, warp
 from tileserver.settings import Settings
@@ -109,9 +109,9 @@ class Source:
             SourceError: it cannot be read, has no CRS on Earth, crosses the antimeridian, or lacks the bands.
         """
         try:
-            with open_dataset(path) as dataset:
+            with gdal_errors(), open_dataset(path) as dataset:
                 info = _describe(path, dataset, bands, rescale)
-        except (RasterioError, CPLE_BaseError, OSError) as error:
+        except (RasterioError, OSError) as error:
             raise SourceError(
                 f"{path} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
@@ -195,16 +195,16 @@ class Source:
         """Fill `values` from full resolution (level 0) or an overview; return the mask of pixels without data."""
 
         def attempt() -> Mask:
-            with self._pools[level].borrow() as dataset:
+            with gdal_errors(), self._pools[level].borrow() as dataset:
                 return warp(dataset, self.info.bands, options, values)
 
         try:
             try:
                 return attempt()
-            except CPLE_BaseError:
+            except GdalError:
                 # rasterio may raise an error that GDAL recorded in an earlier call of this thread: try once more.
                 return attempt()
-        except (RasterioError, CPLE_BaseError, OSError) as error:
+        except (RasterioError, OSError) as error:
             raise ReadError(
                 "a block of the photograph cannot be read: the file may be damaged, or its storage unreachable"
             ) from error

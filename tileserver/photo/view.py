@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from affine import Affine
 from morecantile import TileMatrixSet
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError
+from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.pixel_size import WGS84, PixelSize, pixel_size
 from tileserver.photo.scale import OutputScale
 from tileserver.photo.source import Source
@@ -45,13 +45,14 @@ class View:
         grid = QuadGrid.from_tms(tms)
         info = source.info
         try:
-            extent = BBox(*transform_bounds(info.crs, self.crs, *info.bounds, densify_pts=21))
-            # Measured at a zoom whose pixels are about as large as the photograph's, then scaled to zoom 0, where
-            # a pixel would span hundreds of kilometres.
-            guess = max(0, round(math.log2(grid.cell0 / max(extent.width / info.width, 1e-12))))
-            cell = grid.cell(guess)
-            size = pixel_size(self.crs, extent.centre, (cell, 0.0), (0.0, -cell))
-        except (RasterioError, CPLE_BaseError) as error:
+            with gdal_errors():
+                extent = BBox(*transform_bounds(info.crs, self.crs, *info.bounds, densify_pts=21))
+                # Measured at a zoom whose pixels are about as large as the photograph's, then scaled to zoom 0,
+                # where a pixel would span hundreds of kilometres.
+                guess = max(0, round(math.log2(grid.cell0 / max(extent.width / info.width, 1e-12))))
+                cell = grid.cell(guess)
+                size = pixel_size(self.crs, extent.centre, (cell, 0.0), (0.0, -cell))
+        except RasterioError as error:
             raise OutsideError(_not_covered(grid.tms_id)) from error
         if not all(math.isfinite(value) for value in (*extent, size.x_m, size.y_m)):
             raise OutsideError(_not_covered(grid.tms_id))

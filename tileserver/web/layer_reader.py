@@ -8,7 +8,6 @@ from typing import Any, Final
 import attr
 import numpy as np
 from morecantile import TileMatrixSet
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.features import bounds as shape_bounds
@@ -21,6 +20,7 @@ from rio_tiler.models import BandStatistics, ImageData, Info, PointData
 
 from sr_model import PixelWindow, fill_nodata
 from tileserver.errors import BadParameterError, OutsideError
+from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.pixel_size import WGS84
 from tileserver.photo.view import View
 from tileserver.service import TileService
@@ -40,7 +40,7 @@ _DEFAULT_PX: Final = 1024
 # Around the wanted pixels, on each side: bilinear interpolation may read them.
 _CONTEXT_PX: Final = 2
 # Raised by GDAL for coordinates outside a CRS, and by Python for numbers that are too large.
-_PROJECTION_ERRORS: Final = (RasterioError, CPLE_BaseError, ValueError, OverflowError)
+_PROJECTION_ERRORS: Final = (RasterioError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,8 @@ class LayerReader(BaseReader):
         """
         pyramid, zoom = self._view.pyramid, self._view.pyramid.native_zoom
         try:
-            xs, ys = transform(coord_crs, self._view.crs, [lon], [lat])[:2]
+            with gdal_errors():
+                xs, ys = transform(coord_crs, self._view.crs, [lon], [lat])[:2]
         except _PROJECTION_ERRORS as error:
             raise BadParameterError(
                 "the coordinates do not fit their CRS: give lon,lat in degrees"
@@ -203,7 +204,8 @@ class LayerReader(BaseReader):
         target_crs = dst_crs or shape_crs
         try:
             if target_crs != shape_crs:
-                geometry = transform_geom(shape_crs, target_crs, geometry)
+                with gdal_errors():
+                    geometry = transform_geom(shape_crs, target_crs, geometry)
             bounds = shape_bounds(geometry)
         except (*_PROJECTION_ERRORS, LookupError, TypeError, AttributeError) as error:
             raise BadParameterError("the feature is not a GeoJSON polygon in the given CRS") from error
@@ -274,9 +276,10 @@ def _project(source: CRS, target: CRS, bbox: tuple[float, float, float, float]) 
             # The poles lie at infinity in Web Mercator.
             bottom, top = max(bottom, -_MERCATOR_LATITUDE), min(top, _MERCATOR_LATITUDE)
         if source != target:
-            left, bottom, right, top = transform_bounds(
-                source, target, left, bottom, right, top, densify_pts=21
-            )
+            with gdal_errors():
+                left, bottom, right, top = transform_bounds(
+                    source, target, left, bottom, right, top, densify_pts=21
+                )
     except _PROJECTION_ERRORS as error:
         raise BadParameterError("the rectangle cannot be transformed to that CRS") from error
     if not (_are_plausible(left, bottom, right, top) and left < right and bottom < top):

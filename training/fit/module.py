@@ -23,8 +23,6 @@ from training.fit.schedule import crops_at, encoder_cycle, one_cycle
 
 # VGG's features that the discriminator sees: not the first, at full size, which costs more than all others.
 _JUDGED = slice(1, 4)
-# Of these the contextual term takes the deepest; its places are few enough to compare each with each.
-_CONTEXT = 3
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -174,21 +172,14 @@ class RestorationModule(lightning.LightningModule):
             terms["grid"] = weight.grid * losses.grid_loss(here, there)
         if weight.spectrum:
             terms["spectrum"] = weight.spectrum * losses.spectrum_loss(restored, new)
-        if weight.shifted:
-            tolerant = losses.shifted_loss(restored, new) * (1 - exact.flatten())
-            terms["shifted"] = weight.shifted * tolerant.mean()
         return terms
 
     def _feature_terms(self, features: list[Tensor], wanted: list[Tensor]) -> dict[str, Tensor]:
         weight = self.config.loss
-        terms = {
+        return {
             "features": weight.perceptual * losses.feature_loss(features, wanted, weight.features),
             "gram": weight.style * losses.gram_loss(features, wanted, weight.gram),
         }
-        if weight.contextual:
-            context = losses.contextual_loss(features[_CONTEXT], wanted[_CONTEXT])
-            terms["contextual"] = weight.contextual * context
-        return terms
 
     def _schedule(self, *optimisers: Any) -> None:
         for optimiser in optimisers:

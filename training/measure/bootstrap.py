@@ -98,11 +98,11 @@ class Bootstrap:
         return self(value, statistic)
 
     def pattern(self, powers: FloatArray) -> Estimate:
-        """`metrics.pattern_ratio` from the `pattern_powers` of every chip."""
+        """The peak of a pattern, 1 where there is none, from the `metrics.pattern_powers` of every chip."""
         return self(float(pattern_peak(powers.sum(0))), lambda counts: pattern_peak(self._of(counts, powers)))
 
     def drawn_pattern(self, power: FloatArray, own: FloatArray) -> Estimate:
-        """`metrics.drawn_pattern_ratio` from the `drawn_powers` of every chip."""
+        """1 + the peak of what the network drew itself, from the `metrics.drawn_powers` of every chip."""
         value = 1 + float(pattern_peak(own.sum(0), near=power.sum(0)))
         return self(
             value, lambda counts: 1 + pattern_peak(self._of(counts, own), near=self._of(counts, power))

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from tileserver.errors import OutputError
 from tileserver.jobs.disk import part_of, publish
 from tileserver.jobs.restore.metatile_folder import QUICK, MetatileFolder
 from tileserver.jobs.restore.target import Target
+from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.raster import Raster, UInt8Array
 
@@ -47,7 +47,7 @@ def write_cog(
     cog = part_of(path)
     plain = part_of(path.with_name(f"{path.name}.plain"))
     try:
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS="ALL_CPUS"):
+        with gdal_errors(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS="ALL_CPUS"):
             _write_plain(target, blocks, plain, tags, nodata)
             _check_whole(plain)
             options = {
@@ -59,7 +59,7 @@ def write_cog(
             }
             rasterio.shutil.copy(plain, cog, driver="COG", OVERVIEW_RESAMPLING="AVERAGE", **options)
             _check_whole(cog)
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except (RasterioError, OSError) as error:
         raise OutputError(
             f"{path} cannot be written ({error}): make room, then run the same command again"
         ) from error
