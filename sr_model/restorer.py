@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sr_model.errors import InputError
+from sr_model.photo import PhotoTraits
 from sr_model.pixels import UInt8Array, check_rgb
 from sr_model.runtimes import DeviceName, Runtime, RuntimeName, choose_runtime
 from sr_model.spec import ModelSpec
@@ -96,18 +98,31 @@ class Restorer:
         chosen = choose_runtime(weights, runtime, device, trim_px=trim_px, threads=threads)
         return cls(weights.spec, weights.digest, chosen, trim_px)
 
-    def restore(self, rgb: UInt8Array) -> UInt8Array:
+    def restore(
+        self, rgb: UInt8Array, photos: PhotoTraits | Sequence[PhotoTraits] | None = None
+    ) -> UInt8Array:
         """Restore windows on the model's grid.
 
         Args:
-            rgb: uint8 [B, H, W, 3] at the model's GSD, nodata filled; H and W multiples of `spec.stride`.
+            rgb: uint8 [B, H, W, 3] at the pixel size of the output, nodata filled; H and W multiples of `spec.stride`.
+            photos: the photograph that the windows show, or one for each window; by default in colour and of the ratio
+                that suits the weights best. Weights whose colours are the network's own do not ask for it.
 
         Returns:
-            uint8 [B, H, W, 3] of the same size, halo included; less the trim on every side.
+            uint8 [B, H, W, 3] of the same size, halo included; less the trim on every side. Of a grey photograph,
+            all three bands are equal where colours are the photograph's.
 
         Raises:
-            InputError: wrong shape or dtype, or nothing is left without the trim.
-            InferenceError: the network failed, or returned values that are no picture.
+            InputError: wrong shape or dtype, nothing is left without the trim, or not one photograph for each window.
+            InferenceError: the network failed, or returned values that are not a picture.
         """
         check_rgb(rgb, self.spec.stride, self._trim_px)
-        return self._runtime.restore(rgb)
+        if photos is None:
+            photos = PhotoTraits(self.spec.ratio or 1.0)
+        if isinstance(photos, PhotoTraits):
+            photos = [photos] * len(rgb)
+        if len(photos) != len(rgb):
+            raise InputError(
+                f"{len(rgb)} windows, but {len(photos)} photographs: give one for each, or one for all"
+            )
+        return self._runtime.restore(rgb, photos)

@@ -196,7 +196,7 @@ class ModelSpec:
         decoder_blocks: tuple[int, ...] = HALF_SCALE_SIZES["medium"]["decoder_blocks"],
         gsd_m: float | None = None,
         colours: Literal["network", "photo"] = "photo",
-        halo_px: int = 72,
+        halo_px: int = 56,
         name: str = "half_scale",
     ) -> ModelSpec:
         """Spec of the network of relative scale, or of a pair's where a pixel size is given.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from sr_model.photo import PhotoTraits
 from sr_model.pixels import Float32Array, UInt8Array
 
 
@@ -26,14 +28,18 @@ class Runtime(Protocol):
         """The network alone: what it would add to pictures.
 
         Normalised float32 [B, spec.planes, H, W] to [B, 3, H - 2 t, W - 2 t]; H and W are multiples of the spec's
-        stride, and t is the trim that the runtime was made with.
+        stride, and t is `sr_model.binding.network_trim_px` of the trim that the runtime was made with.
 
         Raises:
             InferenceError: the network failed.
         """
 
-    def restore(self, rgb: UInt8Array) -> UInt8Array:
-        """Bytes to bytes: uint8 [B, H, W, 3] to [B, H - 2 t, W - 2 t, 3]; see `forward`.
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
+        """Bytes to bytes: uint8 [B, H, W, 3] to [B, H - 2 t, W - 2 t, 3], t being the trim of the runtime.
+
+        Args:
+            rgb: the windows.
+            photos: the photograph of each.
 
         Raises:
             InferenceError: the network failed, or returned values that are no picture.

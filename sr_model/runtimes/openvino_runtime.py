@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any, Final
 
+from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError, RuntimeUnavailableError
 from sr_model.onnx_model import correction_to_onnx
+from sr_model.photo import PhotoTraits
 from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
 from sr_model.weights import Weights
 
@@ -28,7 +31,7 @@ class OpenVinoRuntime:
     """
 
     def __init__(self, weights: Weights, *, trim_px: int = 0, threads: int | None = None) -> None:
-        model = correction_to_onnx(weights, trim_px)
+        model = correction_to_onnx(weights, network_trim_px(weights.spec, trim_px))
         try:
             self._request, precision = _compile(model, threads)
         except (ImportError, RuntimeError) as error:
@@ -37,6 +40,7 @@ class OpenVinoRuntime:
             ) from error
         self._lock = threading.Lock()
         self._spec = weights.spec
+        self._trim_px = trim_px
         self.name = f"openvino cpu {precision}"
         self.batch = 1
         # While one window is in the network, the next becomes planes.
@@ -47,14 +51,17 @@ class OpenVinoRuntime:
         with self._lock:
             return self._infer(planes).copy()
 
-    def restore(self, rgb: UInt8Array) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
         """See `Runtime.restore`."""
         planes = normalise(rgb, self._spec)
+        if self._spec.colours == "photo":
+            # While one window gets its colours, the next is in the network.
+            return bind_colours(planes, self.forward(planes), self._spec, photos, self._trim_px)
         with self._lock:
             return correct(rgb, self._infer(planes), self._spec)
 
     def _infer(self, planes: Float32Array) -> Float32Array:
-        """The request's own memory, which the next call fills anew: for whoever holds the lock."""
+        """The request's own memory, which the next call fills anew: to be used under the lock."""
         try:
             results = self._request.infer({"input": planes}, share_inputs=True, share_outputs=True)
         except RuntimeError as error:

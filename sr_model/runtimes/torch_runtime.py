@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import numpy as np
@@ -11,9 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sr_model import tensors
+from sr_model import tensor_binding, tensors
+from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError
 from sr_model.layers import fold_shuffles
+from sr_model.photo import PhotoTraits
 from sr_model.pixels import Float32Array, UInt8Array, check_finite, correct, normalise
 from sr_model.weights import Weights
 
@@ -60,20 +62,20 @@ class TorchRuntime:
 
     def forward(self, planes: Float32Array) -> Float32Array:
         """See `Runtime.forward`; what does not fit into the GPU's memory goes in smaller batches."""
-        return self._in_parts(self._forward, planes)
+        return self._in_parts(lambda part, _: self._forward(part), planes)
 
-    def restore(self, rgb: UInt8Array) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
         """See `Runtime.restore`; what does not fit into the GPU's memory goes in smaller batches."""
-        return self._in_parts(self._restore, rgb)
+        return self._in_parts(lambda part, at: self._restore(part, photos[at : at + len(part)]), rgb)
 
-    def _in_parts(self, work: Callable[[Array], Array], windows: Array) -> Array:
+    def _in_parts(self, work: Callable[[Array, int], Array], windows: Array) -> Array:
         """All windows through `work`, as many at once as fit. What fits is remembered: later batches stay small."""
         done: list[Array] = []
         at = 0
         while at < len(windows):
             part = cast(Array, windows[at : at + (self._fits or len(windows))])
             try:
-                done.append(work(part))
+                done.append(work(part, at))
                 at += len(part)
                 continue
             except torch.OutOfMemoryError as error:
@@ -101,22 +103,32 @@ class TorchRuntime:
             output: Float32Array = self._infer(self._to_device(planes)).float().cpu().numpy()
             return output
 
-    def _restore(self, rgb: UInt8Array) -> UInt8Array:
+    def _restore(self, rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
         if not self._cuda:
             # Apple's GPUs share the memory with the CPU.
-            return correct(rgb, self._forward(normalise(rgb, self._spec)), self._spec)
+            seen_planes = normalise(rgb, self._spec)
+            added = self._forward(seen_planes)
+            if self._spec.colours == "photo":
+                return bind_colours(seen_planes, added, self._spec, photos, self._trim_px)
+            return correct(rgb, added, self._spec)
         with torch.inference_mode():
             # What crosses the bus is bytes, and no core of the CPU prepares pixels.
             seen = self._to_device(rgb)
-            correction = self._infer(tensors.normalise(seen, self._spec))
-            pixels, finite = tensors.correct(seen, correction, self._spec)
+            planes = tensors.normalise(seen, self._spec)
+            correction = self._infer(planes)
+            if self._spec.colours == "photo":
+                pixels, finite = tensor_binding.bind_colours(
+                    planes, correction, self._spec, photos, self._trim_px
+                )
+            else:
+                pixels, finite = tensors.correct(seen, correction, self._spec)
             restored = self._to_host(pixels)
         check_finite(bool(finite.item()))
         return restored
 
     def _infer(self, planes: Tensor) -> Tensor:
         channels_last = planes.to(self._dtype, memory_format=torch.channels_last)
-        return self._network.correction(channels_last, self._trim_px)
+        return self._network.correction(channels_last, network_trim_px(self._spec, self._trim_px))
 
     def _to_device(self, array: npt.NDArray[Any]) -> Tensor:
         """Through pinned memory, from which the GPU fetches by itself; torch keeps and reuses such buffers."""

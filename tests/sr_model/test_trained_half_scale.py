@@ -1,0 +1,62 @@
+"""The half-scale weights that ship with the package, on real ground."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+from sr_model import InputError, Restorer, bundled_weights_path
+from sr_model.photo import PhotoTraits
+
+DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
+WEIGHTS = bundled_weights_path().with_name("half_scale.safetensors")
+
+
+@pytest.fixture(scope="module")
+def ground() -> np.ndarray:
+    """uint8 [640, 704, 3], on a grid of half the photograph's pixel."""
+    with rasterio.open(DEMO) as photo:
+        rgb = np.moveaxis(photo.read((1, 2, 3))[:, 300:620, 300:652], 0, -1)
+    return np.asarray(Image.fromarray(rgb).resize((704, 640), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture(scope="module")
+def restorer() -> Restorer:
+    return Restorer.open(WEIGHTS, runtime="openvino", trim_px=56)
+
+
+@pytest.mark.parametrize("ratio", [1.41, 2.0, 2.83])
+def test_windows_of_the_same_ground_agree(ground, restorer, ratio):
+    photo, halo = PhotoTraits(ratio), restorer.spec.halo_px
+    assert halo <= 72
+    one, other = (restorer.restore(ground[None, y:, x:], photo)[0].astype(int) for y, x in ((0, 0), (40, 72)))
+    difference = np.abs(one[40:, 72:] - other)
+    assert difference.max() <= 1
+    assert difference.mean() < 0.05
+    assert np.abs(one - ground[halo:-halo, halo:-halo]).mean() > 1
+
+
+def test_a_tile_keeps_the_means_of_the_photograph(ground, restorer):
+    halo = restorer.spec.halo_px
+    change = restorer.restore(ground[None])[0].astype(float) - ground[halo:-halo, halo:-halo]
+    for y in range(0, change.shape[0] - 255, 64):
+        for x in range(0, change.shape[1] - 255, 64):
+            assert np.abs(change[y : y + 256, x : x + 256].mean((0, 1))).max() < 0.5
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+def test_a_grey_photograph_stays_grey(ground, runtime):
+    restorer = Restorer.open(WEIGHTS, runtime=runtime, device="cpu")
+    grey = ground[:256, :256, 1:2].repeat(3, 2)
+    colour, black_and_white = restorer.restore(
+        np.stack([ground[:256, :256], grey]), [PhotoTraits(), PhotoTraits(grey=True)]
+    )
+    assert (np.ptp(black_and_white, axis=2) == 0).all()
+    assert np.ptp(colour, axis=2).mean() > 5
+
+
+def test_each_window_needs_its_photograph(ground, restorer):
+    with pytest.raises(InputError, match="2 windows, but 1 photographs"):
+        restorer.restore(np.stack([ground[:256, :256]] * 2), [PhotoTraits()])
