@@ -44,8 +44,10 @@ _OTHER_SHARE: Final = (0.2, 0.3)
 _APART, _APART_YELLOW = (9.0, 5.0), (5.0, 2.5)
 _SPAN, _SPAN_YELLOW = (50.0, 80.0), (100.0, 125.0)
 
-# Casts of modern photographs, in hundredths, are left alone, and no more than _MOST is corrected.
+# Casts of modern photographs, in hundredths, are left alone, and no more than _MOST is corrected; less than _UNSEEN is
+# not worth a map.
 _DEAD: Final = (3.5, 7.0)
+_UNSEEN: Final = 0.7
 _MOST: Final = 10.0
 
 
@@ -75,6 +77,8 @@ def neutral_balance(samples: UInt8Array) -> Triple:
     cast = math.hypot(found.red, found.blue)
     share = found.certainty * rise(cast, *_DEAD)
     share *= min(1.0, _MOST / max(cast, 1e-9))
+    if share * cast < _UNSEEN:
+        return 1.0, 1.0, 1.0
     red, blue = 1 + share * found.red / 100, 1 + share * found.blue / 100
     green = (256 - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
     return round(red, 4), round(green, 4), round(blue, 4)

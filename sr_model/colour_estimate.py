@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sr_model.colour_balance import neutral_balance
-from sr_model.colour_map import ColourMap, Triple, UInt8Array
+from sr_model.colour_map import ColourMap, UInt8Array
 from sr_model.colour_statistics import PhotoStatistics, histogram, photo_statistics, quantile, rise
 from sr_model.errors import InputError
 
@@ -33,15 +33,17 @@ REFERENCES: Final = {
     "Kampala, dense town, 0.10 m (OpenAerialMap)": PhotoStatistics(11, 250, 136, 62),
 }
 
-# Black points above the first begin to be haze, from the second on they are nothing else.
-_HAZE: Final = (59.0, 80.0)
-# White points below the first begin to be fading, from the second on they are nothing else.
-_FADING: Final = (160.0, 130.0)
+# Grey levels: black points above the first begin to be haze, from the second on they are nothing else.
+_HAZE: Final = (59.0, 74.0)
+# The same for white points and fading, where blacks are pale as well: dark woods have no white.
+_FADING: Final = (175.0, 140.0)
+_PALE: Final = (40.0, 59.0)
 # Black and white points that a hazy or faded photograph is given.
 _BLACK: Final = 40.0
 _WHITE: Final = 200.0
-# Bright photographs (snow, sand) have no black, and are not hazy.
-_BRIGHT: Final = (165.0, 195.0)
+# Where bright ground prevails (snow, sand) there is no black, haze or not: the median in grey levels, and as a share of
+# the way from black to white.
+_BRIGHT, _PREVAILS = (195.0, 165.0), (0.75, 0.62)
 # From black to white point: one kind of surface alone (water, a field) spans less.
 _SPAN: Final = (45.0, 75.0)
 # Haze takes light from whites, less than it adds to blacks.
@@ -50,12 +52,13 @@ _MOST_GAIN: Final = 1.8
 # Shadows of a hazy photograph have the colour of the haze, and a little of their own.
 _HAZE_TINT: Final = 0.5
 _MOST_TINT: Final = 10.0
-# Share of the brightness lost or won by levels that gamma takes back.
+# Share of the brightness lost or won by levels that gamma takes back, up to the brightness of modern photographs.
 _KEPT_MEDIAN: Final = 0.8
+_MEDIAN: Final = 118.0
 _GAMMA: Final = (0.75, 1.25)
 # Mean chroma below which more is given, and which is not exceeded by photographs that had less.
-_CHROMA: Final = (12.0, 26.0)
-_MORE_VIVID: Final = 1.1
+_CHROMA: Final = (10.0, 26.0)
+_MORE_VIVID: Final = 1.2
 _CHROMA_GAIN: Final = (0.75, 1.3)
 # Less chroma than this is that of a black and white photo, with what a scanner or JPEG added.
 _COLOURLESS: Final = (2.0, 5.0)
@@ -92,7 +95,7 @@ def estimate_colour_map(
     found = replace(found, gamma=_gamma(before.median, found))
     if not grey:
         after = photo_statistics(through_curves(found, samples))
-        found = replace(found, chroma=_chroma(before.chroma, after.chroma))
+        found = replace(found, chroma=_chroma(before, after))
     return ColourMap.identity() if _is_unseen(found) else found
 
 
@@ -116,48 +119,52 @@ def _valid(rgb: UInt8Array, mask: npt.NDArray[np.bool_] | UInt8Array | None) -> 
 
 def _levels(found: PhotoStatistics, samples: UInt8Array, *, grey: bool) -> ColourMap:
     """Black and white points, moved as far as a photograph is hazy or faded."""
-    span = found.white - found.black
+    blacks = [quantile(histogram(samples[:, band]), 5) for band in range(3)]
+    # Haze and fading raise all bands; deep blue shadows are none.
+    pale, span = min(blacks), found.white - found.black
     certain = rise(span, *_SPAN)
-    haze = certain * rise(found.black, *_HAZE) * rise(found.median, *reversed(_BRIGHT))
-    fading = certain * rise(found.white, *_FADING)
+    dark = rise(found.median, *_BRIGHT) * rise((found.median - found.black) / max(span, 1), *_PREVAILS)
+    haze = certain * dark * rise(pale, *_HAZE)
+    fading = certain * rise(pale, *_PALE) * rise(found.white, *_FADING)
     down = haze * max(0.0, found.black - _BLACK)
     up = max(fading, _HAZE_WHITE * haze) * max(0.0, _WHITE - found.white)
     if not down + up:
         return ColourMap.identity()
     share = min(1.0, (_MOST_GAIN - 1) * span / (down + up))
     black_out, white_out = round(found.black - share * down, 1), round(found.white + share * up, 1)
-    tint = (0.0, 0.0, 0.0) if grey else _haze_tint(samples, found.black, haze)
-    black = tuple(max(black_out, round(found.black + part, 1)) for part in tint)
-    white = (min(white_out, round(found.white, 1)),) * 3
-    return ColourMap((black[0], black[1], black[2]), white, black_out, white_out)
+    tints = [
+        0.0 if grey else _HAZE_TINT * haze * _bounded(black - found.black, _MOST_TINT) for black in blacks
+    ]
+    red, green, blue = (max(black_out, round(found.black + tint, 1)) for tint in tints)
+    white = min(white_out, round(found.white, 1))
+    return ColourMap((red, green, blue), (white, white, white), black_out, white_out)
 
 
-def _haze_tint(samples: UInt8Array, black: float, haze: float) -> Triple:
-    """How far each band's black point lies above the common one."""
-    lowest = [quantile(histogram(samples[:, band]), 5) - black for band in range(3)]
-    bounded = [_HAZE_TINT * haze * min(_MOST_TINT, max(-_MOST_TINT, part)) for part in lowest]
-    return bounded[0], bounded[1], bounded[2]
+def _bounded(value: float, most: float) -> float:
+    return min(most, max(-most, value))
 
 
 def _gamma(median: float, levels: ColourMap) -> float:
     """The exponent that takes most of a change of brightness back."""
     curve = levels.curves[1]
     moved = float(np.interp(median, np.arange(256), curve))
-    wanted = moved + _KEPT_MEDIAN * (median - moved)
+    kept = median if moved > median else max(moved, min(median, _MEDIAN))
+    wanted = moved + _KEPT_MEDIAN * (kept - moved)
     if not (1 < moved < 254 and 1 < wanted < 254):
         return 1.0
     return round(min(max(math.log(wanted / 255) / math.log(moved / 255), _GAMMA[0]), _GAMMA[1]), 3)
 
 
-def _chroma(before: float, after: float) -> float:
+def _chroma(before: PhotoStatistics, after: PhotoStatistics) -> float:
     """The factor from the chroma after the curves towards that of modern photographs."""
-    least, most = _CHROMA[0], max(_MORE_VIVID * before, _CHROMA[1])
-    if after > most:
-        return round(max(most / after, _CHROMA_GAIN[0]), 3)
-    if after >= least or after <= 0:
+    least, most = _CHROMA[0], max(_MORE_VIVID * before.chroma, _CHROMA[1])
+    if after.chroma > most:
+        return round(max(most / after.chroma, _CHROMA_GAIN[0]), 3)
+    if not 0 < after.chroma < least:
         return 1.0
-    gain = min(least / after, _CHROMA_GAIN[1])
-    return round(1 + (gain - 1) * rise(before, *_COLOURLESS), 3)
+    more = min(least / after.chroma, _CHROMA_GAIN[1]) - 1
+    certain = rise(before.white - before.black, *_SPAN) * rise(before.chroma, *_COLOURLESS)
+    return round(1 + more * certain, 3)
 
 
 def _is_unseen(colours: ColourMap) -> bool:

@@ -45,7 +45,7 @@ LUMA: Final = (77, 150, 29)
 _MIDDLE: Final = 128.0
 # From here up a corrected cast fades out, so that burnt white stays white in all bands.
 _SHOULDER: Final = 200.0
-# Chroma gain is applied in 128ths: 255 times the largest fits into sixteen bits.
+# Chroma gain and strength are applied in 128ths: 255 times the largest fits into sixteen bits.
 _ONE: Final = 128
 # The curve of a balance outside of this would not rise everywhere.
 _BALANCE_LIMITS: Final = (0.9, 1.12)
@@ -145,13 +145,9 @@ class ColourMap:
 
     @cached_property
     def curves(self) -> UInt8Array:
-        """The curves of the bands with strength and contrast, uint8 [3, 256], none of which falls."""
+        """The curves of the bands at full strength and without contrast, uint8 [3, 256], none of which falls."""
         grey = np.arange(256, dtype=np.float64)
-        curves = np.empty((3, 256), np.uint8)
-        for band in range(3):
-            curve = grey + self.strength * (self._corrected(grey, band) - grey)
-            curve = (curve - _MIDDLE) * self.contrast + _MIDDLE
-            curves[band] = np.floor(np.clip(curve, 0, 255) + 0.5)
+        curves = np.stack([_to_bytes(self._corrected(grey, band)) for band in range(3)])
         curves.flags.writeable = False
         return curves
 
@@ -169,19 +165,26 @@ class ColourMap:
         """
         if rgb.dtype != np.uint8 or rgb.ndim < 1 or rgb.shape[-1] != 3:
             raise InputError(f"expected uint8 [height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
-        if self.is_identity:
+        shown = self._effective
+        if shown == ColourMap():
             return rgb
         pixels = rgb.reshape(-1, 3)
         mapped = np.empty_like(pixels)
-        tables = [curve.tobytes() for curve in self.curves]
-        more = round(_ONE * self.strength * (self.chroma - 1))
+        chroma, strength = round(_ONE * (shown.chroma - 1)), round(_ONE * shown.strength)
+        grey = np.arange(256, dtype=np.float64)
+        last, curves = _to_bytes((grey - _MIDDLE) * shown.contrast + _MIDDLE), shown.curves
+        if chroma or strength < _ONE:
+            contrast = last.tobytes() if shown.contrast != 1 else b""
+        else:
+            curves, contrast = last[curves], b""
+        tables = [curve.tobytes() for curve in curves]
         for strip in _strips(len(pixels)):
             bands = [_look_up(pixels[strip, band], table) for band, table in enumerate(tables)]
-            if more:
-                _add_chroma(bands, more, mapped[strip])
-            else:
-                for band, values in enumerate(bands):
-                    mapped[strip, band] = values
+            if chroma:
+                bands = _with_chroma(bands, chroma)
+            for band, values in enumerate(bands):
+                part = _between(pixels[strip, band], values, strength) if strength < _ONE else values
+                mapped[strip, band] = _look_up(part, contrast) if contrast else part
         return mapped.reshape(rgb.shape)
 
     def _corrected(self, grey: Float64Array, band: int) -> Float64Array:
@@ -265,7 +268,22 @@ def _look_up(values: UInt8Array, table: bytes) -> UInt8Array:
     return np.frombuffer(values.tobytes().translate(table), np.uint8)
 
 
-def _add_chroma(bands: list[UInt8Array], more: int, out: UInt8Array) -> None:
+def _to_bytes(levels: Float64Array) -> UInt8Array:
+    return np.floor(np.clip(levels, 0, 255) + 0.5).astype(np.uint8)
+
+
+def _between(before: UInt8Array, after: UInt8Array, share: int) -> UInt8Array:
+    """So many 128ths of the way from before to after."""
+    way = after.astype(np.int16)
+    way -= before
+    way *= np.int16(share)
+    way += np.int16(_ONE // 2)
+    way >>= np.int16(7)
+    way += before
+    return way.astype(np.uint8)
+
+
+def _with_chroma(bands: list[UInt8Array], more: int) -> list[UInt8Array]:
     """Add `more` 128ths of each band's difference from luma, as far as no band clips.
 
     Clipped alone, a band would take the hue with it: orange roofs would turn yellow. So the gain of a pixel falls
@@ -284,9 +302,15 @@ def _add_chroma(bands: list[UInt8Array], more: int, out: UInt8Array) -> None:
         # The largest differences from luma, 0.89 of 255, just fit: room (1 + gain) / 255 in 128ths.
         room *= np.int16((_ONE + more) // 2)
         gain = np.minimum(room >> np.int16(7), np.int16(more))
-    for band, values in enumerate(wide):
-        change = (values - grey) * gain
-        change += np.int16(_ONE // 2)
-        change >>= np.int16(7)
-        change += values
-        out[:, band] = np.clip(change, 0, 255, out=change)
+    return [_moved(values, grey, gain) for values in wide]
+
+
+def _moved(
+    values: npt.NDArray[np.int16], grey: npt.NDArray[np.int16], gain: npt.NDArray[np.int16] | np.int16
+) -> UInt8Array:
+    """A band with `gain` 128ths of its difference from luma added."""
+    moved = (values - grey) * gain
+    moved += np.int16(_ONE // 2)
+    moved >>= np.int16(7)
+    moved += values
+    return np.clip(moved, 0, 255, out=moved).astype(np.uint8)
