@@ -34,7 +34,7 @@ _SHARES: Final = ((0.04, 0.10), (0.2, 0.35), (0.2, 0.35))
 # Share of bright pixels that are bluer than the candidate by more than _BLUER: hardly anything is bluer than neutral.
 _BLUER: Final = 6
 _BLUER_SHARE, _BLUER_SHARE_YELLOW = (0.10, 0.05), (0.05, 0.02)
-# Share of pixels that are something else: of one thing alone, nobody can tell its colour from a cast.
+# Share of pixels that are something else: the colour of one thing alone cannot be told from a cast.
 _OTHER: Final = 9
 _OTHER_SHARE: Final = (0.2, 0.3)
 # How far apart the chromaticities lie that the middling and the brightest pixels alone would choose, and how many grey
@@ -56,7 +56,7 @@ class Neutrals(NamedTuple):
 
     Attributes:
         red, blue: their (R - Y) / Y and (B - Y) / Y, hundredths.
-        certainty: from 0 (there is nothing neutral, or nobody can tell) to 1.
+        certainty: from 0 (nothing neutral, or no way to tell) to 1.
     """
 
     red: float

@@ -62,7 +62,7 @@ _MORE_VIVID: Final = 1.2
 _CHROMA_GAIN: Final = (0.75, 1.3)
 # Less chroma than this is that of a black and white photo, with what a scanner or JPEG added.
 _COLOURLESS: Final = (2.0, 5.0)
-# A map that changes nothing by more than this is none.
+# A map that changes nothing by more than this is dropped.
 _UNSEEN_LEVELS: Final = 2
 _UNSEEN_CHROMA: Final = 0.03
 _FEWEST_SAMPLES: Final = 256
@@ -120,7 +120,7 @@ def _valid(rgb: UInt8Array, mask: npt.NDArray[np.bool_] | UInt8Array | None) -> 
 def _levels(found: PhotoStatistics, samples: UInt8Array, *, grey: bool) -> ColourMap:
     """Black and white points, moved as far as a photograph is hazy or faded."""
     blacks = [quantile(histogram(samples[:, band]), 5) for band in range(3)]
-    # Haze and fading raise all bands; deep blue shadows are none.
+    # Haze and fading raise all bands; deep blue shadows do not show either.
     pale, span = min(blacks), found.white - found.black
     certain = rise(span, *_SPAN)
     dark = rise(found.median, *_BRIGHT) * rise((found.median - found.black) / max(span, 1), *_PREVAILS)

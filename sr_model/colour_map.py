@@ -4,7 +4,7 @@ Haze, fading and a cast belong to a photograph, not to a pixel. They are found o
 (`sr_model.colour_estimate`) and undone by one curve per band and one factor for chroma, so that neighbouring tiles and
 neighbouring zooms never differ in tone.
 
-Settings, for whoever serves, seeds or restores:
+Settings of serve, seed and restore:
 
 * `--colours corrected|photo` (`ORTHOSHARP_COLOURS`): `corrected` applies the map, `photo` leaves the photograph's own
   colours, which is the map of strength 0.

@@ -89,7 +89,7 @@ def test_pale_fields_are_not_taken_for_concrete(name: str) -> None:
 
 @pytest.mark.parametrize("share", [0.3, 0.45])
 def test_hazy_water_or_snow_is_not_stretched(share: float) -> None:
-    """Of one surface alone nobody can say how dark its darkest place should be."""
+    """One surface alone does not tell how dark its darkest place should be."""
     for shares in (WATER, SNOW):
         assert estimate_colour_map(hazy(place(shares), share)).is_identity
 
