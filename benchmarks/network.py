@@ -22,7 +22,7 @@ import torch
 from sr_model import ModelSpec, Weights, bundled_weights_path, load_weights, save_weights
 from sr_model.network import build
 from sr_model.onnx_model import to_onnx
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.pixels import UInt8Array, normalise
 from sr_model.runtimes import choose_runtime
 
@@ -63,7 +63,7 @@ def on_gpu(weights: Weights, window: UInt8Array, rounds: int) -> dict[str, list[
         name = f"{runtime.name}, {count} together"
         rates[f"{name}, network alone"] = megapixels_per_s(alone, pixels, rounds)
         rates[f"{name}, bytes to bytes"] = megapixels_per_s(
-            lambda windows=windows: runtime.restore(windows, [PhotoTraits()] * len(windows)), pixels, rounds
+            lambda windows=windows: runtime.restore(windows, [PhotoContext()] * len(windows)), pixels, rounds
         )
     return rates
 

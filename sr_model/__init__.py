@@ -8,7 +8,7 @@ from sr_model.errors import (
     SrModelError,
     WeightsError,
 )
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.pixels import fill_nodata
 from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
@@ -21,7 +21,7 @@ __all__ = [
     "InferenceError",
     "InputError",
     "ModelSpec",
-    "PhotoTraits",
+    "PhotoContext",
     "PixelWindow",
     "Restorer",
     "RuntimeUnavailableError",

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from sr_model.boxes import block_means, box_means, enlarge_columns, enlarge_rows
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, check_finite
 from sr_model.spec import ModelSpec
 
@@ -70,7 +70,7 @@ def bind_colours(
     planes: Float32Array,
     correction: Float32Array,
     spec: ModelSpec,
-    photos: Sequence[PhotoTraits],
+    photos: Sequence[PhotoContext],
     trim_px: int,
 ) -> UInt8Array:
     """A restored picture with the network's edges and the photograph's colours.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class PhotoTraits:
+class PhotoContext:
     """Properties of a whole photograph: the same for every window of it, else there would be seams.
 
     Attributes:

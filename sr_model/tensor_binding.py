@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sr_model.binding import CELL_PX, FINE_PX, LUMA, SMOOTHING, FilterRadii
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.spec import ModelSpec
 
 
 def bind_colours(
-    planes: Tensor, correction: Tensor, spec: ModelSpec, photos: Sequence[PhotoTraits], trim_px: int
+    planes: Tensor, correction: Tensor, spec: ModelSpec, photos: Sequence[PhotoContext], trim_px: int
 ) -> tuple[Tensor, Tensor]:
     """See `sr_model.binding.bind_colours`; and whether all values were finite, as a tensor."""
     batch, _, height, width = planes.shape

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.fingerprint import file_states, files_of, fingerprint
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
 from tileserver.photo.pixel_size import WGS84, PixelSize, horizontal_crs, pixel_size
+from tileserver.photo.traits import PhotoTraits, estimate_traits
 from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, row_parts, to_raster, warp
 from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
@@ -133,7 +135,7 @@ class Source:
         return len(self.info.bands) == 1
 
     @cached_property
-    def traits(self) -> Traits:
+    def traits(self) -> PhotoTraits:
         """Blur, halo and grain, estimated from its edges at the first call."""
         return estimate_traits(self.path, bands=self.info.bands, rescale=self.info.rescale)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr_model import GsdMismatchError, ModelSpec, PhotoTraits
+from sr_model import GsdMismatchError, ModelSpec, PhotoContext
 from sr_model.colour_map import ColourMap
 from tileserver.errors import SettingsError
 from tileserver.photo.colours import find_colours
@@ -33,9 +33,9 @@ class Appearance:
     grey: bool
     finish: Finish
 
-    def traits(self, spec: ModelSpec, output_gsd_m: float) -> PhotoTraits:
+    def context(self, spec: ModelSpec, output_gsd_m: float) -> PhotoContext:
         """What the model is told of the photograph, where restored pixels have that size on the ground."""
-        return PhotoTraits(spec.ratio_of(self.resolved_gsd_m, output_gsd_m), self.grey)
+        return PhotoContext(spec.ratio_of(self.resolved_gsd_m, output_gsd_m), self.grey)
 
 
 def choose_appearance(spec: ModelSpec, source: Source, settings: Settings) -> Appearance:

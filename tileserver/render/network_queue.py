@@ -17,14 +17,14 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from sr_model import InferenceError, PhotoTraits
+from sr_model import InferenceError, PhotoContext
 from sr_model.errors import SrModelError
 from tileserver.errors import AbandonedError, OverloadedError
 from tileserver.stages import Stages, Wanted
 from tileserver.tiling.raster import UInt8Array
 
 # For networks that restore every photograph alike.
-PLAIN: Final = PhotoTraits()
+PLAIN: Final = PhotoContext()
 
 
 class BatchedNetwork(Protocol):
@@ -34,14 +34,14 @@ class BatchedNetwork(Protocol):
     def batch(self) -> int:
         """Largest number of windows that it currently pays to restore in one pass."""
 
-    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
         """Restore uint8 [batch, height, width, 3]; the result lacks the network's trim on each side."""
 
 
 @dataclass(eq=False)
 class _Job:
     rgb: UInt8Array
-    photo: PhotoTraits
+    photo: PhotoContext
     wanted: Wanted
     queued: float = field(default_factory=time.perf_counter)
     started: float = 0.0
@@ -81,7 +81,7 @@ class NetworkQueue:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def restore(self, rgb: UInt8Array, stages: Stages, photo: PhotoTraits = PLAIN) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, stages: Stages, photo: PhotoContext = PLAIN) -> UInt8Array:
         """Restore one window, and wait for the result.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sr_model import ModelSpec, PhotoTraits, PixelWindow, aligned_window, crop_slices, fill_nodata
+from sr_model import ModelSpec, PhotoContext, PixelWindow, aligned_window, crop_slices, fill_nodata
 from tileserver.photo.view import View
 from tileserver.render.appearance import Appearance
 from tileserver.render.finish import BLOCK_PX
@@ -62,7 +62,7 @@ class Renderer:
             if old.crop(kept).is_empty:
                 return Raster.blank(kept), Raster.blank(kept)
             filled = fill_nodata(old.rgb, old.mask)
-        restored = self.network.restore(filled, stages, self._traits(view))
+        restored = self.network.restore(filled, stages, self._context(view))
         finished = self.appearance.finish.apply(filled[crop_slices(outer, inner)], restored)
         mask = old.mask[crop_slices(outer, kept)].copy()
         return old.crop(kept), Raster(kept, finished[crop_slices(inner, kept)].copy(), mask).masked()
@@ -80,8 +80,8 @@ class Renderer:
         """
         return self.restore(view, with_margin(metatile), self._halo_px, stages)[1]
 
-    def _traits(self, view: View) -> PhotoTraits:
-        return self.appearance.traits(self.spec, view.pixel(view.pyramid.native_zoom).gsd_m)
+    def _context(self, view: View) -> PhotoContext:
+        return self.appearance.context(self.spec, view.pixel(view.pyramid.native_zoom).gsd_m)
 
     @property
     def _halo_px(self) -> int:
