@@ -29,7 +29,7 @@ from training.measure.register import (
     window_places,
 )
 from training.pairs.change import BLUR_PX, change_score
-from training.pairs.grid import Grid, common_grid, metres_per_unit
+from training.pairs.grid import Grid, common_grid
 from training.pairs.photo import Photo, digest
 from training.pairs.report import REPORT, pairs_report
 from training.pairs.resumable import claim, default_jobs, resumable_map
@@ -50,7 +50,6 @@ __all__ = [
     "PairOptions",
     "common_grid",
     "make_pairs",
-    "metres_per_unit",
     "read_manifest",
     "read_site",
 ]
