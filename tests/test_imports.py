@@ -100,7 +100,7 @@ TILESERVER = (
 
 TRAINING = (
     {"errors"},
-    {"pages"},
+    {"pages", "progress"},
     {"measure"},
     {"data"},
     {"pairs"},

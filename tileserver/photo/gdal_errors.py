@@ -17,7 +17,8 @@ def gdal_errors() -> Iterator[None]:
     """Raise every error of rasterio's as one that has a public name.
 
     Most of them are a RasterioError, an OSError or a ValueError (see `rasterio.errors`). What GDAL reports while it
-    warps a block or transforms coordinates comes as an exception of a private module instead, with no root in common.
+    warps a block or transforms coordinates comes as an exception of a private module instead, and as a SystemError
+    where it gives no reason.
 
     Raises:
         GdalError: in the place of such an exception.
@@ -27,6 +28,6 @@ def gdal_errors() -> Iterator[None]:
     except (RasterioError, OSError, ValueError):
         raise
     except Exception as error:
-        if type(error).__module__.partition(".")[0] != "rasterio":
+        if type(error).__module__.partition(".")[0] != "rasterio" and not isinstance(error, SystemError):
             raise
         raise GdalError(str(error)) from error

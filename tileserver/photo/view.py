@@ -12,9 +12,10 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 
 from sr_model import PixelWindow
+from sr_model.ground import PixelSize
 from tileserver.errors import OutsideError
 from tileserver.photo.gdal_errors import gdal_errors
-from tileserver.photo.pixel_size import WGS84, PixelSize, pixel_size
+from tileserver.photo.pixel_size import WGS84, pixel_size
 from tileserver.photo.scale import OutputScale
 from tileserver.photo.source import Source
 from tileserver.tiling.grid import LEVELS_ABOVE, TILE_PX, BBox, Limits, Pyramid, QuadGrid

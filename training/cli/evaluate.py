@@ -15,8 +15,8 @@ from sr_model.atomic import write_atomic
 from sr_model.restorer import Restorer
 from sr_model.weights import Weights, load_weights
 from training.cli.params import FILE, FOLDER, NEW_FILE
-from training.cli.progress_bar import Stages
 from training.errors import RunError
+from training.progress import ProgressBars
 
 
 def _restorer(weights: Weights, pairs: Sequence[Path]) -> Restorer:
@@ -108,9 +108,9 @@ def evaluate(
     check_choices(pairs, choices, loaded.spec)
     restorer, features = _restorer(loaded, pairs), TextureFeatures()
     owners = credit or ("",) * len(pairs)
-    with Stages() as stages:
+    with ProgressBars() as bars:
         scores = [
-            score for folder in pairs for score in evaluate_site(restorer, folder, features, choices, stages)
+            score for folder in pairs for score in evaluate_site(restorer, folder, features, choices, bars)
         ]
     click.echo(summary(scores))
     measured = document(restorer, scores, choices)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from training.cli.params import FILE
-from training.cli.progress_bar import Stages
+from training.progress import ProgressBars
 
 
 @click.command()
@@ -49,8 +49,8 @@ def pairs(old: Path, new: Path, out: Path, **choices: Any) -> None:
     from training.pairs.make import make_pairs
     from training.pairs.report import REPORT
 
-    with Stages() as stages:
-        chips = make_pairs(old, new, out, progress=stages, **choices)
+    with ProgressBars() as bars:
+        chips = make_pairs(old, new, out, progress=bars, **choices)
     for split in ("train", "validation", "dropped"):
         reasons = Counter(chip.reason for chip in chips if chip.split == split and chip.reason)
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())

@@ -14,6 +14,7 @@ from sr_model.atomic import write_atomic
 from sr_model.weights import load_weights
 from training.cli.params import FOLDER
 from training.errors import RunError
+from training.progress import ProgressBars
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from training.refine.refine import Choices as RefineChoices
@@ -85,7 +86,8 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
     if not os.access(above, os.W_OK) or not above.is_dir():
         raise RunError(f"{out.name} cannot be made in {above.name}: name another folder")
     wanted = Choices(lines=None if lines == "none" else lines, **choices)  # type: ignore[arg-type]
-    state = teach(weights, pairs, wanted, click.echo)
+    with ProgressBars() as bars:
+        state = teach(weights, pairs, wanted, bars.say, bars)
     out.mkdir(parents=True)
     write_atomic(out / CONFIG, _with_lesson(config, pairs, wanted))
     save_weights(out / WEIGHTS, weights.spec, state, dtype=torch.float32)

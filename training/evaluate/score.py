@@ -48,9 +48,9 @@ from training.measure.metrics import (
     structure_kept,
 )
 from training.measure.seams import seam_sums
+from training.progress import Report, no_report
 
 UInt8Array = npt.NDArray[np.uint8]
-Progress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
 
 # A spectrum is that of 128 px.
@@ -121,7 +121,7 @@ def evaluate_site(
     folder: Path,
     features: TextureFeatures,
     choices: Choices | None = None,
-    progress: Progress | None = None,
+    progress: Report = no_report,
 ) -> list[Score]:
     """Score every way to make the picture on a site's validation chips.
 
@@ -135,12 +135,8 @@ def evaluate_site(
         grounds.append(aged_ground(restorer, grounds[0], choices.seed))
     scores = []
     for ground in grounds:
-        scores += score_ground(restorer, ground, features, choices, progress or _silent)
+        scores += score_ground(restorer, ground, features, choices, progress)
     return scores
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    """No progress is shown."""
 
 
 def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
@@ -220,7 +216,7 @@ def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
 
 
 def score_ground(
-    restorer: Restorer, ground: Ground, features: TextureFeatures, choices: Choices, progress: Progress
+    restorer: Restorer, ground: Ground, features: TextureFeatures, choices: Choices, progress: Report
 ) -> list[Score]:
     """Score every way's pictures of one ground."""
     owner = ground.blocks

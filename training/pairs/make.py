@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -44,10 +43,10 @@ from training.pairs.selection import (
     read_areas,
     why_dropped,
 )
+from training.progress import Report, no_report
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
 
 WORK: Final = "work"
 # Of the files in WORK; raise it when their meaning changes.
@@ -154,7 +153,7 @@ def make_pairs(
     old_path: Path,
     new_path: Path,
     out: Path,
-    progress: Progress = lambda _stage, _done, _total: None,
+    progress: Report = no_report,
     **choices: Any,
 ) -> list[Chip]:
     """Cut registered chips of both photographs; called again after a stop, it goes on.
@@ -196,7 +195,7 @@ def make_pairs(
             (5,),
             lambda i: site.cut(i, field[i]),
             jobs,
-            lambda done, total: progress("cut", done, total),
+            partial(progress, "cut"),
         )
     measured = [
         _chip(grid, key, split, shift, cut.tolist(), digests, options.min_confidence)
@@ -210,7 +209,7 @@ def make_pairs(
     return chips
 
 
-def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Progress) -> list[LocalShift]:
+def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Report) -> list[LocalShift]:
     """The shift of every chip, from windows that get smaller and finer, each read where those before say."""
     count, side = len(site.keys), 2 * reach_px + 1
     surfaces = resumable_map(
@@ -219,7 +218,7 @@ def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Progress
         (side, side),
         lambda i: site.coarse_surface(i, reach_px),
         jobs,
-        lambda done, total: progress("register", done, total),
+        partial(progress, "register"),
     )
     agreed = agreed_shifts(surfaces, site.centres / site.grid.size_px)
     nearest = np.asarray(KDTree(site.centres).query(site.places)[1])

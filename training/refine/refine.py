@@ -34,6 +34,7 @@ from training.fit.ema import moving_average
 from training.fit.losses import luma
 from training.fit.module import restore
 from training.measure.metrics import band_energy
+from training.progress import Report, no_report
 from training.refine.lines import Direction, Float32Array, line_finder, without_lines
 
 # Finer lines than this many pixels apart are not the old photo's: it was not enlarged.
@@ -129,7 +130,11 @@ def _blur(pictures: Tensor, sigma_px: float) -> Tensor:
 
 
 def refine(
-    weights: Weights, folders: Sequence[Path], choices: Choices, say: Callable[[str], None] = print
+    weights: Weights,
+    folders: Sequence[Path],
+    choices: Choices,
+    say: Callable[[str], None] = print,
+    progress: Report = no_report,
 ) -> dict[str, Tensor]:
     """The network's weights after it has learnt what `choices` ask for.
 
@@ -137,7 +142,8 @@ def refine(
         weights: of the trained network.
         folders: of pairs. Only those whose old photo is coarser than the grid show its lines.
         choices: what it is taught.
-        say: told of the progress.
+        say: told what is found and how the learning goes.
+        progress: called with steps done and steps in all.
 
     Returns:
         Its state, float32, averaged over the last steps.
@@ -180,6 +186,7 @@ def refine(
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimiser.step()
         average.update_parameters(student)
+        progress("refine", step + 1, choices.steps)
         if (step + 1) % 100 == 0:
             missed = 255 * math.sqrt(fmean(wrongs[-100:]))
             lines = f", lines' power {255**2 * fmean(lines_left[-60:]):.3f}" if lines_left else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyproj
-from affine import Affine
+from affine import dumpsw
 
 from sr_model import PixelWindow
 from sr_model.atomic import write_atomic
@@ -105,7 +105,8 @@ def _write_chip(
     stem: Path, raster: Raster, target: Target, extension: Extension, tags: dict[str, str]
 ) -> int:
     crs = pyproj.CRS.from_wkt(target.crs.to_wkt())
-    world = world_file(target.transform(raster.window)).encode()
+    # Not GDAL's own (WORLDFILE=YES): it would encode the picture, and it rounds to ten decimals, in degrees too.
+    world = dumpsw(target.transform(raster.window)).encode()
     aux = ET.Element("PAMDataset")
     ET.SubElement(aux, "SRS", dataAxisToSRSAxisMapping="1,2").text = crs.to_wkt("WKT1_GDAL")
     metadata = ET.SubElement(aux, "Metadata")
@@ -123,10 +124,3 @@ def _write_chip(
     for suffix, data in files.items():
         write_atomic(stem.with_name(stem.name + suffix), data)
     return sum(map(len, files.values()))
-
-
-def world_file(transform: Affine) -> str:
-    """The six lines of a world file, which speaks of the middle of the first pixel."""
-    x, y = transform * (0.5, 0.5)
-    values = (transform.a, transform.d, transform.b, transform.e, x, y)
-    return "".join(f"{value!r}\n" for value in values)
