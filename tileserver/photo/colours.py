@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -25,6 +24,7 @@ from sr_model.colour_estimate import estimate_colour_map
 from sr_model.colour_map import ColourMap
 from tileserver.errors import ReadError
 from tileserver.photo.dataset_pool import open_dataset
+from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.warp import to_raster
 from tileserver.tiling.raster import Raster, area_average, canvas, paste
 
@@ -92,9 +92,9 @@ def read_small(
     """
     try:
         level = _overview(dataset)
-        with open_dataset(dataset.name, **({} if level is None else {"overview_level": level})) as opened:
+        with gdal_errors(), open_dataset(dataset.name, **({} if level is None else {"overview_level": level})) as opened:
             return _read_cells(opened, bands, rescale)
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except (RasterioError, OSError) as error:
         raise ReadError(
             "the photograph cannot be read: it may be damaged, or its store cannot be reached"
         ) from error
@@ -125,7 +125,7 @@ def _read_cells(
         window = PixelWindow(column * cell, row * cell, read, read)
         try:
             piece = area_average(_read(dataset, bands, rescale, window), factor)
-        except (RasterioError, CPLE_BaseError) as caught:
+        except RasterioError as caught:
             # One bad block costs its own tiles, not the map.
             damaged, error = damaged + 1, caught
             logger.warning("a part of the photograph cannot be read: %s", caught)

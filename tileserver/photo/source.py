@@ -138,7 +138,8 @@ class Source:
     @cached_property
     def traits(self) -> PhotoTraits:
         """Blur, halo and grain, estimated from its edges at the first call."""
-        return estimate_traits(self.path, bands=self.info.bands, rescale=self.info.rescale)
+        with gdal_errors(), open_dataset(self.path) as dataset:
+            return estimate_traits(dataset, bands=self.info.bands, rescale=self.info.rescale)
 
     @property
     def is_changed(self) -> bool:
