@@ -1,0 +1,1 @@
+"""The photograph: where its pixels are, and what it is like."""
