@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from tileserver.grid import BBox, Limits
+from tileserver.tiling.grid import BBox, Limits
 
 RuntimeName = Literal["auto", "torch", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tileserver.archives import pmtiles
-from tileserver.cli import main
-from tileserver.seed import archive_output, journal, run
+from tileserver.cli.main import main
+from tileserver.jobs.seed import archive_output, journal
+from tileserver.jobs.seed import seeder as run
 
 # Less than a run of the test takes, so that it is killed again and again, and more than one metatile takes.
 MOST_STEPS = 250

@@ -11,7 +11,7 @@ from click.testing import Result
 from command_calls import call
 from command_calls import refused as refused_at_all
 
-from tileserver import cli
+from tileserver.cli import serve as cli
 from tileserver.service import TileService
 
 MakePhoto = Callable[..., Path]

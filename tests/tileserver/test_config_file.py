@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tileserver.config_file import read_config
+from tileserver.cli.config_file import read_config
 from tileserver.errors import SettingsError
 
 

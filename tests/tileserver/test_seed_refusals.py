@@ -15,7 +15,7 @@ from conftest import Photo, clean_environment, command_line, write_photo, write_
 from private_mounts import private_mounts
 from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
-from tileserver import disk
+from tileserver.jobs import disk
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

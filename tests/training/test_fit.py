@@ -13,15 +13,15 @@ from training_data import make_ground as ground
 from training_data import old_and_new, write_vgg
 
 from sr_model import ModelSpec, load_weights
-from training.config import FitConfig, LossWeights
-from training.dataset import CropDataset, Item, load_sharp
+from training.data.dataset import CropDataset, Item, load_sharp
 from training.errors import DatasetError, RunError, TrainingError
-from training.fit import fit
-from training.loading import StepSampler, source_px
-from training.module import RestorationModule, restore
-from training.pairs import make_pairs
-from training.schedule import crops_at, encoder_cycle, one_cycle
-from training.watch import Watch
+from training.fit.config import FitConfig, LossWeights
+from training.fit.loading import StepSampler, source_px
+from training.fit.loggers import Watch
+from training.fit.module import RestorationModule, restore
+from training.fit.run import fit
+from training.fit.schedule import crops_at, encoder_cycle, one_cycle
+from training.pairs.make import make_pairs
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from PIL import Image
 from training_data import make_ground, old_and_new, write_vgg
 
 from sr_model import load_weights
-from training.config import FitConfig, LossWeights
-from training.pairs import make_pairs
-from training.progress import saved_step
+from training.fit.checkpoint import saved_step
+from training.fit.config import FitConfig, LossWeights
+from training.pairs.make import make_pairs
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def command(folder, run, *more):
         "--seed": 7,
     }
     flat = [str(word) for option in options.items() for word in option]
-    return [sys.executable, "-m", "training.cli", "fit", str(folder / "pairs"), *flat, *more]
+    return [sys.executable, "-m", "training.cli.main", "fit", str(folder / "pairs"), *flat, *more]
 
 
 def curve(run):
@@ -95,8 +95,8 @@ import json, sys
 from pathlib import Path
 import lightning
 from sr_model.weights import content_digest
-from training.config import FitConfig, LossWeights
-from training.fit import fit
+from training.fit.config import FitConfig, LossWeights
+from training.fit.run import fit
 
 run = Path(sys.argv[1])
 choices = json.loads((run / "choices.json").read_text())
@@ -108,7 +108,7 @@ class Note(lightning.Callback):
         self.seen += [int(crop.long().sum()) for crop in batch[1]]
 
     def on_train_end(self, trainer, module):
-        parts = (module.network, module.average, module.discriminator)
+        parts = (module.network, module.average.module, module.discriminator)
         digests = [content_digest(module.spec, part.state_dict()) for part in parts]
         note = {"seen": self.seen, "digests": digests, "step": module.step}
         (run / f"rank{trainer.global_rank}.json").write_text(json.dumps(note))

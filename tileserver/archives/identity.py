@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tileserver.encode import Extension, default_quality
-
-if TYPE_CHECKING:  # a service may look for its tiles in an archive
-    from tileserver.service import TileService
+from tileserver.tiling.encode import Extension, default_quality
 
 
 @dataclass(frozen=True)
@@ -17,7 +14,7 @@ class Identity:
     """Everything that decides the bytes of a set's tiles.
 
     Attributes:
-        content: digest of photograph and recipe; see `TileService.seeded_content`.
+        content: digest of photograph and recipe; see `MapIdentity.seeded_content`.
         source, fingerprint: the photograph's name, and a digest that changes with its file.
         model, weights: the network's name, and the digest of its weights.
         contrast, tone: how restored pixels were finished.
@@ -37,32 +34,6 @@ class Identity:
     format: Extension
     quality: int | None
     scale: int
-
-    @classmethod
-    def of(
-        cls,
-        service: TileService,
-        tms: str,
-        extension: Extension,
-        *,
-        quality: int | None = None,
-        scale: int = 1,
-    ) -> Identity:
-        """That of a set of the service's restored tiles; without `quality` in that of the server."""
-        return cls(
-            content=service.seeded_content,
-            source=service.old.info.name,
-            fingerprint=service.old.info.fingerprint,
-            model=service.restorer.spec.name,
-            weights=service.restorer.digest,
-            contrast=service.finish.contrast,
-            tone=service.finish.tone,
-            layer="restored",
-            tms=tms,
-            format=extension,
-            quality=quality or default_quality(extension),
-            scale=scale,
-        )
 
     def differences(self, other: Identity) -> list[str]:
         """What the other one has instead, field by field, for people."""
@@ -92,6 +63,47 @@ class Identity:
         if not isinstance(document, dict) or set(document) != names:
             raise ValueError("not written by this version of orthosharp")
         return cls(**document)
+
+
+@dataclass(frozen=True)
+class MapIdentity:
+    """Everything that decides the bytes of a served map's restored tiles, but for their encoding.
+
+    Attributes:
+        content: digest of everything that decides the pixels of all layers.
+        seeded_content: the same for restored pixels alone, in which a later photograph has no part.
+        source, fingerprint: the photograph's name, and a digest that changes with its file.
+        model, weights: the network's name, and the digest of its weights.
+        contrast, tone: how restored pixels are finished.
+    """
+
+    content: str
+    seeded_content: str
+    source: str
+    fingerprint: str
+    model: str
+    weights: str
+    contrast: float
+    tone: str
+
+    def of_tiles(
+        self, tms: str, extension: Extension, *, quality: int | None = None, scale: int = 1
+    ) -> Identity:
+        """Identity of a set of the map's restored tiles; without `quality` in that of the server."""
+        return Identity(
+            content=self.seeded_content,
+            source=self.source,
+            fingerprint=self.fingerprint,
+            model=self.model,
+            weights=self.weights,
+            contrast=self.contrast,
+            tone=self.tone,
+            layer="restored",
+            tms=tms,
+            format=extension,
+            quality=quality or default_quality(extension),
+            scale=scale,
+        )
 
 
 def identity_of(metadata: dict[str, Any]) -> Identity | None:

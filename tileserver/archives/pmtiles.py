@@ -26,9 +26,9 @@ from pmtiles.tile import (
     zxy_to_tileid,
 )
 
-from tileserver.archives.description import Description
-from tileserver.archives.tables import flipped
-from tileserver.encode import Extension
+from tileserver.archives.mbtiles import flipped
+from tileserver.archives.metadata import Description
+from tileserver.tiling.encode import Extension
 
 TILE_TYPES: Final[dict[Extension, TileType]] = {
     "png": TileType.PNG,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Final, Protocol
 
-from tileserver.cache.key import TileKey
 from tileserver.errors import DamagedError
+from tileserver.tiling.tile import TileKey
 
 # Behind the picture's end, where every reader of PNG, WebP and JPEG stops looking.
 _SEAL_MARK: Final = b"orthosharp1:"

@@ -1,1 +1,1 @@
-"""The photograph: where its pixels are, and what it is like."""
+"""A georeferenced photograph: opened, described, fingerprinted, and warped to any grid."""

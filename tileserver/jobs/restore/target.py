@@ -1,0 +1,118 @@
+"""The grid that a photograph is restored on, and the part of it that is wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import morecantile
+import pyproj
+from affine import Affine
+from rasterio.crs import CRS
+from shapely.geometry.base import BaseGeometry
+
+from sr_model import PixelWindow
+from tileserver.errors import OutsideError, SettingsError
+from tileserver.jobs.area import Area
+from tileserver.photo.pixel_size import pixel_size
+from tileserver.photo.source import Source
+from tileserver.photo.view import View
+from tileserver.tiling.grid import METATILE_PX, TILE_PX
+from tileserver.tiling.layer import supported_tms
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What to restore.
+
+    Attributes:
+        view: the photograph on the grid.
+        window: wanted pixels of the grid's native zoom.
+        outline: ground outside of which nothing is shown, in units of the grid's CRS; None for a rectangle.
+    """
+
+    view: View
+    window: PixelWindow
+    outline: BaseGeometry | None = None
+
+    @property
+    def crs(self) -> CRS:
+        """CRS of the grid."""
+        return self.view.crs
+
+    @property
+    def gsd_m(self) -> float:
+        """Ground size of a pixel."""
+        return self.view.pixel(self.view.pyramid.native_zoom).gsd_m
+
+    def transform(self, window: PixelWindow) -> Affine:
+        """From a window's pixels to units of the CRS."""
+        grid, zoom = self.view.pyramid.grid, self.view.pyramid.native_zoom
+        bounds, cell = grid.bounds(zoom, window), grid.cell(zoom)
+        return Affine(cell, 0.0, bounds.left, 0.0, -cell, bounds.top)
+
+    def metatiles(self) -> Iterator[PixelWindow]:
+        """The metatiles that the window needs, row by row, as a file is written."""
+        pyramid = self.view.pyramid
+        for metatile, _ in pyramid.pieces(pyramid.native_zoom, self.window):
+            yield metatile
+
+    @property
+    def metatile_count(self) -> int:
+        """How many there are."""
+        return self.window.aligned(METATILE_PX).scaled_down(METATILE_PX).area_px
+
+
+def own_view(source: Source, gsd_m: float) -> View:
+    """The photograph on a grid in its own CRS, from its north-west corner, with pixels of `gsd_m`."""
+    info = source.info
+    left, top = info.bounds.left, info.bounds.top
+    step = info.bounds.width / info.width
+    cell = step * gsd_m / pixel_size(info.crs, info.bounds.centre, (step, 0.0), (0.0, -step)).gsd_m
+    longest = max(info.bounds.width, info.bounds.height)
+    zooms = max(2, math.ceil(math.log2(longest / (cell * TILE_PX))))
+    side = cell * TILE_PX * 2**zooms
+    tms = morecantile.TileMatrixSet.custom(
+        [left, top - side, left + side, top],
+        pyproj.CRS.from_wkt(info.crs.to_wkt()),
+        id="own",
+        minzoom=0,
+        maxzoom=zooms,
+    )
+    return View(source, tms, gsd_m)
+
+
+def tms_view(source: Source, name: str, gsd_m: float) -> View:
+    """The photograph on a tile matrix set.
+
+    Raises:
+        SettingsError: no such set, or it does not cover the photograph.
+    """
+    known = supported_tms()
+    if name not in known.list():
+        raise SettingsError(f"--tms {name}: there is none such that is a quadtree; use WebMercatorQuad")
+    try:
+        return View(source, known.get(name), gsd_m)
+    except OutsideError as error:
+        raise SettingsError(f"--tms: {error}") from error
+
+
+def make_target(view: View, wanted: BaseGeometry | None, *, cut: bool, whole_tiles: bool) -> Target:
+    """What is wanted of a view.
+
+    Args:
+        view: the photograph on its grid.
+        wanted: ground in units of the grid's CRS; None for all.
+        cut: hide what is outside of `wanted`, which else only gives the rectangle.
+        whole_tiles: grow to whole tiles, so that the file's blocks are the tiles.
+
+    Raises:
+        SettingsError: nothing of the photograph is wanted.
+    """
+    pyramid = view.pyramid
+    area = Area(wanted, pyramid.extent)
+    window = pyramid.grid.covering(pyramid.native_zoom, area.bounds)
+    if whole_tiles:
+        window = window.aligned(TILE_PX)
+    return Target(view, window, area.shape if cut and not area.is_whole else None)

@@ -1,0 +1,230 @@
+"""Seeding: walk the plan, restore units ahead of time in threads, build the tiles above them, write."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from tileserver.errors import OutputError
+from tileserver.jobs.progress import Figures
+from tileserver.jobs.retry import FAILURES, with_retries
+from tileserver.jobs.seed.journal import Journal
+from tileserver.jobs.seed.output import Output
+from tileserver.jobs.seed.plan import SeedPlan, children
+from tileserver.service import TileService
+from tileserver.tiling.encode import Extension, encode
+from tileserver.tiling.grid import METATILE_PX, TileAddress
+from tileserver.tiling.raster import Raster, area_average, canvas, paste
+
+# What a kill may cost at most, in work.
+COMMIT_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class TileEncoding:
+    """How tiles are made and encoded, apart from the plan.
+
+    Attributes:
+        tms: tile matrix set.
+        format, quality: of the files; quality None is the server's.
+        skip_empty: leave tiles out that show nothing.
+    """
+
+    tms: str
+    format: Extension
+    quality: int | None = None
+    skip_empty: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `finished` is whether nothing is left but failures."""
+
+    figures: Figures
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A restored unit: its wanted tiles, and its own picture at half size; or why there is none."""
+
+    tiles: list[tuple[TileAddress, bytes]]
+    quarter: Raster | None
+    failure: str = ""
+
+
+class Seeder:
+    """Makes the tiles of a plan.
+
+    Args:
+        service: restores; the same that answers HTTP.
+        plan: which tiles.
+        encoding: how they are made.
+        output: where they go.
+        journal: what is done already.
+        jobs: units that are worked on at the same time.
+    """
+
+    def __init__(
+        self,
+        service: TileService,
+        plan: SeedPlan,
+        encoding: TileEncoding,
+        output: Output,
+        journal: Journal,
+        jobs: int,
+    ) -> None:
+        self._service = service
+        self._plan = plan
+        self._encoding = encoding
+        self._output = output
+        self._journal = journal
+        self._jobs = jobs
+        self._stop = threading.Event()
+        self._tiles = self._nbytes = self._new_units = 0
+
+    def run(self, report: Callable[[Figures], None], time_limit_s: float | None = None) -> Outcome:
+        """Make what is not made yet; what is made stays, however this ends.
+
+        Args:
+            report: called now and then.
+            time_limit_s: stop in order after this time.
+
+        Raises:
+            OutputError: nothing can be written.
+            SourceChangedError: the photograph was replaced meanwhile.
+        """
+        started = time.monotonic()
+        total, before = self._plan.unit_count, self._journal.count(self._plan.unit_zoom)
+        committed = started
+
+        def figures() -> Figures:
+            megapixels = self._new_units * self._plan.metatiles_per_unit * METATILE_PX**2 / 1e6
+            failed, seconds = self._journal.failure_count, time.monotonic() - started
+            made = self._new_units
+            return Figures(before + made, total, made, self._tiles, self._nbytes, failed, megapixels, seconds)
+
+        finished = True
+        with ThreadPoolExecutor(self._jobs, "orthosharp-seed") as pool:
+            try:
+                for node, unit in self._ahead(pool):
+                    self._take(node, unit)
+                    moment = time.monotonic()
+                    if moment - committed > COMMIT_S:
+                        self._journal.commit()
+                        report(figures())
+                        committed = moment
+                    if time_limit_s is not None and moment - started > time_limit_s:
+                        finished = False
+                        break
+                self._journal.commit()
+            except sqlite3.OperationalError as error:
+                raise OutputError(
+                    f"{self._output.name} cannot be written ({error}): make room, then run the same command again"
+                ) from error
+            finally:
+                self._stop.set()
+                pool.shutdown(cancel_futures=True)
+        last = figures()
+        report(last)
+        return Outcome(last, finished)
+
+    def _ahead(self, pool: ThreadPoolExecutor) -> Iterator[tuple[TileAddress, Future[Unit] | None]]:
+        """What is left of the plan, in order; units are begun before it is their turn."""
+        waiting: deque[tuple[TileAddress, Future[Unit] | None]] = deque()
+        running = 0
+        for node in self._plan.walk():
+            is_unit = node.z == self._plan.unit_zoom
+            done = self._journal.done(node)
+            # A tile that was made of overviews is looked at again: what failed below it may be restored now.
+            if done or (is_unit and done is not None):
+                continue
+            waiting.append((node, pool.submit(self._unit, node) if is_unit else None))
+            running += is_unit
+            while running >= 2 * self._jobs:
+                running -= waiting[0][1] is not None
+                yield waiting.popleft()
+        yield from waiting
+
+    def _take(self, node: TileAddress, unit: Future[Unit] | None) -> None:
+        if unit is None:
+            self._above(node)
+            return
+        result = unit.result()
+        if result.failure:
+            self._journal.fail(node, result.failure)
+            return
+        self._write(result.tiles)
+        if result.quarter is not None:
+            self._journal.put_pending(node, result.quarter)
+        self._journal.mark(node, whole=True)
+        self._new_units += 1
+
+    def _write(self, tiles: list[tuple[TileAddress, bytes]]) -> None:
+        self._output.record(self._journal, tiles)
+        self._tiles += len(tiles)
+        self._nbytes += sum(len(body) for _, body in tiles)
+
+    def _unit(self, unit: TileAddress) -> Unit:
+        """Restore and deliver a unit. Called in a thread."""
+        try:
+            return with_retries(lambda: self._restore(unit), self._stop)
+        except FAILURES as error:
+            return Unit([], None, str(error))
+
+    def _restore(self, unit: TileAddress) -> Unit:
+        tiles = [self._tile(tile, self._picture(tile)) for tile in self._plan.tiles(unit)]
+        written = [tile for tile in tiles if tile is not None]
+        self._output.deliver(written)
+        needed = self._plan.min_zoom < unit.z
+        return Unit(written, area_average(self._picture(unit), 2) if needed else None)
+
+    def _picture(self, tile: TileAddress) -> Raster:
+        return self._service.raster("restored", self._encoding.tms, tile.pixel_zoom, tile.window)
+
+    def _tile(self, tile: TileAddress, raster: Raster) -> tuple[TileAddress, bytes] | None:
+        """The encoded tile, or None where there is none to write."""
+        if self._encoding.skip_empty and raster.is_empty:
+            return None
+        body = encode(raster, self._encoding.format, self._encoding.quality)
+        return (tile, body) if body else None
+
+    def _above(self, node: TileAddress) -> None:
+        """A tile above units: the average of the four below where all are restored, else as the server makes it."""
+        raster = self._average(node)
+        if raster is None and self._journal.done(node) is not None:
+            return
+
+        def make() -> list[tuple[TileAddress, bytes]]:
+            made = self._tile(node, raster if raster is not None else self._picture(node))
+            self._output.deliver([made] if made else [])
+            return [made] if made else []
+
+        try:
+            self._write(with_retries(make, self._stop))
+        except FAILURES as error:
+            self._journal.fail(node, str(error))
+            return
+        self._journal.mark(node, whole=raster is not None)
+        if raster is not None:
+            for child in children(node):
+                self._journal.drop_pending(child)
+            if node.z > self._plan.min_zoom:
+                self._journal.put_pending(node, area_average(raster, 2))
+
+    def _average(self, node: TileAddress) -> Raster | None:
+        """The picture of a node out of the four below it; None unless all ground below it is restored."""
+        picture = canvas(node.window)
+        for child in children(node):
+            if self._plan.shows_photograph(child):
+                quarter = self._journal.pending(child)
+                if quarter is None:
+                    return None
+                paste(picture, quarter)
+        return picture
