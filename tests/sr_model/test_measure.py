@@ -213,9 +213,9 @@ def test_resolution_is_that_of_the_blur_and_never_finer_than_the_pixels():
 def test_grain_is_measured_on_smooth_ground(deviation):
     grainy = photographed(roofs(1, 0.6), grain=deviation)
     found, blocks = grain_of([grainy])
-    assert blocks >= 10
-    # Grain below 1.5 px is all of white grain but a sixteenth, and whole grey levels add a little.
-    assert found == pytest.approx(0.945 * np.hypot(deviation, 0.29), rel=0.12)
+    assert blocks >= 20
+    # White grain is a little less without what is coarser than 1.5 px; whole grey levels add 0.29.
+    assert found == pytest.approx(0.92 * np.hypot(deviation, 0.29), rel=0.12)
 
 
 def test_grain_of_texture_alone_is_unknown():
