@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
 
-from sr_model import SrModelError
 from tileserver.cache.object_store import ObjectTiles
 from tileserver.cache.open_store import open_store
 from tileserver.cli.config_file import read_config
-from tileserver.errors import SettingsError, StartError, StoreError
+from tileserver.cli.exits import refusing
+from tileserver.cli.options import make_settings
+from tileserver.errors import SettingsError, StoreError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 
@@ -26,10 +26,8 @@ def cache() -> None:
 @click.argument("store")
 def info(store: str) -> None:
     """Show what STORE holds: tiles and bytes of each photograph, network and recipe."""
-    try:
+    with refusing(StoreError):
         contents = _open(store).contents()
-    except (StartError, StoreError) as error:
-        raise _Refused(str(error)) from error
     for content in contents:
         about = ", ".join(f"{key} {value}" for key, value in content.about.items())
         click.echo(f"{content.content[:12]}  {content.tiles:>9} tiles {content.nbytes:>14} bytes  {about}")
@@ -53,12 +51,12 @@ def clean(store: str, *, config: Path | None, dry_run: bool, **options: Any) -> 
 
     All else that decides pixels (--bands, tone and the like) comes from the environment, as for serve.
     """
-    try:
+    with refusing(StoreError):
         opened = _open(store)
         given = {name: value for name, value in options.items() if value is not None}
         if config is not None and "source" in given:
             raise SettingsError("--config names the photographs: leave SOURCE out")
-        maps = read_config(config, given) if config else {"": Settings(**given)}
+        maps = read_config(config, given) if config else {"": make_settings(given, demo=False)}
         kept = {_content(settings) for settings in maps.values()}
         freed = 0
         for content in opened.contents():
@@ -66,10 +64,6 @@ def clean(store: str, *, config: Path | None, dry_run: bool, **options: Any) -> 
                 freed += content.nbytes
                 if not dry_run:
                     opened.remove(content.content)
-    except ValidationError as error:
-        raise _Refused("which photograph is served? Give it as SOURCE, or set ORTHOSHARP_SOURCE") from error
-    except (StartError, StoreError, SrModelError) as error:
-        raise _Refused(str(error)) from error
     click.echo(f"{freed} bytes {'can be freed' if dry_run else 'freed'}")
 
 
@@ -78,16 +72,6 @@ def _content(settings: Settings) -> str:
     service = TileService(settings.model_copy(update={"store": None}))
     service.close()
     return service.content
-
-
-class _Refused(click.ClickException):
-    """There is no way on."""
-
-    exit_code = 2
-
-    def show(self, file: Any = None) -> None:
-        """One line, as every command's."""
-        click.echo(f"orthosharp: {self.message}", err=True, file=file)
 
 
 def _open(store: str) -> ObjectTiles:

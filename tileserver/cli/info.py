@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from sr_model import SrModelError, bundled_weights_path, load_weights
-from tileserver.cli.exits import refuse
+from sr_model import bundled_weights_path, load_weights
+from tileserver.cli.exits import refusing
 from tileserver.cli.options import make_settings
-from tileserver.errors import OutsideError, StartError
+from tileserver.errors import OutsideError
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
 from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
@@ -23,14 +23,12 @@ from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
 @click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white, as for serve.")
 def info(weights: Path | None, **options: Any) -> None:
     """Show what SOURCE is, and whether the network can restore it."""
-    try:
+    with refusing(OutsideError):
         settings = make_settings(options, demo=False)
         opened = Source.open(settings.source, bands=settings.bands, rescale=settings.rescale)
         spec = load_weights(weights or bundled_weights_path()).spec
         spec.check_source_gsd(opened.info.pixel.gsd_m)
         view = View(opened, supported_tms().get(WEB_MERCATOR), spec.gsd_m)
-    except (StartError, SrModelError, OutsideError) as error:
-        refuse(error)
     found, pyramid = opened.info, view.pyramid
     click.echo(
         f"{found.name}: {found.width} x {found.height} px of {found.dtype}, bands {list(found.bands)}\n"

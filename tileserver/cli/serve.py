@@ -12,10 +12,9 @@ from typing import Any
 import click
 import uvicorn
 
-from sr_model import SrModelError
 from tileserver.attribution import title
 from tileserver.cli.config_file import read_config
-from tileserver.cli.exits import refuse
+from tileserver.cli.exits import refusing
 from tileserver.cli.options import make_settings
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
 from tileserver.service import TileService
@@ -67,12 +66,10 @@ def serve(*, config: Path | None, demo: bool, access_log: bool, **options: Any) 
             return {MAIN: make_settings(options, demo=demo)}
         return read_config(config, {name: value for name, value in options.items() if value is not None})
 
-    try:
+    with refusing():
         settings = next(iter(load().values()))
         with listen(settings.host, settings.port) as listener:
             run(load, listener, access_log=access_log)
-    except (StartError, SrModelError) as error:
-        refuse(error)
 
 
 def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, access_log: bool) -> None:
