@@ -1,1 +1,1 @@
-"""The old photograph as a basemap: tiles, metatiles, caches and HTTP."""
+"""A tile server that restores an old orthophoto with a neural network and serves it as a basemap."""

@@ -1,4 +1,4 @@
-"""No seams between metatiles, with the weights and the photograph that ship."""
+"""No seams between metatiles, with the bundled weights and the demo photograph."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_model import PixelWindow, aligned_window, crop_slices, fill_nodata, inset
+from sr_model import PixelWindow, aligned_window, crop_slices, fill_nodata
 from tileserver.render.renderer import trim_px
 from tileserver.service import TileService
 from tileserver.settings import Settings
@@ -56,7 +56,7 @@ def test_metatiles_agree_with_a_window_centred_on_their_border(
     outer = aligned_window(strip, 3 * spec.halo_px, spec.stride)
     old = view.read(view.pyramid.native_zoom, outer)
     centred = demo.restorer.restore(fill_nodata(old.rgb, old.mask)[None])[0][
-        crop_slices(inset(outer, trim_px(spec)), strip)
+        crop_slices(outer.grown(-trim_px(spec)), strip)
     ]
     difference = np.abs(metatile_pixels(demo, strip) - centred)
     record_property("mean_difference", float(difference.mean()))
@@ -77,7 +77,7 @@ def test_gradient_across_the_border_is_that_of_elsewhere(
     outer = aligned_window(pair, 3 * spec.halo_px, spec.stride)
     old = view.read(view.pyramid.native_zoom, outer)
     restored = demo.restorer.restore(fill_nodata(old.rgb, old.mask)[None])[0]
-    centred = restored[crop_slices(inset(outer, trim_px(spec)), pair)].astype(float)
+    centred = restored[crop_slices(outer.grown(-trim_px(spec)), pair)].astype(float)
     across = metatile_pixels(demo, pair)
     ratio = np.abs(np.diff(across, axis=1)).mean() / np.abs(np.diff(centred, axis=1)).mean()
     record_property("gradient_ratio", float(ratio))
@@ -85,7 +85,7 @@ def test_gradient_across_the_border_is_that_of_elsewhere(
 
 
 def test_finer_zooms_have_no_seam_either(demo: TileService, border: tuple[int, int]) -> None:
-    """Interpolation at a border sees the neighbour's pixels through the margin."""
+    """Interpolation at a border reads the neighbour's pixels from the margin."""
     column, row = border
     view = demo.rasters.view("restored", MERCATOR)
     zoom = view.pyramid.native_zoom + 1

@@ -19,7 +19,7 @@ from tileserver.jobs.seed.files_output import FilesOutput
 from tileserver.jobs.seed.journal import Journal
 from tileserver.jobs.seed.open_output import open_output
 from tileserver.jobs.seed.resume import OverwritePolicy, open_journal
-from tileserver.tiling.grid import TileAddress
+from tileserver.tiling.grid import BBox, TileAddress
 
 IDENTITY = Identity(
     "c" * 64, "old", "f" * 64, "tiny", "d" * 64, 1.0, "model", "restored", "WebMercatorQuad", "png", None, 1
@@ -29,7 +29,7 @@ DESCRIPTION = Description(
     "Test Survey",
     "Test Survey",
     "AI-restored",
-    (-1.0, -1.0, 1.0, 1.0),
+    BBox(-1.0, -1.0, 1.0, 1.0),
     0,
     1,
     "2026",
@@ -152,6 +152,21 @@ def test_a_link_is_made_to_these_bytes_only(tmp_path: Path) -> None:
     output.put([("a.png", b"two", "")])
     output.put([("b.png", b"one", ""), ("a.png", b"one", "")])
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"a.png": b"one", "b.png": b"one"}
+
+
+def test_what_a_kill_left_half_written_is_ours_and_goes(tmp_path: Path) -> None:
+    path = tmp_path / "tiles"
+    leftovers = ["1/0/.0.png.0123abcd.tmp", ".tilejson.json.4567cdef.tmp"]
+    for name in leftovers:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(b"half")
+    run(folder_of(path), {FIRST: b"picture", SECOND: b"picture"}, policy=OVERWRITE)
+    assert files(path) == {"0/0/0.png", "1/1/0.png", "tilejson.json"}
+    for name in leftovers:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(b"half")
+    run(folder_of(path, changed_only=True), {FIRST: b"other"}, OTHER, CHANGED)
+    assert files(path) == {"0/0/0.png", "tilejson.json"}
 
 
 @pytest.mark.parametrize("kind", ["bucket", "folder"])

@@ -22,7 +22,7 @@ def info(*, given: dict[str, Any]) -> None:
     """Describe SOURCE, and say whether the network can restore it."""
     with refusing(OutsideError):
         settings = make_settings(given)
-        opened = Source.open(settings.source, bands=settings.bands, rescale=settings.rescale)
+        opened = Source.of_settings(settings)
         spec = load_weights(settings.weights or bundled_weights_path()).spec
         spec.check_source_gsd(opened.info.pixel.gsd_m)
         view = View(opened, supported_tms().get(WEB_MERCATOR), spec.gsd_m)

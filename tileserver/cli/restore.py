@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sr_model import PixelWindow, bundled_weights_path, load_weights
+from sr_model import PixelWindow
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, run_and_exit
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
 from tileserver.errors import SettingsError
@@ -29,11 +29,10 @@ from tileserver.jobs.restore.job import (
 )
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.run import restore_blocks
+from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
-from tileserver.render.finish import Finish
-from tileserver.render.network_queue import NetworkQueue
-from tileserver.render.networks import open_restorer
-from tileserver.render.renderer import Renderer
+from tileserver.render.networks import Networks
+from tileserver.render.pipeline import open_pipeline
 from tileserver.tiling.encode import Extension
 
 # Disk space for the metatile folder, a plain TIFF and the COG with overviews; photographs deflated.
@@ -72,37 +71,19 @@ def restore(output: Path, *, given: dict[str, Any], **options: Any) -> None:
 
 def _restore(output: Path, given: dict[str, Any], options: dict[str, Any]) -> int:
     check_output(output, options)
-    settings = job_settings(given)
     jobs = job_count(options)
-    photograph = Source.open(
-        settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=jobs
-    )
-    try:
+    settings = job_settings(given, queue_size=2 * jobs, deadline_s=3600.0, open_datasets=jobs)
+    with closing(Source.of_settings(settings)) as photograph:
         check_photograph(photograph, output)
-        weights = load_weights(settings.weights or bundled_weights_path())
-        weights.spec.check_source_gsd(photograph.info.pixel.gsd_m)
-        restorer = open_restorer(weights, settings)
-        finish = Finish(settings.contrast, settings.tone)
-        job = make_job(photograph, restorer, settings, finish, output, options)
-        if is_complete(job, options):
-            say_complete(str(output), as_json=options["as_json"])
-            return DONE
-        network = NetworkQueue(
-            restorer,
-            max_waiting=2 * jobs,
-            deadline_s=3600.0,
-            batch=settings.batch,
-            callers=restorer.callers,
-        )
-        try:
-            return _run(job, Renderer(restorer.spec, network, finish), jobs, options)
-        finally:
-            network.close()
-    finally:
-        photograph.close()
+        with open_pipeline(photograph, settings, Networks(Metrics())) as pipeline:
+            job = make_job(pipeline, settings, output, options)
+            if is_complete(job, options):
+                say_complete(str(output), as_json=options["as_json"])
+                return DONE
+            return _run(job, jobs, options)
 
 
-def _run(job: Job, renderer: Renderer, jobs: int, options: dict[str, Any]) -> int:
+def _run(job: Job, jobs: int, options: dict[str, Any]) -> int:
     target, output = job.target, job.output
     folder = work_folder(output)
     pixels = target.window.width * target.window.height
@@ -118,20 +99,20 @@ def _run(job: Job, renderer: Renderer, jobs: int, options: dict[str, Any]) -> in
         )
     with closing(MetatileFolder(folder, target)) as blocks:
         blocks.begin(job.settings, overwrite=options["overwrite"])
-        return _work(job, blocks, renderer, jobs, options)
+        return _work(job, blocks, jobs, options)
 
 
-def _work(job: Job, blocks: MetatileFolder, renderer: Renderer, jobs: int, options: dict[str, Any]) -> int:
+def _work(job: Job, blocks: MetatileFolder, jobs: int, options: dict[str, Any]) -> int:
     target, output, as_json = job.target, job.output, options["as_json"]
     started = time.monotonic()
     with reporter(as_json=as_json) as report:
-        figures, failed = restore_blocks(target, blocks, renderer, jobs, report)
+        figures, failed = restore_blocks(target, blocks, job.pipeline.renderer, jobs, report)
     announce(str(output), as_json=as_json)
     _list_failures(output, failed)
     if options["chips"]:
         extension: Extension = options["format"]
         nbytes = write_chips(
-            target, blocks, output, job.source.info.name, options["chips"], extension, job.tags
+            target, blocks, output, job.pipeline.photograph.info.name, options["chips"], extension, job.tags
         )
     else:
         nodata = None if options["tms"] else nodata_of(job.path)

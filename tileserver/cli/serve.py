@@ -20,9 +20,8 @@ from tileserver.errors import OutsideError, SettingsError, StartError, TileServe
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
-from tileserver.tiling.grid import BBox
 from tileserver.tiling.layer import WEB_MERCATOR
-from tileserver.web.maps import Site, open_generation
+from tileserver.web.maps import ReloadableMaps, open_generation
 from tileserver.web.tilejson import tile_path
 
 DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
@@ -87,10 +86,10 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
     for service in first.services:
         report(service)
-    site = Site(first, shared, lambda: open_generation(load(), shared))
+    application = ReloadableMaps(first, shared, lambda: open_generation(load(), shared))
     click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
     config = uvicorn.Config(
-        site,
+        application,
         log_level="info" if access_log else "warning",
         access_log=access_log,
         server_header=False,
@@ -129,16 +128,11 @@ def report(service: TileService) -> None:
     for source in filter(None, (service.old, service.new)):
         for warning in source.info.warnings:
             click.echo(f"warning: {source.info.name}: {warning}", err=True)
-    if service.new and not overlap(service.old.info.bounds_lonlat, service.new.info.bounds_lonlat):
+    if service.new and not service.new.info.bounds_lonlat.overlaps(service.old.info.bounds_lonlat):
         click.echo(
             "warning: the later photograph does not overlap the old one: check --new",
             err=True,
         )
-
-
-def overlap(one: BBox, other: BBox) -> bool:
-    """Whether two rectangles overlap; touching is not enough."""
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def banner(service: TileService, host: str, port: int, others: Sequence[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""How large a pixel is on the ground: in metres, whatever the CRS counts in."""
+"""Pixel size on the ground in metres, for any CRS."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ WGS84 = CRS.from_epsg(4326)
 
 @dataclass(frozen=True)
 class PixelSize:
-    """Ground size of a pixel in metres along its row (`x_m`) and its column (`y_m`)."""
+    """Size of a pixel on the ground, in metres: `x_m` from column to column, `y_m` from row to row."""
 
     x_m: float
     y_m: float
 
     @property
     def gsd_m(self) -> float:
-        """Side of a square of the same area."""
+        """Ground sample distance in metres: the side of a square of the same area."""
         return math.sqrt(self.x_m * self.y_m)
 
     def times(self, factor: float) -> PixelSize:
-        """Size of a pixel that is `factor` times as wide and high."""
+        """Return the size of a pixel that is `factor` times as wide and as high."""
         return PixelSize(self.x_m * factor, self.y_m * factor)
 
 
 def pixel_size(
     crs: CRS, centre: tuple[float, float], column: tuple[float, float], row: tuple[float, float]
 ) -> PixelSize:
-    """Measure a pixel along geodesics: feet, degrees and Web Mercator's cos(latitude) are no special cases.
+    """Measure a pixel along geodesics of WGS 84, which needs no special case for feet, degrees or Web Mercator.
 
     Args:
-        crs: what the other arguments are given in.
+        crs: CRS of the other arguments.
         centre: x and y of the place to measure at.
-        column: step in x and y from one column to the next.
-        row: step in x and y from one row to the next.
+        column: offset in x and y from one column to the next.
+        row: offset in x and y from one row to the next.
     """
-    # A hundred pixels: far above rounding, far below the curvature of any projection.
+    # A hundred pixels are long enough for rounding not to matter, and too short for the projection to curve.
     steps = 100
     xs = [centre[0], centre[0] + steps * column[0], centre[0] + steps * row[0]]
     ys = [centre[1], centre[1] + steps * column[1], centre[1] + steps * row[1]]
@@ -50,8 +50,8 @@ def pixel_size(
     return PixelSize(sides[0], sides[1])
 
 
-def horizontal(crs: CRS) -> CRS:
-    """The horizontal part of a compound CRS: pictures have no heights, and height grids may be missing."""
+def horizontal_crs(crs: CRS) -> CRS:
+    """Return the horizontal part of a compound CRS: heights are not used, and their grids may be missing."""
     parsed = pyproj.CRS.from_wkt(crs.to_wkt())
     if not parsed.is_compound:
         return crs

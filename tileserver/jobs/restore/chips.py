@@ -12,9 +12,9 @@ import pyproj
 from affine import Affine
 
 from sr_model import PixelWindow
+from sr_model.atomic import write_atomic
 from tileserver.errors import OutputError
-from tileserver.jobs.disk import write_whole
-from tileserver.jobs.restore.cog import parts
+from tileserver.jobs.disk import is_temporary
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
 from tileserver.tiling.encode import Extension, encode
@@ -24,7 +24,7 @@ from tileserver.tiling.raster import Raster, canvas, paste
 WORLD_FILES: Final[dict[Extension, str]] = {"png": ".pgw", "jpg": ".jgw"}
 # Written last, since it says that all of them are there.
 _MANIFEST: Final = "chips.json"
-_CHIP: Final = re.compile(r"\.?.+_\d{5,}_\d{5,}\.(wld|pgw|jgw|prj|(png|jpg)(\.aux\.xml)?)(\.part)?")
+_CHIP: Final = re.compile(r".+_\d{5,}_\d{5,}\.(wld|pgw|jgw|prj|(png|jpg)(\.aux\.xml)?)")
 
 
 def write_chips(
@@ -58,7 +58,7 @@ def write_chips(
     try:
         folder.mkdir(exist_ok=True)
         _clear(folder)
-        for chip in parts(whole, size_px, anchored=True):
+        for chip in whole.split(size_px, origin=(whole.x, whole.y)):
             raster = canvas(PixelWindow(chip.x, chip.y, size_px, size_px))
             paste(raster, blocks.read(chip))
             if raster.is_empty:
@@ -67,7 +67,7 @@ def write_chips(
             stem = folder / f"{name}_{row:05}_{column:05}"
             nbytes += _write_chip(stem, raster, target, extension, tags)
             count += 1
-        write_whole(folder / _MANIFEST, json.dumps({**tags, "CHIPS": count}, indent=2).encode())
+        write_atomic(folder / _MANIFEST, json.dumps({**tags, "CHIPS": count}, indent=2).encode())
     except OSError as error:
         raise OutputError(
             f"{folder} does not take images ({error.strerror}): make room, then run the same command again"
@@ -86,13 +86,18 @@ def chips_note(folder: Path) -> dict[str, Any] | None:
 
 def has_foreign_files(folder: Path) -> bool:
     """Whether a folder has anything in it but chips and their manifest."""
-    return any(path.name != _MANIFEST and not _CHIP.fullmatch(path.name) for path in folder.iterdir())
+    return any(path.name != _MANIFEST and not _is_chip(path) for path in folder.iterdir())
+
+
+def _is_chip(path: Path) -> bool:
+    """Whether a file belongs to a chip, or is what a kill left of one."""
+    return _CHIP.fullmatch(path.name) is not None or is_temporary(path.name)
 
 
 def _clear(folder: Path) -> None:
     (folder / _MANIFEST).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if _CHIP.fullmatch(path.name):
+        if _is_chip(path):
             path.unlink()
 
 
@@ -116,7 +121,7 @@ def _write_chip(
         f".{extension}": encode(raster, extension),
     }
     for suffix, data in files.items():
-        write_whole(stem.with_name(stem.name + suffix), data)
+        write_atomic(stem.with_name(stem.name + suffix), data)
     return sum(map(len, files.values()))
 
 

@@ -23,6 +23,7 @@ from tileserver.jobs.seed.seeder import TileEncoding
 from tileserver.photo.pixel_size import WGS84
 from tileserver.service import TileService
 from tileserver.tiling.encode import Extension, default_quality
+from tileserver.tiling.grid import BBox
 from tileserver.tiling.layer import WEB_MERCATOR
 
 LAYER = "restored"
@@ -86,14 +87,13 @@ def make_plan(service: TileService, request: SeedRequest) -> SeedPlan:
 def describe(service: TileService, plan: SeedPlan, request: SeedRequest) -> Description:
     """Metadata of the archive."""
     view = service.rasters.view(LAYER, request.tms)
-    west, south, east, north = transform_bounds(view.crs, WGS84, *plan.area.bounds, densify_pts=21)
-    whole = view.source.info.bounds_lonlat
+    wanted = BBox(*transform_bounds(view.crs, WGS84, *plan.area.bounds, densify_pts=21))
     return Description(
         name=title(service),
         attribution=attribution(service, LAYER),
         credit=credit(service),
         notice=f"{ai_notice(service)}: a guess by a neural network, not a measurement",
-        bounds=whole if plan.area.is_whole else (west, south, east, north),
+        bounds=view.source.info.bounds_lonlat if plan.area.is_whole else wanted,
         min_zoom=plan.min_zoom,
         max_zoom=plan.max_zoom,
         date=now(),
