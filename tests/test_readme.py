@@ -9,12 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from tileserver.cli.main import main as orthosharp
-from tileserver.settings import Settings
 from training.cli.main import main as orthosharp_train
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 ARCHITECTURE_PAGE = ROOT / "docs" / "architecture.md"
 COMMANDS = {"orthosharp": orthosharp, "orthosharp-train": orthosharp_train}
 
@@ -104,16 +102,3 @@ def test_addresses_answer(document, served):
     for path in ADDRESS.findall(document.read_text()):
         answer = served.get(path.format(z=tile.z, x=tile.x, y=tile.y))
         assert answer.status_code == 200, path
-
-
-def test_settings_page_names_every_setting():
-    named = set(re.findall(r"`ORTHOSHARP_([A-Z_]+)`", SETTINGS_PAGE.read_text()))
-    assert named == {name.upper() for name in Settings.model_fields}
-
-
-def test_settings_page_gives_the_defaults():
-    rows = re.findall(r"^\| `ORTHOSHARP_([A-Z_]+)` \| `([^`-]+)` \|", SETTINGS_PAGE.read_text(), re.MULTILINE)
-    assert rows
-    for name, written in rows:
-        default = Settings.model_fields[name.lower()].default
-        assert type(default)(written) == default, name

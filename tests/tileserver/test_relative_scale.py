@@ -87,9 +87,13 @@ def test_a_pixel_size_that_the_network_cannot_draw_is_refused(make_photo: MakePh
     photo, output = make_photo(gsd_m=0.6), tmp_path / "out.tif"
     for size in (0.1, 0.9):
         refused(
-            restore(photo, output, HALF_SCALE, "--pixel-size", size, "--resolution", 0.6), "--pixel-size", "0.167"
+            restore(photo, output, HALF_SCALE, "--pixel-size", size, "--resolution", 0.6),
+            "--pixel-size",
+            "0.167",
         )
-    refused(restore(photo, output, HALF_SCALE, "--pixel-size", 0.3, "--native-zoom", 18), "mutually exclusive")
+    refused(
+        restore(photo, output, HALF_SCALE, "--pixel-size", 0.3, "--native-zoom", 18), "mutually exclusive"
+    )
 
 
 def test_weights_of_one_pixel_size_do_not_take_another(

@@ -92,7 +92,10 @@ def read_small(
     """
     try:
         level = _overview(dataset)
-        with gdal_errors(), open_dataset(dataset.name, **({} if level is None else {"overview_level": level})) as opened:
+        with (
+            gdal_errors(),
+            open_dataset(dataset.name, **({} if level is None else {"overview_level": level})) as opened,
+        ):
             return _read_cells(opened, bands, rescale)
     except (RasterioError, OSError) as error:
         raise ReadError(

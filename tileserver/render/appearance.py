@@ -98,7 +98,7 @@ def _wanted_gsd_m(source: Source, settings: Settings) -> float | None:
 def _finish(spec: ModelSpec, source: Source, settings: Settings) -> Finish:
     """Weights of a pair translate colours by themselves; all others leave them to one map of the photograph."""
     if spec.colours == "network":
-        return Finish(settings.contrast, "old" if settings.colours == "photo" else settings.tone)
+        return Finish(settings.contrast, "old" if settings.colours == "photo" else "model")
     strength = settings.colour_strength if settings.colours == "corrected" else 0.0
     found = ColourMap()
     if strength:

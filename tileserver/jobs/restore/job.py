@@ -111,7 +111,7 @@ def make_job(pipeline: Pipeline, settings: Settings, output: Path, options: dict
         "runtime": restorer.runtime,
         "bands": list(source.info.bands),
         "rescale": list(source.info.rescale),
-        "finish": [settings.contrast, settings.tone, settings.colours, settings.colour_strength],
+        "finish": [settings.contrast, settings.colours, settings.colour_strength],
         "grid": options["tms"] or "own",
         "window": [window.x, window.y, window.width, window.height],
         "outline": target.outline.wkt if target.outline is not None else None,
