@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -13,11 +14,24 @@ class PhotoContext:
         ratio: size of its pixels (of what it resolves) over that of the output's, see `ModelSpec.ratio_of`; the
             filters that keep its colours widen with it.
         grey: whether it is black and white: its restored picture then has three equal bands.
+        halo_amount: amount of the unsharp mask that is undone before the network sees the photograph; 0 undoes none.
+        halo_radius_px: deviation of that mask's Gaussian, in pixels of the photograph.
     """
 
     ratio: float = 2.0
     grey: bool = False
+    halo_amount: float = 0.0
+    halo_radius_px: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.ratio > 0:
+        if not 0 < self.ratio < math.inf:
             raise ValueError(f"the ratio of pixel sizes must be positive, got {self.ratio}")
+        if not (0 <= self.halo_amount < math.inf and 0 < self.halo_radius_px < math.inf):
+            raise ValueError(
+                f"an unsharp mask of amount {self.halo_amount} and radius {self.halo_radius_px} px cannot be undone"
+            )
+
+    @property
+    def halo_sigma_px(self) -> float:
+        """Deviation of the mask's Gaussian in pixels of the output."""
+        return self.halo_radius_px * self.ratio

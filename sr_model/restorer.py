@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sr_model.errors import InputError
+from sr_model.halo import dehalo
 from sr_model.photo import PhotoContext
 from sr_model.pixels import UInt8Array, check_rgb
 from sr_model.runtimes import DeviceName, Runtime, RuntimeName, choose_runtime
@@ -125,4 +126,15 @@ class Restorer:
             raise InputError(
                 f"{len(rgb)} windows, but {len(photos)} photographs: give one for each, or one for all"
             )
-        return self._runtime.restore(rgb, photos)
+        return self._runtime.restore(_without_halos(rgb, photos), photos)
+
+
+def _without_halos(rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
+    """Windows as they were before the unsharp masks of their photographs."""
+    if not any(photo.halo_amount for photo in photos):
+        return rgb
+    undone = (
+        dehalo(window, photo.halo_amount, photo.halo_sigma_px)
+        for window, photo in zip(rgb, photos, strict=True)
+    )
+    return np.stack(list(undone))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from sr_model import InputError, Restorer, bundled_weights_path
+from sr_model.halo import dehalo
 from sr_model.photo import PhotoContext
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
@@ -60,3 +62,29 @@ def test_a_grey_photograph_stays_grey(ground, runtime):
 def test_each_window_needs_its_photograph(ground, restorer):
     with pytest.raises(InputError, match="2 windows, but 1 photographs"):
         restorer.restore(np.stack([ground[:256, :256]] * 2), [PhotoContext()])
+
+
+def test_halos_are_undone_before_the_network(ground, restorer):
+    halos = PhotoContext(halo_amount=0.6, halo_radius_px=1.2)
+    undone = dehalo(ground[:320, :320], 0.6, 2.4)
+    assert (restorer.restore(ground[None, :320, :320], halos) == restorer.restore(undone[None])).all()
+    one, other = (restorer.restore(ground[None, y:, x:], halos)[0].astype(int) for y, x in ((0, 0), (40, 72)))
+    assert np.abs(one[40:, 72:] - other).max() <= 1
+    assert np.abs(one[40:, 72:] - other).mean() < 0.05
+
+
+def test_smooth_ground_shows_no_checkerboard(restorer):
+    """Cells of 2, 4 and 8 px may not be seen, and what is drawn may not depend on where they lie."""
+    y, x = np.mgrid[:376, :376]
+    random = np.random.default_rng(5)
+    grain = gaussian_filter(random.normal(0, 1, y.shape), 1) * 8
+    smooth = np.stack([100 + 0.15 * x + grain, 110 + 0.1 * y + grain, 85 + 0.05 * x + grain], -1)
+    rgb = (smooth + 0.5).astype(np.uint8)
+    drawn = restorer.restore(rgb[None, :368, :368])[0].astype(float)
+    change = (drawn - rgb[56:312, 56:312]).mean(-1)
+    phases = change.reshape(32, 8, 32, 8).mean((0, 2))
+    assert phases.std() < 0.4
+    for shift in range(1, 8):
+        moved = restorer.restore(np.ascontiguousarray(rgb[None, shift : shift + 368, shift : shift + 368]))[0]
+        difference = (moved[:-shift, :-shift] - drawn[shift:, shift:]).mean(-1)
+        assert np.sqrt((difference**2).mean()) < 0.75
