@@ -79,6 +79,8 @@ def own_view(source: Source, scale: OutputScale) -> View:
         [left, top - side, left + side, top],
         pyproj.CRS.from_wkt(info.crs.to_wkt()),
         id="own",
+        # The extent above is x before y, whatever order the CRS has (SWEREF 99 TM counts northings first).
+        ordered_axes=["E", "N"],
         minzoom=0,
         maxzoom=zooms,
     )
