@@ -13,7 +13,7 @@ from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
 from sr_model.tone import ToneMap
 from sr_model.weights import Weights, bundled_weights_path, load_weights, save_weights
-from sr_model.windows import PixelWindow, aligned_window, crop_slices, inset, tile_windows
+from sr_model.windows import PixelWindow, aligned_window, crop_slices
 
 __all__ = [
     "GsdMismatchError",
@@ -31,8 +31,6 @@ __all__ = [
     "bundled_weights_path",
     "crop_slices",
     "fill_nodata",
-    "inset",
     "load_weights",
     "save_weights",
-    "tile_windows",
 ]

@@ -25,6 +25,7 @@ from tileserver.archives.metadata import Description
 from tileserver.archives.pmtiles import write_pmtiles
 from tileserver.archives.readers import open_archive
 from tileserver.errors import ArchiveError
+from tileserver.tiling.grid import BBox
 
 IDENTITY = Identity(
     content="c" * 64,
@@ -45,7 +46,7 @@ DESCRIPTION = Description(
     attribution="Test Survey | AI-restored (tiny, dddddddddddd)",
     credit="Test Survey",
     notice="AI-restored by tiny",
-    bounds=(-73.6, 42.3, -73.5, 42.4),
+    bounds=BBox(-73.6, 42.3, -73.5, 42.4),
     min_zoom=0,
     max_zoom=3,
     date="2026-01-02T03:04:05+00:00",
@@ -173,7 +174,7 @@ def mbtiles(tmp_path: Path) -> Iterator[Path]:
             buffer = io.BytesIO()
             Image.new("RGB", (256, 256), colour).save(buffer, "PNG")
             tables.put(*place, buffer.getvalue())
-        world = replace(DESCRIPTION, bounds=(-180.0, -85.0511, 180.0, 85.0511), min_zoom=1, max_zoom=1)
+        world = replace(DESCRIPTION, bounds=BBox(-180.0, -85.0511, 180.0, 85.0511), min_zoom=1, max_zoom=1)
         tables.describe(world.mbtiles())
         connection.commit()
     return path

@@ -27,7 +27,7 @@ from tileserver.render import recipe as key
 from tileserver.render.renderer import Renderer
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
-from tileserver.tiling.grid import TileAddress
+from tileserver.tiling.grid import BBox, TileAddress
 
 # Not the default, so that a command that forgot it would show.
 FINISH = ("--contrast", 1.3, "--tone", "old")
@@ -97,12 +97,12 @@ def test_web_mercator_has_the_pixels_of_the_tiles(
     result = restore(holed, path, tiny_weights, "--tms", "WebMercatorQuad", *FINISH)
     assert result.exit_code == 0, result.output
     assert cog_validate(path, strict=True)[0]
-    pyramid = service.pictures.view("restored", "WebMercatorQuad").pyramid
+    pyramid = service.rasters.view("restored", "WebMercatorQuad").pyramid
     zoom = pyramid.native_zoom
     with rasterio.open(path) as dataset:
         assert dataset.crs.to_epsg() == 3857
         assert dataset.block_shapes[0] == (256, 256)
-        window = pyramid.grid.covering(zoom, tuple(dataset.bounds))
+        window = pyramid.grid.covering(zoom, BBox(*dataset.bounds))
         assert (window.x % 256, window.y % 256, window.width % 256, window.height % 256) == (0, 0, 0, 0)
         assert (window.width, window.height) == (dataset.width, dataset.height)
         rgba = np.dstack([*dataset.read(), dataset.dataset_mask()])

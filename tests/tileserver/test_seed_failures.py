@@ -51,7 +51,7 @@ def test_a_damaged_block_costs_its_metatiles_and_the_next_run_makes_them(
     assert all("cannot be read" in reason for _, reason in places)
     assert all(tuple(map(int, place.split("/"))) not in first for place, _ in places)
     open_archive(path).close()  # it is whole in itself
-    low = seeded.service.pictures.view("restored", "WebMercatorQuad").pyramid.reach_zoom
+    low = seeded.service.rasters.view("restored", "WebMercatorQuad").pyramid.min_metatile_zoom
     assert all(whole[place] == body for place, body in first.items() if place[0] >= low)
 
     overwrite(source, offset, good)
@@ -101,7 +101,7 @@ def test_patience_lasts_for_more_than_a_minute() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retry, "RETRY_OUTPUT_S", RETRY_OUTPUT_S)
         with pytest.raises(OutputError):
-            retry.patiently(away, Stop())
+            retry.with_retries(away, Stop())
     assert pauses == sorted(pauses)
     assert 60 < sum(pauses) < 600
 

@@ -19,7 +19,7 @@ from rasterio.warp import transform_bounds
 from tileserver.errors import SettingsError
 from tileserver.jobs.area import Area, wanted_area, wanted_bbox
 from tileserver.jobs.seed.plan import SeedPlan, children
-from tileserver.tiling.grid import Pyramid, QuadGrid, TileAddress
+from tileserver.tiling.grid import BBox, Pyramid, QuadGrid, TileAddress
 
 WGS84 = CRS.from_epsg(4326)
 WEST, SOUTH, EAST, NORTH = -73.6, 42.3, -73.5, 42.4
@@ -34,7 +34,7 @@ def make_plan(
 ) -> SeedPlan:
     matrices = morecantile.tms.get(tms)
     crs = CRS.from_user_input(matrices.rasterio_crs)
-    extent = transform_bounds(WGS84, crs, WEST, SOUTH, EAST, NORTH)
+    extent = BBox(*transform_bounds(WGS84, crs, WEST, SOUTH, EAST, NORTH))
     pyramid = Pyramid(QuadGrid.from_tms(matrices), native_zoom, extent)
     wanted = wanted_bbox(",".join(map(repr, bbox)), crs) if bbox else None
     return SeedPlan(pyramid, Area(wanted, extent), *zooms, scale)
@@ -167,7 +167,7 @@ def test_areas_that_are_none(tmp_path: Path, text: str, words: str) -> None:
 
 def test_a_world_of_tiles_is_walked_one_branch_at_a_time() -> None:
     """Counting takes the length of the outline, not the area; the walk is lazy."""
-    extent = (-2e7, -2e7, 2e7, 2e7)
+    extent = BBox(-2e7, -2e7, 2e7, 2e7)
     pyramid = Pyramid(QuadGrid.from_tms(morecantile.tms.get("WebMercatorQuad")), 13, extent)
     plan = SeedPlan(pyramid, Area(None, extent), 0, 13)
     assert plan.unit_count > 0.9 * 4**11

@@ -19,7 +19,7 @@ class Description:
         attribution: HTML for map clients: credit and AI notice.
         credit: whose photograph it is; may be empty.
         notice: plain words that a network made the pictures.
-        bounds: west, south, east, north in degrees.
+        bounds: ground in degrees.
         min_zoom, max_zoom: first and last zoom.
         date: when the tiles were made, ISO 8601.
         identity: what made them.
@@ -40,8 +40,7 @@ class Description:
     @property
     def center(self) -> tuple[float, float, int]:
         """Where a map may begin: longitude, latitude, zoom."""
-        west, south, east, north = self.bounds
-        return (west + east) / 2, (south + north) / 2, (self.min_zoom + self.max_zoom + 1) // 2
+        return *self.bounds.centre, (self.min_zoom + self.max_zoom + 1) // 2
 
     @property
     def extras(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class TileCache:
         """Bytes in memory."""
         return self._memory.nbytes
 
-    def at_hand(self, key: TileKey) -> Tile | None:
+    def in_memory(self, key: TileKey) -> Tile | None:
         """The tile if it is in memory; never waits. Misses are not counted, since `get` follows them."""
         found = self._memory.get(key)
         if found is not None:

@@ -1,4 +1,4 @@
-"""`orthosharp restore`: parse, call, report."""
+"""`orthosharp restore`: writes a restored raster, or chips of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from sr_model import PixelWindow, bundled_weights_path, load_weights
+from sr_model import PixelWindow
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, run_and_exit
-from tileserver.cli.options import job_count, work_options, work_settings
+from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
 from tileserver.errors import SettingsError
 from tileserver.jobs.disk import free_bytes, is_writable
 from tileserver.jobs.progress import announce, reporter, say_complete, size, summarise
@@ -27,107 +27,92 @@ from tileserver.jobs.restore.job import (
     nodata_of,
     work_folder,
 )
-from tileserver.jobs.restore.metatile_folder import Blocks
+from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.run import restore_blocks
+from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
-from tileserver.render.finish import Finish
-from tileserver.render.network_queue import NetworkQueue
-from tileserver.render.networks import open_restorer
-from tileserver.render.renderer import Renderer
+from tileserver.render.networks import Networks
+from tileserver.render.pipeline import open_pipeline
 from tileserver.tiling.encode import Extension
 
-# Blocks, a plain TIFF and the COG with its overviews, at what deflate makes of photographs.
+# Disk space for the metatile folder, a plain TIFF and the COG with overviews; photographs deflated.
 _BYTES_PER_PIXEL = 7
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @click.argument("source")
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--bbox", metavar="W,S,E,N", help="Only this rectangle, in degrees.")
+@settings_options("restore")
 @click.option(
-    "--area", type=click.Path(path_type=Path), help="Only this GeoJSON area; around it nothing is shown."
+    "--tms", metavar="ID", help="Use the pixel grid of this tile matrix set, such as WebMercatorQuad."
 )
-@click.option("--tms", help="On this tile matrix set, as WebMercatorQuad: its pixels are those of the tiles.")
 @click.option(
     "--chips",
     type=click.IntRange(16, 8192),
     metavar="PX",
-    help="Into the folder OUTPUT, as images of this side with world files.",
+    help="Write images of this side length, with world files, into the folder OUTPUT.",
 )
 @click.option(
-    "--format", type=click.Choice(["png", "jpg"]), default="png", show_default=True, help="Of the chips."
+    "--format",
+    type=click.Choice(["png", "jpg"]),
+    default="png",
+    show_default=True,
+    help="Format of the chips.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
-@work_options
-def restore(source: str, output: Path, **options: Any) -> None:
-    """Restore SOURCE into OUTPUT, a COG in its own CRS with the pixel size that the network works at.
+@job_options
+def restore(output: Path, *, given: dict[str, Any], **options: Any) -> None:
+    """Restore SOURCE into OUTPUT, a COG in the CRS of SOURCE at the pixel size of the network.
 
-    Interrupted, run the same command again: it goes on. Exit code 0: done; 1: done but for what is listed in
-    a file, or stopped by a full disk; 2: refused; 130: interrupted.
+    If interrupted, run the same command again to continue. Exit codes: 0 done; 1 done except for failures, which are
+    listed in a file, or stopped by a full disk; 2 refused; 130 interrupted.
     """
-    run_and_exit(lambda: _restore(source, output, options))
+    run_and_exit(lambda: _restore(output, given, options))
 
 
-def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
+def _restore(output: Path, given: dict[str, Any], options: dict[str, Any]) -> int:
     check_output(output, options)
-    settings = work_settings(source, options)
     jobs = job_count(options)
-    photograph = Source.open(
-        settings.source, bands=settings.bands, rescale=settings.rescale, open_datasets=jobs
-    )
-    try:
+    settings = job_settings(given, queue_size=2 * jobs, deadline_s=3600.0, open_datasets=jobs)
+    with closing(Source.of_settings(settings)) as photograph:
         check_photograph(photograph, output)
-        weights = load_weights(settings.weights or bundled_weights_path())
-        weights.spec.check_source_gsd(photograph.info.pixel.gsd_m)
-        restorer = open_restorer(weights, settings)
-        finish = Finish(settings.contrast, settings.tone)
-        job = make_job(photograph, restorer, settings, finish, output, options)
-        if is_complete(job, options):
-            say_complete(str(output), as_json=options["as_json"])
-            return DONE
-        network = NetworkQueue(
-            restorer,
-            max_waiting=2 * jobs,
-            deadline_s=3600.0,
-            batch=settings.batch,
-            callers=restorer.callers,
-        )
-        try:
-            return _run(job, Renderer(restorer.spec, network, finish), jobs, options)
-        finally:
-            network.close()
-    finally:
-        photograph.close()
+        with open_pipeline(photograph, settings, Networks(Metrics())) as pipeline:
+            job = make_job(pipeline, settings, output, options)
+            if is_complete(job, options):
+                say_complete(str(output), as_json=options["as_json"])
+                return DONE
+            return _run(job, jobs, options)
 
 
-def _run(job: Job, renderer: Renderer, jobs: int, options: dict[str, Any]) -> int:
+def _run(job: Job, jobs: int, options: dict[str, Any]) -> int:
     target, output = job.target, job.output
     folder = work_folder(output)
     pixels = target.window.width * target.window.height
     if not is_writable(output.resolve().parent):
-        raise SettingsError(f"{output} cannot be written, its folder is read-only: name another output")
+        raise SettingsError(
+            f"{output} cannot be written because its folder is read-only: name another output"
+        )
     free = free_bytes(output.resolve().parent)
     if not folder.exists() and free < _BYTES_PER_PIXEL * pixels:
         raise SettingsError(
-            f"{output} needs about {size(_BYTES_PER_PIXEL * pixels)} while it is made, and its disk has {size(free)}: "
-            "make room, or restore a smaller area"
+            f"{output} needs about {size(_BYTES_PER_PIXEL * pixels)} of disk space while it is made, "
+            f"and {size(free)} are free: make room, or restore a smaller area"
         )
-    with closing(Blocks(folder, target)) as blocks:
+    with closing(MetatileFolder(folder, target)) as blocks:
         blocks.begin(job.settings, overwrite=options["overwrite"])
-        return _work(job, blocks, renderer, jobs, options)
+        return _work(job, blocks, jobs, options)
 
 
-def _work(job: Job, blocks: Blocks, renderer: Renderer, jobs: int, options: dict[str, Any]) -> int:
+def _work(job: Job, blocks: MetatileFolder, jobs: int, options: dict[str, Any]) -> int:
     target, output, as_json = job.target, job.output, options["as_json"]
     started = time.monotonic()
     with reporter(as_json=as_json) as report:
-        figures, failed = restore_blocks(target, blocks, renderer, jobs, report)
+        figures, failed = restore_blocks(target, blocks, job.pipeline.renderer, jobs, report)
     announce(str(output), as_json=as_json)
     _list_failures(output, failed)
     if options["chips"]:
         extension: Extension = options["format"]
         nbytes = write_chips(
-            target, blocks, output, job.source.info.name, options["chips"], extension, job.tags
+            target, blocks, output, job.pipeline.photograph.info.name, options["chips"], extension, job.tags
         )
     else:
         nodata = None if options["tms"] else nodata_of(job.path)

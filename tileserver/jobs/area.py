@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import shapely
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_geom
@@ -15,6 +14,7 @@ from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
 
 from tileserver.errors import SettingsError
+from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.pixel_size import WGS84
 from tileserver.tiling.grid import BBox
 
@@ -27,7 +27,7 @@ class Area:
 
     Args:
         wanted: a polygon or several; None for the whole photograph.
-        extent: left, bottom, right, top of the photograph.
+        extent: ground of the photograph.
 
     Raises:
         SettingsError: the area misses the photograph.
@@ -47,9 +47,8 @@ class Area:
 
     @property
     def bounds(self) -> BBox:
-        """Left, bottom, right, top."""
-        left, bottom, right, top = self._shape.bounds
-        return left, bottom, right, top
+        """The smallest rectangle around it."""
+        return BBox(*self._shape.bounds)
 
     @property
     def shape(self) -> BaseGeometry:
@@ -60,7 +59,7 @@ class Area:
         """Whether the rectangle shows any of the area; a common border is not enough."""
         left, bottom, right, top = bounds
         # Far less than a pixel of any tile.
-        slack = 1e-6 * (right - left)
+        slack = 1e-6 * bounds.width
         return bool(self._shape.intersects(box(left + slack, bottom + slack, right - slack, top - slack)))
 
     def covers(self, bounds: BBox) -> bool:
@@ -132,7 +131,8 @@ def _projected(geometry: BaseGeometry, crs: CRS, option: str) -> BaseGeometry:
     west, south, east, north = geometry.bounds
     dense = shapely.segmentize(geometry, max(east - west, north - south) / _PIECES)
     try:
-        projected = shape(transform_geom(WGS84, crs, mapping(dense)))
-    except (RasterioError, CPLE_BaseError, ValueError) as error:
+        with gdal_errors():
+            projected = shape(transform_geom(WGS84, crs, mapping(dense)))
+    except (RasterioError, ValueError) as error:
         raise SettingsError(f"{option} reaches beyond the tile matrix set: give a smaller one") from error
     return shapely.make_valid(projected)

@@ -18,7 +18,7 @@ RETRY_S: Final = (0.5, 2.0)
 RETRY_OUTPUT_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 
-def patiently(work: Callable[[], T], stop: threading.Event) -> T:
+def with_retries(work: Callable[[], T], stop: threading.Event) -> T:
     """Do some work, and again after longer and longer pauses while it fails.
 
     Args:

@@ -1,57 +1,38 @@
-"""How large a pixel is on the ground: in metres, whatever the CRS counts in."""
+"""Pixel size on the ground in metres, for any CRS that rasterio knows; see `sr_model.ground`."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pyproj
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
+from sr_model import ground
+from sr_model.ground import PixelSize
+
 WGS84 = CRS.from_epsg(4326)
-
-
-@dataclass(frozen=True)
-class PixelSize:
-    """Ground size of a pixel in metres along its row (`x_m`) and its column (`y_m`)."""
-
-    x_m: float
-    y_m: float
-
-    @property
-    def gsd_m(self) -> float:
-        """Side of a square of the same area."""
-        return math.sqrt(self.x_m * self.y_m)
-
-    def times(self, factor: float) -> PixelSize:
-        """Size of a pixel that is `factor` times as wide and high."""
-        return PixelSize(self.x_m * factor, self.y_m * factor)
 
 
 def pixel_size(
     crs: CRS, centre: tuple[float, float], column: tuple[float, float], row: tuple[float, float]
 ) -> PixelSize:
-    """Measure a pixel along geodesics: feet, degrees and Web Mercator's cos(latitude) are no special cases.
+    """Measure a pixel; see `sr_model.ground.pixel_size`.
 
     Args:
         crs: what the other arguments are given in.
-        centre: x and y of the place to measure at.
-        column: step in x and y from one column to the next.
-        row: step in x and y from one row to the next.
+        centre, column, row: place, and steps in x and y from one column or row to the next.
     """
-    # A hundred pixels: far above rounding, far below the curvature of any projection.
-    steps = 100
-    xs = [centre[0], centre[0] + steps * column[0], centre[0] + steps * row[0]]
-    ys = [centre[1], centre[1] + steps * column[1], centre[1] + steps * row[1]]
-    longitudes, latitudes = transform(crs, WGS84, xs, ys)[:2]
-    geod = pyproj.Geod(ellps="WGS84")
-    sides = [geod.inv(longitudes[0], latitudes[0], longitudes[i], latitudes[i])[2] / steps for i in (1, 2)]
-    return PixelSize(sides[0], sides[1])
+
+    def to_degrees(xs: Sequence[float], ys: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+        longitudes, latitudes = transform(crs, WGS84, xs, ys)[:2]
+        return longitudes, latitudes
+
+    return ground.pixel_size(to_degrees, centre, column, row)
 
 
-def horizontal(crs: CRS) -> CRS:
-    """The horizontal part of a compound CRS: pictures have no heights, and height grids may be missing."""
+def horizontal_crs(crs: CRS) -> CRS:
+    """Return the horizontal part of a compound CRS: heights are not used, and their grids may be missing."""
     parsed = pyproj.CRS.from_wkt(crs.to_wkt())
     if not parsed.is_compound:
         return crs

@@ -1,4 +1,4 @@
-"""TileJSON of a layer, and the settings of the page."""
+"""TileJSON of a layer, and the configuration of the page."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ DEFAULT_FORMAT: Final[Extension] = "webp"
 
 
 def tile_path(layer: str, tms: str, extension: str = DEFAULT_FORMAT) -> str:
-    """Template of the layer's tiles, below the server's root."""
+    """Return the URL template of a layer's tiles, relative to the server's root."""
     return f"/{layer}/tiles/{tms}/{{z}}/{{x}}/{{y}}.{extension}"
 
 
 def tilejson(
     service: TileService, base_url: str, layer: str, tms: str, extension: Extension
 ) -> dict[str, Any]:
-    """TileJSON 3.0.0 of a layer.
+    """Return the TileJSON 3.0.0 document of a layer.
 
     Args:
-        service: the service.
-        base_url: where it is reached, without a slash at the end.
+        service: the map's tiles.
+        base_url: URL of the server as its clients see it, without a trailing slash.
         layer: name of the layer.
-        tms: name of the tile matrix set.
+        tms: identifier of the tile matrix set.
         extension: format of the tiles.
 
     Raises:
-        OutsideError: no such layer or set.
+        OutsideError: the layer or the set does not exist.
     """
-    view = service.pictures.view(layer, tms)
+    view = service.rasters.view(layer, tms)
     bounds, pyramid = view.bounds_lonlat, view.pyramid
     return {
         "tilejson": "3.0.0",
@@ -43,16 +43,16 @@ def tilejson(
         "attribution": attribution(service, layer),
         "tiles": [base_url + tile_path(layer, tms, extension)],
         "bounds": list(bounds),
-        "center": [*_middle(bounds), _within(pyramid.native_zoom, pyramid)],
+        "center": [*bounds.centre, _within(pyramid.native_zoom, pyramid)],
         "minzoom": pyramid.min_zoom,
         "maxzoom": pyramid.max_zoom,
     }
 
 
 def page_config(service: TileService) -> dict[str, Any]:
-    """What the page needs to know; addresses are relative, so that it works behind a prefix."""
-    layers = [layer for layer in ("old", "restored", "difference", "new") if layer in service.pictures.layers]
-    view = service.pictures.view("restored", WEB_MERCATOR)
+    """Return the page's configuration; its URLs are relative, so that the page works below a path prefix."""
+    layers = [layer for layer in ("old", "restored", "difference", "new") if layer in service.rasters.layers]
+    view = service.rasters.view("restored", WEB_MERCATOR)
     bounds, pyramid = view.bounds_lonlat, view.pyramid
     return {
         "name": title(service),
@@ -61,15 +61,11 @@ def page_config(service: TileService) -> dict[str, Any]:
         "layers": layers,
         "tiles": {layer: tile_path(layer, WEB_MERCATOR) for layer in layers},
         "bounds": list(bounds),
-        "center": [*_middle(bounds), _within(pyramid.native_zoom - 1, pyramid)],
+        "center": [*bounds.centre, _within(pyramid.native_zoom - 1, pyramid)],
         "minzoom": pyramid.min_zoom,
         "maxzoom": pyramid.max_zoom,
         "native_zoom": pyramid.native_zoom,
     }
-
-
-def _middle(bounds: tuple[float, float, float, float]) -> tuple[float, float]:
-    return (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
 
 
 def _within(zoom: int, pyramid: Pyramid) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import rasterio
 from rasterio.crs import CRS
@@ -15,9 +15,12 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.warp import transform, transform_bounds
 
+from sr_model.ground import pixel_size
 from training.data.manifest import Bounds
 from training.errors import PairError
 from training.measure.register import LocalShift
+
+_WGS84: Final = CRS.from_epsg(4326)
 
 
 @dataclass(frozen=True)
@@ -82,19 +85,20 @@ class Grid:
         return ((column, row) for row in range(self.rows) for column in range(self.columns))
 
 
-def metres_per_unit(crs: CRS, latitude: float) -> float:
-    """Ground metres of one CRS unit: feet are converted, and Mercator, on the Web or not, shrinks with cos(latitude).
+def gsd_at(source: Any, centre: tuple[float, float]) -> float:
+    """Ground sample distance of a raster in metres, as the server measures it; see `sr_model.ground`.
 
-    Raises:
-        PairError: the CRS is geographic.
+    Args:
+        source: an open raster.
+        centre: x and y, in its CRS, of the place to measure at.
     """
-    if not crs.is_projected:
-        raise PairError(
-            f"the new photo's CRS {crs.to_string()[:40]} is not projected: warp it to a projected one first"
-        )
-    _, factor = crs.linear_units_factor
-    mercator = "+proj=merc" in crs.to_proj4()  # the transverse one is another projection
-    return float(factor) * (math.cos(math.radians(latitude)) if mercator else 1.0)
+
+    def to_degrees(xs: Sequence[float], ys: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+        longitudes, latitudes = transform(source.crs, _WGS84, xs, ys)[:2]
+        return longitudes, latitudes
+
+    matrix = source.transform
+    return pixel_size(to_degrees, centre, (matrix.a, matrix.d), (matrix.b, matrix.e)).gsd_m
 
 
 def colour_bands(source: Any) -> list[int]:
@@ -155,14 +159,11 @@ def _overlap(old: Any, new: Any) -> Bounds:
     return bounds
 
 
-def _old_pixel(old: Any, new: Any, overlap: Bounds) -> float:
-    """Side of an old pixel in units of the new CRS, measured in the middle of the overlap."""
-    middle = [(overlap[0] + overlap[2]) / 2], [(overlap[1] + overlap[3]) / 2]
-    (x,), (y,) = transform(new.crs, old.crs, *middle)
-    column, row = ~old.transform @ (x, y)
-    corners = [old.transform @ (column + dx, row + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]
-    xs, ys = transform(old.crs, new.crs, *zip(*corners, strict=True))
-    return math.sqrt(abs((xs[1] - xs[0]) * (ys[2] - ys[0]) - (xs[2] - xs[0]) * (ys[1] - ys[0])))
+def _gsds(old: Any, new: Any, overlap: Bounds) -> tuple[float, float]:
+    """Ground sample distances of both photographs, in the middle of their overlap."""
+    x, y = (overlap[0] + overlap[2]) / 2, (overlap[1] + overlap[3]) / 2
+    (old_x,), (old_y,) = transform(new.crs, old.crs, [x], [y])[:2]
+    return gsd_at(old, (old_x, old_y)), gsd_at(new, (x, y))
 
 
 def common_grid(
@@ -189,15 +190,15 @@ def common_grid(
                 "give both the same; gdal_translate -b 1 -b 1 -b 1 makes three of a grey one"
             )
         if not new.crs.is_projected:
-            metres_per_unit(new.crs, 0)
+            raise PairError(
+                f"the new photo's CRS {new.crs.to_string()[:40]} is not projected: "
+                "warp it to a projected one first"
+            )
         overlap = left, bottom, right, top = _overlap(old, new)
-        _, south, _, north = transform_bounds(new.crs, "EPSG:4326", *overlap)
-        unit_m = metres_per_unit(new.crs, (south + north) / 2)
-        new_gsd_m = max(new.res) * unit_m
-        old_gsd_m = _old_pixel(old, new, overlap) * unit_m
+        old_gsd_m, new_gsd_m = _gsds(old, new, overlap)
         target_m = gsd_m or new_gsd_m
         _check_sizes(old_gsd_m, new_gsd_m, target_m)
-        pixel = target_m / unit_m
+        pixel = target_m / new_gsd_m * math.sqrt(abs(new.transform.determinant))
         columns, rows = (
             (int(length / pixel + 1e-6) - size_px) // step_px + 1 for length in (right - left, top - bottom)
         )

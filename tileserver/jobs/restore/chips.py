@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyproj
-from affine import Affine
+from affine import dumpsw
 
 from sr_model import PixelWindow
+from sr_model.atomic import write_atomic
 from tileserver.errors import OutputError
-from tileserver.jobs.disk import write_whole
-from tileserver.jobs.restore.cog import parts
-from tileserver.jobs.restore.metatile_folder import Blocks
+from tileserver.jobs.disk import is_temporary
+from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
 from tileserver.tiling.encode import Extension, encode
 from tileserver.tiling.raster import Raster, canvas, paste
@@ -24,12 +24,12 @@ from tileserver.tiling.raster import Raster, canvas, paste
 WORLD_FILES: Final[dict[Extension, str]] = {"png": ".pgw", "jpg": ".jgw"}
 # Written last, since it says that all of them are there.
 _MANIFEST: Final = "chips.json"
-_CHIP: Final = re.compile(r"\.?.+_\d{5,}_\d{5,}\.(wld|pgw|jgw|prj|(png|jpg)(\.aux\.xml)?)(\.part)?")
+_CHIP: Final = re.compile(r".+_\d{5,}_\d{5,}\.(wld|pgw|jgw|prj|(png|jpg)(\.aux\.xml)?)")
 
 
 def write_chips(
     target: Target,
-    blocks: Blocks,
+    blocks: MetatileFolder,
     folder: Path,
     name: str,
     size_px: int,
@@ -58,7 +58,7 @@ def write_chips(
     try:
         folder.mkdir(exist_ok=True)
         _clear(folder)
-        for chip in parts(whole, size_px, anchored=True):
+        for chip in whole.split(size_px, origin=(whole.x, whole.y)):
             raster = canvas(PixelWindow(chip.x, chip.y, size_px, size_px))
             paste(raster, blocks.read(chip))
             if raster.is_empty:
@@ -67,7 +67,7 @@ def write_chips(
             stem = folder / f"{name}_{row:05}_{column:05}"
             nbytes += _write_chip(stem, raster, target, extension, tags)
             count += 1
-        write_whole(folder / _MANIFEST, json.dumps({**tags, "CHIPS": count}, indent=2).encode())
+        write_atomic(folder / _MANIFEST, json.dumps({**tags, "CHIPS": count}, indent=2).encode())
     except OSError as error:
         raise OutputError(
             f"{folder} does not take images ({error.strerror}): make room, then run the same command again"
@@ -84,15 +84,20 @@ def chips_note(folder: Path) -> dict[str, Any] | None:
     return note if isinstance(note, dict) else None
 
 
-def strangers(folder: Path) -> bool:
+def has_foreign_files(folder: Path) -> bool:
     """Whether a folder has anything in it but chips and their manifest."""
-    return any(path.name != _MANIFEST and not _CHIP.fullmatch(path.name) for path in folder.iterdir())
+    return any(path.name != _MANIFEST and not _is_chip(path) for path in folder.iterdir())
+
+
+def _is_chip(path: Path) -> bool:
+    """Whether a file belongs to a chip, or is what a kill left of one."""
+    return _CHIP.fullmatch(path.name) is not None or is_temporary(path.name)
 
 
 def _clear(folder: Path) -> None:
     (folder / _MANIFEST).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if _CHIP.fullmatch(path.name):
+        if _is_chip(path):
             path.unlink()
 
 
@@ -100,7 +105,8 @@ def _write_chip(
     stem: Path, raster: Raster, target: Target, extension: Extension, tags: dict[str, str]
 ) -> int:
     crs = pyproj.CRS.from_wkt(target.crs.to_wkt())
-    world = world_file(target.transform(raster.window)).encode()
+    # Not GDAL's own (WORLDFILE=YES): it would encode the picture, and it rounds to ten decimals, in degrees too.
+    world = dumpsw(target.transform(raster.window)).encode()
     aux = ET.Element("PAMDataset")
     ET.SubElement(aux, "SRS", dataAxisToSRSAxisMapping="1,2").text = crs.to_wkt("WKT1_GDAL")
     metadata = ET.SubElement(aux, "Metadata")
@@ -116,12 +122,5 @@ def _write_chip(
         f".{extension}": encode(raster, extension),
     }
     for suffix, data in files.items():
-        write_whole(stem.with_name(stem.name + suffix), data)
+        write_atomic(stem.with_name(stem.name + suffix), data)
     return sum(map(len, files.values()))
-
-
-def world_file(transform: Affine) -> str:
-    """The six lines of a world file, which speaks of the middle of the first pixel."""
-    x, y = transform * (0.5, 0.5)
-    values = (transform.a, transform.d, transform.b, transform.e, x, y)
-    return "".join(f"{value!r}\n" for value in values)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from sr_model import PixelWindow
 from tileserver.errors import OutputError
-from tileserver.jobs.disk import sync
-from tileserver.jobs.restore.metatile_folder import QUICK, Blocks
+from tileserver.jobs.disk import part_of, publish
+from tileserver.jobs.restore.metatile_folder import QUICK, MetatileFolder
 from tileserver.jobs.restore.target import Target
+from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.raster import Raster, UInt8Array
 
 
 def write_cog(
-    target: Target, blocks: Blocks, path: Path, tags: dict[str, str], nodata: int | None, block_px: int
+    target: Target,
+    blocks: MetatileFolder,
+    path: Path,
+    tags: dict[str, str],
+    nodata: int | None,
+    block_px: int,
 ) -> int:
     """Write a lossless COG with overviews, and a mask or nodata where there are no pixels.
 
@@ -41,9 +44,10 @@ def write_cog(
     Raises:
         OutputError: it cannot be written.
     """
-    plain, cog = path.with_name(f"{path.name}.plain.part"), path.with_name(f"{path.name}.part")
+    cog = part_of(path)
+    plain = part_of(path.with_name(f"{path.name}.plain"))
     try:
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS="ALL_CPUS"):
+        with gdal_errors(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS="ALL_CPUS"):
             _write_plain(target, blocks, plain, tags, nodata)
             _check_whole(plain)
             options = {
@@ -55,20 +59,18 @@ def write_cog(
             }
             rasterio.shutil.copy(plain, cog, driver="COG", OVERVIEW_RESAMPLING="AVERAGE", **options)
             _check_whole(cog)
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except (RasterioError, OSError) as error:
         raise OutputError(
             f"{path} cannot be written ({error}): make room, then run the same command again"
         ) from error
     finally:
         plain.unlink(missing_ok=True)
-    sync(cog)
-    cog.replace(path)
-    sync(path.resolve().parent)
+    publish(cog, path)
     return path.stat().st_size
 
 
 def _write_plain(
-    target: Target, blocks: Blocks, path: Path, tags: dict[str, str], nodata: int | None
+    target: Target, blocks: MetatileFolder, path: Path, tags: dict[str, str], nodata: int | None
 ) -> None:
     """An ordinary tiled TIFF, which the COG is made of: a COG's overviews stand before its pixels."""
     whole = target.window
@@ -91,7 +93,7 @@ def _write_plain(
     }
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.update_tags(**tags)
-        for part in parts(whole, METATILE_PX):
+        for part in whole.split(METATILE_PX):
             raster = blocks.read(part)
             place = rasterio.windows.Window(part.x - whole.x, part.y - whole.y, part.width, part.height)
             rgb = raster.rgb if nodata is None else with_nodata(raster, nodata)
@@ -123,14 +125,3 @@ def with_nodata(raster: Raster, nodata: int) -> UInt8Array:
     other = nodata + 1 if nodata < 255 else nodata - 1
     shown = np.where(raster.rgb == nodata, np.uint8(other), raster.rgb)
     return np.where(raster.mask[..., None] != 0, shown, np.uint8(nodata))
-
-
-def parts(window: PixelWindow, size_px: int, *, anchored: bool = False) -> Iterator[PixelWindow]:
-    """Split a window at multiples of `size_px`, counted from the window's corner if `anchored`."""
-    x0, y0 = (window.x % size_px, window.y % size_px) if anchored else (0, 0)
-    for row in range((window.y - y0) // size_px, -(-(window.bottom - y0) // size_px)):
-        for column in range((window.x - x0) // size_px, -(-(window.right - x0) // size_px)):
-            x, y = max(column * size_px + x0, window.x), max(row * size_px + y0, window.y)
-            right = min((column + 1) * size_px + x0, window.right)
-            bottom = min((row + 1) * size_px + y0, window.bottom)
-            yield PixelWindow(x, y, right - x, bottom - y)

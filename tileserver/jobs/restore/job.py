@@ -12,15 +12,13 @@ from typing import Any
 import rasterio
 from rasterio.errors import RasterioError
 
-from sr_model import Restorer
 from tileserver.errors import ArchiveError, SettingsError
 from tileserver.jobs.area import wanted_area, wanted_bbox
 from tileserver.jobs.progress import now
-from tileserver.jobs.restore.chips import chips_note, strangers
+from tileserver.jobs.restore.chips import chips_note, has_foreign_files
 from tileserver.jobs.restore.target import Target, make_target, own_view, tms_view
 from tileserver.photo.source import Source
-from tileserver.render.finish import Finish
-from tileserver.render.recipe import Recipe
+from tileserver.render.pipeline import Pipeline
 from tileserver.settings import Settings
 
 
@@ -29,8 +27,8 @@ class Job:
     """What the command works with.
 
     Attributes:
-        path, source: the photograph.
-        restorer: the network.
+        path: what GDAL opens as the photograph.
+        pipeline: restores it.
         target: what to restore.
         output: file, or folder of chips.
         settings: what decides the output's pixels.
@@ -38,8 +36,7 @@ class Job:
     """
 
     path: str
-    source: Source
-    restorer: Restorer
+    pipeline: Pipeline
     target: Target
     output: Path
     settings: dict[str, Any]
@@ -48,17 +45,17 @@ class Job:
     @property
     def tags(self) -> dict[str, str]:
         """What the file says about itself."""
-        spec, date = self.restorer.spec, now()
+        restorer, date = self.pipeline.restorer, now()
         tags = {
             "AI_RESTORED": "yes: a guess by a neural network, not a measurement",
-            "MODEL": spec.name,
-            "MODEL_DIGEST": self.restorer.digest,
+            "MODEL": restorer.spec.name,
+            "MODEL_DIGEST": restorer.digest,
             "DATE": date,
-            "SOURCE": self.source.info.name,
+            "SOURCE": self.pipeline.photograph.info.name,
             "ORTHOSHARP": json.dumps(self.settings),
             "TIFFTAG_SOFTWARE": f"orthosharp {version('orthosharp')}",
             "TIFFTAG_DATETIME": re.sub(r"(\d+)-(\d+)-(\d+)T([\d:]+).*", r"\1:\2:\3 \4", date),
-            "TIFFTAG_IMAGEDESCRIPTION": f"AI-restored by {spec.name} ({self.restorer.digest[:12]})",
+            "TIFFTAG_IMAGEDESCRIPTION": f"AI-restored by {restorer.spec.name} ({restorer.digest[:12]})",
         }
         return tags | ({"CREDIT": self.credit, "TIFFTAG_COPYRIGHT": self.credit} if self.credit else {})
 
@@ -91,19 +88,13 @@ def check_photograph(photograph: Source, output: Path) -> None:
         raise SettingsError(f"{output} is the photograph itself, or a part of it: name another output")
 
 
-def make_job(
-    source: Source,
-    restorer: Restorer,
-    settings: Settings,
-    finish: Finish,
-    output: Path,
-    options: dict[str, Any],
-) -> Job:
+def make_job(pipeline: Pipeline, settings: Settings, output: Path, options: dict[str, Any]) -> Job:
     """Work out which pixels are wanted, and everything that decides them.
 
     Raises:
         SettingsError, OutsideError: no pixel of the photograph is wanted.
     """
+    source, restorer = pipeline.photograph, pipeline.restorer
     gsd_m = restorer.spec.gsd_m
     view = tms_view(source, options["tms"], gsd_m) if options["tms"] else own_view(source, gsd_m)
     wanted = None
@@ -126,10 +117,10 @@ def make_job(
         "outline": target.outline.wkt if target.outline is not None else None,
         "chips": [options["chips"], options["format"]] if options["chips"] else None,
         # The code and the libraries too: half a picture of each would have seams.
-        "recipe": Recipe.of(restorer, [source], finish).digest,
+        "recipe": pipeline.recipe_digest(),
     }
     credit = settings.credit if settings.credit is not None else source.info.credit
-    return Job(settings.source, source, restorer, target, output, made_of, credit)
+    return Job(settings.source, pipeline, target, output, made_of, credit)
 
 
 def is_complete(job: Job, options: dict[str, Any]) -> bool:
@@ -143,7 +134,7 @@ def is_complete(job: Job, options: dict[str, Any]) -> bool:
         return False
     if options["chips"]:
         note = chips_note(output)
-        if note is None and is_begun and not strangers(output):
+        if note is None and is_begun and not has_foreign_files(output):
             return False
     else:
         note = _cog_note(output)
@@ -154,7 +145,7 @@ def is_complete(job: Job, options: dict[str, Any]) -> bool:
             f"{output} is there already, and not of our making: name another output, or move it away"
         )
     if options["overwrite"]:
-        if options["chips"] and (strangers(output) or (note is None and any(output.iterdir()))):
+        if options["chips"] and (has_foreign_files(output) or (note is None and any(output.iterdir()))):
             raise ArchiveError(f"{output} has files in it that are no chips of ours: name another folder")
         return False
     if options["chips"] and note is None and not any(output.iterdir()):

@@ -14,9 +14,10 @@ from rasterio.features import geometry_mask
 from rasterio.io import MemoryFile
 
 from sr_model import PixelWindow
+from sr_model.atomic import write_atomic
 from tileserver.cache.memory_cache import MemoryCache
 from tileserver.errors import ArchiveError, OutputError
-from tileserver.jobs.disk import part_of, write_whole
+from tileserver.jobs.disk import is_temporary
 from tileserver.jobs.restore.target import Target
 from tileserver.tiling.raster import Raster, canvas, paste
 
@@ -29,7 +30,7 @@ _LOCK: Final = "lock"
 _KEPT_BYTES: Final = 32 * 2**20
 
 
-class Blocks:
+class MetatileFolder:
     """A folder of metatiles, for one process at a time.
 
     Args:
@@ -50,12 +51,7 @@ class Blocks:
             ArchiveError: what is there was made with other settings, is not ours, or another process works in it.
         """
         note = self._folder / _NOTE
-        ours = {_LOCK, part_of(note).name}
-        if (
-            self._folder.exists()
-            and not note.exists()
-            and {path.name for path in self._folder.iterdir()} - ours
-        ):
+        if self._folder.exists() and not note.exists() and self._has_foreign_files():
             raise ArchiveError(f"{self._folder} has files in it that are not ours: move it away")
         self._folder.mkdir(parents=True, exist_ok=True)
         self._hold()
@@ -77,7 +73,7 @@ class Blocks:
             for row in self._folder.iterdir():
                 if row.is_dir():
                     shutil.rmtree(row)
-        write_whole(note, json.dumps(settings).encode())
+        write_atomic(note, json.dumps(settings).encode())
 
     def has(self, metatile: PixelWindow) -> bool:
         """Whether the metatile is restored."""
@@ -92,7 +88,7 @@ class Blocks:
         path = self._path(raster.window)
         try:
             path.parent.mkdir(exist_ok=True)
-            write_whole(path, self._pack(raster))
+            write_atomic(path, self._pack(raster))
         except OSError as error:
             raise OutputError(
                 f"{path.parent} does not take a metatile ({error.strerror}): make room, then run the same command again"
@@ -148,6 +144,9 @@ class Blocks:
             raise ArchiveError(
                 f"another process is restoring into {self._folder}: let it finish, or stop it"
             ) from error
+
+    def _has_foreign_files(self) -> bool:
+        return any(path.name != _LOCK and not is_temporary(path.name) for path in self._folder.iterdir())
 
     def _path(self, metatile: PixelWindow) -> Path:
         return self._folder / str(metatile.y) / f"{metatile.x}.tif"

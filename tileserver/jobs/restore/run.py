@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from sr_model import PixelWindow
 from tileserver.jobs.progress import Figures
-from tileserver.jobs.restore.metatile_folder import Blocks
+from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
-from tileserver.jobs.retry import FAILURES, patiently
+from tileserver.jobs.retry import FAILURES, with_retries
 from tileserver.render.renderer import Renderer
 from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
@@ -21,7 +21,7 @@ from tileserver.tiling.grid import METATILE_PX
 
 def restore_blocks(
     target: Target,
-    blocks: Blocks,
+    blocks: MetatileFolder,
     renderer: Renderer,
     jobs: int,
     report: Callable[[Figures], None],
@@ -50,7 +50,7 @@ def restore_blocks(
             blocks.put(raster)
 
         try:
-            patiently(restore, stop)
+            with_retries(restore, stop)
         except FAILURES as error:
             return str(error)
         return ""
@@ -85,7 +85,7 @@ def _ahead(
     pool: ThreadPoolExecutor,
     work: Callable[[PixelWindow], str],
     target: Target,
-    blocks: Blocks,
+    blocks: MetatileFolder,
     jobs: int,
 ) -> Iterator[tuple[PixelWindow, Future[str] | None]]:
     """All metatiles in order; None stands for one that was restored before."""

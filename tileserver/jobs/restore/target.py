@@ -49,9 +49,8 @@ class Target:
     def transform(self, window: PixelWindow) -> Affine:
         """From a window's pixels to units of the CRS."""
         grid, zoom = self.view.pyramid.grid, self.view.pyramid.native_zoom
-        left, _, _, top = grid.bounds(zoom, window)
-        cell = grid.cell(zoom)
-        return Affine(cell, 0.0, left, 0.0, -cell, top)
+        bounds, cell = grid.bounds(zoom, window), grid.cell(zoom)
+        return Affine(cell, 0.0, bounds.left, 0.0, -cell, bounds.top)
 
     def metatiles(self) -> Iterator[PixelWindow]:
         """The metatiles that the window needs, row by row, as a file is written."""
@@ -62,19 +61,17 @@ class Target:
     @property
     def metatile_count(self) -> int:
         """How many there are."""
-        window = self.window
-        columns = -(-window.right // METATILE_PX) - window.x // METATILE_PX
-        return columns * (-(-window.bottom // METATILE_PX) - window.y // METATILE_PX)
+        return self.window.aligned(METATILE_PX).scaled_down(METATILE_PX).area_px
 
 
 def own_view(source: Source, gsd_m: float) -> View:
     """The photograph on a grid in its own CRS, from its north-west corner, with pixels of `gsd_m`."""
     info = source.info
-    left, bottom, right, top = info.bounds
-    centre = ((left + right) / 2, (bottom + top) / 2)
-    step = (right - left) / info.width
-    cell = step * gsd_m / pixel_size(info.crs, centre, (step, 0.0), (0.0, -step)).gsd_m
-    zooms = max(2, math.ceil(math.log2(max(right - left, top - bottom) / (cell * TILE_PX))))
+    left, top = info.bounds.left, info.bounds.top
+    step = info.bounds.width / info.width
+    cell = step * gsd_m / pixel_size(info.crs, info.bounds.centre, (step, 0.0), (0.0, -step)).gsd_m
+    longest = max(info.bounds.width, info.bounds.height)
+    zooms = max(2, math.ceil(math.log2(longest / (cell * TILE_PX))))
     side = cell * TILE_PX * 2**zooms
     tms = morecantile.TileMatrixSet.custom(
         [left, top - side, left + side, top],
@@ -117,7 +114,5 @@ def make_target(view: View, wanted: BaseGeometry | None, *, cut: bool, whole_til
     area = Area(wanted, pyramid.extent)
     window = pyramid.grid.covering(pyramid.native_zoom, area.bounds)
     if whole_tiles:
-        left, top = window.x // TILE_PX * TILE_PX, window.y // TILE_PX * TILE_PX
-        right, bottom = -(-window.right // TILE_PX) * TILE_PX, -(-window.bottom // TILE_PX) * TILE_PX
-        window = PixelWindow(left, top, right - left, bottom - top)
+        window = window.aligned(TILE_PX)
     return Target(view, window, area.shape if cut and not area.is_whole else None)

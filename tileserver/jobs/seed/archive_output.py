@@ -13,7 +13,7 @@ from tileserver.archives.metadata import Description
 from tileserver.archives.pmtiles import HEADER_BYTES, write_pmtiles
 from tileserver.archives.readers import PMTILES, open_archive
 from tileserver.errors import ArchiveError, OutputError
-from tileserver.jobs.disk import sync
+from tileserver.jobs.disk import part_of, publish
 from tileserver.jobs.seed.journal import TABLES, Journal
 from tileserver.jobs.seed.output import Tiles
 
@@ -72,7 +72,7 @@ class ArchiveOutput:
 
     def finish(self, journal: Journal, description: Description, *, again: bool) -> int:
         """See `Output`."""
-        part = self._path.with_name(f"{self._path.name}.part")
+        part = part_of(self._path)
         try:
             return self._finish(journal, description, part, again=again)
         except (sqlite3.OperationalError, OSError) as error:
@@ -107,9 +107,7 @@ class ArchiveOutput:
 
     def publish(self, part: Path, *, again: bool) -> int:
         """Give a whole file its name, and remove the journal unless it is needed again."""
-        sync(part)
-        part.replace(self._path)
-        sync(self._path.resolve().parent)
+        publish(part, self._path)
         if not again:
             self.journal_path.unlink(missing_ok=True)
         return self._path.stat().st_size

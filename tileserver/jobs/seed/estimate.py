@@ -9,7 +9,7 @@ from typing import Final
 
 from tileserver.jobs.retry import FAILURES
 from tileserver.jobs.seed.plan import SeedPlan
-from tileserver.jobs.seed.seeder import Recipe
+from tileserver.jobs.seed.seeder import TileEncoding
 from tileserver.service import TileService
 from tileserver.tiling.encode import encode
 from tileserver.tiling.grid import METATILE_PX, TILE_PX, TileAddress
@@ -37,7 +37,7 @@ class Estimate:
     seconds: float
 
 
-def estimate(service: TileService, plan: SeedPlan, recipe: Recipe, jobs: int) -> Estimate:
+def estimate(service: TileService, plan: SeedPlan, encoding: TileEncoding, jobs: int) -> Estimate:
     """Restore and encode a few units from all over the area, and write nothing.
 
     Raises:
@@ -50,8 +50,8 @@ def estimate(service: TileService, plan: SeedPlan, recipe: Recipe, jobs: int) ->
     def sizes(unit: TileAddress) -> list[int]:
         # The unit's own tile stands for those above it too.
         wanted = list(plan.tiles(unit)) or [unit]
-        rasters = (service.raster("restored", recipe.tms, one.pixel_zoom, one.window) for one in wanted)
-        return [len(encode(raster, recipe.format, recipe.quality)) for raster in rasters]
+        rasters = (service.raster("restored", encoding.tms, one.pixel_zoom, one.window) for one in wanted)
+        return [len(encode(raster, encoding.format, encoding.quality)) for raster in rasters]
 
     found: list[int] = []
     failure: Exception | None = None

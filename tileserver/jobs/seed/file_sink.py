@@ -12,7 +12,8 @@ from typing import Final, Protocol
 import obstore
 from obstore.store import ObjectStore
 
-from tileserver.jobs.disk import part_of, sync, write_whole
+from sr_model.atomic import write_atomic
+from tileserver.jobs.disk import link_atomic, sync
 
 # A file takes a block of the disk, however small it is: what is smaller may share one.
 _SHARED_BYTES: Final = 4096
@@ -83,7 +84,7 @@ class FolderFiles:
             path = self._folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if len(body) > _SHARED_BYTES:
-                write_whole(path, body)
+                write_atomic(path, body)
             else:
                 with self._lock:
                     self._put_small(path, body)
@@ -118,14 +119,11 @@ class FolderFiles:
         """Another name for a file of these bytes, or a file of its own if there is none or it takes no more names."""
         same = self._shared.get(body)
         if same is not None and same != path:
-            part = part_of(path)
             with suppress(OSError):
                 if same.read_bytes() == body:
-                    part.unlink(missing_ok=True)
-                    os.link(same, part)
-                    part.replace(path)
+                    link_atomic(same, path)
                     return
-        write_whole(path, body)
+        write_atomic(path, body)
         if len(self._shared) >= _MOST_SHARED:
             self._shared.pop(next(iter(self._shared)))
         self._shared[body] = path

@@ -14,13 +14,13 @@ from tileserver.archives.identity import identity_of
 from tileserver.archives.metadata import Description
 from tileserver.archives.readers import TILEJSON
 from tileserver.errors import ArchiveError, OutputError
+from tileserver.jobs.disk import is_temporary
 from tileserver.jobs.seed.file_sink import Files
 from tileserver.jobs.seed.journal import Journal
 from tileserver.jobs.seed.output import Tiles
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 
-# A tile, or what a kill left of one.
-_TILE: Final = re.compile(r"(\d+)/(\d+)/\.?(\d+)\.(?:png|webp|jpg)(\.part)?")
+_TILE: Final = re.compile(r"(\d+)/(\d+)/(\d+)\.(?:png|webp|jpg)")
 # Of the files that are there before a run, so many are looked at.
 _LOOKED_AT: Final = 1000
 
@@ -84,7 +84,7 @@ class FilesOutput:
             if self._files.read(TILEJSON) is not None:
                 self._files.remove([TILEJSON])
             if not self._changed_only:
-                self._files.remove(name for name, _ in self._files.listing() if _TILE.fullmatch(name))
+                self._files.remove(name for name, _ in self._files.listing() if _is_ours(name))
         except (BaseError, OSError) as error:
             raise OutputError(
                 f"{self.name} cannot be cleared ({_brief(error)}): run the same command again"
@@ -128,14 +128,14 @@ class FilesOutput:
         return total
 
     def _tiles(self, journal: Journal) -> Iterator[tuple[str, int, bool]]:
-        """Names and sizes of tiles, and whether this seeding made them."""
+        """Names and sizes of tiles and of what a kill left of some, and whether this seeding made them."""
         query = "SELECT 1 FROM seed_files WHERE z = ? AND x = ? AND y = ?"
         for name, size in self._files.listing():
             tile = _TILE.fullmatch(name)
-            if tile:
-                found = journal.connection.execute(query, tile.groups()[:3]).fetchone()
-                is_whole = tile[4] is None and name.endswith(self._extension)
-                yield name, size, found is not None and is_whole
+            if tile and name.endswith(self._extension):
+                yield name, size, journal.connection.execute(query, tile.groups()).fetchone() is not None
+            elif _is_ours(name):
+                yield name, size, False
 
     def _undescribed(self) -> dict[str, Any] | None:
         """Nothing, or empty metadata where there are tiles only.
@@ -149,12 +149,17 @@ class FilesOutput:
             raise ArchiveError(
                 f"{self.name} cannot be listed ({_brief(error)}): check address and credentials"
             ) from error
-        others = [name for name in names if not _TILE.fullmatch(name)]
+        others = [name for name in names if not _is_ours(name)]
         if others:
             raise ArchiveError(
                 f"{self.name} has files in it that are no tiles ({others[0]}): name another folder"
             )
         return {} if names else None
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file is a tile, or what a kill left of some file of ours."""
+    return _TILE.fullmatch(name) is not None or is_temporary(name.rpartition("/")[2])
 
 
 def _brief(error: Exception) -> str:

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from sr_model import PixelWindow
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.tiling.grid import TileAddress
 from tileserver.tiling.raster import Raster
@@ -137,7 +136,7 @@ class Journal:
         ).fetchone()
         if row is None:
             return None
-        window = quarter_window(tile)
+        window = tile.window.scaled_down(2)
         values = np.frombuffer(zlib.decompress(row[0]), np.uint8)
         shape, count = (window.height, window.width), window.width * window.height
         return Raster(window, values[: 3 * count].reshape(*shape, 3), values[3 * count :].reshape(shape))
@@ -157,9 +156,3 @@ class Journal:
             self._closed = True
             self.connection.rollback()
             self.connection.close()
-
-
-def quarter_window(tile: TileAddress) -> PixelWindow:
-    """A tile's ground in the grid of the zoom above its own."""
-    window = tile.window
-    return PixelWindow(window.x // 2, window.y // 2, window.width // 2, window.height // 2)

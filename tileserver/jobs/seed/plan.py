@@ -36,7 +36,7 @@ class SeedPlan:
     @property
     def unit_zoom(self) -> int:
         """Zoom of the tiles that a block of metatiles fills."""
-        return max(0, self.pyramid.reach_zoom - (self.scale - 1))
+        return max(0, self.pyramid.min_metatile_zoom - (self.scale - 1))
 
     def walk(self) -> Iterator[TileAddress]:
         """Units and the wanted tiles above them, children before parents, along the curve."""

@@ -19,17 +19,18 @@ from tileserver.jobs.seed.archive_output import ArchiveOutput
 from tileserver.jobs.seed.estimate import estimate, most_bytes
 from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan
-from tileserver.jobs.seed.seeder import Recipe
+from tileserver.jobs.seed.seeder import TileEncoding
 from tileserver.photo.pixel_size import WGS84
 from tileserver.service import TileService
 from tileserver.tiling.encode import Extension, default_quality
+from tileserver.tiling.grid import BBox
 from tileserver.tiling.layer import WEB_MERCATOR
 
 LAYER = "restored"
 
 
 @dataclass(frozen=True)
-class Wish:
+class SeedRequest:
     """What the person asked for.
 
     Attributes:
@@ -48,78 +49,83 @@ class Wish:
     skip_empty: bool = False
 
     @property
-    def recipe(self) -> Recipe:
+    def encoding(self) -> TileEncoding:
         """The part that says how a tile is encoded."""
-        return Recipe(self.tms, self.format, self.quality, self.skip_empty)
+        return TileEncoding(self.tms, self.format, self.quality, self.skip_empty)
 
 
-def make_plan(service: TileService, wish: Wish) -> SeedPlan:
+def make_plan(service: TileService, request: SeedRequest) -> SeedPlan:
     """Which tiles are wanted.
 
     Raises:
         SettingsError: there are none such, or the options contradict each other.
     """
-    if wish.bbox and wish.area:
+    if request.bbox and request.area:
         raise SettingsError("--bbox and --area say the same: give one of them")
-    if wish.quality is not None and default_quality(wish.format) is None:
-        raise SettingsError(f"--quality has no meaning for {wish.format}: it loses nothing")
+    if request.quality is not None and default_quality(request.format) is None:
+        raise SettingsError(f"--quality has no meaning for {request.format}: it loses nothing")
     try:
-        view = service.pictures.view(LAYER, wish.tms)
+        view = service.rasters.view(LAYER, request.tms)
     except OutsideError as error:
         raise SettingsError(f"--tms: {error}") from error
     pyramid = view.pyramid
     wanted = None
-    if wish.bbox:
-        wanted = wanted_bbox(wish.bbox, view.crs)
-    elif wish.area:
-        wanted = wanted_area(wish.area, view.crs)
-    last = max(0, pyramid.native_zoom - (wish.scale - 1))
-    low, high = wish.zooms or (min(pyramid.min_zoom, last), last)
+    if request.bbox:
+        wanted = wanted_bbox(request.bbox, view.crs)
+    elif request.area:
+        wanted = wanted_area(request.area, view.crs)
+    last = max(0, pyramid.native_zoom - (request.scale - 1))
+    low, high = request.zooms or (min(pyramid.min_zoom, last), last)
     if not 0 <= low <= high <= pyramid.max_zoom:
         raise SettingsError(
             f"--zooms {low}-{high}: this network reaches zooms 0-{pyramid.max_zoom} of this photograph, "
             f"and restores at {pyramid.native_zoom}"
         )
-    return SeedPlan(pyramid, Area(wanted, pyramid.extent), low, high, wish.scale)
+    return SeedPlan(pyramid, Area(wanted, pyramid.extent), low, high, request.scale)
 
 
-def describe(service: TileService, plan: SeedPlan, wish: Wish) -> Description:
+def describe(service: TileService, plan: SeedPlan, request: SeedRequest) -> Description:
     """Metadata of the archive."""
-    view = service.pictures.view(LAYER, wish.tms)
-    west, south, east, north = transform_bounds(view.crs, WGS84, *plan.area.bounds, densify_pts=21)
-    whole = view.source.info.bounds_lonlat
+    view = service.rasters.view(LAYER, request.tms)
+    wanted = BBox(*transform_bounds(view.crs, WGS84, *plan.area.bounds, densify_pts=21))
     return Description(
         name=title(service),
         attribution=attribution(service, LAYER),
         credit=credit(service),
         notice=f"{ai_notice(service)}: a guess by a neural network, not a measurement",
-        bounds=whole if plan.area.is_whole else (west, south, east, north),
+        bounds=view.source.info.bounds_lonlat if plan.area.is_whole else wanted,
         min_zoom=plan.min_zoom,
         max_zoom=plan.max_zoom,
         date=now(),
-        identity=service.identity.of_tiles(wish.tms, wish.format, quality=wish.quality, scale=wish.scale),
-        options=make_options(plan, wish),
+        identity=service.identity.of_tiles(
+            request.tms, request.format, quality=request.quality, scale=request.scale
+        ),
+        options=make_options(plan, request),
     )
 
 
-def make_options(plan: SeedPlan, wish: Wish) -> str:
+def make_options(plan: SeedPlan, request: SeedRequest) -> str:
     """Which tiles are wanted, as text that is equal when they are."""
     outline = "whole" if plan.area.is_whole else hashlib.sha256(plan.area.shape.wkb).hexdigest()[:12]
-    document = {"zooms": f"{plan.min_zoom}-{plan.max_zoom}", "area": outline, "skip_empty": wish.skip_empty}
+    document = {
+        "zooms": f"{plan.min_zoom}-{plan.max_zoom}",
+        "area": outline,
+        "skip_empty": request.skip_empty,
+    }
     return json.dumps(document, sort_keys=True)
 
 
-def check_format(output: Output, wish: Wish) -> None:
+def check_format(output: Output, request: SeedRequest) -> None:
     """Refuse what an archive has no place for.
 
     Raises:
         SettingsError: another grid than Web Mercator's in an archive.
     """
-    if isinstance(output, ArchiveOutput) and wish.tms != WEB_MERCATOR:
-        raise SettingsError(f"MBTiles and PMTiles hold Web Mercator only: seed {wish.tms} into a folder")
+    if isinstance(output, ArchiveOutput) and request.tms != WEB_MERCATOR:
+        raise SettingsError(f"MBTiles and PMTiles hold Web Mercator only: seed {request.tms} into a folder")
 
 
-def check_room(output: Output, service: TileService, plan: SeedPlan, wish: Wish, jobs: int) -> None:
+def check_room(output: Output, service: TileService, plan: SeedPlan, request: SeedRequest, jobs: int) -> None:
     """Refuse to begin what cannot end.
 
     Raises:
@@ -133,7 +139,7 @@ def check_room(output: Output, service: TileService, plan: SeedPlan, wish: Wish,
     beside = output.tile_bytes * plan.tile_count
     if (most_bytes(plan) + beside) * output.copies < free:
         return
-    needed = (estimate(service, plan, wish.recipe, jobs).nbytes + beside) * output.copies
+    needed = (estimate(service, plan, request.encoding, jobs).nbytes + beside) * output.copies
     if 1.05 * needed > free:
         raise SettingsError(
             f"{output.name} needs about {size(needed)} while it is made, and its disk has {size(free)}: make room, "

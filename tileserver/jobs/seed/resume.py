@@ -16,7 +16,7 @@ from tileserver.jobs.seed.output import Output
 
 
 @dataclass(frozen=True)
-class Renewal:
+class OverwritePolicy:
     """What may be made again that is there.
 
     Attributes:
@@ -31,7 +31,7 @@ class Renewal:
 
 
 @dataclass(frozen=True)
-class Made:
+class ExistingOutput:
     """What tiles that are there say about themselves.
 
     Attributes:
@@ -45,13 +45,13 @@ class Made:
     begun: str
 
     @classmethod
-    def of_settings(cls, settings: dict[str, str]) -> Made:
+    def of_settings(cls, settings: dict[str, str]) -> ExistingOutput:
         """What a journal notes."""
         identity = identity_of({"orthosharp": settings.get("identity", "")})
         return cls(identity, settings.get("options", ""), settings.get("begun", ""))
 
     @classmethod
-    def of_metadata(cls, metadata: dict[str, Any]) -> Made:
+    def of_metadata(cls, metadata: dict[str, Any]) -> ExistingOutput:
         """What a finished output says."""
         options, date = (str(metadata.get(name, "")) for name in ("orthosharp_options", "date"))
         return cls(identity_of(metadata), options, date)
@@ -68,25 +68,28 @@ class Made:
         ]
         return description.identity.differences(self.identity) + others
 
-    def is_outdated(self, renewal: Renewal) -> bool:
+    def is_outdated(self, policy: OverwritePolicy) -> bool:
         """Whether they were begun too long ago."""
-        return bool(self.begun) and self.begun < renewal.refresh_before
+        return bool(self.begun) and self.begun < policy.refresh_before
 
-    def may_go(self, description: Description, renewal: Renewal) -> bool:
+    def may_go(self, description: Description, policy: OverwritePolicy) -> bool:
         """Whether others may take their place."""
         changed = self.identity is not None and self.identity != description.identity
-        return renewal.overwrite or self.is_outdated(renewal) or (renewal.changed_only and changed)
+        return policy.overwrite or self.is_outdated(policy) or (policy.changed_only and changed)
 
 
 def open_journal(
-    output: Output, description: Description, renewal: Renewal, check_room: Callable[[], None] = lambda: None
+    output: Output,
+    description: Description,
+    policy: OverwritePolicy,
+    check_room: Callable[[], None] = lambda: None,
 ) -> Journal | None:
     """The journal of the run that begins or goes on; None if all is done.
 
     Args:
         output: where tiles go.
         description: of the run.
-        renewal: what may be replaced.
+        policy: what may be replaced.
         check_room: called before anything new is begun; raises to prevent it.
 
     Raises:
@@ -96,10 +99,10 @@ def open_journal(
     found = output.metadata()
     is_begun = output.journal_path.exists()
     if is_begun:
-        journal, is_complete = _go_on(output, description, renewal)
+        journal, is_complete = _go_on(output, description, policy)
         if journal is not None or is_complete:
             return journal
-    if found is not None and _is_complete(Made.of_metadata(found), output, description, renewal):
+    if found is not None and _is_complete(ExistingOutput.of_metadata(found), output, description, policy):
         return None
     check_room()
     if is_begun:
@@ -121,11 +124,11 @@ def open_journal(
     return journal
 
 
-def _go_on(output: Output, description: Description, renewal: Renewal) -> tuple[Journal | None, bool]:
+def _go_on(output: Output, description: Description, policy: OverwritePolicy) -> tuple[Journal | None, bool]:
     """A journal to go on with if there is one, and whether nothing is left to do; neither if it may go."""
     journal = Journal(output.journal_path)
     try:
-        if journal.is_new or not _is_same(journal, output, description, renewal):
+        if journal.is_new or not _is_same(journal, output, description, policy):
             journal.close()
             return None, False
         if journal.is_finished and isinstance(output, ArchiveOutput):
@@ -140,28 +143,30 @@ def _go_on(output: Output, description: Description, renewal: Renewal) -> tuple[
     return journal, False
 
 
-def _is_same(journal: Journal, output: Output, description: Description, renewal: Renewal) -> bool:
+def _is_same(journal: Journal, output: Output, description: Description, policy: OverwritePolicy) -> bool:
     """Whether a journal is of the run that is wanted; else it may go.
 
     Raises:
         ArchiveError: it may not.
     """
-    made = Made.of_settings(journal.settings)
+    made = ExistingOutput.of_settings(journal.settings)
     differences = made.differences(description)
-    if not differences and not made.is_outdated(renewal):
+    if not differences and not made.is_outdated(policy):
         return True
-    if not made.may_go(description, renewal):
+    if not made.may_go(description, policy):
         raise ArchiveError(_refusal(f"{output.name} was begun with other options", differences))
     return False
 
 
-def _is_complete(made: Made, output: Output, description: Description, renewal: Renewal) -> bool:
+def _is_complete(
+    made: ExistingOutput, output: Output, description: Description, policy: OverwritePolicy
+) -> bool:
     """Whether what is there is what is wanted; else it may go.
 
     Raises:
         ArchiveError: it may not.
     """
-    if made.may_go(description, renewal):
+    if made.may_go(description, policy):
         return False
     differences = made.differences(description)
     if differences:

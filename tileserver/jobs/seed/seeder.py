@@ -13,7 +13,7 @@ from typing import Final
 
 from tileserver.errors import OutputError
 from tileserver.jobs.progress import Figures
-from tileserver.jobs.retry import FAILURES, patiently
+from tileserver.jobs.retry import FAILURES, with_retries
 from tileserver.jobs.seed.journal import Journal
 from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan, children
@@ -27,7 +27,7 @@ COMMIT_S: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TileEncoding:
     """How tiles are made and encoded, apart from the plan.
 
     Attributes:
@@ -65,7 +65,7 @@ class Seeder:
     Args:
         service: restores; the same that answers HTTP.
         plan: which tiles.
-        recipe: how they are made.
+        encoding: how they are made.
         output: where they go.
         journal: what is done already.
         jobs: units that are worked on at the same time.
@@ -75,14 +75,14 @@ class Seeder:
         self,
         service: TileService,
         plan: SeedPlan,
-        recipe: Recipe,
+        encoding: TileEncoding,
         output: Output,
         journal: Journal,
         jobs: int,
     ) -> None:
         self._service = service
         self._plan = plan
-        self._recipe = recipe
+        self._encoding = encoding
         self._output = output
         self._journal = journal
         self._jobs = jobs
@@ -174,7 +174,7 @@ class Seeder:
     def _unit(self, unit: TileAddress) -> Unit:
         """Restore and deliver a unit. Called in a thread."""
         try:
-            return patiently(lambda: self._restore(unit), self._stop)
+            return with_retries(lambda: self._restore(unit), self._stop)
         except FAILURES as error:
             return Unit([], None, str(error))
 
@@ -186,13 +186,13 @@ class Seeder:
         return Unit(written, area_average(self._picture(unit), 2) if needed else None)
 
     def _picture(self, tile: TileAddress) -> Raster:
-        return self._service.raster("restored", self._recipe.tms, tile.pixel_zoom, tile.window)
+        return self._service.raster("restored", self._encoding.tms, tile.pixel_zoom, tile.window)
 
     def _tile(self, tile: TileAddress, raster: Raster) -> tuple[TileAddress, bytes] | None:
         """The encoded tile, or None where there is none to write."""
-        if self._recipe.skip_empty and raster.is_empty:
+        if self._encoding.skip_empty and raster.is_empty:
             return None
-        body = encode(raster, self._recipe.format, self._recipe.quality)
+        body = encode(raster, self._encoding.format, self._encoding.quality)
         return (tile, body) if body else None
 
     def _above(self, node: TileAddress) -> None:
@@ -207,7 +207,7 @@ class Seeder:
             return [made] if made else []
 
         try:
-            self._write(patiently(make, self._stop))
+            self._write(with_retries(make, self._stop))
         except FAILURES as error:
             self._journal.fail(node, str(error))
             return
