@@ -30,8 +30,8 @@ CELL_PX: Final = 4
 FINE_PX: Final = 2
 # Variance of the guide, in grey levels squared, below which chroma is smoothed instead of following it.
 SMOOTHING: Final = 40.0
-# How far binding looks. Its filters are wider, but their ends weigh little: with 24 px of context instead of 48, pixels
-# of two photographs differed by 0.02 grey levels at the border, and by 0.2 at most.
+# Context that binding needs. Its filters are wider, but their ends weigh little: with 24 px of context instead of 48,
+# pixels of two photographs differed by 0.02 grey levels at the border, and by 0.2 at most.
 REACH_PX: Final = 24
 
 _STRIP_PX: Final = 1 << 15
@@ -60,7 +60,7 @@ class FilterRadii:
 
 
 def network_trim_px(spec: ModelSpec, trim_px: int) -> int:
-    """What the network itself may leave out on each side, where `trim_px` is left out in the end."""
+    """Width of the border that the network itself may leave out, where the result lacks `trim_px` on each side."""
     if spec.colours == "network":
         return trim_px
     return max(0, trim_px - REACH_PX) // spec.stride * spec.stride
@@ -76,11 +76,13 @@ def bind_colours(
     """A restored picture with the network's edges and the photograph's colours.
 
     Args:
-        planes: float32 [B, planes, H, W], normalised: what the network saw.
-        correction: float32 [B, 3, h, w], of its middle, in units of the normalised picture: what the network adds.
-        spec: that of the network.
+        planes: float32 [B, planes, H, W], normalised: the input of the network.
+        correction: float32 [B, 3, h, w], of the middle of `planes`, in units of the normalised picture: the network's
+            output.
+        spec: of the network.
         photos: one for each window.
-        trim_px: what is left out of the result on each side of `planes`; at least what the network left out.
+        trim_px: width of the border of `planes` that the result lacks on each side; at least as wide as the border
+            that the correction lacks.
 
     Returns:
         uint8 [B, H - 2 trim_px, W - 2 trim_px, 3], rounded; where a band would leave 0 to 255, chroma shrinks.
@@ -102,12 +104,12 @@ def bind_colours(
 
 @dataclass(frozen=True)
 class _Made:
-    """What a network made of a window, in grey levels.
+    """The output of a network for one window, in grey levels.
 
     Attributes:
         luma: float32 [h, w], luminance.
         fine: float32 [3, h / 2, w / 2], means of red, green and blue.
-        change: float32 [3, h / 4, w / 4], means of what was added to each.
+        change: float32 [3, h / 4, w / 4], means of the change of each.
     """
 
     luma: Float32Array
@@ -116,7 +118,7 @@ class _Made:
 
     @classmethod
     def of(cls, seen: Float32Array, correction: Float32Array, spec: ModelSpec) -> _Made:
-        """From normalised float32 [3, h, w] and what is added to it."""
+        """From normalised float32 [3, h, w] and its correction."""
         bands, height, width = seen.shape
         luma = np.zeros((height, width), np.float32)
         fine = np.empty((bands, height // FINE_PX, width // FINE_PX), np.float32)
@@ -128,7 +130,7 @@ class _Made:
                 slice(top // px, (top + step) // px) for px in (1, FINE_PX, CELL_PX)
             )
             for band in range(bands):
-                # What is not finite is told of below.
+                # Values that are not finite are reported below.
                 with np.errstate(invalid="ignore", over="ignore"):
                     added = correction[band, rows] * np.float32(255 * spec.std[band])
                     change[band, cell_rows] = block_means(added, CELL_PX)
@@ -202,7 +204,7 @@ def _within_range(luma: Float32Array, chroma: Float32Array) -> Float32Array:
 
 
 def _colour_maps(made: _Made, radii: FilterRadii) -> Float32Array:
-    """What makes bands of a luminance, float32 [5, h / 4, w / 4].
+    """Maps that turn luminance into bands, float32 [5, h / 4, w / 4].
 
     Drift of luminance; slopes of red and blue chroma against luminance without its drift; offsets of both.
     """

@@ -35,7 +35,7 @@ def box_means(maps: Float32Array, radius: int) -> Float32Array:
 
 
 def _sums(values: Float32Array, width: int, axis: int) -> Float32Array:
-    """Sums of so many successive cells, by doubling: a sum of 13 is one of 8, one of 4 and one more cell."""
+    """Sums of `width` successive cells, by doubling: a sum of 13 is one of 8, one of 4 and one more cell."""
 
     def part(sums: Float32Array, first: int, stop: int) -> Float32Array:
         along = slice(first, stop)
@@ -70,7 +70,7 @@ def enlarge_columns(maps: Float32Array, factor: int) -> Float32Array:
 
 
 def enlarge_rows(maps: Float32Array, factor: int, first: int, stop: int) -> Float32Array:
-    """As `enlarge_columns`, along the last axis but one, and only what comes of the rows from `first` to `stop`."""
+    """As `enlarge_columns`, along the last axis but one, of the rows from `first` to `stop` alone."""
     around = maps[..., np.clip(np.arange(first - 1, stop + 1), 0, maps.shape[-2] - 1), :]
     middle = around[..., 1:-1, :]
     towards = around[..., :-2, :] - middle, around[..., 2:, :] - middle
@@ -82,6 +82,6 @@ def enlarge_rows(maps: Float32Array, factor: int, first: int, stop: int) -> Floa
 
 
 def _shares(factor: int) -> list[tuple[np.float32, bool]]:
-    """For each pixel of a cell the share of the neighbouring cell, and whether that is the one after it."""
+    """For each pixel of a cell: the share of the neighbouring cell, and whether that is the next one."""
     offsets = [(pixel + 0.5) / factor - 0.5 for pixel in range(factor)]
     return [(np.float32(abs(offset)), offset > 0) for offset in offsets]

@@ -55,7 +55,7 @@ def start_equal(expand: nn.Conv2d) -> None:
 
 
 def residual_blocks(count: int, width: int) -> nn.Sequential:
-    """So many blocks, one after the other."""
+    """The given number of blocks, one after the other."""
     return nn.Sequential(*(LinearResidualBlock(width) for _ in range(count)))
 
 
@@ -105,9 +105,9 @@ class HalfScaleUNet(RestorationNetwork):
         return inset_cells(F.pixel_shuffle(self.head(y), 2), trim_px - at2)
 
     def _decoded_from(self, trim_px: int) -> tuple[int, int]:
-        """How far from the border the decoder begins at 1/4 and at 1/2: what lies further out reaches no result.
+        """Distance from the border at which the decoder begins at 1/4 and at 1/2; cells further out reach no result.
 
-        A block sees two cells around each, and the head one.
+        A block sees two cells around each of its own, and the head one.
         """
         at2 = max(0, trim_px - 2 * (2 * len(self.decode2) + 1))
         at4 = max(0, at2 - 4 * 2 * len(self.decode4)) // 4 * 4

@@ -1,4 +1,4 @@
-"""Undoing an unsharp mask: most old orthophotos carry that of their scanner as bright and dark rims along edges.
+"""The inverse of an unsharp mask: many old orthophotos have one from their scanner, as rims along edges.
 
 The mask made x + k (x - G x) of a photograph x, G being a Gaussian. Its inverse is a positive kernel of unit sum, a
 share of each pixel and a smooth surrounding: it keeps means, and no value leaves the range of those around it.
@@ -17,24 +17,24 @@ from sr_model.boxes import block_means, enlarge_columns, enlarge_rows
 from sr_model.errors import InputError
 from sr_model.pixels import Float32Array, UInt8Array
 
-# From this deviation on, means over 2 x 2 pixels hold all that the surrounding is made of.
+# From this deviation on, the smooth part of the inverse can be computed from means over 2 x 2 pixels.
 _COARSE_FROM_PX: Final = 1.4
-# Of the surrounding's weight, the part that may lie beyond its support.
+# Share of the weight of the smooth part that may lie beyond its support.
 _BEYOND: Final = 0.002
 # Side of the grid on which kernels are made, in cells; larger than any support.
 _GRID: Final = 256
 
 
 def dehalo(rgb: UInt8Array, amount: float, sigma_px: float) -> UInt8Array:
-    """The picture that an unsharp mask was applied to.
+    """Undo an unsharp mask.
 
     Args:
         rgb: uint8 [H, W, 3].
-        amount: of the mask, as a factor; half of what was measured looks better than all of it.
+        amount: of the mask, as a factor; half of the measured amount looks better than all of it.
         sigma_px: deviation of its Gaussian in pixels of `rgb`.
 
     Returns:
-        uint8 [H, W, 3]; what lies outside is taken for a mirror image. A pixel depends on those within `support_px`.
+        uint8 [H, W, 3], mirrored at its borders. A pixel depends on those within `support_px` of it.
 
     Raises:
         InputError: the amount is negative or the deviation not positive.
@@ -58,7 +58,7 @@ def dehalo(rgb: UInt8Array, amount: float, sigma_px: float) -> UInt8Array:
 
 
 def support_px(amount: float, sigma_px: float) -> int:
-    """How far away a pixel may lie that `dehalo` looks at, in pixels."""
+    """The largest distance between a pixel and another that `dehalo` takes into account, in pixels."""
     side = _cell_px(sigma_px)
     # A cell holds its other pixel, and enlarging looks at one cell more.
     return len(_kernel(amount, sigma_px, side)) // 2 * side + 2 * (side - 1)
@@ -95,14 +95,14 @@ def _spectrum(shape: tuple[int, int], amount: float, sigma_px: float, side: int)
 
 @lru_cache(maxsize=32)
 def _kernel(amount: float, sigma_px: float, side: int) -> npt.NDArray[np.float64]:
-    """The surrounding's weights, float64 [2 r + 1, 2 r + 1] of unit sum, in cells of `side` pixels."""
+    """Weights of the smooth part, float64 [2 r + 1, 2 r + 1] of unit sum, in cells of `side` pixels."""
     frequency = np.fft.fftfreq(_GRID) / side  # cycles per pixel
     squared = frequency[:, None] ** 2 + frequency**2
     gauss = np.exp(-2 * np.pi**2 * sigma_px**2 * squared)
     share = amount / (1 + amount)
     response = (1 - share) * gauss / (1 - share * gauss)
     if side == 2:
-        # What means over cells and bilinear enlargement lose is given back.
+        # Gives back the loss of block means and of bilinear enlargement.
         loss = np.cos(np.pi * frequency) ** 4
         response /= loss[:, None] * loss
     weights: npt.NDArray[np.float64] = np.fft.fftshift(np.fft.ifft2(response).real)

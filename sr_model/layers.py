@@ -1,6 +1,6 @@
-"""What the networks are made of. Only layers whose output does not depend on the extent of the window.
+"""Layers of the networks; the output of none depends on the extent of the window.
 
-See `sr_model.windows` for why. Sources: Shi et al. 2016 (PixelShuffle); Aitken et al. 2017 (ICNR); Sugawara et al. 2018
+`sr_model.windows` says why. Sources: Shi et al. 2016 (PixelShuffle); Aitken et al. 2017 (ICNR); Sugawara et al. 2018
 and Harada et al. 2018 (blur after the shuffle).
 """
 
@@ -61,7 +61,7 @@ class ShuffleUp(nn.Module):
 
 
 def fold_shuffles(network: Network) -> Network:
-    """Replace every `ShuffleUp` inside a network, in place, by its faster equal; returns the network.
+    """Replace every `ShuffleUp` inside a network, in place, by its faster equivalent; returns the network.
 
     At the window's first row and column the two differ, well inside the halo.
     """
@@ -76,7 +76,7 @@ def fold_shuffles(network: Network) -> Network:
 
 @torch.no_grad()
 def transposed(up: ShuffleUp) -> nn.ConvTranspose2d:
-    """A `ShuffleUp` of kernel 1 as one transposed convolution: the same picture in a fifth of the time, for inference.
+    """A `ShuffleUp` of kernel 1 as one transposed convolution: same picture, a fifth of the time, for inference.
 
     A shuffled 1 x 1 convolution is a transposed one of 2 x 2 and stride 2; the blur makes that 3 x 3.
     """
@@ -127,17 +127,20 @@ def _phases(up: ShuffleUp) -> tuple[Tensor, Tensor]:
 
 
 class RestorationNetwork(nn.Module):
-    """A network that changes a picture; what it adds can be had alone, and without the border that was only context."""
+    """A network that changes a picture.
+
+    Its correction is also available alone, and without the border that served as context.
+    """
 
     stride: int
 
     def correction(self, x: Tensor, trim_px: int = 0) -> Tensor:
-        """What is added to the picture.
+        """The change that is added to the picture.
 
         Args:
             x: normalised [B, planes, H, W].
-            trim_px: how much of each side is left out of the result; a multiple of the stride. The values are those of
-                the whole result: what none of them depends on is not computed.
+            trim_px: width of the border that is left out of the result on each side; a multiple of the stride. The
+                values are those of the whole result, and anything that none of them depends on is not computed.
 
         Returns:
             [B, 3, H - 2 trim_px, W - 2 trim_px], in units of the normalised picture.
@@ -150,7 +153,7 @@ class RestorationNetwork(nn.Module):
 
 
 def inset_cells(x: Tensor, cells: int) -> Tensor:
-    """Without so many rows and columns on each side."""
+    """Without the given number of rows and columns on each side."""
     return x[..., cells:-cells, cells:-cells] if cells else x
 
 

@@ -1,4 +1,4 @@
-"""The networks that a spec may name, and two U-Nets of them; `sr_model.half_scale` has the third.
+"""The networks that a spec may name: two U-Nets here, and the one of `sr_model.half_scale`.
 
 The two are built alike: an encoder, a decoder that goes up by PixelShuffle (initialised by ICNR,
 blurred after, so that it draws no checkerboard), a skip connection at every scale, the input joined again before
@@ -178,7 +178,7 @@ def build(spec: ModelSpec) -> RestorationNetwork:
 def multiplications_per_px(spec: ModelSpec) -> float:
     """Multiplications that the convolutions of a spec's network need for one pixel of output, without halo.
 
-    As the network is trained: what runtimes fold (`sr_model.layers.fold_shuffles`) is not taken into account.
+    This is the network as trained, before runtimes fold layers (`sr_model.layers.fold_shuffles`).
 
     Raises:
         WeightsError: as `build`.

@@ -1,4 +1,4 @@
-"""What is known of the photograph behind a window, and told to the model with it."""
+"""Properties of the photograph that a window shows, which the model needs beside its pixels."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PhotoContext:
-    """Properties of a whole photograph: the same for every window of it, else there would be seams.
+    """Properties of a whole photograph: they must be the same for all its windows, or there would be seams.
 
     Attributes:
-        ratio: size of its pixels (of what it resolves) over that of the output's, see `ModelSpec.ratio_of`; the
-            filters that keep its colours widen with it.
+        ratio: its resolution over the pixel size of the output, see `ModelSpec.ratio_of`; the filters that keep its
+            colours widen with it.
         grey: whether it is black and white: its restored picture then has three equal bands.
-        halo_amount: amount of the unsharp mask that is undone before the network sees the photograph; 0 undoes none.
+        halo_amount: amount of the unsharp mask to undo before the network sees the photograph, or 0.
         halo_radius_px: deviation of that mask's Gaussian, in pixels of the photograph.
     """
 

@@ -33,16 +33,16 @@ class Restorer:
 
     @property
     def batch(self) -> int:
-        """Windows that are worth a common pass at the moment; see `Runtime.batch`."""
+        """Number of windows that should go through together at the moment; see `Runtime.batch`."""
         return self._runtime.batch
 
     @property
     def callers(self) -> int:
-        """Threads that should call at the same time; see `Runtime.callers`."""
+        """Number of threads that should call at the same time; see `Runtime.callers`."""
         return self._runtime.callers
 
     def warm_up(self, side_px: int) -> None:
-        """Run square windows once, one and as many as go together, so that memory is found before the first visitor.
+        """Run square windows once, one and a full batch, so that memory is allocated before the first request.
 
         Args:
             side_px: of the windows; a multiple of `spec.stride`. Sizes that were run before are not run again.
@@ -71,13 +71,13 @@ class Restorer:
         Args:
             weights: the file.
             runtime, device, threads: see `choose_runtime`.
-            trim_px: how much of every side of a window is context that nobody will look at; a multiple of
-                `spec.stride`. It is left out of what `restore` returns, and less is computed.
+            trim_px: width of the border of a window that is only context; a multiple of `spec.stride`. `restore` leaves
+                it out on every side and computes less.
 
         Raises:
-            WeightsError: the file does not verify.
-            RuntimeUnavailableError: the device that was asked for is missing.
-            InputError: the trim is no multiple of the stride.
+            WeightsError: the file cannot be verified.
+            RuntimeUnavailableError: the requested device is missing.
+            InputError: the trim is not a multiple of the stride.
         """
         loaded = load_weights(weights or bundled_weights_path())
         return cls.from_weights(loaded, runtime=runtime, device=device, trim_px=trim_px, threads=threads)

@@ -1,4 +1,4 @@
-"""What a set of weights declares about itself; the server obeys it and no user sets it."""
+"""The properties that a set of weights declares; the server follows them and no user sets them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sr_model.errors import GsdMismatchError, WeightsError
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
-# What HTTP headers can carry.
+# Names that HTTP headers can carry.
 _NAME: Final = re.compile(r"[A-Za-z0-9._ -]{1,64}")
 
 # Fields that came later, or that one kind of weights lacks; their absence and their emptiness are the same.
@@ -38,7 +38,7 @@ HALF_SCALE_SIZES: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = MappingPr
 
 
 def _untrained_ranges(gsd_m: float) -> dict[str, Any]:
-    """What a fresh network aims at; `orthosharp-train export` writes what it has seen."""
+    """Ranges that a fresh network aims at; `orthosharp-train export` writes those that it has seen."""
     return {
         "gsd_m": gsd_m,
         "gsd_range_m": (0.7 * gsd_m, 1.4 * gsd_m),
@@ -46,8 +46,7 @@ def _untrained_ranges(gsd_m: float) -> dict[str, Any]:
     }
 
 
-# Of relative weights: half an octave around 2 suits every native zoom, and photographs of these pixel sizes are
-# what towns have.
+# Of relative weights: half an octave around 2 suits every native zoom, and towns have photographs of these pixel sizes.
 _ANY_PHOTO: Final[Mapping[str, Any]] = MappingProxyType(
     {"ratio": 2.0, "ratio_range": (1.41, 2.83), "max_ratio": 3.6, "source_gsd_range_m": (0.05, 2.0)}
 )
@@ -63,16 +62,16 @@ class ModelSpec:
 
     There are two kinds of weights. Those of a *pair* were trained on two photographs of the same ground and have one
     pixel size, `gsd_m`. *Relative* weights restore detail at a photograph's own scale, whatever its pixel size: they
-    have a `ratio` instead. What the other kind has is 0 here and absent from the file.
+    have a `ratio` instead. The fields of the other kind are 0, and absent from the file.
 
     Attributes:
-        name: what pictures and headers call the model; at most 64 letters, digits, spaces and `._-`.
+        name: of the model in pictures and headers; at most 64 letters, digits, spaces and `._-`.
         architecture: `compact`, `half_scale` or `resnet34`, see `sr_model.network`.
         gsd_m: ground sample distance of input and output, in metres per pixel (pair).
-        gsd_range_m: pixel sizes seen in training (scale jitter), so the ones that tiles may have (pair).
-        source_gsd_range_m: native pixel sizes of photographs, in metres: those that the weights can restore (pair), or
-            those that training is meant for, outside of which there is a warning (relative).
-        ratio: pixel size of the photograph over that of the output that suits the weights best (relative).
+        gsd_range_m: pixel sizes seen in training (scale jitter), and therefore allowed for tiles (pair).
+        source_gsd_range_m: native pixel sizes of photographs, in metres: the weights can restore no others (pair), or
+            warn of others (relative).
+        ratio: the best pixel size of the photograph, as a multiple of the output's (relative).
         ratio_range: ratios seen in training (relative).
         max_ratio: the largest ratio that may be asked for (relative).
         colours: `network`, whose output is taken as it is, or `photo`: edges are the network's, means of luminance
@@ -81,9 +80,9 @@ class ModelSpec:
         halo_px: context around a window, a multiple of `stride`, that covers the effective receptive field.
         config: sizes of the architecture.
         mean, std: normalisation of RGB in [0, 1].
-        licence, credit, provenance: who may use it, whose pictures taught it, and how.
+        licence, credit, provenance: terms of use, owners of the training pictures, and how it was trained.
         training: the photographs and choices of the run, as JSON values; empty in older weights.
-        metrics: what `orthosharp-train evaluate` measured, as JSON values; empty where nothing was.
+        metrics: results of `orthosharp-train evaluate`, as JSON values; empty where nothing was measured.
     """
 
     name: str
@@ -132,12 +131,12 @@ class ModelSpec:
         if not 0 < low <= self.gsd_m <= high:
             raise _damaged(f"gsd_m {self.gsd_m} is outside gsd_range_m {low}-{high}")
         if any(getattr(self, name) != empty for name, empty in _RELATIVE.items()):
-            raise _damaged("it has a pixel size, and yet a ratio or colours of the photograph")
+            raise _damaged("the weights of a pair cannot have a ratio, or colours of the photograph")
 
     def _check_relative(self) -> None:
         low, high = self.ratio_range
         if self.gsd_m or any(self.gsd_range_m):
-            raise _damaged("it has a ratio and a pixel size at once")
+            raise _damaged("ratio and gsd_m exclude each other")
         if not 0 < low <= self.ratio <= high <= self.max_ratio:
             raise _damaged(
                 f"ratio {self.ratio}, ratio_range {low}-{high} and max_ratio {self.max_ratio} do not go together"
@@ -235,7 +234,7 @@ class ModelSpec:
         The native zoom is the one whose pixels are nearest to it, in octaves.
 
         Args:
-            photo_gsd_m: what the photograph resolves (its pixel size, or more) in metres per pixel.
+            photo_gsd_m: resolution of the photograph (its pixel size, or coarser) in metres per pixel.
         """
         return photo_gsd_m / self.ratio if self.is_relative else self.gsd_m
 
@@ -274,7 +273,7 @@ class ModelSpec:
         """Refuse a pixel size that relative weights cannot restore a photograph at; a pair's accept any here.
 
         Args:
-            photo_gsd_m: what the photograph resolves, in metres per pixel.
+            photo_gsd_m: resolution of the photograph, in metres per pixel.
             output_gsd_m: the pixel size that was asked for, in metres.
 
         Raises:
@@ -290,10 +289,10 @@ class ModelSpec:
         )
 
     def scale_warnings(self, photo_gsd_m: float, output_gsd_m: float) -> tuple[str, ...]:
-        """Sentences about what training did not see of a photograph's scale; none is a reason to refuse it.
+        """Warnings where training did not see a photograph's scale; none is a reason to refuse it.
 
         Args:
-            photo_gsd_m: what the photograph resolves, in metres per pixel.
+            photo_gsd_m: resolution of the photograph, in metres per pixel.
             output_gsd_m: the pixel size that it is restored at, in metres.
         """
         if not self.is_relative:
@@ -318,7 +317,7 @@ class ModelSpec:
     def to_json(self) -> str:
         """Canonical JSON: the same spec gives the same text.
 
-        What is optional and empty is left out, so that the digests of older weights stay true.
+        Optional fields that are empty are left out, so that the digests of older weights stay valid.
         """
         document = {item.name: getattr(self, item.name) for item in fields(self)} | {
             "config": dict(self.config)
@@ -334,7 +333,7 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """Read what `to_json` wrote.
+        """Read a text that `to_json` wrote.
 
         Raises:
             WeightsError: the text is not a spec.

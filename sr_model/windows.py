@@ -1,4 +1,4 @@
-"""Pure arithmetic of windows in a zoom's global pixel grid: the reason why there are no seams.
+"""Pure arithmetic of windows in a zoom's global pixel grid: the reason that tiles have no seams.
 
 A strided network is equivariant only to shifts by its total stride. If every window that is shown to it starts at
 a multiple of that stride *in the global grid*, two neighbouring windows compute the same value for a pixel that

@@ -1,4 +1,4 @@
-"""The protocol that a runtime fulfils."""
+"""The protocol that a runtime implements."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """What logs and `/readyz` call it, such as `openvino cpu bf16`."""
+        """Its name in logs and in `/readyz`, such as `openvino cpu bf16`."""
 
     @property
     def batch(self) -> int:
-        """Windows that are worth a common pass; smaller from the day on that they did not fit into memory."""
+        """Number of windows that should go through together; reduced once a batch did not fit into memory."""
 
     @property
     def callers(self) -> int:
-        """Threads that should call at the same time, so that the device never waits for the next window."""
+        """Number of threads that should call at the same time, so that the device never waits for a window."""
 
     def forward(self, planes: Float32Array) -> Float32Array:
-        """The network alone: what it would add to pictures.
+        """The network alone: the correction that it would add to pictures.
 
         Normalised float32 [B, spec.planes, H, W] to [B, 3, H - 2 t, W - 2 t]; H and W are multiples of the spec's
         stride, and t is `sr_model.binding.network_trim_px` of the trim that the runtime was made with.
@@ -39,8 +39,8 @@ class Runtime(Protocol):
 
         Args:
             rgb: the windows.
-            photos: the photograph of each.
+            photos: the photograph of each window.
 
         Raises:
-            InferenceError: the network failed, or returned values that are no picture.
+            InferenceError: the network failed, or returned values that are not a picture.
         """

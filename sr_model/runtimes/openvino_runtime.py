@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, in bfloat16 where it has products of that."""
+"""OpenVINO on the CPU, in bfloat16 where the CPU multiplies it natively."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
 from sr_model.weights import Weights
 
 _DEVICE: Final = "CPU"
-# Of layers, each prepared for one size of window: enough for the few sizes that a server shows to its network. By
-# default there are 5000, and windows of ever new sizes took megabytes each.
+# Layers that stay prepared for one size of window each: enough for the few sizes that a server uses. By default there
+# are 5000, and windows of ever new sizes took megabytes each.
 _PREPARED_LAYERS: Final = 256
 
 
 class OpenVinoRuntime:
-    """One compiled network, which takes all cores for one window after the other.
+    """One compiled network, which uses all cores for one window at a time.
 
     Layers are fused and their buffers stay from window to window, so that it is faster than eager torch in any
     precision, and than ONNX Runtime (docs/benchmarks.md).
 
     Raises:
-        RuntimeUnavailableError: OpenVINO cannot be loaded, or does not take this network or processor.
+        RuntimeUnavailableError: OpenVINO cannot be loaded, or does not support this network or processor.
     """
 
     def __init__(self, weights: Weights, *, trim_px: int = 0, threads: int | None = None) -> None:
@@ -36,7 +36,7 @@ class OpenVinoRuntime:
             self._request, precision = _compile(model, threads)
         except (ImportError, RuntimeError) as error:
             raise RuntimeUnavailableError(
-                f"OpenVINO does not run here ({type(error).__name__}): use --runtime torch, which takes longer"
+                f"OpenVINO does not run here ({type(error).__name__}): use --runtime torch, which is slower"
             ) from error
         self._lock = threading.Lock()
         self._spec = weights.spec
@@ -79,10 +79,10 @@ def _compile(model: bytes, threads: int | None) -> tuple[Any, str]:
     precision = "bf16" if "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
-        # Sums have 32 bits in either, and so has what is added to the picture.
+        # Sums have 32 bits in either, and so has the correction.
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads or 0,
-        # Cores are shared with threads that read and encode: nobody may be tied to one of them.
+        # Cores are shared with threads that read and encode: no thread may be tied to one of them.
         "ENABLE_CPU_PINNING": False,
         "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_LAYERS,
     }
@@ -91,8 +91,8 @@ def _compile(model: bytes, threads: int | None) -> tuple[Any, str]:
 
 
 def _openvino() -> Any:
-    """The library, without its telemetry: else importing it would tell Google Analytics so."""
-    # In place of a module that cannot be imported, OpenVINO has a stub of its own.
+    """The library without its telemetry, which would report the import to Google Analytics."""
+    # OpenVINO replaces a module that cannot be imported with a stub of its own.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

@@ -1,4 +1,4 @@
-"""torch: CUDA in half precision; Apple's MPS, and the CPU if asked for, in single."""
+"""torch: CUDA in half precision; Apple's MPS, and the CPU on request, in single."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class TorchRuntime:
 
     No CUDA graph and no torch.compile: on an H100, eight windows of the compact network take 8.5 ms eagerly, 8.3 as a
     graph and 5.6 compiled (ResNet-34: 42, 42 and 20), while sixteen cores read and encode 30 megapixels a second, which
-    is a third of a second for as many: nobody waits for the network (docs/benchmarks.md). cuDNN does not try algorithms
-    out either: two processes could then choose different ones, and the same tile would have different bytes.
+    is a third of a second for as many: the network is not the bottleneck (docs/benchmarks.md). cuDNN does not try
+    algorithms out either: two processes could then choose different ones, and one tile would have different bytes.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class TorchRuntime:
         return min(wish, self._fits or wish)
 
     def forward(self, planes: Float32Array) -> Float32Array:
-        """See `Runtime.forward`; what does not fit into the GPU's memory goes in smaller batches."""
+        """See `Runtime.forward`; a batch that does not fit into the GPU's memory is split."""
         return self._in_parts(lambda part, _: self._forward(part), planes)
 
     def restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
-        """See `Runtime.restore`; what does not fit into the GPU's memory goes in smaller batches."""
+        """See `Runtime.restore`; a batch that does not fit into the GPU's memory is split."""
         return self._in_parts(lambda part, at: self._restore(part, photos[at : at + len(part)]), rgb)
 
     def _in_parts(self, work: Callable[[Array, int], Array], windows: Array) -> Array:
-        """All windows through `work`, as many at once as fit. What fits is remembered: later batches stay small."""
+        """Pass all windows through `work`, as many at once as fit; the number is remembered for later batches."""
         done: list[Array] = []
         at = 0
         while at < len(windows):
@@ -88,7 +88,7 @@ class TorchRuntime:
                 raise InferenceError(
                     f"torch failed on a window of {list(part.shape)}: see the log"
                 ) from error
-            # Outside of the handler, whose traceback holds the tensors that filled the memory.
+            # Outside the handler, whose traceback holds the tensors that filled the memory.
             self._fits = max(1, len(part) // 2)
             logger.warning(
                 "%d windows do not fit into the GPU's memory: from now on %d go together",
@@ -112,7 +112,7 @@ class TorchRuntime:
                 return bind_colours(seen_planes, added, self._spec, photos, self._trim_px)
             return correct(rgb, added, self._spec)
         with torch.inference_mode():
-            # What crosses the bus is bytes, and no core of the CPU prepares pixels.
+            # Only bytes cross the bus, and the CPU prepares no pixels.
             seen = self._to_device(rgb)
             planes = tensors.normalise(seen, self._spec)
             correction = self._infer(planes)
@@ -131,7 +131,7 @@ class TorchRuntime:
         return self._network.correction(channels_last, network_trim_px(self._spec, self._trim_px))
 
     def _to_device(self, array: npt.NDArray[Any]) -> Tensor:
-        """Through pinned memory, from which the GPU fetches by itself; torch keeps and reuses such buffers."""
+        """Copy through pinned memory, from which the GPU fetches by itself; torch keeps and reuses such buffers."""
         host = torch.from_numpy(np.ascontiguousarray(array))
         if self._cuda:
             return host.pin_memory().to(self._device, non_blocking=True)

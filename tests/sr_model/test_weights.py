@@ -64,15 +64,15 @@ def test_a_changed_byte_is_found(saved, offset):
         load_weights(path)
 
 
-def test_files_that_are_no_weights_are_refused(tmp_path, saved):
+def test_files_that_are_not_weights_are_refused(tmp_path, saved):
     _, path = saved
-    with pytest.raises(WeightsError, match="no weights file"):
+    with pytest.raises(WeightsError, match="does not exist"):
         load_weights(tmp_path / "none.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(WeightsError, match="no readable safetensors"):
+    with pytest.raises(WeightsError, match="not a readable safetensors"):
         load_weights(tmp_path / "text.safetensors")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match="no readable safetensors"):
+    with pytest.raises(WeightsError, match="not a readable safetensors"):
         load_weights(path)
     save_file({"a": torch.zeros(2)}, tmp_path / "bare.safetensors")
     with pytest.raises(WeightsError, match="no orthosharp spec"):
