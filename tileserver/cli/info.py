@@ -26,7 +26,7 @@ def info(*, given: dict[str, Any]) -> None:
         opened = Source.of_settings(settings)
         spec = load_weights(settings.weights or bundled_weights_path()).spec
         appearance = choose_appearance(spec, opened, settings)
-        view = View(opened, supported_tms().get(WEB_MERCATOR), appearance.scale)
+        view = View.of_tms(opened, supported_tms().get(WEB_MERCATOR), appearance.scale)
     found, pyramid = opened.info, view.pyramid
     click.echo(
         f"{found.name}: {found.width} x {found.height} px of {found.dtype}, bands {list(found.bands)}\n"

@@ -142,9 +142,9 @@ class LayerRasters:
         return result
 
     def _open_view(self, source: Source, tms: str) -> View:
-        view = View(source, self._tms.get(tms), self._scale)
+        view = View.of_tms(source, self._tms.get(tms), self._scale)
         if self._limits != NO_LIMITS:
-            mercator = View(source, self._tms.get(WEB_MERCATOR), self._scale)
+            mercator = View.of_tms(source, self._tms.get(WEB_MERCATOR), self._scale)
             view.limit(self._limits, mercator.pyramid.native_zoom)
         return view
 

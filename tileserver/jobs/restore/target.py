@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import morecantile
-import pyproj
 from affine import Affine
 from rasterio.crs import CRS
 from shapely.geometry.base import BaseGeometry
@@ -19,7 +17,7 @@ from tileserver.photo.pixel_size import pixel_size
 from tileserver.photo.scale import OutputScale
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
-from tileserver.tiling.grid import METATILE_PX, TILE_PX
+from tileserver.tiling.grid import METATILE_PX, TILE_PX, QuadGrid
 from tileserver.tiling.layer import supported_tms
 
 
@@ -72,19 +70,9 @@ def own_view(source: Source, scale: OutputScale) -> View:
     left, top = info.bounds.left, info.bounds.top
     step = info.bounds.width / info.width
     cell = step * gsd_m / pixel_size(info.crs, info.bounds.centre, (step, 0.0), (0.0, -step)).gsd_m
-    longest = max(info.bounds.width, info.bounds.height)
-    zooms = max(2, math.ceil(math.log2(longest / (cell * TILE_PX))))
-    side = cell * TILE_PX * 2**zooms
-    tms = morecantile.TileMatrixSet.custom(
-        [left, top - side, left + side, top],
-        pyproj.CRS.from_wkt(info.crs.to_wkt()),
-        id="own",
-        # The extent above is x before y, whatever order the CRS has (SWEREF 99 TM counts northings first).
-        ordered_axes=["E", "N"],
-        minzoom=0,
-        maxzoom=zooms,
-    )
-    return View(source, tms, OutputScale(gsd_m))
+    # One tile of zoom 0 holds all of the photograph; the deepest zoom has the cell that is wanted.
+    zooms = max(2, math.ceil(math.log2(max(info.bounds.width, info.bounds.height) / (cell * TILE_PX))))
+    return View(source, QuadGrid("own", left, top, cell * 2**zooms, 1, 1), info.crs, OutputScale(gsd_m))
 
 
 def tms_view(source: Source, name: str, scale: OutputScale) -> View:
@@ -97,7 +85,7 @@ def tms_view(source: Source, name: str, scale: OutputScale) -> View:
     if name not in known.list():
         raise SettingsError(f"--tms {name}: there is none such that is a quadtree; use WebMercatorQuad")
     try:
-        return View(source, known.get(name), scale)
+        return View.of_tms(source, known.get(name), scale)
     except OutsideError as error:
         raise SettingsError(f"--tms: {error}") from error
 
