@@ -125,4 +125,4 @@ def load_weights(path: Path) -> Weights:
 
 def bundled_weights_path() -> Path:
     """The small weights that ship with the package."""
-    return Path(__file__).parent / "bundled" / "compact.safetensors"
+    return Path(__file__).parent / "bundled" / "half_scale.safetensors"
