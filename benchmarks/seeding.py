@@ -56,7 +56,7 @@ def free(restorer: Restorer, rgb: UInt8Array) -> UInt8Array:
 
 
 def photograph(folder: Path, metatiles: int) -> Path:
-    """Write a square photograph that is restored into `metatiles` metatiles on a side: one piece of texture, repeated by a VRT."""
+    """Write a square photograph, one texture repeated by a VRT, that fills `metatiles` metatiles on a side."""
     random = np.random.default_rng(0)
     with rasterio.open(DEMO) as demo:
         piece = demo.read((1, 2, 3), out_shape=(3, TILE_PX, TILE_PX))
