@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from sr_model.measure import PhotoTraits, estimate_blur_and_halo
 from tileserver.errors import ReadError
+from tileserver.photo.gdal_errors import gdal_errors
 
 Float32Array = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
@@ -192,8 +193,9 @@ def _luminance(
     shape = tuple(max(math.ceil(side / factor), 1) for side in (window.height, window.width))
     # Overviews are taken as they are; where there are none, pixels are averaged.
     how = {"window": window, "out_shape": shape, "resampling": Resampling.average}
-    values = dataset.read(list(bands), **{**how, "out_shape": (len(bands), *shape)})
-    valid = dataset.dataset_mask(**how) > 0
+    with gdal_errors():
+        values = dataset.read(list(bands), **{**how, "out_shape": (len(bands), *shape)})
+        valid = dataset.dataset_mask(**how) > 0
     low, high = rescale
     grey = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
     single = grey[0] if len(bands) == 1 else np.tensordot(_LUMA, grey, 1)
