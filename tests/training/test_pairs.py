@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,7 +126,9 @@ def test_rows_may_run_north(photos, tmp_path):
         profile, picture = file.profile | {"transform": turned}, file.read()
     with rasterio.open(north, "w", **profile) as file:
         file.write(picture[:, ::-1])
-    assert common_grid(photos[0], north, None, 128) == common_grid(*photos, None, 128)
+    grid, turned_grid = common_grid(*photos, None, 128), common_grid(photos[0], north, None, 128)
+    assert turned_grid.gsd_m == pytest.approx(grid.gsd_m, rel=1e-9)  # measured northwards
+    assert replace(turned_grid, gsd_m=grid.gsd_m) == grid
     plain, same = (
         [chip.change for chip in make_pairs(photos[0], new, tmp_path / new.stem, **FEW)]
         for new in (photos[1], north)
