@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import attr
+import mercantile
 import numpy as np
 from morecantile import TileMatrixSet
 from rasterio.crs import CRS
@@ -35,7 +36,8 @@ MAX_METATILES: Final = 16
 MAX_OVERSAMPLING: Final = 4
 # Far more than any CRS reaches, in metres, feet or degrees; arithmetic with it is still exact enough.
 _FARTHEST: Final = 1e9
-_MERCATOR_LATITUDE: Final = 85.0511287798066
+# Where the only tile of zoom 0 ends.
+_MERCATOR_LATITUDE: Final = mercantile.bounds(0, 0, 0).north
 _DEFAULT_PX: Final = 1024
 # Around what is wanted: bilinear interpolation may look at them.
 _CONTEXT_PX: Final = 2
