@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +98,8 @@ def _run(job: Job, jobs: int, options: dict[str, Any]) -> int:
 
 def _work(job: Job, blocks: MetatileFolder, jobs: int, options: dict[str, Any]) -> int:
     target, output, as_json = job.target, job.output, options["as_json"]
-    started = time.monotonic()
     with reporter(as_json=as_json) as report:
-        figures, failed = restore_blocks(target, blocks, job.pipeline.renderer, jobs, report)
+        tally, failed = restore_blocks(target, blocks, job.pipeline.renderer, jobs, report)
     announce(str(output), as_json=as_json)
     _list_failures(output, failed)
     if options["chips"]:
@@ -115,8 +112,7 @@ def _work(job: Job, blocks: MetatileFolder, jobs: int, options: dict[str, Any]) 
         nbytes = write_cog(target, blocks, output, job.tags, nodata, 256 if options["tms"] else 512)
     window = target.window
     what = f"{window.width} x {window.height} px of {target.gsd_m:.3f} m restored"
-    figures = replace(figures, seconds=time.monotonic() - started)
-    summarise(str(output), what, figures, nbytes, as_json=as_json)
+    summarise(str(output), what, tally.figures(), nbytes, as_json=as_json)
     if failed:
         return DONE_WITH_FAILURES
     blocks.remove()

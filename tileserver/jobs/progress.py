@@ -6,11 +6,12 @@ import datetime
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 import click
+from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 LINE_S: Final = 5.0
@@ -37,6 +38,45 @@ class Figures:
     failures: int = 0
     megapixels: float = 0.0
     seconds: float = 0.0
+
+
+@dataclass
+class Tally:
+    """Counts what a run makes; its clock starts with it.
+
+    Attributes:
+        all_units: units that are wanted.
+        unit_px: restored pixels of one unit.
+        units_before: made by earlier runs.
+        units_made, failures, tiles, nbytes: see `Figures`.
+    """
+
+    all_units: int
+    unit_px: int
+    units_before: int = 0
+    units_made: int = 0
+    failures: int = 0
+    tiles: int = 0
+    nbytes: int = 0
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return time.monotonic() - self._started
+
+    def figures(self) -> Figures:
+        """How far it is at the moment."""
+        return Figures(
+            units=self.units_before + self.units_made,
+            all_units=self.all_units,
+            units_made=self.units_made,
+            tiles=self.tiles,
+            nbytes=self.nbytes,
+            failures=self.failures,
+            megapixels=self.units_made * self.unit_px / 1e6,
+            seconds=self.seconds,
+        )
 
 
 class Reporter(Protocol):
@@ -184,11 +224,7 @@ def duration(seconds: float) -> str:
 
 def size(nbytes: float) -> str:
     """Bytes for people, in powers of ten."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if nbytes < 1000:
-            return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.2f} TB"
+    return decimal(round(nbytes))
 
 
 def now() -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
 from sr_model import PixelWindow
-from tileserver.jobs.progress import Figures
+from tileserver.jobs.progress import Figures, Tally
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
 from tileserver.jobs.retry import FAILURES, with_retries
@@ -25,7 +23,7 @@ def restore_blocks(
     renderer: Renderer,
     jobs: int,
     report: Callable[[Figures], None],
-) -> tuple[Figures, dict[PixelWindow, str]]:
+) -> tuple[Tally, dict[PixelWindow, str]]:
     """Restore what is not restored yet.
 
     Args:
@@ -36,7 +34,7 @@ def restore_blocks(
         report: called after each metatile.
 
     Returns:
-        How far it is, and the metatiles that failed, and why.
+        What was made, and the metatiles that failed, and why.
 
     Raises:
         OutputError: the disk does not take them.
@@ -55,30 +53,24 @@ def restore_blocks(
             return str(error)
         return ""
 
-    started = time.monotonic()
-    figures = Figures(0, target.metatile_count)
+    tally = Tally(target.metatile_count, METATILE_PX**2)
     failed: dict[PixelWindow, str] = {}
     with ThreadPoolExecutor(jobs, "orthosharp-restore") as pool:
         try:
             for metatile, future in _ahead(pool, work, target, blocks, jobs):
-                failure = future.result() if future else ""
-                if failure:
+                if future is None:
+                    tally.units_before += 1
+                    continue
+                if failure := future.result():
                     failed[metatile] = failure
-                made = figures.units_made + (future is not None and not failure)
-                figures = replace(
-                    figures,
-                    units=figures.units + (not failure),
-                    units_made=made,
-                    failures=len(failed),
-                    megapixels=made * METATILE_PX**2 / 1e6,
-                    seconds=time.monotonic() - started,
-                )
-                if future is not None:
-                    report(figures)
+                    tally.failures += 1
+                else:
+                    tally.units_made += 1
+                report(tally.figures())
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-    return figures, failed
+    return tally, failed
 
 
 def _ahead(

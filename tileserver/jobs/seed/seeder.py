@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tileserver.errors import OutputError
-from tileserver.jobs.progress import Figures
+from tileserver.jobs.progress import Figures, Tally
 from tileserver.jobs.retry import FAILURES, with_retries
 from tileserver.jobs.seed.journal import Journal
 from tileserver.jobs.seed.output import Output
@@ -44,9 +43,14 @@ class TileEncoding:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `finished` is whether nothing is left but failures."""
+    """How a run ended.
 
-    figures: Figures
+    Attributes:
+        tally: what was made.
+        finished: whether nothing is left but failures.
+    """
+
+    tally: Tally
     finished: bool
 
 
@@ -87,7 +91,8 @@ class Seeder:
         self._journal = journal
         self._jobs = jobs
         self._stop = threading.Event()
-        self._tiles = self._nbytes = self._new_units = 0
+        unit_px = plan.metatiles_per_unit * METATILE_PX**2
+        self._tally = Tally(plan.unit_count, unit_px, units_before=journal.count(plan.unit_zoom))
 
     def run(self, report: Callable[[Figures], None], time_limit_s: float | None = None) -> Outcome:
         """Make what is not made yet; what is made stays, however this ends.
@@ -100,27 +105,18 @@ class Seeder:
             OutputError: nothing can be written.
             SourceChangedError: the photograph was replaced meanwhile.
         """
-        started = time.monotonic()
-        total, before = self._plan.unit_count, self._journal.count(self._plan.unit_zoom)
-        committed = started
-
-        def figures() -> Figures:
-            megapixels = self._new_units * self._plan.metatiles_per_unit * METATILE_PX**2 / 1e6
-            failed, seconds = self._journal.failure_count, time.monotonic() - started
-            made = self._new_units
-            return Figures(before + made, total, made, self._tiles, self._nbytes, failed, megapixels, seconds)
-
+        committed = 0.0
         finished = True
         with ThreadPoolExecutor(self._jobs, "orthosharp-seed") as pool:
             try:
                 for node, unit in self._ahead(pool):
                     self._take(node, unit)
-                    moment = time.monotonic()
-                    if moment - committed > COMMIT_S:
+                    seconds = self._tally.seconds
+                    if seconds - committed > COMMIT_S:
                         self._journal.commit()
-                        report(figures())
-                        committed = moment
-                    if time_limit_s is not None and moment - started > time_limit_s:
+                        report(self._figures())
+                        committed = seconds
+                    if time_limit_s is not None and seconds > time_limit_s:
                         finished = False
                         break
                 self._journal.commit()
@@ -131,9 +127,12 @@ class Seeder:
             finally:
                 self._stop.set()
                 pool.shutdown(cancel_futures=True)
-        last = figures()
-        report(last)
-        return Outcome(last, finished)
+        report(self._figures())
+        return Outcome(self._tally, finished)
+
+    def _figures(self) -> Figures:
+        self._tally.failures = self._journal.failure_count
+        return self._tally.figures()
 
     def _ahead(self, pool: ThreadPoolExecutor) -> Iterator[tuple[TileAddress, Future[Unit] | None]]:
         """What is left of the plan, in order; units are begun before it is their turn."""
@@ -164,12 +163,12 @@ class Seeder:
         if result.quarter is not None:
             self._journal.put_pending(node, result.quarter)
         self._journal.mark(node, whole=True)
-        self._new_units += 1
+        self._tally.units_made += 1
 
     def _write(self, tiles: list[tuple[TileAddress, bytes]]) -> None:
         self._output.record(self._journal, tiles)
-        self._tiles += len(tiles)
-        self._nbytes += sum(len(body) for _, body in tiles)
+        self._tally.tiles += len(tiles)
+        self._tally.nbytes += sum(len(body) for _, body in tiles)
 
     def _unit(self, unit: TileAddress) -> Unit:
         """Restore and deliver a unit. Called in a thread."""
