@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
 
 # The application id is "MPBX", as MBTiles 1.3 asks for.
 SCHEMA = """
@@ -27,7 +26,7 @@ CREATE VIEW tiles AS
 class TileTables:
     """Tiles in a database that the caller opens, commits and closes.
 
-    Rows count from the south, as MBTiles wants them; this class takes and gives XYZ, which counts from the north.
+    Rows count from the south, as MBTiles wants them; this class takes XYZ, which counts from the north.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -58,16 +57,6 @@ class TileTables:
         """Replace the metadata."""
         self._connection.execute("DELETE FROM metadata")
         self._connection.executemany("INSERT INTO metadata VALUES (?, ?)", rows.items())
-
-    def counts(self) -> tuple[int, int]:
-        """Tiles, and pictures among them that differ."""
-        tiles = self._connection.execute("SELECT count(*) FROM map").fetchone()[0]
-        return tiles, self._connection.execute("SELECT count(*) FROM images").fetchone()[0]
-
-    def tiles(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """All tiles as z, x, y, bytes, in no order that means anything."""
-        for z, x, row, body in self._connection.execute("SELECT * FROM tiles"):
-            yield z, x, flipped(z, row), body
 
 
 def flipped(z: int, y: int) -> int:
