@@ -1,7 +1,7 @@
-"""Whether the loader keeps up: time per step with real data over time per step with one batch that is there already.
+"""Measure whether the data loader keeps up: time per training step with real data over that with one cached batch.
 
-1.00 is a network that never waits. Without --perceptual only pixel terms are trained: the fastest steps, so the
-hardest for the loader. Rounds of both alternate, so that whatever else the machine does hits both.
+At 1.00 the network never waits for data. Without --perceptual only the pixel losses are trained, which makes the
+fastest steps and the hardest test of the loader. Rounds of both alternate, so that other load affects both alike.
 
 Run: .venv/bin/python -m benchmarks.loader PAIRS... [--degrade PICTURE] [--perceptual PATH] [--sizes 112] [--batch 16]
 The published recipe's step (ResNet-34, every 500 px pair through VGG):
@@ -32,12 +32,12 @@ from training.fit.loading import CropData, workers
 from training.fit.module import RestorationModule
 from training.fit.run import training_precision
 
-# Steps at the start of a round that are not timed: the loader fills its queue, kernels are chosen.
+# Steps at the start of a round that are not timed: the loader fills its queue, and torch selects kernels.
 WARM_UP = 8
 
 
 class Repeated(IterableDataset[Any]):
-    """One batch, again and again."""
+    """Yields one batch again and again."""
 
     def __init__(self, batch: Any, steps: int) -> None:
         self._batch, self._steps = batch, steps
@@ -47,7 +47,7 @@ class Repeated(IterableDataset[Any]):
 
 
 class Clock(lightning.Callback):
-    """Seconds per step, waiting for the batch included."""
+    """Measures seconds per step, including the wait for the batch."""
 
     def __init__(self) -> None:
         self._ends: list[float] = []
@@ -63,7 +63,7 @@ class Clock(lightning.Callback):
 
 
 def step_s(module: RestorationModule, loader: Any) -> float:
-    """Train a round and time it."""
+    """Train one round; return seconds per step."""
     clock = Clock()
     module.step = 0
     trainer = lightning.Trainer(
@@ -85,9 +85,9 @@ def main() -> None:
     parser.add_argument("pairs", nargs="+")
     parser.add_argument("--degrade", action="append", default=[])
     parser.add_argument("--perceptual")
-    parser.add_argument("--perceptual-all", action="store_true", help="VGG sees every crop in every step")
+    parser.add_argument("--perceptual-all", action="store_true", help="run VGG on every crop in every step")
     parser.add_argument("--architecture", choices=("compact", "resnet34"), default="compact")
-    parser.add_argument("--sizes", default="112", help="sides of the crops, with commas")
+    parser.add_argument("--sizes", default="112", help="crop sizes in px, separated by commas")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)

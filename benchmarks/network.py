@@ -1,4 +1,4 @@
-"""How fast the bundled network is through each runtime, as megapixels of its window per second.
+"""Measure the bundled network's speed in each runtime, in megapixels of its input window per second.
 
 Run: .venv/bin/python -m benchmarks.network [--side 1152] [--rounds 7] [--architecture resnet34]
 """
@@ -27,7 +27,7 @@ from sr_model.runtimes import choose_runtime
 
 
 def megapixels_per_s(work: Callable[[], object], pixels: int, rounds: int) -> list[float]:
-    """One warm-up, then a rate per round."""
+    """Return the rate of each round, after one round to warm up."""
     work()
     rates = []
     for _ in range(rounds):
@@ -38,7 +38,7 @@ def megapixels_per_s(work: Callable[[], object], pixels: int, rounds: int) -> li
 
 
 def untrained() -> Weights:
-    """The large network: for its speed it does not matter what it learnt."""
+    """Return untrained weights of the large network, whose speed does not depend on training."""
     spec = ModelSpec.resnet34()
     with tempfile.TemporaryDirectory() as folder:
         save_weights(Path(folder) / "resnet34.safetensors", spec, build(spec).state_dict())
@@ -46,7 +46,7 @@ def untrained() -> Weights:
 
 
 def on_gpu(weights: Weights, window: UInt8Array, rounds: int) -> dict[str, list[float]]:
-    """The network alone on planes that are there already, and from bytes to bytes, for each size of batch."""
+    """Measure, for several batch sizes, the network alone (input already on the device) and from bytes to bytes."""
     runtime = choose_runtime(weights, device="cuda")
     rates = {}
     for count in (1, 2, 4, 8):
@@ -70,7 +70,9 @@ def on_gpu(weights: Weights, window: UInt8Array, rounds: int) -> dict[str, list[
 def main() -> None:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", type=int, default=1152, help="window in px; a metatile with its halo")
+    parser.add_argument(
+        "--side", type=int, default=1152, help="side of the window in px: a metatile with its halo"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--architecture", choices=("compact", "resnet34"), default="compact")
     options = parser.parse_args()
@@ -96,8 +98,8 @@ def main() -> None:
         "megapixels_per_s": medians,
         "best": {name: round(max(values), 2) for name, values in rates.items()},
         "openvino over": {
-            rival: round(medians[f"{ours.name}, network alone"] / medians[f"{rival}, network alone"], 2)
-            for rival in ("torch cpu fp32", "onnxruntime cpu fp32")
+            other: round(medians[f"{ours.name}, network alone"] / medians[f"{other}, network alone"], 2)
+            for other in ("torch cpu fp32", "onnxruntime cpu fp32")
         },
     }
     print(json.dumps(report, indent=2))

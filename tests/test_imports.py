@@ -43,7 +43,7 @@ def test_only_web_and_commands_know_http() -> None:
             assert not imported(path) & web, path
 
 
-@pytest.mark.parametrize("module", ["tileserver.cli.main", "training.cli.main"])
+@pytest.mark.parametrize("module", ["tileserver.cli.main", "training.cli.main", "training.pairs.make"])
 def test_commands_that_need_no_network_do_not_wait_for_torch(module: str) -> None:
     program = f"import sys, {module}; sys.exit('torch' in sys.modules or 'openvino' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=120, cwd=ROOT).returncode == 0
@@ -98,8 +98,24 @@ TILESERVER = (
     {"cli"},
 )
 
+TRAINING = (
+    {"errors"},
+    {"pages", "progress"},
+    {"measure"},
+    {"data"},
+    {"pairs"},
+    {"fit"},
+    {"refine", "evaluate"},
+    {"export"},
+    {"cli"},
+)
 
-@pytest.mark.parametrize(("package", "floors"), [("tileserver", TILESERVER)])
+
+def test_imports_inside_functions_count() -> None:
+    assert "training.export.export" in imports_of("training")["training.cli.evaluate"]
+
+
+@pytest.mark.parametrize(("package", "floors"), [("tileserver", TILESERVER), ("training", TRAINING)])
 def test_rooms_are_one_staircase(package: str, floors: tuple[set[str], ...]) -> None:
     floor_of = {name: level for level, names in enumerate(floors) for name in names}
     imports = imports_of(package)
@@ -114,7 +130,7 @@ def test_rooms_are_one_staircase(package: str, floors: tuple[set[str], ...]) -> 
     assert not upwards
 
 
-@pytest.mark.parametrize("package", ["tileserver"])
+@pytest.mark.parametrize("package", ["tileserver", "training"])
 def test_no_module_imports_itself_in_a_circle(package: str) -> None:
     left = imports_of(package)
     # Take away modules that import nothing that is left; a circle cannot be taken away.

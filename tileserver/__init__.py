@@ -1,7 +1,7 @@
-"""The old photograph as a basemap: tiles, metatiles, caches and HTTP.
+"""A tile server that restores an old orthophoto with a neural network and serves it as a basemap.
 
-What stands in `__all__` is the public interface; docs/api.md describes it. Names are looked up when they are first
-used (PEP 562), so that `import tileserver` loads neither torch nor OpenVINO nor GDAL.
+`__all__` lists the public interface; docs/api.md describes it. Names are looked up when they are first used (PEP 562),
+so that `import tileserver` loads neither torch nor OpenVINO nor GDAL.
 """
 
 from __future__ import annotations

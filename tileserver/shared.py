@@ -1,4 +1,4 @@
-"""What all maps of a process use together: metrics, caches, the store and the networks. It outlives a reload."""
+"""Metrics, caches, the tile store and the networks: shared by all maps of a process, and kept across reloads."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from tileserver.render.networks import Networks
 from tileserver.settings import Settings
 from tileserver.tiling.raster import Raster
 
-# Encoded tiles are small beside the pixels they come from.
-_SHARE_OF_TILES = 4
+# Encoded tiles get a quarter of the cache memory: they are small compared with the metatiles they come from.
+_TILE_CACHE_DIVISOR = 4
 
 
 class Shared:
-    """Opens what the settings of the server ask for.
+    """Resources shared by all maps of a process.
 
     Args:
-        settings: those of any map; what is read of them is the server's, the same for all.
+        settings: settings of any of the maps; only those of the whole server are read.
 
     Raises:
-        SettingsError, ArchiveError: the store's address makes no sense.
+        SettingsError, ArchiveError: the store's address is invalid, or its archive cannot be read.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
         self.store = _open_store(settings)
         self._guard = None
-        # An archive is a file at hand: it needs no timeout, and the service has a word in what is damaged.
+        # An archive is a local file and needs no timeout; its damaged tiles must reach the service as DamagedError.
         if self.store is not None and not isinstance(self.store, ArchiveTiles):
             self._guard = GuardedStore(self.store, settings.store_timeout_s, self.metrics.count_store_error)
             self.metrics.watch("store_circuit_open", "1 while the store fails", self._guard_is_open)
-        tile_bytes = settings.cache_bytes // _SHARE_OF_TILES
+        tile_bytes = settings.cache_bytes // _TILE_CACHE_DIVISOR
         counters = self.metrics.count_lookup, self.metrics.count_store_error
         self.tiles = TileCache(tile_bytes, self._guard or self.store, *counters)
         self.metatiles: MemoryCache[MetatileKey, Raster] = MemoryCache(
@@ -49,13 +49,13 @@ class Shared:
         self.metrics.watch("metatile_cache_bytes", "Metatiles in memory", lambda: self.metatiles.nbytes)
 
     def bind(self, served: MapIdentity) -> str:
-        """Make a map known to the store.
+        """Register a map with the store.
 
         Returns:
-            The content digest that the map's keys begin with.
+            The content digest that the map's tile keys begin with.
 
         Raises:
-            ArchiveError: the store is an archive of other tiles than the map's.
+            ArchiveError: the store is an archive whose tiles are not the map's.
         """
         if isinstance(self.store, ArchiveTiles):
             return self.store.bind(served)
@@ -66,7 +66,7 @@ class Shared:
         return served.content
 
     def close(self) -> None:
-        """Close the store. The networks are closed by the maps that use them."""
+        """Close the store. The last map that uses a network closes it."""
         self.tiles.close()
 
     def _guard_is_open(self) -> bool:

@@ -1,4 +1,4 @@
-"""A tile that everything had a hand in: warp, fill, network, mask, codec. Remake it with ORTHOSHARP_GOLDEN=write."""
+"""A golden tile of the whole pipeline: warp, fill, network, mask, codec. ORTHOSHARP_GOLDEN=write replaces it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEAN_TOLERANCE, MAX_TOLERANCE, MASK_TOLERANCE = 0.25, 6, 0.002
 
 
 def histogram(error: np.ndarray) -> str:
-    """Share of channel values by error, for the person who reads the failure."""
+    """Return the histogram of errors, for the failure message."""
     edges = (0, 1, 2, 3, 5, 9, 17, 33, 256)
     counts, _ = np.histogram(error, edges)
     lines = [

@@ -1,4 +1,4 @@
-"""Zooming never flashes, with the weights and the photograph that ship: a tile has the colour of its four children."""
+"""Zooming does not flash with the bundled weights and demo: a tile has the mean colour of its four children."""
 
 from __future__ import annotations
 

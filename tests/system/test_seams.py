@@ -1,4 +1,4 @@
-"""No seams between metatiles, with the weights and the photograph that ship."""
+"""No seams between metatiles, with the bundled weights and the demo photograph."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_gradient_across_the_border_is_that_of_elsewhere(
 
 
 def test_finer_zooms_have_no_seam_either(demo: TileService, border: tuple[int, int]) -> None:
-    """Interpolation at a border sees the neighbour's pixels through the margin."""
+    """Interpolation at a border reads the neighbour's pixels from the margin."""
     column, row = border
     view = demo.rasters.view("restored", MERCATOR)
     zoom = view.pyramid.native_zoom + 1

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, asked over a real socket."""
+"""A real server in a process of its own, over a real socket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def server(photo: Path, tiny_weights: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def twin(photo: Path, tiny_weights: Path) -> Iterator[TileService]:
-    """The same service in this process."""
+    """A service with the same settings in this process."""
     service = TileService(Settings(source=str(photo), weights=tiny_weights, runtime="openvino"))
     yield service
     service.close()

@@ -118,7 +118,7 @@ def test_a_replaced_file_of_a_mosaic_is_noticed(mosaic: tuple[Path, Path], make_
     assert Source.open(str(path)).info.fingerprint != service.old.info.fingerprint
 
 
-def test_a_mosaic_without_overviews_is_told_the_way_to_them(mosaic: tuple[Path, Path]) -> None:
+def test_a_mosaic_without_overviews_gets_a_warning_with_the_command(mosaic: tuple[Path, Path]) -> None:
     _, path = mosaic
     path.write_text(path.read_text().replace('<OverviewList resampling="average">2 4</OverviewList>', ""))
     (warning,) = Source.open(str(path)).info.warnings

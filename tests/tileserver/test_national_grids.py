@@ -66,7 +66,7 @@ def test_tiles_lie_where_the_grid_says(make_service: MakeService, wellington: Pa
     assert np.abs(ours - np.moveaxis(theirs, 0, 2)).mean() < 0.5
 
 
-def test_a_grid_of_ones_own_is_served(
+def test_a_custom_grid_is_served(
     make_service: MakeService, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As morecantile finds it in the folder that TILEMATRIXSET_DIRECTORY names."""

@@ -1,4 +1,4 @@
-"""Bounds and zooms of a map: what lies outside is not there, what lies inside is what it would be without them."""
+"""Bounds and zooms of a map: tiles outside are not served, tiles inside are the same as without limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = {"w": "http://www.opengis.net/wmts/1.0", "ows": "http://www.opengis.net/
 
 
 def inside(tile: TileAddress) -> tuple[float, float, float, float]:
-    """Most of a tile's ground, in degrees."""
+    """Return bounds in degrees that cover most of a tile."""
     box = mercantile.bounds(tile.x, tile.y, tile.z)
     width, height = (box.east - box.west) / 10, (box.north - box.south) / 10
     return box.west + width, box.south + height, box.east - width, box.north - height
@@ -93,7 +93,7 @@ def test_wmts_names_the_part(part: tuple[TestClient, TileAddress, TileService]) 
     assert [element.text for element in matrices] == [str(tile.z - 2), str(tile.z - 1), str(tile.z)]
 
 
-def test_pictures_of_any_size_stay_within_the_part(
+def test_images_of_any_size_stay_within_the_part(
     part: tuple[TestClient, TileAddress, TileService],
 ) -> None:
     client, tile, whole = part
@@ -113,7 +113,7 @@ def test_pictures_of_any_size_stay_within_the_part(
     assert sizes[0][0] < sizes[1][0] / 2
 
 
-def test_what_another_map_has_cached_does_not_leak(photo: Path, tiny_weights: Path) -> None:
+def test_tiles_cached_by_another_map_do_not_leak(photo: Path, tiny_weights: Path) -> None:
     settings = Settings(source=str(photo), weights=tiny_weights, runtime="openvino")
     shared = Shared(settings)
     whole = TileService(settings, shared)
@@ -143,7 +143,7 @@ def test_zooms_of_other_sets_are_those_of_the_same_ground(make_service: MakeServ
 @pytest.mark.parametrize(
     ("limits", "word"),
     [
-        ({"bounds": (10.0, 10.0, 11.0, 11.0)}, "nothing of the photograph"),
+        ({"bounds": (10.0, 10.0, 11.0, 11.0)}, "do not intersect the photograph"),
         ({"zooms": (10, 25)}, "reaches zoom 21"),
     ],
 )

@@ -1,4 +1,4 @@
-"""One inference per metatile, whoever asks; nothing that fails is kept."""
+"""One inference per metatile for all requests; failures are never cached."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_64_concurrent_requests_in_4_metatiles_are_4_inferences(make_service: Ma
     assert all(service.cached(one) for one in requests)
 
 
-def test_a_tile_at_2x_is_the_picture_of_the_next_zoom(make_service: MakeService) -> None:
+def test_a_tile_at_2x_has_the_pixels_of_the_next_zoom(make_service: MakeService) -> None:
     service = make_service()
     for offset in (-4, -3, -1, 0, 1):
         tile = middle_tile(service, offset)
@@ -92,7 +92,7 @@ def test_a_tile_at_2x_is_the_picture_of_the_next_zoom(make_service: MakeService)
 
 @pytest.mark.parametrize("taste", [{}, {"tone": "old"}, {"contrast": 1.2}])
 def test_zooming_never_flashes(make_service: MakeService, taste: dict[str, object]) -> None:
-    """Mean colours of a tile and of its children agree at all zooms, though overviews never meet the network."""
+    """Mean colours of a tile and its children agree at all zooms, although overviews bypass the network."""
     service = make_service(**taste)
     native = service.rasters.view("restored", MERCATOR).pyramid.native_zoom
     for offset in range(-4, 2):
@@ -209,7 +209,7 @@ def test_replaced_photograph_is_not_served_under_old_keys(
     assert make_service(source=str(make_photo(seed=9))).key(request(tile)).etag != tag
 
 
-def test_keys_tell_everything_apart(make_service: MakeService, tmp_path: Path) -> None:
+def test_keys_differ_in_every_part(make_service: MakeService, tmp_path: Path) -> None:
     service = make_service()
     tile = middle_tile(service)
     doubled = TileAddress(tile.z, tile.x, tile.y, 2)
@@ -225,7 +225,7 @@ def test_keys_tell_everything_apart(make_service: MakeService, tmp_path: Path) -
     assert len(tags) == 8
 
 
-def test_the_wait_for_the_network_ends_and_what_it_has_begun_is_kept(
+def test_the_wait_for_the_network_ends_and_its_result_is_cached(
     make_service: MakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = make_service(deadline_s=0.5)

@@ -1,4 +1,4 @@
-"""What desktop programs learn from the capabilities."""
+"""The WMTS capabilities, as desktop programs read them."""
 
 from __future__ import annotations
 

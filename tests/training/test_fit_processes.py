@@ -108,7 +108,7 @@ class Note(lightning.Callback):
         self.seen += [int(crop.long().sum()) for crop in batch[1]]
 
     def on_train_end(self, trainer, module):
-        parts = (module.network, module.average, module.discriminator)
+        parts = (module.network, module.average.module, module.discriminator)
         digests = [content_digest(module.spec, part.state_dict()) for part in parts]
         note = {"seen": self.seen, "digests": digests, "step": module.step}
         (run / f"rank{trainer.global_rank}.json").write_text(json.dumps(note))

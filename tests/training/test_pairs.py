@@ -11,8 +11,10 @@ from training_data import old_and_new
 from training_data import write_photo as write
 
 from training.cli.main import main
+from training.data.manifest import read_manifest, read_site
 from training.errors import DatasetError, PairError
-from training.pairs.make import common_grid, make_pairs, read_manifest, read_site
+from training.pairs.grid import common_grid
+from training.pairs.make import make_pairs
 
 US_FOOT_M = 1200 / 3937
 FEW = {"size_px": 128, "max_shift_m": 4.0, "min_confidence": 0.0}

@@ -124,6 +124,19 @@ def test_pairs_of_other_pixels_than_the_network_s_are_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_old_name_of_baseline_still_works_and_says_what_it_is_called_now(tmp_path):
+    weights = write_tiny_weights(tmp_path / "tiny.safetensors")
+    site = write_site(tmp_path / "town", ("train", "validation"), size=400)
+    (tmp_path / "bicubic.tif").write_text("")
+    for option, warns in (("--baseline", False), ("--rival", True)):
+        words = ["evaluate", weights, site, option, tmp_path / "bicubic.tif"]
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code == 2, result.output
+        assert "another row is called 'bicubic' too" in result.output
+        assert ("--rival is called --baseline now" in result.output) == warns
+    assert "--rival" not in CliRunner().invoke(main, ["evaluate", "--help"]).output
+
+
 def test_credits_are_one_per_site(tmp_path):
     for name in ("weights", "a/x", "b/x"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -1,1 +1,1 @@
-"""The commands: parse options, call the rooms below, report."""
+"""The commands: they parse options, call the packages below, and report."""

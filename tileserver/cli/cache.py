@@ -1,4 +1,4 @@
-"""`orthosharp cache info | clean`: what a store of tiles holds, and freeing what can never be served again."""
+"""`orthosharp cache info | clean`: lists a store of tiles, and deletes those that are not served any more."""
 
 from __future__ import annotations
 
@@ -6,30 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
 
-from sr_model import SrModelError
 from tileserver.cache.object_store import ObjectTiles
 from tileserver.cache.open_store import open_store
-from tileserver.cli.config_file import read_config
-from tileserver.errors import SettingsError, StartError, StoreError
+from tileserver.cli.config_file import read_maps
+from tileserver.cli.exits import refusing
+from tileserver.cli.options import SettingsCommand, config_option, settings_options
+from tileserver.errors import StoreError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 
 
 @click.group()
 def cache() -> None:
-    """Look at a store of tiles, and clean it."""
+    """Inspect and clean a store of tiles."""
 
 
 @cache.command()
 @click.argument("store")
 def info(store: str) -> None:
-    """Show what STORE holds: tiles and bytes of each photograph, network and recipe."""
-    try:
+    """List the contents of STORE: tiles and bytes for each photograph, network and recipe."""
+    with refusing(StoreError):
         contents = _open(store).contents()
-    except (StartError, StoreError) as error:
-        raise _Refused(str(error)) from error
     for content in contents:
         about = ", ".join(f"{key} {value}" for key, value in content.about.items())
         click.echo(f"{content.content[:12]}  {content.tiles:>9} tiles {content.nbytes:>14} bytes  {about}")
@@ -37,64 +35,42 @@ def info(store: str) -> None:
     click.echo(f"{sum(content.tiles for content in contents)} tiles, {total} bytes")
 
 
-@cache.command()
+@cache.command(cls=SettingsCommand)
 @click.argument("store")
 @click.argument("source", required=False)
-@click.option("--new", help="The later photograph that it is served with.")
-@click.option("--weights", type=click.Path(path_type=Path), help="The weights it is served with.")
-@click.option(
-    "--config", type=click.Path(path_type=Path), help="The orthosharp.toml of its maps, for SOURCE."
-)
-@click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
-def clean(store: str, *, config: Path | None, dry_run: bool, **options: Any) -> None:
-    """Free what STORE holds of other photographs, networks and recipes than SOURCE is served with now.
+@settings_options("cache clean")
+@config_option
+@click.option("--dry-run", is_flag=True, help="Report how much would be freed; delete nothing.")
+def clean(store: str, *, given: dict[str, Any], config: Path | None, dry_run: bool) -> None:
+    """Delete all tiles in STORE except those that SOURCE is served with now.
 
-    Of a store that several maps share, give --config: what any of them shows is kept.
-
-    All else that decides pixels (--bands, tone and the like) comes from the environment, as for serve.
+    Give the options and the environment that serve runs with: they decide which tiles are kept. If several maps share
+    STORE, give their --config instead of SOURCE: the tiles of all of them are kept.
     """
-    try:
+    with refusing(StoreError):
         opened = _open(store)
-        given = {name: value for name, value in options.items() if value is not None}
-        if config is not None and "source" in given:
-            raise SettingsError("--config names the photographs: leave SOURCE out")
-        maps = read_config(config, given) if config else {"": Settings(**given)}
-        kept = {_content(settings) for settings in maps.values()}
+        kept = {_content(settings) for settings in read_maps(given, config).values()}
         freed = 0
         for content in opened.contents():
             if content.content not in kept:
                 freed += content.nbytes
                 if not dry_run:
                     opened.remove(content.content)
-    except ValidationError as error:
-        raise _Refused("which photograph is served? Give it as SOURCE, or set ORTHOSHARP_SOURCE") from error
-    except (StartError, StoreError, SrModelError) as error:
-        raise _Refused(str(error)) from error
     click.echo(f"{freed} bytes {'can be freed' if dry_run else 'freed'}")
 
 
 def _content(settings: Settings) -> str:
-    """What the keys of a map's tiles begin with."""
+    """Content digest that the keys of a map's tiles begin with."""
     service = TileService(settings.model_copy(update={"store": None}))
     service.close()
     return service.content
 
 
-class _Refused(click.ClickException):
-    """There is no way on."""
-
-    exit_code = 2
-
-    def show(self, file: Any = None) -> None:
-        """One line, as every command's."""
-        click.echo(f"orthosharp: {self.message}", err=True, file=file)
-
-
 def _open(store: str) -> ObjectTiles:
     if "://" not in store and not Path(store).exists():
-        raise StoreError(f"there is no {store}: name the one that serve was given as --store")
+        raise StoreError(f"{store} does not exist: name the store that serve uses as --store")
     opened = open_store(store)
     if not isinstance(opened, ObjectTiles):
         opened.close()
-        raise StoreError(f"{store} is an archive, of which nothing can be freed: seed it again")
+        raise StoreError(f"{store} is an archive, from which tiles cannot be deleted: seed it again")
     return opened

@@ -1,4 +1,4 @@
-"""What the commands share that work for hours: exit codes, signals, and memory that does not grow."""
+"""How commands end: exit codes, refusals in one line, signals, and memory that does not grow."""
 
 from __future__ import annotations
 
@@ -18,35 +18,48 @@ DONE: Final = 0
 DONE_WITH_FAILURES: Final = 1
 REFUSED: Final = 2
 INTERRUPTED: Final = 130
-# GDAL's own cache of blocks; by default it grows to a twentieth of the machine's memory.
+# GDAL's block cache; its default limit is 5 % of the machine's memory.
 _GDAL_CACHE_MB: Final = "64"
 
 
+@contextlib.contextmanager
+def refusing(*errors: type[Exception]) -> Iterator[None]:
+    """End the command with exit code 2 and one line when it cannot start.
+
+    Args:
+        errors: that mean so, besides `StartError` and `sr_model.SrModelError`.
+    """
+    reasons: tuple[type[Exception], ...] = (StartError, SrModelError, *errors)
+    try:
+        yield
+    except reasons as error:
+        _say(error)
+        sys.exit(REFUSED)
+
+
 def run_and_exit(work: Callable[[], int]) -> NoReturn:
-    """Do the work of a command and leave with its exit code; what went wrong is one line."""
+    """Run a long job and exit with its code; an error is reported in one line."""
     os.environ.setdefault("GDAL_CACHEMAX", _GDAL_CACHE_MB)
     try:
-        with _sigterm_is_ctrl_c():
+        with refusing(), _sigterm_is_ctrl_c():
             code = work()
-    except (StartError, SrModelError) as error:
-        click.echo(f"orthosharp: {error}", err=True)
-        code = REFUSED
     except TileServerError as error:
-        click.echo(f"orthosharp: {error}", err=True)
+        _say(error)
         code = DONE_WITH_FAILURES
     except BrokenPipeError:
-        # Nobody reads on; click leaves in silence.
+        # The reader of the output has left; click exits silently.
         raise
     except OSError as error:
-        click.echo(
-            f"orthosharp: {error}: make room or look after the disk, then run the same command again",
-            err=True,
-        )
+        _say(f"{error}: make room or check the disk, then run the same command again")
         code = DONE_WITH_FAILURES
     except KeyboardInterrupt:
-        click.echo("orthosharp: interrupted; run the same command again to go on", err=True)
+        _say("interrupted; run the same command again to continue")
         code = INTERRUPTED
     sys.exit(code)
+
+
+def _say(reason: object) -> None:
+    click.echo(f"orthosharp: {reason}", err=True)
 
 
 @contextlib.contextmanager
@@ -59,9 +72,3 @@ def _sigterm_is_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def refuse(reason: object) -> NoReturn:
-    """Say why there is no way on, and leave with 2."""
-    click.echo(f"orthosharp: {reason}", err=True)
-    sys.exit(REFUSED)

@@ -1,4 +1,4 @@
-"""`orthosharp`: the group of all commands."""
+"""`orthosharp`: the command group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tileserver.cli.restore import restore
 from tileserver.cli.seed import seed
 from tileserver.cli.serve import serve
 
-# Number of glibc's parameter for the number of heaps (malloc.h).
+# M_ARENA_MAX of glibc's malloc.h.
 _M_ARENA_MAX = -8
 
 
@@ -22,14 +22,14 @@ _M_ARENA_MAX = -8
 @click.version_option(package_name="orthosharp")
 def main() -> None:
     """Serve an old aerial photograph as if it had been taken today."""
-    _keep_memory_together()
+    _limit_heaps()
 
 
-def _keep_memory_together() -> None:
-    """Let all threads take memory from two heaps: of one for each, large arrays make a fifth more, full of holes."""
+def _limit_heaps() -> None:
+    """Let all threads share two malloc arenas; one per thread fragments, and takes a fifth more memory."""
     if "MALLOC_ARENA_MAX" in os.environ:
         return
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has such heaps
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has arenas
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 

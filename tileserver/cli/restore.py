@@ -1,4 +1,4 @@
-"""`orthosharp restore`: parse, call, report."""
+"""`orthosharp restore`: writes a restored raster, or chips of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from sr_model import PixelWindow
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, run_and_exit
-from tileserver.cli.options import job_count, work_options, work_settings
+from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
 from tileserver.errors import SettingsError
 from tileserver.jobs.disk import free_bytes, is_writable
 from tileserver.jobs.progress import announce, reporter, say_complete, size, summarise
@@ -33,42 +33,44 @@ from tileserver.render.networks import Networks
 from tileserver.render.pipeline import open_pipeline
 from tileserver.tiling.encode import Extension
 
-# MetatileFolder, a plain TIFF and the COG with its overviews, at what deflate makes of photographs.
+# Disk space for the metatile folder, a plain TIFF and the COG with overviews; photographs deflated.
 _BYTES_PER_PIXEL = 7
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @click.argument("source")
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--bbox", metavar="W,S,E,N", help="Only this rectangle, in degrees.")
+@settings_options("restore")
 @click.option(
-    "--area", type=click.Path(path_type=Path), help="Only this GeoJSON area; around it nothing is shown."
+    "--tms", metavar="ID", help="Use the pixel grid of this tile matrix set, such as WebMercatorQuad."
 )
-@click.option("--tms", help="On this tile matrix set, as WebMercatorQuad: its pixels are those of the tiles.")
 @click.option(
     "--chips",
     type=click.IntRange(16, 8192),
     metavar="PX",
-    help="Into the folder OUTPUT, as images of this side with world files.",
+    help="Write images of this side length, with world files, into the folder OUTPUT.",
 )
 @click.option(
-    "--format", type=click.Choice(["png", "jpg"]), default="png", show_default=True, help="Of the chips."
+    "--format",
+    type=click.Choice(["png", "jpg"]),
+    default="png",
+    show_default=True,
+    help="Format of the chips.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an output that is there.")
-@work_options
-def restore(source: str, output: Path, **options: Any) -> None:
-    """Restore SOURCE into OUTPUT, a COG in its own CRS with the pixel size that the network works at.
+@job_options
+def restore(output: Path, *, given: dict[str, Any], **options: Any) -> None:
+    """Restore SOURCE into OUTPUT, a COG in the CRS of SOURCE at the pixel size of the network.
 
-    Interrupted, run the same command again: it goes on. Exit code 0: done; 1: done but for what is listed in
-    a file, or stopped by a full disk; 2: refused; 130: interrupted.
+    If interrupted, run the same command again to continue. Exit codes: 0 done; 1 done except for failures, which are
+    listed in a file, or stopped by a full disk; 2 refused; 130 interrupted.
     """
-    run_and_exit(lambda: _restore(source, output, options))
+    run_and_exit(lambda: _restore(output, given, options))
 
 
-def _restore(source: str, output: Path, options: dict[str, Any]) -> int:
+def _restore(output: Path, given: dict[str, Any], options: dict[str, Any]) -> int:
     check_output(output, options)
     jobs = job_count(options)
-    settings = work_settings(source, options, queue_size=2 * jobs, deadline_s=3600.0, open_datasets=jobs)
+    settings = job_settings(given, queue_size=2 * jobs, deadline_s=3600.0, open_datasets=jobs)
     with closing(Source.of_settings(settings)) as photograph:
         check_photograph(photograph, output)
         with open_pipeline(photograph, settings, Networks(Metrics())) as pipeline:
@@ -84,12 +86,14 @@ def _run(job: Job, jobs: int, options: dict[str, Any]) -> int:
     folder = work_folder(output)
     pixels = target.window.width * target.window.height
     if not is_writable(output.resolve().parent):
-        raise SettingsError(f"{output} cannot be written, its folder is read-only: name another output")
+        raise SettingsError(
+            f"{output} cannot be written because its folder is read-only: name another output"
+        )
     free = free_bytes(output.resolve().parent)
     if not folder.exists() and free < _BYTES_PER_PIXEL * pixels:
         raise SettingsError(
-            f"{output} needs about {size(_BYTES_PER_PIXEL * pixels)} while it is made, and its disk has {size(free)}: "
-            "make room, or restore a smaller area"
+            f"{output} needs about {size(_BYTES_PER_PIXEL * pixels)} of disk space while it is made, "
+            f"and {size(free)} are free: make room, or restore a smaller area"
         )
     with closing(MetatileFolder(folder, target)) as blocks:
         blocks.begin(job.settings, overwrite=options["overwrite"])

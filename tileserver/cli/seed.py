@@ -1,4 +1,4 @@
-"""`orthosharp seed`: parse, call, report."""
+"""`orthosharp seed`: renders tiles ahead of time, into an archive, a folder or a bucket."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import datetime
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 
 from tileserver.archives.metadata import Description
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
-from tileserver.cli.options import job_count, work_options, work_settings
+from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
 from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.jobs.seed import prepare
 from tileserver.jobs.seed.estimate import Estimate, estimate
@@ -26,7 +25,7 @@ from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.layer import WEB_MERCATOR
 
-# A restored metatile with its margin, and room for one more of each.
+# Memory of one restored metatile with its margin, twice.
 _METATILE_BYTES = 9_000_000
 
 
@@ -38,15 +37,13 @@ class Zooms(click.ParamType):  # type: ignore[type-arg]
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        """Parse, or fail as click does."""
+        """Parse one zoom or a range; a usage error if it is neither."""
         found = re.fullmatch(r"(\d{1,2})(?:-(\d{1,2}))?", str(value))
         if not found:
-            self.fail(f"{value!r} is no range of zooms such as 12-19", param, ctx)
+            self.fail(f"{value!r} is not a range of zooms such as 12-19", param, ctx)
         first, last = int(found[1]), int(found[2] or found[1])
         if first > last:
-            self.fail(
-                f"{value!r} ends before it begins: give the first and the last, such as 12-19", param, ctx
-            )
+            self.fail(f"{value!r} ends before it begins: give FIRST-LAST, such as 12-19", param, ctx)
         return first, last
 
 
@@ -56,58 +53,74 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse, or fail as click does."""
+        """Parse a duration into seconds; a usage error if it is not one."""
         found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value))
         if not found:
-            self.fail(f"{value!r} is no time such as 90s, 45m or 2h", param, ctx)
+            self.fail(f"{value!r} is not a time such as 90s, 45m or 2h", param, ctx)
         return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @click.argument("source")
 @click.argument("output")
+@settings_options("seed")
 @click.option(
-    "--zooms", type=Zooms(), metavar="FIRST-LAST", help="[default: all up to where the network works]"
+    "--zooms",
+    type=Zooms(),
+    metavar="FIRST-LAST",
+    show_default="all up to the network's native zoom",
+    help="Zooms to seed.",
 )
-@click.option("--bbox", metavar="W,S,E,N", help="Only tiles that show some of this rectangle, in degrees.")
 @click.option(
-    "--area", type=click.Path(path_type=Path), help="Only tiles that show some of this GeoJSON area."
+    "--format", type=click.Choice(list(MEDIA_TYPES)), default="webp", show_default=True, help="Image format."
 )
-@click.option("--format", type=click.Choice(list(MEDIA_TYPES)), default="webp", show_default=True)
-@click.option("--quality", type=click.IntRange(1, 100), help="Of webp or jpg [default: the server's].")
 @click.option(
-    "--scale", type=click.Choice(["1", "2"]), default="1", help="2 makes tiles of 512 px for sharp screens."
+    "--quality",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    show_default="that of the server",
+    help="Quality of webp or jpg.",
 )
-@click.option("--tms", default=WEB_MERCATOR, show_default=True, help="Tile matrix set.")
-@click.option("--name", help="Title of the map [default: the file's name].")
-@click.option("--dry-run", is_flag=True, help="Say what it would cost, from a sample, and write nothing.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that has other tiles in it.")
 @click.option(
-    "--refresh-before", type=click.DateTime(["%Y-%m-%d"]), help="Make tiles of before this date again."
+    "--scale",
+    type=click.Choice(["1", "2"]),
+    default="1",
+    show_default=True,
+    help="2 makes tiles of 512 px for high-density displays.",
+)
+@click.option("--tms", default=WEB_MERCATOR, show_default=True, metavar="ID", help="Tile matrix set.")
+@click.option("--skip-empty", is_flag=True, help="Leave out tiles without any pixel of the photograph.")
+@click.option("--dry-run", is_flag=True, help="Estimate tiles, size and time from a sample; write nothing.")
+@click.option(
+    "--refresh-before",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Make all tiles again if the existing ones were begun before this date.",
 )
 @click.option(
     "--changed-only",
     is_flag=True,
-    help="Make tiles again if photograph or weights changed; in a folder, write only those that differ.",
+    help="Make all tiles again if the photograph or the weights changed; in a folder, rewrite only those that differ.",
 )
 @click.option(
-    "--time-limit", type=Seconds(), help="Stop in order after 90s, 45m or 2h; the same command goes on."
+    "--time-limit",
+    type=Seconds(),
+    metavar="TIME",
+    help="Stop cleanly after 90s, 45m or 2h; the same command continues.",
 )
-@click.option("--skip-empty", is_flag=True, help="Leave tiles out that show nothing.")
-@work_options
-def seed(source: str, output: str, **options: Any) -> None:
-    """Restore SOURCE into OUTPUT: X.mbtiles, X.pmtiles, a folder, or s3://, gs://, az://.
+@job_options
+def seed(output: str, *, given: dict[str, Any], **options: Any) -> None:
+    """Restore SOURCE into tiles in OUTPUT: X.mbtiles, X.pmtiles, a folder, or s3://, gs://, az://.
 
-    Interrupted, run the same command again: it goes on. Exit code 0: done; 1: done but for what is listed in
-    a file, or stopped by a full disk; 2: refused; 130: interrupted.
+    If interrupted, run the same command again to continue. Exit codes: 0 done; 1 done except for failures, which are
+    listed in a file, or stopped by a full disk; 2 refused; 130 interrupted.
     """
-    run_and_exit(lambda: _seed(source, output, options))
+    run_and_exit(lambda: _seed(output, given, options))
 
 
-def _seed(source: str, name: str, options: dict[str, Any]) -> int:
+def _seed(name: str, given: dict[str, Any], options: dict[str, Any]) -> int:
     request = _seed_request(options)
     jobs = job_count(options)
-    service = _open_service(source, options, jobs, request.scale)
+    service = _open_service(given, jobs, request.scale)
     try:
         plan = prepare.make_plan(service, request)
         output = open_output(name, request.format, changed_only=options["changed_only"])
@@ -146,7 +159,7 @@ def _run(
         say_complete(output.name, as_json=options["as_json"])
         _say_what_stays(output.metadata() or {}, description)
         return DONE
-    # An interrupted run is as old as its oldest tiles.
+    # The date is that of the oldest tiles, which an interrupted run may have made.
     description = replace(description, date=journal.settings["begun"])
     try:
         with reporter(as_json=options["as_json"]) as report:
@@ -169,10 +182,13 @@ def _run(
 
 
 def _say_what_stays(found: dict[str, Any], description: Description) -> None:
-    """Words that decide no tile are no reason to make all tiles again, and none to keep silent."""
+    """Warn that title and credit stay as they are: they do not change tiles, so tiles are not made again."""
     for field, wanted in (("name", description.name), ("credit", description.credit)):
         if found.get(field, wanted) != wanted:
-            click.echo(f"its {field} stays {found[field]!r}: --overwrite makes it with {wanted!r}", err=True)
+            click.echo(
+                f"{field} stays {found[field]!r}: --overwrite makes the output again with {wanted!r}",
+                err=True,
+            )
 
 
 def _seed_request(options: dict[str, Any]) -> prepare.SeedRequest:
@@ -183,21 +199,21 @@ def _seed_request(options: dict[str, Any]) -> prepare.SeedRequest:
     )
 
 
-def _open_service(source: str, options: dict[str, Any], jobs: int, scale: int) -> TileService:
-    """The service of the server, with the patience of a batch job and caches that hold what is in work."""
-    bounds = {
+def _open_service(given: dict[str, Any], jobs: int, scale: int) -> TileService:
+    """The service of the server, with a deadline for batch work and caches sized for the metatiles in progress."""
+    limits = {
         "cache_bytes": _METATILE_BYTES * 2 * jobs * scale**2,
         "threads": jobs,
         "queue_size": 2 * jobs,
         "deadline_s": 3600.0,
         "open_datasets": jobs,
     }
-    return TileService(work_settings(source, options, name=options["name"], **bounds))
+    return TileService(job_settings(given, **limits))
 
 
 def _list_failures(output: Output, failures: list[tuple[int, int, int, str]]) -> None:
     if failures:
-        lines = ["# zoom/column/row of what failed, with all tiles below it, and why\n"]
+        lines = ["# zoom/column/row of each tile that failed, with all tiles below it, and the reason\n"]
         lines += [f"{z}/{x}/{y}\t{reason}\n" for z, x, y, reason in failures]
         output.failures_path.write_text("".join(lines), encoding="utf-8")
         click.echo(
@@ -228,5 +244,5 @@ def _report_estimate(found: Estimate, plan: SeedPlan, *, as_json: bool) -> None:
         click.echo(f"  {zoom:>2}  {count:>12,} tiles")
     click.echo(
         f"{sum(found.tiles.values()):,} tiles from {found.metatiles:,} metatiles ({found.megapixels:,.0f} megapixels)\n"
-        f"about {size(found.nbytes)} and {duration(found.seconds)}, from a sample; identical tiles take less"
+        f"about {size(found.nbytes)} and {duration(found.seconds)}, estimated from a sample; identical tiles take less"
     )

@@ -1,4 +1,4 @@
-"""`orthosharp serve`: parse, call, report."""
+"""`orthosharp serve`: opens the maps and runs the web server."""
 
 from __future__ import annotations
 
@@ -7,83 +7,70 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import uvicorn
 
-from sr_model import SrModelError
 from tileserver.attribution import title
-from tileserver.cli.config_file import read_config
-from tileserver.cli.exits import refuse
-from tileserver.cli.options import make_settings
+from tileserver.cli.config_file import read_maps
+from tileserver.cli.exits import refusing
+from tileserver.cli.options import SettingsCommand, config_option, settings_options
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.tiling.layer import WEB_MERCATOR
-from tileserver.web.maps import Site, open_generation
+from tileserver.web.maps import ReloadableMaps, open_generation
 from tileserver.web.tilejson import tile_path
 
-# Name of the only map.
-MAIN = "map"
+DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @click.argument("source", required=False)
-@click.option("--new", help="A later photograph of the same ground, to compare with.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights file [default: the bundled one].")
-@click.option("--host", help="Address to listen on [default: 127.0.0.1].")
-@click.option("--port", type=int, help="Port to listen on [default: 8000]; 0 takes a free one.")
-@click.option("--runtime", type=click.Choice(["auto", "torch", "openvino"]), help="What runs the network.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where it runs.")
-@click.option("--bands", metavar="R,G,B", help="Bands to show, counted from 1; one band is shown in grey.")
-@click.option("--rescale", metavar="MIN,MAX", help="Values that become black and white.")
-@click.option("--new-bands", metavar="R,G,B", help="Bands of the later photograph, as --bands.")
-@click.option("--new-rescale", metavar="MIN,MAX", help="Range of the later photograph, as --rescale.")
-@click.option(
-    "--tone", type=click.Choice(["model", "old"]), help="Whose colours: the network's or the old photo's."
-)
-@click.option("--contrast", type=float, help="Factor around middle grey, 0.5 to 2 [default: 1].")
-@click.option(
-    "--store", help="Keeps tiles: a folder, s3://, gs://, az://, or what seed made: X.mbtiles, X.pmtiles."
-)
-@click.option("--store-bytes", type=int, help="Bound of that folder; the oldest tiles make room.")
-@click.option("--overload", type=click.Choice(["refuse", "old"]), help="When busy: 503, or the old picture.")
-@click.option("--credit", help="Whose photograph it is [default: what the file says].")
-@click.option("--name", help="Title of the page [default: the file's name].")
-@click.option("--config", type=click.Path(path_type=Path), help="An orthosharp.toml with several maps.")
-@click.option("--demo", is_flag=True, help="Serve the example of the repository.")
-@click.option("--access-log", is_flag=True, help="Print every request.")
-def serve(*, config: Path | None, demo: bool, access_log: bool, **options: Any) -> None:
-    """Serve SOURCE, a georeferenced TIFF. Options can also be set in the environment, as ORTHOSHARP_PORT."""
+@settings_options("serve")
+@config_option
+@click.option("--demo", is_flag=True, help="Serve the example photographs of the repository.")
+@click.option("--access-log", is_flag=True, help="Log every request.")
+def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log: bool) -> None:
+    """Serve SOURCE, a georeferenced TIFF.
+
+    Every setting below can also come from the environment, as ORTHOSHARP_PORT, or from the file of --config.
+    """
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
 
     def load() -> dict[str, Settings]:
-        if config is not None and (demo or options["source"]):
-            raise SettingsError("--config names the photographs: leave SOURCE and --demo out")
-        if config is None:
-            return {MAIN: make_settings(options, demo=demo)}
-        return read_config(config, {name: value for name, value in options.items() if value is not None})
+        if demo and config is not None:
+            raise SettingsError("--config and --demo are mutually exclusive")
+        return read_maps({**_demo(), **given} if demo else given, config)
 
-    try:
+    with refusing():
         settings = next(iter(load().values()))
         with listen(settings.host, settings.port) as listener:
             run(load, listener, access_log=access_log)
-    except (StartError, SrModelError) as error:
-        refuse(error)
+
+
+def _demo() -> dict[str, Any]:
+    old, new = DEMO / "2010.tif", DEMO / "2017.tif"
+    if not (old.exists() and new.exists()):
+        raise SettingsError(
+            "the demo's photographs are not installed: clone the repository and run `make demo` there, "
+            "or serve a photograph of your own with: orthosharp serve OLD.tif"
+        )
+    return {"source": str(old), "new": str(new), "name": "Demo: a village in 2010"}
 
 
 def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, access_log: bool) -> None:
-    """Open everything, try it out, say where it is, and serve until Ctrl+C.
+    """Open the maps, warm up the network, print the addresses, and serve until Ctrl+C.
 
     Args:
-        load: settings of every map, the default first; called again at a reload.
-        listener: where to serve.
-        access_log: whether to print every request.
+        load: gives the settings of every map, the default first; called again at each reload.
+        listener: socket to accept connections from.
+        access_log: whether to log every request.
 
     Raises:
-        StartError, sr_model.SrModelError: something cannot be served.
+        StartError, sr_model.SrModelError: a map cannot be served.
     """
     maps = load()
     settings = next(iter(maps.values()))
@@ -99,27 +86,29 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
     for service in first.services:
         report(service)
-    site = Site(first, shared, lambda: open_generation(load(), shared))
+    application = ReloadableMaps(first, shared, lambda: open_generation(load(), shared))
     click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
     config = uvicorn.Config(
-        site,
+        application,
         log_level="info" if access_log else "warning",
         access_log=access_log,
         server_header=False,
     )
-    # Uvicorn has shut down in order by the time it passes Ctrl+C on.
+    # By the time uvicorn passes Ctrl+C on, it has shut down cleanly.
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything slow happens.
+    """Bind the port before anything slow happens.
 
     Raises:
-        SettingsError: the port is taken, or the address is not this machine's.
+        SettingsError: the port is in use, or the address is not one of this machine.
     """
     if not host:
-        raise SettingsError("--host is empty: give an address such as 127.0.0.1, or 0.0.0.0 for all")
+        raise SettingsError(
+            "--host is empty: give an address such as 127.0.0.1, or 0.0.0.0 for all interfaces"
+        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -129,25 +118,25 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SettingsError(
-            f"cannot listen on {host} port {port} ({error.strerror}): choose another with --port, or --port 0"
+            f"cannot listen on {host} port {port} ({error.strerror}): choose another --port, or --port 0 for a free one"
         ) from error
     return listener
 
 
 def report(service: TileService) -> None:
-    """Print what could be better."""
+    """Warn of photographs that are slow to serve or do not overlap."""
     for source in filter(None, (service.old, service.new)):
         for warning in source.info.warnings:
             click.echo(f"warning: {source.info.name}: {warning}", err=True)
     if service.new and not service.new.info.bounds_lonlat.overlaps(service.old.info.bounds_lonlat):
         click.echo(
-            "warning: the later photograph shows other ground than the old one: check what --new names",
+            "warning: the later photograph does not overlap the old one: check --new",
             err=True,
         )
 
 
 def banner(service: TileService, host: str, port: int, others: Sequence[str] = ()) -> str:
-    """What to open and what to paste; `others` names maps besides the default one."""
+    """Addresses to open in a browser or paste into a GIS; `others` are the names of further maps."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only shown, not listened on
     shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
     root = f"http://{shown}:{port}"

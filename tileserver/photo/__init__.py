@@ -1,1 +1,1 @@
-"""The photograph: opened, described, and warped onto any grid."""
+"""A georeferenced photograph: opened, described, fingerprinted, and warped to any grid."""

@@ -1,4 +1,4 @@
-"""Open GDAL datasets for many threads: one dataset serves one thread at a time, and there are never many."""
+"""A bounded pool of open GDAL datasets, because one dataset must not be used by two threads at a time."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class DatasetPool:
     """A bounded pool of open datasets of one file.
 
     Args:
-        path: what GDAL opens.
-        size: most datasets open at the same time; more borrowers wait.
-        overview: overview to open instead of the full picture, counted from 0.
+        path: path, URL or other name that GDAL opens.
+        size: largest number of datasets open at the same time; further borrowers wait.
+        overview: overview level to open instead of full resolution, counted from 0.
     """
 
     def __init__(self, path: str, size: int, overview: int | None = None) -> None:
         self._path = path
         self._options: dict[str, Any] = {} if overview is None else {"overview_level": overview}
         self._idle: list[DatasetReader] = []
-        self._free = threading.BoundedSemaphore(size)
+        self._slots = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
 
     @contextmanager
     def borrow(self) -> Iterator[DatasetReader]:
-        """Lend a dataset to this thread.
+        """Lend a dataset to the calling thread for the length of the block.
 
         Raises:
             rasterio.errors.RasterioIOError: the file cannot be opened.
         """
-        with self._free, rasterio.Env():
+        with self._slots, rasterio.Env():
             with self._lock:
                 dataset = self._idle.pop() if self._idle else None
             if dataset is None:
@@ -44,14 +44,14 @@ class DatasetPool:
             try:
                 yield dataset
             except BaseException:
-                # A dataset may remember a half-read block after an error: the next request gets a fresh one.
+                # After an error a dataset may keep a half-read block: the next borrower opens a fresh one.
                 dataset.close()
                 raise
             with self._lock:
                 self._idle.append(dataset)
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close the idle datasets."""
         with self._lock:
             idle, self._idle = self._idle, []
         for dataset in idle:
@@ -59,7 +59,7 @@ class DatasetPool:
 
 
 def open_dataset(path: str, **options: Any) -> DatasetReader:
-    """Open a raster without the warning about missing georeference, which `Source` reports as an error."""
+    """Open a raster without rasterio's warning about missing georeferencing, which `Source` reports as an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path, **options)

@@ -1,4 +1,4 @@
-"""The files that a photograph consists of: a digest that changes with them, and whether they are still the same."""
+"""The files of a photograph: a digest that changes with them, and their state, to notice a replacement."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from rasterio.windows import Window
 
 _SAMPLES: Final = 16
 _SAMPLE_BYTES: Final = 64 * 1024
-# Patches on a side of the photograph, and their own side.
+# A grid of _PATCHES x _PATCHES patches over the photograph, and their size.
 _PATCHES: Final = 4
 _PATCH_PX: Final = 16
 
-# Size in bytes and date in nanoseconds of a local file; None for what only GDAL can open, and for what is gone.
+# Size in bytes and modification time in nanoseconds; None for a file that is missing or that only GDAL can open.
 FileState = tuple[int, int] | None
 
 
 def files_of(path: str, dataset: DatasetReader) -> tuple[str, ...]:
-    """The file itself, and what it refers to: a VRT's pictures, overviews beside it."""
+    """Return the paths of a photograph's files: the file itself, a VRT's sources, external overviews."""
     return tuple(dict.fromkeys([path, *sorted(dataset.files)]))
 
 
-def states(files: tuple[str, ...]) -> tuple[FileState, ...]:
-    """How the files are at the moment; takes microseconds each, so that every read can ask."""
+def file_states(files: tuple[str, ...]) -> tuple[FileState, ...]:
+    """Return size and modification time of each file; cheap enough (microseconds each) for every read."""
     return tuple(_state(file) for file in files)
 
 
 def fingerprint(path: str, dataset: DatasetReader) -> str:
-    """Digest of what is cheap to read and changes with the files: header, dates, samples of the first one's bytes.
+    """Return the SHA-256 (hex) of a photograph's header, its files' sizes and times, and samples of its bytes.
 
-    Where a file has no date, because only GDAL can open it, pixels stand for it.
+    Pixels are sampled as well where only GDAL can open one of the files, which therefore has no modification time.
     """
     digest = hashlib.sha256()
     profile = {key: str(value) for key, value in dataset.profile.items()}
     colours = [colour.name for colour in dataset.colorinterp]
     header = [profile, colours, dataset.overviews(1), dataset.tags()]
     digest.update(json.dumps(header, sort_keys=True).encode())
-    # What decides pixels in GDAL's notes is in the header; statistics, which whoever looks adds, do not.
-    dated = states(tuple(file for file in files_of(path, dataset) if not file.endswith(".aux.xml")))
+    # GDAL programs add statistics to .aux.xml files; whatever in them changes pixels is in the header already.
+    dated = file_states(tuple(file for file in files_of(path, dataset) if not file.endswith(".aux.xml")))
     digest.update(repr(dated).encode())
     if None in dated:
-        for pixels in _pixels(dataset):
+        for pixels in _sample_pixels(dataset):
             digest.update(pixels)
     found = _state(path)
     if found is not None:
@@ -58,8 +58,8 @@ def fingerprint(path: str, dataset: DatasetReader) -> str:
     return digest.hexdigest()
 
 
-def _pixels(dataset: DatasetReader) -> Iterator[bytes]:
-    """The smallest copy inside the photograph, or patches from all over it where it has none."""
+def _sample_pixels(dataset: DatasetReader) -> Iterator[bytes]:
+    """Yield the coarsest overview, or patches spread over the photograph if it has no overviews."""
     width, height, overviews = dataset.width, dataset.height, dataset.overviews(1)
     wanted: list[dict[str, Any]] = [
         {"window": Window(column * width // _PATCHES, row * height // _PATCHES, _PATCH_PX, _PATCH_PX)}
@@ -70,7 +70,7 @@ def _pixels(dataset: DatasetReader) -> Iterator[bytes]:
         factor = overviews[-1]
         wanted = [{"out_shape": (dataset.count, -(-height // factor), -(-width // factor))}]
     for part in wanted:
-        with suppress(RasterioError):  # a damaged block is told to whoever asks for it
+        with suppress(RasterioError):  # a damaged block is reported when a tile needs it
             yield dataset.read(**part).tobytes()
 
 

@@ -1,4 +1,4 @@
-"""The ground size of pixels in any CRS that rasterio knows; see `sr_model.ground`."""
+"""Pixel size on the ground in metres, for any CRS that rasterio knows; see `sr_model.ground`."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def pixel_size(
     return ground.pixel_size(to_degrees, centre, column, row)
 
 
-def horizontal(crs: CRS) -> CRS:
-    """The horizontal part of a compound CRS: pictures have no heights, and height grids may be missing."""
+def horizontal_crs(crs: CRS) -> CRS:
+    """Return the horizontal part of a compound CRS: heights are not used, and their grids may be missing."""
     parsed = pyproj.CRS.from_wkt(crs.to_wkt())
     if not parsed.is_compound:
         return crs

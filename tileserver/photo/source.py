@@ -1,4 +1,4 @@
-"""A georeferenced photograph, read as RGB and mask on any grid."""
+"""A georeferenced photograph: checked when opened, and read as RGB with a mask on any grid."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ from sr_model import PixelWindow
 from sr_model.ground import PixelSize
 from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
-from tileserver.photo.fingerprint import files_of, fingerprint, states
+from tileserver.photo.fingerprint import file_states, files_of, fingerprint
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
-from tileserver.photo.pixel_size import WGS84, horizontal, pixel_size
-from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, parts, to_raster, warp
+from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
+from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, row_parts, to_raster, warp
 from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.raster import Raster
 
 SOURCE_CHANGED: Final = (
-    "the photograph was replaced: the new one is shown in a moment, at the latest after a restart"
+    "the photograph was replaced while it was served: the new one will be served shortly, or after a restart"
 )
-# Where a band is looked at to tell transparency from a picture, and the shades that transparency may have.
+# A band tagged as alpha is taken for an image if a sample of this size has more distinct values than this.
 _SAMPLE_PX: Final = 256
-_MOST_SHADES: Final = 64
+_MAX_ALPHA_VALUES: Final = 64
 
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What is known about a photograph once it is open.
+    """Metadata of an open photograph.
 
     Attributes:
-        name: its file name without folder and suffix, or query in an address.
+        name: file name without folder, suffix and URL query.
         crs: horizontal CRS.
         bounds: its ground in units of `crs`.
         bounds_lonlat: the same in degrees.
         width, height: size in pixels.
-        dtype: of its bands, such as uint8.
+        dtype: data type of the bands, such as uint8.
         bands: the one or three bands that are shown, counted from 1.
         rescale: values that become black and white.
-        pixel: ground size of its pixels.
-        overviews: their factors, ascending.
-        files: what it consists of: a mosaic's pictures too.
-        fingerprint: hex digest that changes with the files.
-        credit: whose photograph it is, as far as the file says; may be empty.
-        warnings: what could be better, with the way to it.
+        pixel: size of a pixel on the ground, at the centre of the photograph.
+        overviews: overview factors, ascending.
+        files: paths of all files it consists of, including a mosaic's.
+        fingerprint: SHA-256 (hex) that changes with the files.
+        credit: copyright holder as named in the file's tags; may be empty.
+        warnings: defects that do not prevent serving, each with its remedy.
     """
 
     name: str
@@ -82,10 +82,10 @@ class Source:
 
     def __init__(self, path: str, info: SourceInfo, open_datasets: int) -> None:
         self.info = info
-        self._states = states(info.files)
+        self._states = file_states(info.files)
         self._pools = [DatasetPool(path, open_datasets)]
         self._pools += [DatasetPool(path, open_datasets, level) for level in range(len(info.overviews))]
-        self._helpers = ThreadPoolExecutor(open_datasets, "orthosharp-read")
+        self._readers = ThreadPoolExecutor(open_datasets, "orthosharp-read")
 
     @classmethod
     def open(
@@ -96,10 +96,17 @@ class Source:
         rescale: tuple[float, float] | None = None,
         open_datasets: int = 8,
     ) -> Source:
-        """Look at a file and refuse it if it cannot be served.
+        """Open a photograph.
+
+        Args:
+            path: path or URL that GDAL opens.
+            bands: the bands to show, one (grey) or three (red, green, blue), counted from 1; by default the first
+                three, or the first if there are fewer.
+            rescale: values that become black and white; by default the range of the dtype.
+            open_datasets: largest number of datasets open at the same time, for full resolution and per overview.
 
         Raises:
-            SourceError: unreadable, without a CRS on Earth, across the antimeridian, or without fitting bands.
+            SourceError: it cannot be read, has no CRS on Earth, crosses the antimeridian, or lacks the bands.
         """
         try:
             with gdal_errors(), open_dataset(path) as dataset:
@@ -122,24 +129,24 @@ class Source:
 
     @property
     def is_changed(self) -> bool:
-        """Whether a file is another one than was opened, or is gone."""
-        return states(self.info.files) != self._states
+        """Whether one of the files was replaced, modified or removed since it was opened."""
+        return file_states(self.info.files) != self._states
 
     def read(
         self, crs: CRS, transform: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool
     ) -> Raster:
-        """Warp a window of any grid out of the photograph.
+        """Warp the photograph to a window of another grid.
 
         Args:
-            crs: of the grid.
-            transform: from the window's pixels to units of `crs`.
-            window: wanted pixels of the grid; may lie partly or wholly outside the photograph.
-            pixel: ground size of the grid's pixels.
-            overviews: whether smaller copies inside the file may be used.
+            crs: CRS of the grid.
+            transform: affine transform from the window's pixels to units of `crs`.
+            window: the window to fill; may lie partly or wholly outside the photograph.
+            pixel: size of the grid's pixels on the ground.
+            overviews: whether overviews may be read.
 
         Raises:
             ReadError: a block cannot be read.
-            SourceChangedError: the file is not the one that was opened.
+            SourceChangedError: a file was replaced since it was opened.
         """
         if self.is_changed:
             raise SourceChangedError(SOURCE_CHANGED)
@@ -151,9 +158,9 @@ class Source:
             "crs": crs,
             "width": window.width,
             "tolerance": WARP_TOLERANCE_PX,
-            # A pixel is nodata only where all of its bands are: pure red has a band of value 0.
+            # A pixel is nodata only if all of its bands are: pure red has bands of value 0.
             "UNIFIED_SRC_NODATA": "YES",
-            # Else GDAL guesses the width of its filter from each block, and windows disagree.
+            # Without these, GDAL estimates the kernel's width for each block, and windows disagree.
             "XSCALE": repr(native.x_m / pixel.x_m),
             "YSCALE": repr(native.y_m / pixel.y_m),
         }
@@ -161,21 +168,21 @@ class Source:
         hidden = np.empty(values.shape[:2], np.bool_)
 
         def read_rows(rows: slice) -> None:
-            place = {
+            part = {
                 "transform": transform * Affine.translation(0, rows.start),
                 "height": rows.stop - rows.start,
             }
-            hidden[rows] = self._warp(level, options | place, values[rows])
+            hidden[rows] = self._warp(level, options | part, values[rows])
 
-        first, *others = parts(window.height)
-        waiting = [self._helpers.submit(read_rows, rows) for rows in others]
+        first, *others = row_parts(window.height)
+        reads = [self._readers.submit(read_rows, rows) for rows in others]
         read_rows(first)
-        for part in waiting:
-            part.result()
+        for read in reads:
+            read.result()
         return to_raster(values, hidden, window, self.info.rescale)
 
     def _warp(self, level: int, options: dict[str, Any], values: Array) -> Mask:
-        """Fill [height, width, bands] from the photograph or its overview; where it has no pixel."""
+        """Fill `values` from full resolution (level 0) or an overview; return the mask of pixels without data."""
 
         def attempt() -> Mask:
             with gdal_errors(), self._pools[level].borrow() as dataset:
@@ -185,22 +192,22 @@ class Source:
             try:
                 return attempt()
             except GdalError:
-                # What GDAL noted of a damaged block in an earlier call of this thread, and rasterio finds only now.
+                # rasterio may raise an error that GDAL recorded in an earlier call of this thread: try once more.
                 return attempt()
         except (RasterioError, OSError) as error:
             raise ReadError(
-                "a block of the photograph cannot be read: it may be damaged, or its store cannot be reached"
+                "a block of the photograph cannot be read: the file may be damaged, or its storage unreachable"
             ) from error
 
     def close(self) -> None:
-        """Close idle files."""
-        self._helpers.shutdown(wait=False)
+        """Close the files that no read is using."""
+        self._readers.shutdown(wait=False)
         for pool in self._pools:
             pool.close()
 
     def _overview(self, pixel: PixelSize) -> int:
-        """Number of the coarsest overview that is no coarser than `pixel`; 0 is the picture itself."""
-        # 2 %: an overview of 1.22 m serves pixels of 1.21 m.
+        """Return the coarsest overview that is at least as fine as `pixel`, counted from 1; 0 is full resolution."""
+        # A tolerance of 2 %: an overview of 1.22 m serves pixels of 1.21 m.
         limit = 1.02 * pixel.gsd_m / self.info.pixel.gsd_m
         return sum(factor <= limit for factor in self.info.overviews)
 
@@ -210,17 +217,17 @@ def _describe(
 ) -> SourceInfo:
     if dataset.crs is None or dataset.transform.is_identity:
         raise SourceError(
-            f"{path} does not say where on Earth it is. Tell it with: "
+            f"{path} is not georeferenced. Georeference it with: "
             "gdal_edit.py -a_srs EPSG:CODE -a_ullr LEFT TOP RIGHT BOTTOM FILE, "
-            "or gdalwarp if it has control points"
+            "or with gdalwarp if it has ground control points"
         )
-    crs = horizontal(dataset.crs)
+    crs = horizontal_crs(dataset.crs)
     if not (crs.is_geographic or crs.is_projected):
         raise SourceError(
-            f"{path} has a CRS that is not tied to the Earth: name the right one with "
+            f"{path} has a local CRS that is not tied to the Earth: set the right one with "
             "gdal_edit.py -a_srs EPSG:CODE FILE"
         )
-    # Sorted, since the rows of some rasters run from south to north.
+    # Sorted, because the rows of some rasters run from south to north.
     left, right = sorted((dataset.bounds.left, dataset.bounds.right))
     bottom, top = sorted((dataset.bounds.bottom, dataset.bounds.top))
     bounds = BBox(left, bottom, right, top)
@@ -228,16 +235,16 @@ def _describe(
     lonlat = BBox(*transform_bounds(crs, WGS84, *bounds, densify_pts=21))
     if not all(math.isfinite(value) for value in lonlat):
         raise SourceError(
-            f"{path} lies outside of its own CRS: correct it with gdal_edit.py -a_srs or -a_ullr"
+            f"{path} lies outside the area of use of its CRS: correct it with gdal_edit.py -a_srs or -a_ullr"
         )
-    # A trifle more than 180 is rounding of a picture that ends there.
+    # A photograph that ends at 180 degrees may exceed them by rounding.
     if not -180.000001 <= lonlat.left < lonlat.right <= 180.000001:
         raise SourceError(
-            f"{path} crosses the antimeridian, which no tile does: "
+            f"{path} crosses the antimeridian, which tiles cannot: "
             "cut it there with gdal_translate -projwin and serve one part"
         )
     return SourceInfo(
-        # What follows the name in an address may be a signature.
+        # The query of a URL may hold a signature.
         name=Path(path.split("?")[0]).stem,
         crs=crs,
         bounds=bounds,
@@ -259,23 +266,23 @@ def _describe(
 def _choose_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...] | None) -> tuple[int, ...]:
     if dataset.colorinterp[0] == ColorInterp.palette:
         raise SourceError(
-            f"{path} has a colour table. Expand it with: gdal_translate -expand rgb IN.tif OUT.tif"
+            f"{path} has a colour table. Expand it to RGB with: gdal_translate -expand rgb IN.tif OUT.tif"
         )
     usable: tuple[int, ...] = tuple(non_alpha_indexes(dataset))
     if bands is not None:
         missing = [band for band in bands if band not in usable]
         if missing:
             way_out = (
-                f"if it is infrared, say so: gdal_edit.py -colorinterp_{missing[0]} undefined FILE"
+                f"it is tagged as alpha; if it is infrared, run gdal_edit.py -colorinterp_{missing[0]} undefined FILE"
                 if missing[0] <= dataset.count
-                else "look up what it has with gdalinfo"
+                else "gdalinfo lists its bands"
             )
             raise SourceError(
                 f"{path} has no colour band {missing[0]}: choose among {list(usable)} with --bands; {way_out}"
             )
         return bands
     if not usable:
-        raise SourceError(f"{path} has nothing but an alpha band: give a photograph")
+        raise SourceError(f"{path} has only an alpha band: give a file with at least one image band")
     return usable[:3] if len(usable) >= 3 else usable[:1]
 
 
@@ -284,7 +291,7 @@ def _choose_range(path: str, dtype: str, rescale: tuple[float, float] | None) ->
         return rescale
     if dtype not in RANGES:
         raise SourceError(
-            f"{path} has values of type {dtype}: say which are black and white with --rescale MIN,MAX"
+            f"{path} has values of type {dtype}: name the values that become black and white with --rescale MIN,MAX"
         )
     return RANGES[dtype]
 
@@ -298,28 +305,28 @@ def _credit(dataset: DatasetReader) -> str:
 def _warnings(dataset: DatasetReader) -> Iterator[str]:
     if max(dataset.width, dataset.height) > 512 and not dataset.overviews(1):
         way_out = (
-            "Let the mosaic use those of its files: "
+            "Let the mosaic use the overviews of its files: "
             "gdaladdo --config VRT_VIRTUAL_OVERVIEWS YES -r average MOSAIC.vrt 2 4 8 16"
             if dataset.driver == "VRT"
             else f"Make a COG with: gdal_translate -of COG {_compression(dataset)} IN.tif OUT.tif"
         )
-        yield f"the photograph has no overviews, so small zooms will be slow. {way_out}"
+        yield f"the photograph has no overviews, so low zooms will be slow. {way_out}"
     band = _false_alpha(dataset)
     if band is not None:
         yield (
-            f"band {band} is tagged as transparency but looks like a picture, and hides pixels. If it is infrared, "
-            f"say so: gdal_edit.py -colorinterp_{band} undefined FILE"
+            f"band {band} is tagged as alpha but looks like an image, and hides pixels. If it is infrared, "
+            f"run: gdal_edit.py -colorinterp_{band} undefined FILE"
         )
 
 
 def _compression(dataset: DatasetReader) -> str:
-    """JPEG takes eight bits, and would turn the border of nodata into pixels that are nearly nodata."""
+    """Return creation options for a COG: JPEG only for 8-bit RGB without nodata, whose borders it would blur."""
     plain = dataset.count == 3 and set(dataset.dtypes) == {"uint8"} and dataset.nodata is None
     return "-co COMPRESS=JPEG -co QUALITY=90" if plain else "-co COMPRESS=DEFLATE -co PREDICTOR=YES"
 
 
 def _false_alpha(dataset: DatasetReader) -> int | None:
-    """Number of a band that is tagged as transparency and looks like a picture, as infrared often does."""
+    """Return the number of a band tagged as alpha that looks like an image, as infrared often is; else None."""
     if ColorInterp.alpha not in dataset.colorinterp:
         return None
     number = dataset.colorinterp.index(ColorInterp.alpha) + 1
@@ -328,6 +335,6 @@ def _false_alpha(dataset: DatasetReader) -> int | None:
     try:
         values = dataset.read(number, window=middle)
     except RasterioError:
-        return None  # a damaged block is told to whoever asks for it
-    # Transparency has soft edges at most.
-    return number if len(np.unique(values)) > _MOST_SHADES else None
+        return None  # a damaged block is reported when a tile needs it
+    # A real alpha band has few values: 0, 255, and some between them at soft edges.
+    return number if len(np.unique(values)) > _MAX_ALPHA_VALUES else None

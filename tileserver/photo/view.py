@@ -1,4 +1,4 @@
-"""A photograph seen through one tile matrix set: pixels of any zoom's global grid."""
+"""A photograph on one tile matrix set: pixels of any window of any zoom."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tileserver.tiling.raster import Raster
 
 
 class View:
-    """Reads windows of a grid's zooms.
+    """Reads a photograph's pixels on a tile matrix set.
 
     Args:
         source: the photograph.
         tms: the tile matrix set.
-        gsd_m: ground sample distance that the network wants; decides the native zoom.
+        gsd_m: the network's ground sample distance in metres, which determines the native zoom.
 
     Raises:
-        OutsideError: the set is no quadtree, or does not cover the photograph.
+        OutsideError: the set is not a quadtree, or does not cover the photograph.
 
     Attributes:
-        pyramid: which tiles there are.
-        bounds_lonlat: ground that is served, in degrees.
+        pyramid: the photograph's tiles on this set.
+        bounds_lonlat: the area served, in degrees.
     """
 
     def __init__(self, source: Source, tms: TileMatrixSet, gsd_m: float) -> None:
@@ -47,31 +47,32 @@ class View:
         try:
             with gdal_errors():
                 extent = BBox(*transform_bounds(info.crs, self.crs, *info.bounds, densify_pts=21))
-                # Measured with pixels near the source's own size, then scaled: zoom 0's would span the globe.
+                # Measured at a zoom whose pixels are about as large as the photograph's, then scaled to zoom 0,
+                # where a pixel would span hundreds of kilometres.
                 guess = max(0, round(math.log2(grid.cell0 / max(extent.width / info.width, 1e-12))))
                 cell = grid.cell(guess)
                 size = pixel_size(self.crs, extent.centre, (cell, 0.0), (0.0, -cell))
         except RasterioError as error:
-            raise OutsideError(_uncovered(grid.tms_id)) from error
+            raise OutsideError(_not_covered(grid.tms_id)) from error
         if not all(math.isfinite(value) for value in (*extent, size.x_m, size.y_m)):
-            raise OutsideError(_uncovered(grid.tms_id))
+            raise OutsideError(_not_covered(grid.tms_id))
         self._pixel0 = size.times(2.0**guess)
         self.pyramid = Pyramid(grid, nearest_zoom(self._pixel0.gsd_m, gsd_m), extent)
-        # PROJ computes positions far outside of the set too, and there are no tiles there.
+        # PROJ also returns coordinates far outside the set's extent, where there are no tiles.
         whole = PixelWindow(0, 0, grid.columns0 * TILE_PX, grid.rows0 * TILE_PX)
         if not self.pyramid.touches(0, whole):
-            raise OutsideError(_uncovered(grid.tms_id))
+            raise OutsideError(_not_covered(grid.tms_id))
 
     def limit(self, limits: Limits, native_zoom: int) -> None:
-        """Serve only a part from now on.
+        """Restrict what is served.
 
         Args:
-            limits: bounds in degrees, and zooms of the set in which the photograph's native zoom is `native_zoom`.
-                Here they are the zooms as far from this set's native one.
-            native_zoom: see `limits`.
+            limits: bounds in degrees; zooms of Web Mercator, which are shifted so that they lie as far from this
+                set's native zoom as from `native_zoom`.
+            native_zoom: the photograph's native zoom in Web Mercator.
 
         Raises:
-            OutsideError: nothing is left.
+            OutsideError: the limits leave nothing of the photograph.
         """
         bounds, zooms = None, None
         if limits.bounds:
@@ -89,11 +90,15 @@ class View:
         self.pyramid = replace(self.pyramid, limits=Limits(bounds, zooms))
 
     def pixel(self, zoom: int) -> PixelSize:
-        """Ground size of the zoom's pixels at the middle of the photograph."""
+        """Return the ground size of a zoom's pixels at the centre of the photograph."""
         return self._pixel0.times(2.0**-zoom)
 
     def read(self, zoom: int, window: PixelWindow) -> Raster:
-        """Pixels of a window, warped from the photograph; its overviews serve zooms below the native one."""
+        """Return the pixels of a window, warped from the photograph, or from its overviews below the native zoom.
+
+        Raises:
+            ReadError, SourceChangedError: see `Source.read`.
+        """
         grid = self.pyramid.grid
         cell = grid.cell(zoom)
         transform = Affine(cell, 0.0, grid.left + window.x * cell, 0.0, -cell, grid.top - window.y * cell)
@@ -102,19 +107,23 @@ class View:
         )
 
 
-def _uncovered(tms_id: str) -> str:
+def _not_covered(tms_id: str) -> str:
     if tms_id == "WebMercatorQuad":
-        return "the photograph lies beyond 85 degrees, where Web Mercator ends: it cannot be served"
+        return (
+            "the photograph lies beyond 85 degrees of latitude, where Web Mercator ends: it cannot be served"
+        )
     return f"{tms_id} does not cover the photograph: use WebMercatorQuad"
 
 
 def _shared(limits: BBox, photograph: BBox) -> BBox:
-    """The ground of both.
+    """Return the intersection of two rectangles.
 
     Raises:
-        OutsideError: they share none.
+        OutsideError: it is empty.
     """
     shared = limits.intersection(photograph)
     if shared is None:
-        raise OutsideError("the bounds that are served show nothing of the photograph: see orthosharp info")
+        raise OutsideError(
+            "the bounds do not intersect the photograph: see its own bounds with orthosharp info FILE"
+        )
     return shared

@@ -1,1 +1,1 @@
-"""From windows of a photograph to finished pixels of every layer."""
+"""Rendering: from windows of a photograph to the finished pixels of each layer."""

@@ -1,4 +1,4 @@
-"""The tone of the restored picture, for zooms that no metatile reaches."""
+"""Fit the tone map, which gives overviews the restored colours at zooms further out than metatiles reach."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from tileserver.tiling.raster import area_average
 
 logger = logging.getLogger("orthosharp")
 
-# Samples lie on a grid over the photograph, so that every process fits the same map.
+# Samples lie on a regular grid over the photograph, so that every process fits the same tone map.
 SAMPLES_PER_SIDE: Final = 4
 SAMPLE_PX: Final = 256
-# Less deviation between area averages than this is no photograph of ground.
-_FEWEST_GREYS: Final = 2.0
+# A photograph of ground has a larger standard deviation (of area averages, in grey levels) than this.
+_MIN_DEVIATION: Final = 2.0
 
 
 def sample_windows(view: View) -> list[PixelWindow]:
-    """Windows of the native zoom, in the middles of a 4 x 4 division of the photograph."""
+    """Return windows of the native zoom at the centres of a 4 x 4 division of the photograph."""
     pyramid = view.pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
-    # Multiples of this keep the averages below on whole pixels.
+    # Aligned to multiples of the factor that `fit_tone` averages by.
     step = 1 << (LEVELS_BELOW + 1)
-    places = [(2 * part + 1) / (2 * SAMPLES_PER_SIDE) for part in range(SAMPLES_PER_SIDE)]
+    centres = [(2 * part + 1) / (2 * SAMPLES_PER_SIDE) for part in range(SAMPLES_PER_SIDE)]
     corners = [
         (
             int(extent.x + across * extent.width - SAMPLE_PX / 2) // step * step,
             int(extent.y + down * extent.height - SAMPLE_PX / 2) // step * step,
         )
-        for down in places
-        for across in places
+        for down in centres
+        for across in centres
     ]
     return [PixelWindow(x, y, SAMPLE_PX, SAMPLE_PX) for x, y in dict.fromkeys(corners)]
 
 
-class Tone(NamedTuple):
-    """A photograph's tone.
+class FittedTone(NamedTuple):
+    """The tone map of a photograph.
 
     Attributes:
-        colours: the map old -> restored.
-        whole: whether every sample was read. If not, another process, or this one tomorrow, may fit another map.
+        tone_map: maps old to restored colours.
+        is_provisional: whether a sample could not be read, so that another process may fit another tone map.
     """
 
-    colours: ToneMap
-    whole: bool
+    tone_map: ToneMap
+    is_provisional: bool
 
 
-def fit_tone(view: View, renderer: Renderer) -> Tone:
-    """Restore samples of the photograph and fit one colour map old -> restored to their area averages.
+def fit_tone(view: View, renderer: Renderer) -> FittedTone:
+    """Restore samples of the photograph, and fit a tone map from old to restored colours to their area averages.
 
     Args:
         view: the old photograph on Web Mercator.
-        renderer: restores it; sees one small window per sample.
+        renderer: restores the samples, one small window each.
 
     Raises:
         ReadError: no sample can be read.
@@ -71,7 +71,7 @@ def fit_tone(view: View, renderer: Renderer) -> Tone:
         try:
             pair = renderer.restore(view, window, renderer.spec.halo_px, Stages())
         except ReadError as error:
-            # One bad block costs its own tiles, not the map.
+            # One damaged block must not prevent the map from being served.
             damaged += 1
             logger.warning("a sample of the photograph cannot be read: %s", error)
             if damaged == len(windows):
@@ -82,14 +82,14 @@ def fit_tone(view: View, renderer: Renderer) -> Tone:
         old_colours.append(before.rgb[valid])
         restored_colours.append(after.rgb[valid])
     if not sum(map(len, old_colours)):
-        # Data lie between the samples only: the identity is the least wrong.
-        logger.warning("none of %d samples of the photograph shows anything: is it empty?", len(windows))
+        # All data lie between the samples: fall back to the identity.
+        logger.warning("none of %d samples of the photograph contains data: is it empty?", len(windows))
         ramp = np.arange(256, dtype=np.uint8).repeat(3).reshape(-1, 3)
-        return Tone(ToneMap.fit(ramp, ramp), not damaged)
+        return FittedTone(ToneMap.fit(ramp, ramp), bool(damaged))
     old = np.concatenate(old_colours)
-    if float(old.std(axis=0).max()) < _FEWEST_GREYS:
+    if float(old.std(axis=0).max()) < _MIN_DEVIATION:
         logger.warning(
-            "the photograph is nearly of one shade: if that is not so, name the values that are black and white "
-            "with --rescale MIN,MAX"
+            "the photograph is almost uniformly grey: if it should not be, name the values that become black and "
+            "white with --rescale MIN,MAX"
         )
-    return Tone(ToneMap.fit(old, np.concatenate(restored_colours)), not damaged)
+    return FittedTone(ToneMap.fit(old, np.concatenate(restored_colours)), bool(damaged))

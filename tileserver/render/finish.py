@@ -1,4 +1,4 @@
-"""What is done to restored pixels by taste: more contrast, or the old photograph's own colours."""
+"""Optional adjustments of restored pixels: contrast, and the old photograph's own colours (`--tone old`)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tileserver.tiling.raster import UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
 
-# Colour is what is left in means of so many pixels, smoothed over a few of them.
+# Colours are compared as means of blocks of this size, smoothed by a Gaussian of this sigma, cut off at this distance.
 BLOCK_PX: Final = 8
 _SIGMA_BLOCKS: Final = 2.0
 _REACH_BLOCKS: Final = 4
-# Grey that contrast leaves alone. The same for every tile: a pivot of each tile's own would make seams.
+# The grey level that contrast does not change; the same for all tiles, since a pivot per tile would cause seams.
 _PIVOT: Final = 128.0
 
 
 @dataclass(frozen=True)
 class Finish:
-    """How restored pixels are finished.
+    """How restored pixels are adjusted.
 
     Attributes:
         contrast: factor around middle grey; 1 changes nothing.
-        tone: `model` keeps the network's colours; `old` gives the old photograph's back, and leaves the
-            network its detail.
+        tone: whose colours the pixels have: `model` keeps the network's; `old` brings back the old photograph's
+            low-frequency colours and keeps the network's detail.
     """
 
     contrast: float = 1.0
@@ -37,16 +37,16 @@ class Finish:
 
     @property
     def reach_px(self) -> int:
-        """How far from a pixel the picture decides its colour."""
+        """Distance in pixels up to which surrounding pixels affect a pixel's colour."""
         return (_REACH_BLOCKS + 2) * BLOCK_PX if self.tone == "old" else 0
 
     def apply(self, old: UInt8Array, restored: UInt8Array) -> UInt8Array:
-        """Finish a window.
+        """Adjust the restored pixels of a window.
 
         Args:
-            old: uint8 [height, width, 3], what the network saw. Where the window begins in its zoom's grid, and
-                its size, are multiples of BLOCK_PX.
-            restored: the same, as the network gave it back.
+            old: uint8 [height, width, 3], the network's input. The window's origin in its zoom's grid and its size
+                are multiples of BLOCK_PX.
+            restored: uint8 of the same shape, the network's output.
 
         Returns:
             uint8 of the same shape.
@@ -66,7 +66,7 @@ UNFINISHED: Final = Finish()
 
 
 def _smooth(change: Float32Array) -> Float32Array:
-    """The part of [height, width, 3] that varies slowly."""
+    """Return the low-frequency part of float32 [height, width, 3]."""
     height, width = change.shape[:2]
     rows, columns = height // BLOCK_PX, width // BLOCK_PX
     means = change.reshape(rows, BLOCK_PX, columns, BLOCK_PX, 3).mean(axis=(1, 3))

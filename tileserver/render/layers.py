@@ -1,4 +1,4 @@
-"""Pixels of every layer at every zoom, out of metatiles, photographs and overviews."""
+"""The pixels of each layer at each zoom, from metatiles, photographs and overviews."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tileserver.errors import OutsideError, SettingsError
 from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
-from tileserver.render.colours import Tone, fit_tone
+from tileserver.render.colours import FittedTone, fit_tone
 from tileserver.render.renderer import Renderer, with_margin
 from tileserver.render.single_flight import SingleFlight
 from tileserver.stages import Stages, Wanted
@@ -18,31 +18,31 @@ from tileserver.tiling.grid import NO_LIMITS, Limits, TileAddress, at_zoom
 from tileserver.tiling.layer import LAYERS, WEB_MERCATOR, Layer, supported_tms
 from tileserver.tiling.raster import Raster, area_average, canvas, difference, paste, upsample
 
-# Content digest, tile matrix set, window.
+# Content digest, tile matrix set, window of the native zoom.
 MetatileKey = tuple[str, str, PixelWindow]
 
 
 class MetatileCache(Protocol):
-    """Where restored metatiles are kept for a while."""
+    """A bounded cache of restored metatiles."""
 
     def get(self, key: MetatileKey, /) -> Raster | None:
-        """The metatile, or None where it is not there any more."""
+        """Return the metatile, or None if it is not cached."""
 
     def put(self, key: MetatileKey, raster: Raster, /) -> None:
-        """Keep a metatile as long as there is room."""
+        """Cache a metatile."""
 
 
 class LayerRasters:
-    """Pixels of windows of any layer.
+    """Renders windows of any layer as rasters.
 
     Args:
         old: the photograph to restore.
         new: a later photograph to compare with, or None.
-        renderer: restores it.
-        metatiles: keeps restored metatiles, those of other maps too.
+        renderer: restores the old photograph.
+        metatiles: cache of restored metatiles, which other maps may share.
         metrics: counts inferences and cache lookups.
-        content: digest of everything that decides pixels.
-        limits: which tiles are served: bounds in degrees, zooms of Web Mercator.
+        content: content digest of everything that affects pixels.
+        limits: which tiles are served; bounds in degrees, zooms of Web Mercator.
 
     Raises:
         SettingsError: the limits leave nothing of the photograph.
@@ -65,7 +65,7 @@ class LayerRasters:
         self._tms = supported_tms()
         self._views: dict[tuple[str, bool], View] = {}
         self._views_lock = threading.Lock()
-        self._tone: Tone | None = None
+        self._tone: FittedTone | None = None
         self._tone_lock = threading.Lock()
         self._metatiles = metatiles
         self._content = content
@@ -79,19 +79,21 @@ class LayerRasters:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Layers that are served."""
+        """The layers that are served; `new` only with a later photograph."""
         return tuple(layer for layer in LAYERS if layer != "new" or self._new)
 
     def view(self, layer: str, tms: str) -> View:
-        """The layer's photograph on a tile matrix set.
+        """Return the layer's photograph on a tile matrix set.
 
         Raises:
-            OutsideError: no such layer or set, or the set does not cover the photograph.
+            OutsideError: the layer or the set does not exist, or the set does not cover the photograph.
         """
         if layer not in self.layers:
-            raise OutsideError(f"there is no layer {layer!r}: use one of {', '.join(self.layers)}")
+            raise OutsideError(f"unknown layer {layer!r}: use one of {', '.join(self.layers)}")
         if tms not in self._tms.list():
-            raise OutsideError(f"there is no tile matrix set {tms!r}: see /tileMatrixSets")
+            raise OutsideError(
+                f"unknown tile matrix set {tms!r}: /tileMatrixSets lists those that are served"
+            )
         source = self._new if layer == "new" and self._new else self._old
         key = (tms, source is self._new)
         with self._views_lock:
@@ -100,29 +102,38 @@ class LayerRasters:
             return self._views[key]
 
     def serves(self, layer: str, tms: str, tile: TileAddress) -> bool:
-        """Whether a tile that may be in a cache is within the limits; the cache knows none."""
+        """Return whether a tile is within the limits, which a cached tile need not be."""
         return self._limits == NO_LIMITS or self.view(layer, tms).pyramid.serves(tile)
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
-        """Pixels of a window of a zoom's global grid.
+        """Render a window of a zoom's global pixel grid.
+
+        Args:
+            layer: name of the layer.
+            tms: identifier of the tile matrix set.
+            zoom: zoom of the pixel grid.
+            window: the window to render.
+            stages: receives the time spent in each stage.
 
         Raises:
-            OutsideError: no such layer or tile matrix set.
-            ReadError, OverloadedError, sr_model.InferenceError: as the pipeline raises them.
+            OutsideError: the layer or the tile matrix set does not exist.
+            ReadError: a block of the photograph cannot be read.
+            SourceChangedError: the photograph was replaced.
+            OverloadedError, AbandonedError, sr_model.InferenceError: see `NetworkQueue.restore`.
         """
         view = self.view(layer, tms)
         if layer in ("old", "new"):
             with stages.measure("read"):
                 return view.read(zoom, window)
         if zoom < view.pyramid.min_metatile_zoom:
-            return self._toned(layer, view, zoom, window, stages)
+            return self._from_overviews(layer, view, zoom, window, stages)
         result = canvas(window)
         for metatile, part in view.pyramid.pieces(zoom, window):
             native = self._metatile(view, metatile, stages)
             with stages.measure("encode"):
                 restored = _resample(native, part, zoom - view.pyramid.native_zoom)
             if layer == "difference" and not restored.is_empty:
-                restored = difference(self._seen(view, metatile, part, zoom, stages), restored)
+                restored = difference(self._network_input(view, metatile, part, zoom, stages), restored)
             if part == window:
                 return restored
             paste(result, restored)
@@ -135,17 +146,18 @@ class LayerRasters:
             view.limit(self._limits, mercator.pyramid.native_zoom)
         return view
 
-    def tone(self) -> Tone:
-        """The one colour map old -> restored of this photograph; fitted at the first call."""
+    def tone(self) -> FittedTone:
+        """Return the photograph's tone map, fitting it at the first call; raises as `fit_tone`."""
         with self._tone_lock:
             if self._tone is None:
                 self._tone = fit_tone(self.view("old", WEB_MERCATOR), self._renderer)
             return self._tone
 
     def provisional_tone_digest(self, layer: str, tms: str, zoom: int) -> str:
-        """Digest of the tone that a picture shows, where that is not the photograph's own; else empty.
+        """Return the tone map's digest if the layer's pixels at this zoom use a provisional one, else "".
 
-        A tone that lacks a sample is no property of the photograph: a block that cannot be read may be there again.
+        A tone map fitted without one of its samples does not follow from the photograph: the block that cannot be
+        read now may be readable later. So its digest becomes part of the tile's key.
 
         Raises:
             OutsideError, ReadError, OverloadedError, sr_model.InferenceError: as `raster`.
@@ -153,27 +165,30 @@ class LayerRasters:
         if layer in ("old", "new") or zoom >= self.view(layer, tms).pyramid.min_metatile_zoom:
             return ""
         tone = self.tone()
-        return "" if tone.whole else tone.colours.digest
+        return tone.tone_map.digest if tone.is_provisional else ""
 
-    def _toned(self, layer: str, view: View, zoom: int, window: PixelWindow, stages: Stages) -> Raster:
+    def _from_overviews(
+        self, layer: str, view: View, zoom: int, window: PixelWindow, stages: Stages
+    ) -> Raster:
+        """Render restored pixels, or their difference, by applying the tone map to the photograph's overviews."""
         with stages.measure("infer"):
-            colours = self.tone().colours
+            tone_map = self.tone().tone_map
         with stages.measure("read"):
             old = view.read(zoom, window)
         with stages.measure("encode"):
-            toned = Raster(window, colours.apply(old.rgb), old.mask).masked()
-            return difference(old, toned) if layer == "difference" else toned
+            mapped = Raster(window, tone_map.apply(old.rgb), old.mask).masked()
+            return difference(old, mapped) if layer == "difference" else mapped
 
-    def _seen(
+    def _network_input(
         self, view: View, metatile: PixelWindow, part: PixelWindow, zoom: int, stages: Stages
     ) -> Raster:
-        """What the network saw, resampled as its answer is, so that the difference is the network's alone."""
+        """Return the network's input, resampled like its output, so that the difference is the network's alone."""
         with stages.measure("read"):
             old = view.read(view.pyramid.native_zoom, with_margin(metatile))
         return _resample(old, part, zoom - view.pyramid.native_zoom)
 
     def _metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:
-        """Restored pixels of a metatile: from the cache, a request that is faster, or the network."""
+        """Return a restored metatile from the cache, from a concurrent request, or from the network."""
         key = (self._content, view.pyramid.grid.tms_id, metatile)
         found = self._metatiles.get(key)
         self._metrics.count_lookup("metatile", "miss" if found is None else "hit")
@@ -184,7 +199,7 @@ class LayerRasters:
 
         def render(wanted: Wanted) -> Raster:
             stages.wanted = wanted
-            # Whoever was faster may have landed between the lookup above and this flight.
+            # Another request may have finished this metatile since the lookup above.
             raster = self._metatiles.get(key)
             if raster is None:
                 raster = self._renderer.metatile(view, metatile, stages)
@@ -197,7 +212,7 @@ class LayerRasters:
 
 
 def _resample(native: Raster, part: PixelWindow, zooms: int) -> Raster:
-    """The part, in a grid that is `zooms` finer (or, negative, coarser) than `native`'s."""
+    """Resample `part`, a window of a grid `zooms` levels finer (negative: coarser) than the native one."""
     if zooms > 0:
         return upsample(native, part, 1 << zooms)
     return area_average(native.crop(at_zoom(part, -zooms)), 1 << -zooms)

@@ -1,8 +1,7 @@
 """A bounded queue with a deadline in front of the network.
 
-The network uses every core or the whole accelerator by itself, so few threads feed it: as many as it says. Windows
-that wait together go through it together, where that pays. A full queue refuses at once: a line that only grows helps
-nobody.
+One pass of the network uses all cores or the whole accelerator, so few threads feed it: as many as the runtime asks
+for. Waiting windows form a batch where that is faster. A full queue refuses at once, instead of growing.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from tileserver.stages import Stages, Wanted
 from tileserver.tiling.raster import UInt8Array
 
 
-class Network(Protocol):
+class BatchedNetwork(Protocol):
     """The part of `sr_model.Restorer` that the queue needs."""
 
     @property
     def batch(self) -> int:
-        """Windows that are worth a common pass at the moment."""
+        """Largest number of windows that it currently pays to restore in one pass."""
 
     def restore(self, rgb: UInt8Array) -> UInt8Array:
-        """uint8 [batch, height, width, 3] to the same, less the network's trim."""
+        """Restore uint8 [batch, height, width, 3]; the result lacks the network's trim on each side."""
 
 
 @dataclass(eq=False)
@@ -48,17 +47,17 @@ class NetworkQueue:
     """Feeds waiting windows to the network.
 
     Args:
-        network: what restores them.
-        max_waiting: windows that may wait; one more gets OverloadedError.
-        deadline_s: longest wait for the network. What it has begun is waited for: the work is done anyway,
-            and can be cached.
-        batch: windows of the same shape that go through the network together; None for what it says itself.
+        network: restores them.
+        max_waiting: windows that may wait; one more raises OverloadedError.
+        deadline_s: longest time in the queue, in seconds. A pass that has begun is waited for, however long it
+            takes: its result can be cached.
+        batch: largest number of windows of the same shape in one pass; the network's own choice if None.
         callers: threads that call the network at the same time.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: BatchedNetwork,
         *,
         max_waiting: int,
         deadline_s: float,
@@ -78,15 +77,18 @@ class NetworkQueue:
         return len(self._jobs)
 
     def restore(self, rgb: UInt8Array, stages: Stages) -> UInt8Array:
-        """Restore one window and wait for it.
+        """Restore one window, and wait for the result.
 
         Args:
-            rgb: uint8 [height, width, 3], both multiples of the network's stride.
-            stages: gets the waiting time as `queue` and the network's as `infer`.
+            rgb: uint8 [height, width, 3]; height and width are multiples of the network's stride.
+            stages: receives the time in the queue as `queue`, and in the network as `infer`.
+
+        Returns:
+            uint8 [height, width, 3], less the network's trim on each side.
 
         Raises:
             OverloadedError: the queue is full, or the deadline has passed.
-            AbandonedError: nobody waits for it any more.
+            AbandonedError: the request was dropped because no client waits for it any more.
             InferenceError: the network failed.
         """
         job = _Job(rgb, stages.wanted)
@@ -97,9 +99,9 @@ class NetworkQueue:
                 self._drop_abandoned()
             if len(self._jobs) >= self._max_waiting:
                 raise OverloadedError(
-                    f"{len(self._jobs)} metatiles wait for the network: try again in a moment"
+                    f"{len(self._jobs)} metatiles are waiting for the network: try again in a moment"
                 )
-            # One that has died, of whatever, has a successor; what it had not begun is still in the line.
+            # Replace threads that have died; jobs that they had not begun are still in the queue.
             self._threads = [thread if thread.is_alive() else self._start() for thread in self._threads]
             self._jobs.append(job)
             self._changed.notify()
@@ -116,7 +118,7 @@ class NetworkQueue:
         return restored
 
     def close(self) -> None:
-        """Finish what runs, refuse what waits."""
+        """Finish the running pass, and refuse all waiting windows."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -130,7 +132,7 @@ class NetworkQueue:
 
     def _too_late(self) -> OverloadedError:
         return OverloadedError(
-            f"the network had no time for this within {self._deadline_s:g} s: try again", 5
+            f"the network had no time for this tile within {self._deadline_s:g} s: try again", 5
         )
 
     def _work(self) -> None:
@@ -149,18 +151,18 @@ class NetworkQueue:
             job.result.set_exception(OverloadedError("the server is shutting down: try again in a moment"))
 
     def _take(self) -> list[_Job]:
-        """The first job, and those directly behind it that have its shape."""
+        """Take the first job, and those directly behind it whose windows have the same shape."""
         jobs = [self._jobs.popleft()] if self._jobs else []
-        most = self._batch or self._network.batch
-        while self._jobs and len(jobs) < most and self._jobs[0].rgb.shape == jobs[0].rgb.shape:
+        limit = self._batch or self._network.batch
+        while self._jobs and len(jobs) < limit and self._jobs[0].rgb.shape == jobs[0].rgb.shape:
             jobs.append(self._jobs.popleft())
         return jobs
 
     def _drop_abandoned(self) -> None:
-        """Take out of the queue what nobody waits for any more."""
+        """Remove the jobs that no client waits for any more."""
         for job in [job for job in self._jobs if not job.wanted()]:
             self._jobs.remove(job)
-            job.result.set_exception(AbandonedError("nobody waits for this any more"))
+            job.result.set_exception(AbandonedError("every client that asked for this has disconnected"))
 
     def _run(self, jobs: list[_Job]) -> None:
         now = time.perf_counter()
@@ -168,11 +170,11 @@ class NetworkQueue:
             job.started = now
         try:
             restored = self._network.restore(np.stack([job.rgb for job in jobs]))
-            for job, picture in zip(jobs, restored, strict=True):
-                job.result.set_result(picture)
+            for job, pixels in zip(jobs, restored, strict=True):
+                job.result.set_result(pixels)
         except SrModelError as error:
             self._fail(jobs, error)
-        except BaseException as error:  # noqa: BLE001 - any failure must reach those who wait; the thread lives on
+        except BaseException as error:  # noqa: BLE001 - every failure must reach the callers; the thread lives on
             failure = InferenceError(
                 f"the network failed ({type(error).__name__}): try again, or use --device cpu"
             )

@@ -1,4 +1,4 @@
-"""The networks that run in this process: one per weights and device, however many maps use it."""
+"""The networks of this process, shared by all maps that use the same weights on the same device."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tileserver.settings import Settings
 
 
 @dataclass(eq=False)
-class Network:
-    """A network with its queue, for as long as a map uses it."""
+class LeasedNetwork:
+    """A network and its queue, with the number of maps that use it."""
 
     restorer: Restorer
     queue: NetworkQueue
@@ -22,25 +22,26 @@ class Network:
 
 
 class Networks:
-    """One network per weights and device, however many maps use it."""
+    """Opens one network per weights, runtime and device, and closes it after the last map that used it."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._running: dict[tuple[str, ...], Network] = {}
+        self._running: dict[tuple[str, ...], LeasedNetwork] = {}
         self._lock = threading.Lock()
         metrics.watch("queue_length", "Metatiles that wait for a network", self._waiting)
 
-    def lease(self, settings: Settings, source_gsd_m: float) -> Network:
-        """The network that the settings name, running already or opened; give it back with `release`.
+    def lease(self, settings: Settings, source_gsd_m: float) -> LeasedNetwork:
+        """Return the network that the settings name, opening it if need be; give it back with `release`.
 
         Args:
             settings: name weights, runtime and device.
-            source_gsd_m: metres per pixel of what is to be restored.
+            source_gsd_m: ground sample distance of the photograph to restore, in metres per pixel.
 
         Raises:
-            sr_model.SrModelError: the weights do not verify or are not for such pixels, or the device is missing.
+            sr_model.SrModelError: the weights fail verification, do not support this pixel size, or the device is
+                missing.
         """
         weights = load_weights(settings.weights or bundled_weights_path())
-        weights.spec.check_source_gsd(source_gsd_m)  # before seconds are spent on opening what is of no use
+        weights.spec.check_source_gsd(source_gsd_m)  # fail before seconds are spent on opening the network
         key = (weights.digest, settings.runtime, settings.device)
         with self._lock:
             if key not in self._running:
@@ -49,8 +50,8 @@ class Networks:
             network.users += 1
             return network
 
-    def release(self, network: Network) -> None:
-        """Let go of a leased network; the last map closes it."""
+    def release(self, network: LeasedNetwork) -> None:
+        """Give a leased network back; the last release closes it."""
         with self._lock:
             network.users -= 1
             if network.users:
@@ -59,11 +60,11 @@ class Networks:
         network.queue.close()
 
     def _waiting(self) -> float:
-        # Without the lock, which is held for seconds while a network is opened.
+        # Without the lock, which is held for seconds while a network opens.
         return sum(len(network.queue) for network in list(self._running.values()))
 
 
-def _open_network(weights: Weights, settings: Settings) -> Network:
+def _open_network(weights: Weights, settings: Settings) -> LeasedNetwork:
     restorer = Restorer.from_weights(
         weights, runtime=settings.runtime, device=settings.device, trim_px=trim_px(weights.spec)
     )
@@ -74,4 +75,4 @@ def _open_network(weights: Weights, settings: Settings) -> Network:
         batch=settings.batch,
         callers=restorer.callers,
     )
-    return Network(restorer, queue)
+    return LeasedNetwork(restorer, queue)

@@ -1,4 +1,4 @@
-"""Keys that cannot go stale: everything that decides a tile's bytes is in its key."""
+"""The recipe: a digest of everything that affects a tile's bytes. Cache keys contain it, so they never go stale."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ import rasterio
 from sr_model import Restorer
 from tileserver.photo.source import Source
 from tileserver.photo.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
-from tileserver.render import colours as tone
-from tileserver.render import finish
+from tileserver.render import colours, finish
 from tileserver.render.finish import Finish
 from tileserver.render.renderer import MARGIN_PX
 from tileserver.tiling import encode, grid
 from tileserver.tiling.raster import NO_DIFFERENCE
 
-# Raise it when the code renders the same tile differently than before.
+# Increase it whenever a change of the code changes the bytes of a tile.
 RECIPE_VERSION: Final = 3
-# Other versions of these may round pixels differently.
+# Libraries whose other versions may round pixels differently.
 _LIBRARIES: Final = ("numpy", "openvino", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the pixels of a map.
+    """Everything that affects the pixels of a map.
 
     Attributes:
-        weights: digest of the weights, which contain the spec with halo and stride.
-        runtime: what runs them; another one rounds differently.
-        sources: each photograph's fingerprint, bands and range.
-        finish: what is done to restored pixels.
+        weights: digest of the weights, which covers their spec with halo and stride.
+        runtime: name of the runtime; runtimes round differently.
+        sources: fingerprint, bands and rescale range of each photograph.
+        finish: contrast and colours of restored pixels.
     """
 
     weights: str
@@ -45,13 +44,15 @@ class Recipe:
 
     @classmethod
     def of(cls, restorer: Restorer, sources: Iterable[Source], finish: Finish) -> Recipe:
-        """That of a map which shows these photographs."""
-        shown = tuple((one.info.fingerprint, one.info.bands, one.info.rescale) for one in sources)
-        return cls(restorer.digest, restorer.runtime, shown, finish)
+        """Return the recipe of a map that shows these photographs."""
+        described = tuple(
+            (source.info.fingerprint, source.info.bands, source.info.rescale) for source in sources
+        )
+        return cls(restorer.digest, restorer.runtime, described, finish)
 
     @property
     def digest(self) -> str:
-        """Hex digest of these fields, of the constants of the code and of the libraries that make pixels."""
+        """SHA-256 (hex) of these fields, of the constants that affect pixels, and of the library versions."""
         constants = {
             "version": RECIPE_VERSION,
             "metatile_px": grid.METATILE_PX,
@@ -61,7 +62,7 @@ class Recipe:
             "margin_px": MARGIN_PX,
             "finish": [finish.BLOCK_PX, finish._SIGMA_BLOCKS, finish._REACH_BLOCKS, finish._PIVOT],
             "quality": [encode.JPEG_QUALITY, encode.WEBP_QUALITY, encode.WEBP_METHOD],
-            "tone": [tone.SAMPLES_PER_SIDE, tone.SAMPLE_PX],
+            "tone": [colours.SAMPLES_PER_SIDE, colours.SAMPLE_PX],
             "gdal": rasterio.__gdal_version__,
             "libraries": {name: version(name) for name in _LIBRARIES},
         }

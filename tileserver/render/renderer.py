@@ -1,4 +1,4 @@
-"""From a photograph to restored pixels: the only way there is, whoever asks."""
+"""Restore windows of a photograph: the one code path that server, seeder and `restore` share."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.raster import Raster
 
-# Kept of a metatile's halo, so that interpolation for finer zooms knows what lies across the border.
+# Part of the halo that is kept around a metatile, so that interpolation to finer zooms can read across its border.
 MARGIN_PX: Final = 4
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """A network and how its pictures are finished.
+    """A network, and the adjustments to its output.
 
     Attributes:
-        spec: what the network needs around a window.
-        network: the network, trimmed by `trim_px`.
-        finish: what is done to its pictures.
+        spec: stride and halo of the network.
+        network: the network, whose output is trimmed by `trim_px`.
+        finish: contrast and colours of restored pixels.
     """
 
     spec: ModelSpec
@@ -33,19 +33,26 @@ class Renderer:
 
     @property
     def window_px(self) -> int:
-        """Side of the window that the network sees of every metatile."""
+        """Side of the network's input window for a metatile, in pixels."""
         return self._outer(with_margin(PixelWindow(0, 0, METATILE_PX, METATILE_PX)), self._halo_px).width
 
     def restore(self, view: View, kept: PixelWindow, halo_px: int, stages: Stages) -> tuple[Raster, Raster]:
-        """Old and restored pixels of a window of the native zoom's grid.
+        """Restore a window of the native zoom.
 
-        Where the photograph has no pixel, the network is not asked, and both are blank.
+        A window without any data is not passed to the network.
 
         Args:
-            view: the old photograph on the tile grid.
-            kept: the wanted pixels.
-            halo_px: what is read around them at least.
-            stages: gets the time of reading, waiting and inference.
+            view: the old photograph on a tile matrix set.
+            kept: the window to return.
+            halo_px: smallest context to read around `kept`, in pixels.
+            stages: receives the time spent reading, waiting and in the network.
+
+        Returns:
+            The old and the restored pixels of `kept`; both blank if it contains no data.
+
+        Raises:
+            ReadError, SourceChangedError: see `Source.read`.
+            OverloadedError, AbandonedError, sr_model.InferenceError: see `NetworkQueue.restore`.
         """
         outer = self._outer(kept, halo_px)
         inner = outer.grown(-trim_px(self.spec))
@@ -60,21 +67,21 @@ class Renderer:
         return old.crop(kept), Raster(kept, finished[crop_slices(inner, kept)].copy(), mask).masked()
 
     def metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:
-        """Restore one metatile.
+        """Restore one metatile; raises as `restore`.
 
         Args:
-            view: the old photograph on the tile grid.
+            view: the old photograph on a tile matrix set.
             metatile: window of the native zoom's global pixel grid.
-            stages: gets the time of reading, waiting and inference.
+            stages: receives the time spent reading, waiting and in the network.
 
         Returns:
-            Restored pixels of the metatile and its margin, with the photograph's own mask.
+            Restored pixels of the metatile and its margin, with the photograph's mask.
         """
         return self.restore(view, with_margin(metatile), self._halo_px, stages)[1]
 
     @property
     def _halo_px(self) -> int:
-        # The margin lies within the halo: it needs no context of its own, being looked at by interpolation only.
+        # The margin is part of the halo and has less context than the metatile: only interpolation reads it.
         return max(self.spec.halo_px - MARGIN_PX, 0)
 
     def _outer(self, kept: PixelWindow, halo_px: int) -> PixelWindow:
@@ -83,10 +90,10 @@ class Renderer:
 
 
 def trim_px(spec: ModelSpec) -> int:
-    """How much of each side of a window is context that nobody looks at: what networks that serve are to leave out."""
+    """Return how many pixels the network may omit on each side of its output, because they are context only."""
     return max(spec.halo_px - MARGIN_PX, 0) // spec.stride * spec.stride
 
 
 def with_margin(metatile: PixelWindow) -> PixelWindow:
-    """The pixels that are kept of a metatile."""
+    """Return a metatile's window grown by MARGIN_PX on each side."""
     return metatile.grown(MARGIN_PX)

@@ -1,4 +1,4 @@
-"""Concurrent calls for the same key share one computation, for as long as one of them still waits."""
+"""Single flight: concurrent calls for the same key share one computation, as long as one of them still waits."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ class _Flight(Generic[V]):
     result: Future[V] = field(default_factory=Future)
 
     def wanted(self) -> bool:
-        """Whether anybody on board still waits."""
+        """Return whether any of the callers still waits."""
         return any(waits() for waits in tuple(self.waiters))
 
 
 class SingleFlight(Generic[K, V]):
-    """The first caller computes, the others wait for its result or its error. Nothing is kept afterwards."""
+    """The first caller computes; callers that arrive meanwhile get its result or its error. Nothing is cached."""
 
     def __init__(self) -> None:
         self._flights: dict[K, _Flight[V]] = {}
         self._lock = threading.Lock()
 
     def do(self, key: K, compute: Callable[[Wanted], V], wanted: Wanted = always) -> V:
-        """Result of `compute`, from this caller or from the one that was faster.
+        """Return the result of `compute`, called by this or by a concurrent caller.
 
         Args:
-            key: what is computed.
-            compute: gets a function that tells whether any caller still waits; it may raise AbandonedError
+            key: identifies the computation.
+            compute: is given a function that returns whether any caller still waits; may raise AbandonedError
                 once none does.
-            wanted: whether this caller still waits.
+            wanted: returns whether this caller still waits.
 
         Raises:
-            AbandonedError: nobody waited any more, this caller neither.
+            AbandonedError: the computation was abandoned, and this caller does not wait any more either.
         """
         while True:
             try:
-                return self._board(key, compute, wanted)
+                return self._join_or_compute(key, compute, wanted)
             except AbandonedError:
-                # Given up for the others' sake, just as this caller came: then it starts over.
+                # Abandoned by the earlier callers just as this one joined: start over.
                 if not wanted():
                     raise
 
-    def _board(self, key: K, compute: Callable[[Wanted], V], wanted: Wanted) -> V:
+    def _join_or_compute(self, key: K, compute: Callable[[Wanted], V], wanted: Wanted) -> V:
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:
@@ -64,13 +64,13 @@ class SingleFlight(Generic[K, V]):
         try:
             result = compute(own.wanted)
         except BaseException as error:
-            self._land(key)
+            self._remove(key)
             own.result.set_exception(error)
             raise
-        self._land(key)
+        self._remove(key)
         own.result.set_result(result)
         return result
 
-    def _land(self, key: K) -> None:
+    def _remove(self, key: K) -> None:
         with self._lock:
             del self._flights[key]

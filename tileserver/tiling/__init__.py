@@ -1,1 +1,1 @@
-"""Pure arithmetic of tiles: addresses, windows, pixels and their encoding."""
+"""Tile arithmetic without files or networks: addresses, windows, pixel operations and encoding."""

@@ -1,8 +1,8 @@
-"""Pure arithmetic from tiles to metatiles and windows in ground units; knows neither files nor networks.
+"""Arithmetic of tiles, metatiles and pixel windows; opens neither files nor networks.
 
-Every zoom of a quadtree tile matrix set is one global grid of pixels, y down, whose origin is the corner of
-tile 0/0/0. A *window* (`sr_model.PixelWindow`) is a rectangle of it. A tile at scale @2x is a window of the
-next zoom.
+Each zoom of a quadtree tile matrix set defines one global pixel grid with y pointing down, whose origin is the
+top left corner of tile 0/0/0. A *window* (`sr_model.PixelWindow`) is a rectangle in that grid. An @2x tile is a
+window of the next zoom.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tileserver.errors import OutsideError
 TILE_PX: Final = 256
 METATILE_TILES: Final = 4
 METATILE_PX: Final = METATILE_TILES * TILE_PX
-# One metatile of 4 x 4 tiles fills the 2 x 2 tiles above it and the one above those.
+# A metatile's 4 x 4 tiles also make the 2 x 2 tiles one zoom out and the single tile two zooms out.
 LEVELS_BELOW: Final = 2
 LEVELS_ABOVE: Final = 2
 
@@ -74,7 +74,7 @@ class BBox(NamedTuple):
 
 @dataclass(frozen=True, order=True)
 class TileAddress:
-    """One tile of a matrix set; `scale` 2 asks for the picture of the next zoom."""
+    """One tile of a tile matrix set; with `scale` 2 it has the pixels of the next zoom."""
 
     z: int
     x: int
@@ -83,25 +83,25 @@ class TileAddress:
 
     @property
     def pixel_zoom(self) -> int:
-        """Zoom whose pixels the tile shows."""
+        """Zoom whose pixel grid the tile uses."""
         return self.z + self.scale - 1
 
     @property
     def window(self) -> PixelWindow:
-        """The tile in its pixel zoom's global grid."""
+        """The tile's window in the global grid of `pixel_zoom`."""
         size = TILE_PX * self.scale
         return PixelWindow(self.x * size, self.y * size, size, size)
 
 
 @dataclass(frozen=True)
 class QuadGrid:
-    """A tile matrix set whose every zoom halves the pixels of the one before.
+    """A tile matrix set in which each zoom halves the pixel size of the one before.
 
     Attributes:
-        tms_id: its name, such as WebMercatorQuad.
-        left, top: corner of tile 0/0/0 in units of the set's CRS.
-        cell0: width of a pixel at zoom 0, in units of the CRS.
-        columns0, rows0: tiles at zoom 0.
+        tms_id: the identifier of the set, such as WebMercatorQuad.
+        left, top: top left corner of tile 0/0/0, in units of the set's CRS.
+        cell0: pixel size at zoom 0, in units of the CRS.
+        columns0, rows0: number of tiles at zoom 0.
     """
 
     tms_id: str
@@ -113,24 +113,24 @@ class QuadGrid:
 
     @classmethod
     def from_tms(cls, tms: TileMatrixSet) -> QuadGrid:
-        """Take over the geometry of a morecantile set.
+        """Return the grid of a morecantile tile matrix set.
 
         Raises:
-            OutsideError: it is no quadtree of 256 px tiles.
+            OutsideError: the set is not a quadtree of 256 px tiles.
         """
         name = str(tms.id)
         if not is_quadtree(tms):
-            raise OutsideError(f"{name} is no quadtree of 256 px tiles: use WebMercatorQuad")
+            raise OutsideError(f"{name} is not a quadtree of 256 px tiles: use WebMercatorQuad")
         first = tms.tileMatrices[0]
         corner = tms.xy_bounds(morecantile.Tile(0, 0, 0))
         return cls(name, corner.left, corner.top, first.cellSize, first.matrixWidth, first.matrixHeight)
 
     def cell(self, zoom: int) -> float:
-        """Width of a pixel in units of the CRS."""
+        """Return the pixel size of a zoom in units of the CRS."""
         return math.ldexp(self.cell0, -zoom)
 
     def bounds(self, zoom: int, window: PixelWindow) -> BBox:
-        """The ground of a window in units of the CRS."""
+        """Return the ground of a window in units of the CRS."""
         cell = self.cell(zoom)
         return BBox(
             self.left + window.x * cell,
@@ -140,9 +140,9 @@ class QuadGrid:
         )
 
     def covering(self, zoom: int, bounds: BBox) -> PixelWindow:
-        """The smallest window of whole pixels around some ground, of one pixel at least."""
+        """Return the smallest window, of one pixel at least, that contains `bounds` (in units of the CRS)."""
         cell = self.cell(zoom)
-        # Far less than a pixel, so that bounds that were computed from a window give that window again.
+        # A tolerance far below one pixel: covering(bounds(window)) returns the window itself.
         slack = 1e-6
         left = math.floor((bounds.left - self.left) / cell + slack)
         top = math.floor((self.top - bounds.top) / cell + slack)
@@ -151,19 +151,19 @@ class QuadGrid:
         return PixelWindow.between(left, top, max(left + 1, right), max(top + 1, bottom))
 
     def has_tile(self, tile: TileAddress) -> bool:
-        """Whether the matrix of the tile's zoom has such a column and row."""
+        """Return whether the tile's column and row exist at its zoom."""
         return 0 <= tile.x < self.columns0 << tile.z and 0 <= tile.y < self.rows0 << tile.z
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Which tiles are served; where a field is None, all that show the photograph.
+    """Limits on the tiles that are served; a field that is None sets no limit.
 
-    They decide no pixels: a tile that is served is the same without them.
+    Limits never change the pixels of a tile that is served.
 
     Attributes:
-        bounds: ground.
-        zooms: first and last zoom.
+        bounds: the area served.
+        zooms: first and last zoom served.
     """
 
     bounds: BBox | None = None
@@ -175,13 +175,13 @@ NO_LIMITS: Final = Limits()
 
 @dataclass(frozen=True)
 class Pyramid:
-    """A grid over one photograph, with the zoom that the network works at.
+    """The tiles of one photograph on one grid.
 
     Attributes:
         grid: the tile matrix set.
-        native_zoom: zoom whose ground resolution is nearest the model's.
+        native_zoom: the zoom at which the network works: its pixel size on the ground is nearest the model's GSD.
         extent: ground of the photograph in units of the grid's CRS.
-        limits: which tiles are served, in the same units and in zooms of the grid.
+        limits: which tiles are served; bounds in units of the CRS, zooms of the grid.
     """
 
     grid: QuadGrid
@@ -191,27 +191,27 @@ class Pyramid:
 
     @property
     def served(self) -> BBox:
-        """The part of `extent` that is served."""
+        """The area that is served, in units of the grid's CRS."""
         return self.limits.bounds or self.extent
 
     @property
     def first_zoom(self) -> int:
-        """First zoom that is served."""
+        """First zoom served."""
         return self.limits.zooms[0] if self.limits.zooms else 0
 
     @property
     def max_zoom(self) -> int:
-        """Last zoom of tiles; @2x tiles there show one more."""
+        """Last zoom served; its @2x tiles have the pixels of one zoom more."""
         return self.limits.zooms[1] if self.limits.zooms else self.native_zoom + LEVELS_ABOVE
 
     @property
     def min_metatile_zoom(self) -> int:
-        """First zoom that metatiles fill; coarser ones come from overviews."""
+        """First zoom made from metatiles; zooms further out are read from overviews."""
         return self.native_zoom - LEVELS_BELOW
 
     @property
     def min_zoom(self) -> int:
-        """First useful zoom: the last one at which the photograph fits into one tile, unless limits name another."""
+        """First useful zoom: the limits' first, else the last at which the photograph fits one tile."""
         if self.limits.zooms:
             return self.first_zoom
         for zoom in range(self.native_zoom + 1):
@@ -221,19 +221,19 @@ class Pyramid:
         return self.native_zoom
 
     def touches(self, zoom: int, window: PixelWindow) -> bool:
-        """Whether the window may show any of the photograph."""
+        """Return whether a window intersects the photograph's extent."""
         return self.grid.bounds(zoom, window).overlaps(self.extent)
 
     def serves(self, tile: TileAddress) -> bool:
-        """Whether the tile is within the limits."""
+        """Return whether a tile is within the limits and intersects the area served."""
         ground = self.grid.bounds(tile.pixel_zoom, tile.window)
         return self.first_zoom <= tile.z <= self.max_zoom and ground.overlaps(self.served)
 
     def check(self, tile: TileAddress) -> None:
-        """Refuse a tile that cannot show anything.
+        """Refuse a tile that is not served.
 
         Raises:
-            OutsideError: the zoom or the place is not served.
+            OutsideError: its zoom is not served, the grid has no such tile, or it lies outside the area served.
         """
         if not self.first_zoom <= tile.z <= self.max_zoom:
             raise OutsideError(f"zoom {tile.z} is not served: use {self.first_zoom} to {self.max_zoom}")
@@ -241,18 +241,18 @@ class Pyramid:
             raise OutsideError(f"{self.grid.tms_id} has no tile {tile.z}/{tile.x}/{tile.y}")
         if not self.serves(tile):
             raise OutsideError(
-                f"tile {tile.z}/{tile.x}/{tile.y} is outside the photograph: see the TileJSON's bounds"
+                f"tile {tile.z}/{tile.x}/{tile.y} is outside the photograph: see the bounds in the TileJSON"
             )
 
     def pieces(self, zoom: int, window: PixelWindow) -> Iterator[tuple[PixelWindow, PixelWindow]]:
-        """Split a window at the borders of metatiles.
+        """Split a window along the borders of metatiles.
 
         Args:
-            zoom: the window's pixel zoom, `min_metatile_zoom` or finer.
+            zoom: zoom of the window's pixel grid, `min_metatile_zoom` or finer.
             window: any window of that zoom.
 
         Yields:
-            A metatile in the native zoom's grid, and the part of `window` that it covers.
+            A metatile as a window of the native zoom, and the part of `window` that it covers.
         """
         zooms = zoom - self.native_zoom
         side = METATILE_PX << zooms if zooms >= 0 else METATILE_PX >> -zooms
@@ -261,12 +261,12 @@ class Pyramid:
 
 
 def is_quadtree(tms: TileMatrixSet) -> bool:
-    """Whether every zoom halves the pixels of the one before, in tiles of 256 px from one corner."""
+    """Return whether each zoom halves the pixel size of the one before, in 256 px tiles from the same corner."""
     matrices = tms.tileMatrices
     first = matrices[0]
     return all(
         matrix.id == str(zoom)
-        # Definitions print rounded cell sizes: over the whole matrix that may come to half a pixel, not more.
+        # Definitions print rounded cell sizes: tolerate half a pixel over the width of the matrix.
         and abs(matrix.cellSize * 2**zoom / first.cellSize - 1) * matrix.matrixWidth * TILE_PX < 0.5
         and matrix.tileWidth == matrix.tileHeight == TILE_PX
         and matrix.pointOfOrigin == first.pointOfOrigin
@@ -277,7 +277,7 @@ def is_quadtree(tms: TileMatrixSet) -> bool:
 
 
 def at_zoom(window: PixelWindow, zooms: int) -> PixelWindow:
-    """The same ground in the grid of a zoom that is `zooms` finer or, negative, coarser.
+    """Return the window of the same ground in a grid `zooms` levels finer, or coarser where negative.
 
     Raises:
         ValueError: it does not lie on whole pixels of the coarser grid.
@@ -286,5 +286,5 @@ def at_zoom(window: PixelWindow, zooms: int) -> PixelWindow:
 
 
 def nearest_zoom(gsd_at_zoom0_m: float, gsd_m: float) -> int:
-    """Zoom whose ground resolution is nearest `gsd_m`, in octaves."""
+    """Return the zoom whose GSD is nearest to `gsd_m` on a logarithmic scale; both in metres per pixel."""
     return max(0, round(math.log2(gsd_at_zoom0_m / gsd_m)))

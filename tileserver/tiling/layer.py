@@ -1,4 +1,4 @@
-"""What a map shows, and on which grids: layers and tile matrix sets."""
+"""The layers of a map, and the tile matrix sets they are served on."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ WEB_MERCATOR: Final = "WebMercatorQuad"
 
 
 def supported_tms() -> morecantile.defaults.TileMatrixSets:
-    """Morecantile's tile matrix sets that are quadtrees of 256 px tiles."""
+    """Return the tile matrix sets known to morecantile that are quadtrees of 256 px tiles."""
     known = morecantile.tms
-    wanted = {name: known.get(name) for name in known.list()}
-    return morecantile.defaults.TileMatrixSets(
-        {name: tms for name, tms in wanted.items() if is_quadtree(tms)}
-    )
+    sets = {name: known.get(name) for name in known.list()}
+    return morecantile.defaults.TileMatrixSets({name: tms for name, tms in sets.items() if is_quadtree(tms)})

@@ -1,4 +1,4 @@
-"""One tile: what is asked for, its cache key, and what is answered."""
+"""One tile: the request, its cache key, and the encoded result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tileserver.tiling.grid import TileAddress
 
 @dataclass(frozen=True)
 class TileRequest:
-    """One tile of one layer, and the format it is wanted in."""
+    """A tile of one layer in one format."""
 
     layer: str
     tms: str
@@ -22,11 +22,11 @@ class TileRequest:
 
 
 class TileKey(NamedTuple):
-    """Key of an encoded tile.
+    """Cache key of an encoded tile.
 
     Attributes:
-        content: digest of the photographs' fingerprints and of the recipe.
-        layer, tms, z, x, y, scale, ext: which tile, and as what.
+        content: content digest: photographs, weights and recipe, see `tileserver.render.recipe`.
+        layer, tms, z, x, y, scale, ext: layer, tile matrix set, address and format.
     """
 
     content: str
@@ -40,19 +40,23 @@ class TileKey(NamedTuple):
 
     @classmethod
     def of(cls, content: str, request: TileRequest) -> TileKey:
-        """Key of what a request asks for."""
+        """Return the key of a requested tile."""
         tile = request.tile
         return cls(content, request.layer, request.tms, tile.z, tile.x, tile.y, tile.scale, request.extension)
 
     def variant(self, mark: str) -> TileKey:
-        """Key of the same tile with other pixels than its content promises; itself where the mark is empty."""
+        """Return the key of the same tile when its pixels differ from what `content` stands for.
+
+        Args:
+            mark: identifies the difference; the key itself is returned if it is empty.
+        """
         if not mark:
             return self
         return self._replace(content=hashlib.sha256(f"{self.content}/{mark}".encode()).hexdigest())
 
     @property
     def etag(self) -> str:
-        """Strong entity tag. It needs no pixels, so a revalidation never costs an inference."""
+        """Strong entity tag, derived from the key alone: revalidation never needs the network."""
         parts = "/".join(map(str, self))
         return f'"{hashlib.sha256(parts.encode()).hexdigest()[:32]}"'
 
@@ -62,11 +66,11 @@ class Tile:
     """An encoded tile.
 
     Attributes:
-        body: the file; empty where a format without transparency has nothing to show.
-        media_type: its type.
+        body: the encoded file; empty if no pixel has data and the format has no transparency.
+        media_type: media type of `body`.
         etag: strong entity tag, with quotes.
-        hit: whether it came out of a cache.
-        seconds: time that each stage of the pipeline took, by the stage's name.
+        hit: whether it came from a cache.
+        seconds: time spent in each stage of the pipeline, by stage name.
     """
 
     body: bytes
@@ -77,5 +81,5 @@ class Tile:
 
     @classmethod
     def of(cls, key: TileKey, body: bytes) -> Tile:
-        """A finished tile, as caches keep it."""
+        """Return a tile found in a cache."""
         return cls(body, MEDIA_TYPES[key.ext], key.etag, hit=True)

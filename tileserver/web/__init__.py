@@ -1,1 +1,1 @@
-"""HTTP: routes, conditional requests, documents, and the maps that are open together."""
+"""HTTP: the application, its routes and middleware, TileJSON and WMTS, and reloading of maps."""

@@ -1,4 +1,4 @@
-"""The application: one service, its routes, and what errors mean to a visitor."""
+"""The web application of one map: its routes, middleware and error handlers."""
 
 from __future__ import annotations
 
@@ -28,62 +28,62 @@ from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.tiling.layer import supported_tms
 from tileserver.web.cached_tiles import CachedTiles
-from tileserver.web.middleware import AnswerHeaders, AnswerPolicy, LimitRequests
-from tileserver.web.routes import LayerFactory, machine_routes, safe_crs_dependencies, short_routes
+from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy
+from tileserver.web.routes import LayerFactory, safe_crs_dependencies, short_routes, status_routes
 from tileserver.web.tile_endpoint import TileEndpoint
 
 logger = logging.getLogger("orthosharp")
 
-# When to ask again for a photograph that somebody has to restart the server for.
-RESTART_S: Final = 60
-VIEWER: Final = Path(__file__).parents[1] / "viewer"
+# Retry-After of a replaced photograph, in seconds: the server may have to be restarted for it.
+SOURCE_CHANGED_RETRY_S: Final = 60
+VIEWER_FOLDER: Final = Path(__file__).parents[1] / "viewer"
 
 
 class Problem(BaseModel):
-    """What an error says: one line, which ends with the way out."""
+    """Body of an error response: one line that ends with what to do about it."""
 
     detail: str
 
 
-# Every answer that a route may give besides its own, for the OpenAPI document.
+# Error responses that any route may give, for the OpenAPI document.
 _PROBLEMS: Final = {
-    400: "the request is wrong",
-    404: "there is no such place, zoom, layer or tile matrix set",
-    413: "what was sent is too large",
-    422: "a value cannot be understood, or is too large",
-    500: "an error inside the server, or of the network",
+    400: "the request is invalid",
+    404: "the place, zoom, layer or tile matrix set does not exist",
+    413: "the request body is too large",
+    422: "a value is malformed or too large",
+    500: "an error inside the server, or in the network",
     502: "a block of the photograph cannot be read",
-    503: "too much is asked for at the moment; see Retry-After",
+    503: "the server is overloaded; see Retry-After",
 }
-_NO_ROUTE: Final = "there is nothing at this address: the map is at /, and /openapi.json lists every address"
-# With its media type, which FastAPI would else take to be that of the route's pictures.
+_NO_ROUTE: Final = "no such address: the map is at /, and /openapi.json lists all addresses"
+# Names the media type, for which FastAPI would otherwise document the route's image types.
 _PROBLEM: Final = {"application/json": {"schema": Problem.model_json_schema()}}
-DOCUMENTED: Final[dict[int | str, dict[str, Any]]] = {
-    204: {"description": "nothing to show in a format without transparency"},
-    304: {"description": "what If-None-Match names is still right"},
+COMMON_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    204: {"description": "no pixel has data, and the format has no transparency"},
+    304: {"description": "the entity tag in If-None-Match is current"},
     **{status: {"description": text, "content": _PROBLEM} for status, text in _PROBLEMS.items()},
 }
 
 
 class Application(FastAPI):
-    """FastAPI, but for cached tiles: they leave before any of its layers, which cost more than they do."""
+    """FastAPI with a short cut: cached tiles are sent before its middleware and routing, which cost more."""
 
-    warm: ASGIApp | None = None
+    cached_tiles: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await (self.warm or super().__call__)(scope, receive, send)
+        await (self.cached_tiles or super().__call__)(scope, receive, send)
 
 
 def create_app(settings: Settings, service: TileService | None = None) -> FastAPI:
-    """Open the photographs and the network, and put them behind HTTP.
+    """Return the web application of one map.
 
     Args:
         settings: what to serve, and how.
-        service: one that is open already; closed with the application either way.
+        service: an open service to use; a new one is opened if None. The application closes it in either case.
 
     Raises:
-        StartError, sr_model.SrModelError: something cannot be served.
+        StartError, sr_model.SrModelError: a photograph, the store or the weights cannot be served.
     """
     opened = service or TileService(settings)
 
@@ -100,9 +100,9 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
         yield
         await anyio.to_thread.run_sync(close)
 
-    # Swagger's page would fetch its scripts from elsewhere; /openapi.json stays.
+    # Swagger's page would fetch scripts from another site; /openapi.json stays.
     app = Application(
-        title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None, responses=DOCUMENTED
+        title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None, responses=COMMON_RESPONSES
     )
     app.state.service, app.state.endpoint, app.state.close = opened, endpoint, close
     app.dependency_overrides.update(safe_crs_dependencies())
@@ -110,36 +110,36 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
     app.include_router(short_routes(endpoint))
-    app.include_router(machine_routes(opened))
+    app.include_router(status_routes(opened))
     app.include_router(TMSFactory(supported_tms=supported_tms()).router)
     _add_page(app)
     _add_error_handlers(app)
-    # Starlette wraps in reverse: the last added sees the request first.
-    app.add_middleware(LimitRequests, most=settings.max_requests, most_pictures=settings.max_pictures)
-    policy = AnswerPolicy(settings.cors_origins)
+    # Middleware added last sees the request first.
+    app.add_middleware(LimitRequests, max_requests=settings.max_requests, max_images=settings.max_pictures)
+    policy = ResponsePolicy(settings.cors_origins)
     app.add_middleware(
-        AnswerHeaders,
+        ResponseHeaders,
         policy=policy,
-        ai_note=ai_header(opened),
+        ai_header=ai_header(opened),
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in AI_LAYERS)),
         count=opened.metrics.count_answer,
     )
-    app.warm = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)
+    app.cached_tiles = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)
     return app
 
 
 def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
-        return FileResponse(VIEWER / "index.html")
+        return FileResponse(VIEWER_FOLDER / "index.html")
 
-    app.mount("/viewer", StaticFiles(directory=VIEWER), name="viewer")
+    app.mount("/viewer", StaticFiles(directory=VIEWER_FOLDER), name="viewer")
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    """One table decides the status; one line says the reason; nothing of it is ever cached.
+    """Map exceptions to responses that are never cached; `errors.HTTP_STATUS` gives the status.
 
-    Anything else that is raised ends in `AnswerHeaders`.
+    `ResponseHeaders` handles all other exceptions.
     """
 
     async def known(request: Request, error: Exception) -> JSONResponse:
@@ -149,7 +149,7 @@ def _add_error_handlers(app: FastAPI) -> None:
             headers["Retry-After"] = str(error.retry_after_s)
         elif status >= 500:
             if isinstance(error, SourceChangedError):
-                headers["Retry-After"] = str(RESTART_S)
+                headers["Retry-After"] = str(SOURCE_CHANGED_RETRY_S)
             logger.error("%s: %s", request.url.path, error, exc_info=error.__cause__)
         return JSONResponse({"detail": str(error)}, status, headers)
 
@@ -162,14 +162,15 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def http(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         headers = {**(error.headers or {}), "Cache-Control": "no-store"}
-        # Starlette's own words for an address that no route has.
-        known = error.status_code != 404 or error.detail != "Not Found"
-        return JSONResponse({"detail": str(error.detail) if known else _NO_ROUTE}, error.status_code, headers)
+        # Starlette's default text means that no route matched.
+        unrouted = error.status_code == 404 and error.detail == "Not Found"
+        detail = _NO_ROUTE if unrouted else str(error.detail)
+        return JSONResponse({"detail": detail}, error.status_code, headers)
 
     async def unreadable(_: Request, error: Exception) -> JSONResponse:
-        logger.warning("rio-tiler refused a picture: %s", error)
+        logger.warning("rio-tiler refused an image: %s", error)
         return JSONResponse(
-            {"detail": "this picture cannot be made: ask for tiles"}, 422, {"Cache-Control": "no-store"}
+            {"detail": "this image cannot be made: use tiles instead"}, 422, {"Cache-Control": "no-store"}
         )
 
     for kind in (TileServerError, SrModelError):

@@ -1,7 +1,7 @@
-"""Cached tiles, answered before any routing: most of a busy server's requests end here.
+"""Cached tiles, answered before any routing: the short cut that most requests of a busy server take.
 
-The path is all that is parsed, and parsed once for as long as it is popular. What is not a cached tile goes on
-to the application, which knows what else a path may mean and what is wrong with it.
+Only the path is parsed, and the result is kept while the path is in frequent use. All other requests go on to the
+application, which also reports what is wrong with them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tileserver.attribution import AI_LAYERS, ai_header
 from tileserver.service import Tile, TileRequest, TileService
-from tileserver.stages import NO_WORK, server_timing
+from tileserver.stages import ZERO_SECONDS, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR
-from tileserver.web.middleware import AI_HEADER, AnswerPolicy, etag_matches, local_path
+from tileserver.web.middleware import AI_HEADER, ResponsePolicy, etag_matches, local_path
 from tileserver.web.tilejson import DEFAULT_FORMAT
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -29,14 +29,14 @@ _TILE: Final = re.compile(
     rf"(?:@(?P<scale>[12])x)?(?:\.(?P<ext>{'|'.join(MEDIA_TYPES)}))?",
     re.ASCII,
 )
-# The longest path of a tile that exists, generously; longer ones must not fill the parser's memory.
-_LONGEST: Final = 120
-_REMEMBERED: Final = 16_384
+# Longer than the path of any tile; longer paths must not fill the memory of parsed paths.
+_MAX_PATH_LENGTH: Final = 120
+_MAX_PARSED_PATHS: Final = 16_384
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_MAX_PARSED_PATHS)
 def parse_tile_path(path: str) -> TileRequest | None:
-    """The tile that a path names, or None where it names none or says it in an unusual way."""
+    """Return the tile that a path in the usual form names, else None."""
     found = _TILE.fullmatch(path)
     if found is None or (found["layer"] is None and found["ext"] is None):
         return None
@@ -46,7 +46,7 @@ def parse_tile_path(path: str) -> TileRequest | None:
 
 
 def header_value(scope: Scope, name: bytes) -> str | None:
-    """A request's header, by its lower-case name."""
+    """Return the value of a request's header; `name` is in lower case."""
     for key, value in scope["headers"]:
         if key == name:
             return str(value, "latin-1")
@@ -55,18 +55,18 @@ def header_value(scope: Scope, name: bytes) -> str | None:
 
 @dataclass(frozen=True)
 class CachedTiles:
-    """Answers GET and HEAD of tiles that are in memory, conditional requests too; passes on all others.
+    """Answers GET and HEAD requests for tiles in memory, including conditional ones, and passes on all others.
 
     Attributes:
-        app: the application.
-        service: whose tiles.
-        policy: headers that every answer carries.
+        app: the application that other requests are passed on to.
+        service: the map's tiles.
+        policy: headers that every response carries.
     """
 
     app: ASGIApp
     service: TileService
-    policy: AnswerPolicy
-    _fixed: dict[tuple[str, str], RawHeaders] = field(default_factory=dict)
+    policy: ResponsePolicy
+    _headers_by_layer: dict[tuple[str, str], RawHeaders] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -74,7 +74,7 @@ class CachedTiles:
             await self.app(scope, receive, send)
             return
         path = local_path(scope)
-        request = parse_tile_path(path) if len(path) <= _LONGEST else None
+        request = parse_tile_path(path) if len(path) <= _MAX_PATH_LENGTH else None
         tile = self.service.cached(request) if request is not None else None
         if request is None or tile is None:
             await self.app(scope, receive, send)
@@ -86,7 +86,7 @@ class CachedTiles:
         await send({"type": "http.response.body", "body": body})
 
     def _head(self, scope: Scope, request: TileRequest, tile: Tile) -> tuple[int, RawHeaders]:
-        headers = [*self._fixed_headers(request), *self.policy.cors(header_value(scope, b"origin"))]
+        headers = [*self._layer_headers(request), *self.policy.cors(header_value(scope, b"origin"))]
         if not tile.body:
             return 204, headers
         headers.append((b"etag", tile.etag.encode()))
@@ -96,17 +96,18 @@ class CachedTiles:
         headers.append((b"content-length", str(len(tile.body)).encode()))
         return 200, headers
 
-    def _fixed_headers(self, request: TileRequest) -> RawHeaders:
-        """Those that all cached tiles of a layer share; there are few layers, so they are kept."""
+    def _layer_headers(self, request: TileRequest) -> RawHeaders:
+        """Return the headers that all cached tiles of a layer and format share; built once for each."""
         key = (request.layer, request.extension)
-        if key not in self._fixed:
+        if key not in self._headers_by_layer:
             ai = {AI_HEADER: ai_header(self.service)} if request.layer in AI_LAYERS else {}
             named = {
                 "Cache-Control": f"public, max-age={self.service.settings.max_age_s}",
                 "Cache-Status": "orthosharp; hit",
-                "Server-Timing": server_timing(NO_WORK),
+                "Server-Timing": server_timing(ZERO_SECONDS),
                 **self.policy.security,
                 **ai,
             }
-            self._fixed[key] = [(name.lower().encode(), value.encode()) for name, value in named.items()]
-        return self._fixed[key]
+            raw = [(name.lower().encode(), value.encode()) for name, value in named.items()]
+            self._headers_by_layer[key] = raw
+        return self._headers_by_layer[key]

@@ -1,4 +1,4 @@
-"""A layer as rio-tiler reads it, so that titiler's routes work for every layer."""
+"""A rio-tiler reader for one layer, through which titiler's routes (preview, bbox, point, feature) serve it."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from tileserver.tiling.layer import WEB_MERCATOR, Layer
 from tileserver.tiling.raster import Raster
 
 _BANDS: Final = ("red", "green", "blue")
-# A picture that needs more metatiles is made of overviews instead.
+# An image that would need more metatiles is made from overviews instead.
 MAX_METATILES: Final = 16
-# Pixels that may be read for every one of the largest picture.
+# Pixels that may be read per pixel of the largest image.
 MAX_OVERSAMPLING: Final = 4
-# Far more than any CRS reaches, in metres, feet or degrees; arithmetic with it is still exact enough.
-_FARTHEST: Final = 1e9
-# Where the only tile of zoom 0 ends.
+# Larger than any coordinate in metres, feet or degrees, and small enough for accurate arithmetic.
+_MAX_COORDINATE: Final = 1e9
+# The northern edge of the tile at zoom 0.
 _MERCATOR_LATITUDE: Final = mercantile.bounds(0, 0, 0).north
 _DEFAULT_PX: Final = 1024
-# Around what is wanted: bilinear interpolation may look at them.
+# Around the wanted pixels, on each side: bilinear interpolation may read them.
 _CONTEXT_PX: Final = 2
-# What GDAL raises where a CRS has no such place, and Python where numbers are too large.
-_MISFITS: Final = (RasterioError, ValueError, OverflowError)
+# Raised by GDAL for coordinates outside a CRS, and by Python for numbers that are too large.
+_PROJECTION_ERRORS: Final = (RasterioError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
 class LayerInput:
-    """What a `LayerReader` opens: never a path or an address."""
+    """The input of a `LayerReader`: a layer of an open service, never a path or URL."""
 
     service: TileService
     layer: Layer
@@ -55,13 +55,13 @@ class LayerInput:
 
 @attr.s
 class LayerReader(BaseReader):
-    """LayerRasters of one layer for any rectangle, made of the same pixels as its tiles."""
+    """Reads any rectangle of one layer, made from the same pixels as the layer's tiles."""
 
     input: LayerInput = attr.ib()
     tms: TileMatrixSet = attr.ib(default=WEB_MERCATOR_TMS)
 
     def __attrs_post_init__(self) -> None:
-        """Take extent and CRS from the layer's photograph."""
+        """Set bounds, CRS and size from the layer's photograph."""
         self._view: View = self.input.service.rasters.view(self.input.layer, WEB_MERCATOR)
         info = self._view.source.info
         self.bounds, self.crs = info.bounds, info.crs
@@ -72,23 +72,23 @@ class LayerReader(BaseReader):
         self.transform = from_bounds(*info.bounds, info.width, info.height)
 
     @property
-    def _own_view(self) -> View:
+    def _tms_view(self) -> View:
         return self.input.service.rasters.view(self.input.layer, str(self.tms.id))
 
     @property
     def minzoom(self) -> int:
         """First useful zoom of the reader's tile matrix set."""
-        return self._own_view.pyramid.min_zoom
+        return self._tms_view.pyramid.min_zoom
 
     @property
     def maxzoom(self) -> int:
         """Last useful zoom that the reader's tile matrix set defines; tiles may go on beyond it."""
-        return min(self._own_view.pyramid.max_zoom, int(self.tms.maxzoom))
+        return min(self._tms_view.pyramid.max_zoom, int(self.tms.maxzoom))
 
     def info(self) -> Info:
-        """What the layer consists of: three bands of 8 bits, whatever the photograph has."""
+        """Return the layer's metadata: three 8-bit bands, whatever the photograph has."""
         source = self._view.source.info
-        # Validated, since the fields that rio-tiler adds for rasters are no part of its model.
+        # Validated, because the model does not declare the fields that rio-tiler adds for rasters.
         document = {
             "bounds": source.bounds,
             "crs": source.crs.to_wkt(),
@@ -106,8 +106,8 @@ class LayerReader(BaseReader):
         return Info.model_validate(document)
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, **_: Any) -> ImageData:
-        """One tile as an array."""
-        view, window = self._own_view, TileAddress(tile_z, tile_x, tile_y).window
+        """Return one tile as an array."""
+        view, window = self._tms_view, TileAddress(tile_z, tile_x, tile_y).window
         raster = self.input.service.raster(self.input.layer, str(self.tms.id), tile_z, window)
         return _image(raster, view.pyramid.grid.bounds(tile_z, window), view.crs)
 
@@ -121,19 +121,19 @@ class LayerReader(BaseReader):
         width: int | None = None,
         **_: Any,
     ) -> ImageData:
-        """A rectangle as a picture of bounded size.
+        """Return a rectangle as an image of bounded size.
 
         Args:
             bbox: left, bottom, right, top in `bounds_crs`.
-            dst_crs: CRS of the picture; `bounds_crs` if not given.
+            dst_crs: CRS of the image; `bounds_crs` if None.
             bounds_crs: CRS of `bbox`.
-            max_size: longest side in pixels, where neither `height` nor `width` is given.
-            height: of the picture in pixels.
-            width: of the picture in pixels.
+            max_size: longest side in pixels, used if neither `height` nor `width` is given.
+            height: height of the image in pixels.
+            width: width of the image in pixels.
 
         Raises:
-            BadParameterError: no rectangle, a picture that is too large, or a CRS that does not fit.
-            OutsideError: the rectangle shows nothing of the photograph.
+            BadParameterError: `bbox` is not a rectangle, the image is too large, or the CRS does not fit.
+            OutsideError: the rectangle does not intersect the area served.
         """
         target_crs = dst_crs or bounds_crs
         target = _project(bounds_crs, target_crs, bbox)
@@ -151,37 +151,38 @@ class LayerReader(BaseReader):
         dst_crs: CRS | None = None,
         **_: Any,
     ) -> ImageData:
-        """The whole photograph."""
+        """Return the whole photograph as an image; arguments and errors as of `part`."""
         return self.part(self.bounds, dst_crs, self.crs, max_size, height, width)
 
     def statistics(self, **kwargs: Any) -> dict[str, BandStatistics]:
-        """Statistics of the preview's bands."""
+        """Return statistics of the preview's bands."""
         statistics: dict[str, BandStatistics] = self.preview().statistics(**kwargs)
         return statistics
 
     def point(self, lon: float, lat: float, coord_crs: CRS = WGS84, **_: Any) -> PointData:
-        """The colour at a place, at the native zoom.
+        """Return the colour of the pixel at a place, at the native zoom.
 
         Raises:
-            OutsideError: the photograph has no pixel there.
+            BadParameterError: the coordinates do not fit their CRS.
+            OutsideError: the photograph has no data there.
         """
         pyramid, zoom = self._view.pyramid, self._view.pyramid.native_zoom
         try:
             with gdal_errors():
                 xs, ys = transform(coord_crs, self._view.crs, [lon], [lat])[:2]
-        except _MISFITS as error:
+        except _PROJECTION_ERRORS as error:
             raise BadParameterError(
                 "the coordinates do not fit their CRS: give lon,lat in degrees"
             ) from error
-        if not _within_reach(lon, lat, xs[0], ys[0]):
+        if not _are_plausible(lon, lat, xs[0], ys[0]):
             raise BadParameterError("the coordinates do not fit their CRS: give lon,lat in degrees")
         left, bottom, right, top = pyramid.served
         if not (left <= xs[0] <= right and bottom <= ys[0] <= top):
-            raise OutsideError("the photograph has no pixel at this place")
+            raise OutsideError("the photograph has no data at this place")
         pixel = pyramid.grid.covering(zoom, BBox(xs[0], ys[0], xs[0], ys[0]))
         raster = self.input.service.raster(self.input.layer, WEB_MERCATOR, zoom, pixel)
         if raster.is_empty:
-            raise OutsideError("the photograph has no pixel at this place")
+            raise OutsideError("the photograph has no data at this place")
         return PointData(
             np.ma.MaskedArray(raster.rgb[0, 0]),
             band_names=["b1", "b2", "b3"],
@@ -196,7 +197,11 @@ class LayerReader(BaseReader):
         shape_crs: CRS = WGS84,
         **kwargs: Any,
     ) -> ImageData:
-        """The rectangle around a GeoJSON feature, with everything outside of it hidden."""
+        """Return the bounding box of a GeoJSON feature as an image, with the pixels outside the feature masked.
+
+        Raises:
+            BadParameterError, OutsideError: as `part`, or the feature is not a GeoJSON polygon.
+        """
         geometry = shape.get("geometry", shape)
         target_crs = dst_crs or shape_crs
         try:
@@ -204,8 +209,8 @@ class LayerReader(BaseReader):
                 with gdal_errors():
                     geometry = transform_geom(shape_crs, target_crs, geometry)
             bounds = shape_bounds(geometry)
-        except (*_MISFITS, LookupError, TypeError, AttributeError) as error:
-            raise BadParameterError("this is no GeoJSON polygon in the given CRS") from error
+        except (*_PROJECTION_ERRORS, LookupError, TypeError, AttributeError) as error:
+            raise BadParameterError("the feature is not a GeoJSON polygon in the given CRS") from error
         sizes = {name: kwargs.get(name) for name in ("max_size", "height", "width")}
         image = self.part(bounds, target_crs, target_crs, **sizes)
         outside = geometry_mask([geometry], (image.height, image.width), image.transform)
@@ -215,39 +220,39 @@ class LayerReader(BaseReader):
     def _size(
         self, target: BBox, ground: BBox, max_size: int | None, width: int | None, height: int | None
     ) -> tuple[int, int]:
-        """Columns and rows of a picture."""
-        most = self.input.service.settings.max_image_px
-        if any(size is not None and not 1 <= size <= most for size in (max_size, width, height)):
+        """Return the columns and rows of an image of `target` (in its CRS), whose `ground` is in Web Mercator."""
+        limit = self.input.service.settings.max_image_px
+        if any(size is not None and not 1 <= size <= limit for size in (max_size, width, height)):
             raise BadParameterError(
-                f"a picture has 1 to {most} pixels on a side: ask for a smaller one, or for tiles"
+                f"an image has 1 to {limit} pixels on each side: request a smaller one, or tiles"
             )
         aspect = target.width / target.height
         if not 1e-6 <= aspect <= 1e6:
-            raise BadParameterError("the rectangle is too narrow for a picture: give a wider one")
+            raise BadParameterError("the rectangle is too narrow for an image: give a wider one")
         if width or height:
             columns = width or round((height or 1) * aspect)
             rows = height or round((width or 1) / aspect)
         else:
             native = self._view.pyramid.grid.covering(self._view.pyramid.native_zoom, ground)
-            longest = min(max_size or most, max(native.width, native.height))
+            longest = min(max_size or limit, max(native.width, native.height))
             columns, rows = (
                 (longest, round(longest / aspect)) if aspect > 1 else (round(longest * aspect), longest)
             )
-        return min(max(columns, 1), most), min(max(rows, 1), most)
+        return min(max(columns, 1), limit), min(max(rows, 1), limit)
 
     def _choose_window(self, ground: BBox, columns: int, rows: int) -> tuple[int, PixelWindow]:
-        """The coarsest zoom that has as many pixels as the picture, and the window to read there."""
+        """Return the coarsest zoom that is at least as fine as the image, and the window to read there."""
         pyramid = self._view.pyramid
         clipped = ground.intersection(pyramid.served)
         if clipped is None:
-            raise OutsideError("the rectangle is outside the photograph: see the TileJSON's bounds")
-        # A trifle more, so that the rectangle of a tile is read at the tile's own zoom.
+            raise OutsideError("the rectangle is outside the photograph: see the bounds in the TileJSON")
+        # A tolerance for rounding, so that a tile's rectangle is read at the tile's own zoom.
         wanted_cell = 1.000001 * min(ground.width / columns, ground.height / rows)
         zoom = next(
             (z for z in range(pyramid.max_zoom) if pyramid.grid.cell(z) <= wanted_cell), pyramid.max_zoom
         )
-        most = MAX_OVERSAMPLING * self.input.service.settings.max_image_px**2
-        while zoom > 0 and pyramid.grid.covering(zoom, clipped).area_px > most:
+        limit = MAX_OVERSAMPLING * self.input.service.settings.max_image_px**2
+        while zoom > 0 and pyramid.grid.covering(zoom, clipped).area_px > limit:
             zoom -= 1
         if zoom >= pyramid.min_metatile_zoom:
             pieces = list(pyramid.pieces(zoom, pyramid.grid.covering(zoom, clipped).grown(_CONTEXT_PX)))
@@ -256,31 +261,31 @@ class LayerReader(BaseReader):
         return zoom, pyramid.grid.covering(zoom, clipped).grown(_CONTEXT_PX)
 
 
-def _within_reach(*coordinates: float) -> bool:
-    """Whether they are numbers that anything can be at."""
-    return all(abs(value) <= _FARTHEST for value in coordinates)
+def _are_plausible(*coordinates: float) -> bool:
+    """Return whether coordinates are finite and within reach of any CRS."""
+    return all(abs(value) <= _MAX_COORDINATE for value in coordinates)
 
 
 def _project(source: CRS, target: CRS, bbox: tuple[float, float, float, float]) -> BBox:
-    """Bounds in another CRS.
+    """Transform bounds to another CRS.
 
     Raises:
-        BadParameterError: they are no rectangle there.
+        BadParameterError: the result is not a rectangle.
     """
     try:
         left, bottom, right, top = bbox
         if source.is_geographic and target == WEB_MERCATOR_CRS:
-            # Its poles are infinitely far away.
+            # The poles lie at infinity in Web Mercator.
             bottom, top = max(bottom, -_MERCATOR_LATITUDE), min(top, _MERCATOR_LATITUDE)
         if source != target:
             with gdal_errors():
                 left, bottom, right, top = transform_bounds(
                     source, target, left, bottom, right, top, densify_pts=21
                 )
-    except _MISFITS as error:
-        raise BadParameterError("the rectangle cannot be expressed in that CRS") from error
-    if not (_within_reach(left, bottom, right, top) and left < right and bottom < top):
-        raise BadParameterError("this is no rectangle: give minx,miny,maxx,maxy in the order of the CRS")
+    except _PROJECTION_ERRORS as error:
+        raise BadParameterError("the rectangle cannot be transformed to that CRS") from error
+    if not (_are_plausible(left, bottom, right, top) and left < right and bottom < top):
+        raise BadParameterError("not a rectangle: give minx,miny,maxx,maxy in the axis order of the CRS")
     return BBox(left, bottom, right, top)
 
 
@@ -292,7 +297,7 @@ def _image(raster: Raster, bounds: BBox, crs: CRS) -> ImageData:
 def _warp(
     raster: Raster, view: View, zoom: int, target_crs: CRS, target: BBox, size: tuple[int, int]
 ) -> ImageData:
-    """Bring pixels of a zoom's grid onto the picture's own grid."""
+    """Resample pixels of a zoom's grid to the image's grid."""
     columns, rows = size
     grids = {
         "src_crs": view.crs,
@@ -303,7 +308,7 @@ def _warp(
         "dst_transform": from_bounds(*target, columns, rows),
     }
     data, mask = np.zeros((3, rows, columns), np.uint8), np.zeros((rows, columns), np.uint8)
-    # Filled, so that interpolation at the edge of the data does not mix in black.
+    # Pixels without data are filled first, so that interpolation at the edge of the data does not mix in black.
     planes = np.ascontiguousarray(np.moveaxis(fill_nodata(raster.rgb, raster.mask), 2, 0))
     reproject(planes, data, resampling=Resampling.bilinear, **grids)
     reproject(raster.mask, mask, resampling=Resampling.nearest, **grids)

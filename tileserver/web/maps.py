@@ -1,4 +1,4 @@
-"""All maps behind one address, and how they are exchanged while requests go on."""
+"""All maps of one server, and how they are replaced while requests are being answered."""
 
 from __future__ import annotations
 
@@ -22,37 +22,40 @@ from tileserver.web.app import create_app
 
 logger = logging.getLogger("orthosharp")
 
-# How often replaced files are looked for.
+# Interval at which photographs are checked for replacement.
 WATCH_S: Final = 5.0
 
 
 @dataclass(eq=False)
 class Generation:
-    """Maps that were opened together.
+    """The maps that were opened together, at start or by one reload.
 
     Attributes:
-        apps: by the map's name.
-        default: name of the one that answers paths without a name.
-        inside: requests that are being answered.
-        retired: whether newer ones have taken over.
+        apps: applications by the map's name.
+        default: name of the map that answers paths without a map's name.
+        active_requests: requests that are being answered.
+        retired: whether a newer generation has taken over.
     """
 
     apps: Mapping[str, FastAPI]
     default: str
-    inside: int = 0
+    active_requests: int = 0
     retired: bool = False
 
     @property
     def services(self) -> list[TileService]:
-        """Those behind the applications."""
+        """The tile services of the maps."""
         return [app.state.service for app in self.apps.values()]
 
     def is_outdated(self) -> bool:
-        """Whether a photograph was replaced; looks at the files."""
+        """Return whether a photograph was replaced since it was opened."""
         return any(service.outdated for service in self.services)
 
     def app_for(self, scope: Scope) -> tuple[FastAPI, Scope]:
-        """The map that a path names in its first part, which becomes part of its root; else the default."""
+        """Return the map for a request, and the request's scope for it.
+
+        The map whose name is the first part of the path, which becomes part of `root_path`; else the default.
+        """
         root = scope.get("root_path", "")
         name = scope["path"].removeprefix(root).split("/", 2)[1:2]
         if name and name[0] in self.apps:
@@ -60,16 +63,16 @@ class Generation:
         return self.apps[self.default], scope
 
     def close(self) -> None:
-        """Let go of photographs, threads and networks that nobody else uses."""
+        """Close the photographs and threads, and release the networks."""
         for app in self.apps.values():
             app.state.close()
 
 
 def open_generation(maps: Mapping[str, Settings], shared: Shared) -> Generation:
-    """Open every map and try it out. The first is the default.
+    """Open and warm up all maps; the first is the default.
 
     Raises:
-        StartError, sr_model.SrModelError, TileServerError: one of them cannot be served; none stays open.
+        StartError, sr_model.SrModelError, TileServerError: a map cannot be served; all are closed again.
     """
     apps: dict[str, FastAPI] = {}
     try:
@@ -84,16 +87,16 @@ def open_generation(maps: Mapping[str, Settings], shared: Shared) -> Generation:
     return Generation(apps, next(iter(apps)))
 
 
-class Site:
-    """The ASGI application that `orthosharp serve` runs.
+class ReloadableMaps:
+    """The ASGI application that `orthosharp serve` runs: the current generation of maps.
 
-    SIGHUP opens photographs and weights anew; so does a file that was replaced. The new ones take over when they
-    have proved to work. Requests inside the old ones are answered by them, and the last one closes them.
+    SIGHUP, or a replaced photograph, opens a new generation. It takes over once it has been warmed up. Requests in
+    progress are answered by the old generation, which is closed after the last of them.
 
     Args:
-        first: the maps to begin with.
-        shared: what outlives a reload; closed at shutdown.
-        load: opens the maps anew.
+        first: the generation to begin with.
+        shared: resources kept across reloads; closed at shutdown.
+        load: opens a new generation.
     """
 
     def __init__(self, first: Generation, shared: Shared, load: Callable[[], Generation]) -> None:
@@ -101,56 +104,60 @@ class Site:
         self._shared = shared
         self._load = load
         self._reloading = asyncio.Lock()
-        self._complaint = ""
+        self._last_refusal = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or live through start and end."""
+        """Answer one request, or handle the ASGI lifespan."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
             return
         generation = self.current
-        generation.inside += 1
+        generation.active_requests += 1
         try:
             app, inner = generation.app_for(scope)
             await app(inner, receive, send)
         finally:
-            generation.inside -= 1
-            if generation.retired and not generation.inside:
+            generation.active_requests -= 1
+            if generation.retired and not generation.active_requests:
                 await asyncio.to_thread(generation.close)
 
     async def reload(self) -> bool:
-        """Open everything anew; whether that worked. What was there before goes on if it did not."""
+        """Replace the current generation by a new one.
+
+        Returns:
+            Whether it was replaced. If the new generation cannot be opened, the current one stays.
+        """
         async with self._reloading:
             try:
-                fresh = await asyncio.to_thread(self._load)
+                new = await asyncio.to_thread(self._load)
             except (TileServerError, SrModelError) as error:
-                if str(error) != self._complaint:
-                    logger.warning("reload refused, the maps stay as they were: %s", error)
-                self._complaint = str(error)
+                if str(error) != self._last_refusal:
+                    logger.warning("reload refused, the current maps stay: %s", error)
+                self._last_refusal = str(error)
                 return False
             except Exception:
-                # Whoever waits for the next change goes on waiting, whatever this one was.
-                logger.exception("reload failed, the maps stay as they were")
+                # The watching task must survive any failure, to try again at the next change.
+                logger.exception("reload failed, the current maps stay")
                 return False
-            old, self.current = self.current, fresh
-            self._complaint = ""
+            old, self.current = self.current, new
+            self._last_refusal = ""
             old.retired = True
-            if not old.inside:
+            if not old.active_requests:
                 await asyncio.to_thread(old.close)
-            logger.warning("reloaded: %s", ", ".join(fresh.apps))
+            logger.warning("reloaded: %s", ", ".join(new.apps))
             return True
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[object]]()
         tasks.add(asyncio.create_task(self._watch()))
 
-        def hang_up() -> None:
+        def on_sighup() -> None:
             tasks.add(asyncio.create_task(self.reload()))
 
-        # Not on Windows, and not outside the main thread.
+        # Unavailable on Windows and outside the main thread.
         with contextlib.suppress(NotImplementedError, AttributeError, RuntimeError, ValueError):
-            loop.add_signal_handler(signal.SIGHUP, hang_up)
+            loop.add_signal_handler(signal.SIGHUP, on_sighup)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Pure-ASGI middleware: what every answer carries, and how many requests may be inside at once."""
+"""Pure-ASGI middleware: the headers of every response, and limits on concurrent requests and request bodies."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ _SECURITY: Final = {
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "X-Content-Type-Options": "nosniff",
 }
-# LayerRasters of any size and shape.
-_PICTURE: Final = re.compile(r"/(preview|bbox|point|feature|statistics)\b")
-# GeoJSON of a feature is the only thing that visitors send.
+# Routes that make images of any size and shape.
+_IMAGE_ROUTE: Final = re.compile(r"/(preview|bbox|point|feature|statistics)\b")
+# Clients send nothing but the GeoJSON of a feature.
 MAX_BODY_BYTES: Final = 1_000_000
-# Asked for by machines that watch the server, above all when it is busy.
-_ALWAYS_OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+# Monitoring must get an answer above all when the server is busy.
+_UNLIMITED_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def local_path(scope: Scope) -> str:
-    """Path of the request below the prefix that a proxy may have added."""
+    """Return the request's path without the prefix that a proxy may have added."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
 
 
 def etag_matches(header: str | None, etag: str) -> bool:
-    """Whether If-None-Match names the entity tag; weak comparison, RFC 9110 section 13.1.2."""
+    """Return whether an If-None-Match header names the entity tag; weak comparison (RFC 9110, section 13.1.2)."""
     if not header:
         return False
     return header.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in header.split(",")}
 
 
 @dataclass(frozen=True)
-class AnswerPolicy:
-    """Headers that every answer carries, whoever makes it.
+class ResponsePolicy:
+    """Security and CORS headers, which every response carries.
 
     Attributes:
-        origins: sites whose pages may read the pictures, such as https://map.example; `*` for all.
+        origins: origins whose pages may read the tiles, such as https://map.example; `*` for all.
     """
 
     origins: tuple[str, ...] = ("*",)
 
     @property
     def security(self) -> Mapping[str, str]:
-        """What tells a browser to be careful."""
+        """Headers that restrict what a browser does with a response."""
         return _SECURITY
 
     def cors(self, origin: str | None) -> list[tuple[bytes, bytes]]:
-        """Raw CORS headers for a request from a page of `origin`. Simple GETs need no preflight."""
+        """Return raw CORS headers for a request from a page of `origin`; a plain GET needs no preflight."""
         if "*" in self.origins:
             return [_ANY_ORIGIN, _EXPOSE]
         if origin is None or origin not in self.origins:
@@ -76,20 +76,20 @@ _EXPOSE: Final = (b"access-control-expose-headers", _EXPOSED.encode())
 
 
 @dataclass(frozen=True)
-class AnswerHeaders:
-    """Gives every answer what its route has not given it: ETag, Cache-Control, Cache-Status, Server-Timing.
+class ResponseHeaders:
+    """Adds the headers that a route has not set: ETag, Cache-Control, Cache-Status, Server-Timing, X-Orthosharp.
 
     Attributes:
-        app: the application.
-        policy: headers of all answers.
-        ai_note: value of X-Orthosharp for everything below `ai_prefixes`.
-        ai_prefixes: paths whose pictures the network made.
-        count: told the path and status of every answer.
+        app: the wrapped application.
+        policy: headers of all responses.
+        ai_header: value of X-Orthosharp for paths below `ai_prefixes`.
+        ai_prefixes: prefixes of paths whose pixels come from the network.
+        count: called with the path and status of every response.
     """
 
     app: ASGIApp
-    policy: AnswerPolicy
-    ai_note: str
+    policy: ResponsePolicy
+    ai_header: str
     ai_prefixes: tuple[str, ...]
     count: Callable[[str, int], None]
 
@@ -114,12 +114,12 @@ class AnswerHeaders:
             answered = True
             await self._finish(scope, head, bytes(body), started, send)
 
-        # A HEAD is answered as the GET would be, without its body.
+        # HEAD is answered like GET, without the body.
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
             await self.app(inner, receive, collect)
         except Exception:
-            # The log has the traceback; the visitor gets no internals.
+            # The log has the traceback; the client learns nothing about internals.
             logger.exception("%s", local_path(scope))
             if not answered:
                 head, body = None, bytearray()
@@ -136,11 +136,11 @@ class AnswerHeaders:
         else:
             headers.setdefault("Cache-Control", "no-cache")
             if local_path(scope).startswith(self.ai_prefixes):
-                headers.setdefault(AI_HEADER, self.ai_note)
+                headers.setdefault(AI_HEADER, self.ai_header)
         headers.setdefault("Cache-Status", "orthosharp; fwd=bypass")
         headers.setdefault("Server-Timing", f"total;dur={1000 * (time.perf_counter() - started):.1f}")
-        keepable = status == 200 and headers["Cache-Control"] != "no-store"
-        if keepable and scope["method"] in ("GET", "HEAD") and "etag" not in headers:
+        cacheable = status == 200 and headers["Cache-Control"] != "no-store"
+        if cacheable and scope["method"] in ("GET", "HEAD") and "etag" not in headers:
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         if status == 200 and etag_matches(
             Headers(scope=scope).get("if-none-match"), headers.get("etag", "-")
@@ -156,11 +156,11 @@ class AnswerHeaders:
 
 
 def _too_large() -> HTTPException:
-    return HTTPException(413, f"at most {MAX_BODY_BYTES} bytes can be sent: simplify the feature")
+    return HTTPException(413, f"a request body has at most {MAX_BODY_BYTES} bytes: simplify the feature")
 
 
 def _bounded(receive: Receive) -> Receive:
-    """Lets no longer body through, whatever its Content-Length says."""
+    """Wrap `receive` so that it raises once the body is too large, whatever Content-Length says."""
     received = 0
 
     async def bounded() -> Message:
@@ -176,54 +176,54 @@ def _bounded(receive: Receive) -> Receive:
 
 @dataclass
 class InFlight:
-    """How many requests are inside."""
+    """Number of requests being answered."""
 
-    inside: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True)
 class LimitRequests:
-    """Refuses at once what would only wait in line, and bodies that are too large.
+    """Refuses requests beyond a limit at once, instead of queueing them, and bodies that are too large.
 
     Attributes:
-        app: the application.
-        most: requests that may be inside at the same time.
-        most_pictures: those of them that make a picture of any size, which costs far more than a tile.
+        app: the wrapped application.
+        max_requests: requests that may be answered at the same time.
+        max_images: of these, requests for images of any size, which cost far more than a tile.
     """
 
     app: ASGIApp
-    most: int
-    most_pictures: int
+    max_requests: int
+    max_images: int
     in_flight: InFlight = field(default_factory=InFlight)
-    pictures_in_flight: InFlight = field(default_factory=InFlight)
+    images_in_flight: InFlight = field(default_factory=InFlight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
-        if scope["type"] != "http" or local_path(scope) in _ALWAYS_OPEN:
+        if scope["type"] != "http" or local_path(scope) in _UNLIMITED_PATHS:
             await self.app(scope, receive, send)
             return
-        limits = [(self.in_flight, self.most)]
-        if _PICTURE.search(local_path(scope)):
-            limits.append((self.pictures_in_flight, self.most_pictures))
-        for in_flight, most in limits:
-            if in_flight.inside >= most:
-                await _full(most)(scope, receive, send)
+        limits = [(self.in_flight, self.max_requests)]
+        if _IMAGE_ROUTE.search(local_path(scope)):
+            limits.append((self.images_in_flight, self.max_images))
+        for in_flight, limit in limits:
+            if in_flight.count >= limit:
+                await _busy(limit)(scope, receive, send)
                 return
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > MAX_BODY_BYTES:
             too_large = JSONResponse({"detail": _too_large().detail}, 413)
             await too_large(scope, receive, send)
             return
-        # Only the event loop's thread comes here, so no lock is needed.
+        # Only the event loop's thread runs this, so no lock is needed.
         for in_flight, _ in limits:
-            in_flight.inside += 1
+            in_flight.count += 1
         try:
             await self.app(scope, _bounded(receive), send)
         finally:
             for in_flight, _ in limits:
-                in_flight.inside -= 1
+                in_flight.count -= 1
 
 
-def _full(most: int) -> Response:
-    detail = f"{most} such requests are being answered: try again in a moment"
+def _busy(limit: int) -> Response:
+    detail = f"the server is answering {limit} requests of this kind, its limit: try again in a moment"
     return JSONResponse({"detail": detail}, 503, {"Retry-After": "2", "Cache-Control": "no-store"})

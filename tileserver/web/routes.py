@@ -1,4 +1,4 @@
-"""Routes: titiler's factory for every layer, the short XYZ route, and what machines and the page ask for."""
+"""Routes: titiler's factory for each layer, the short XYZ routes, and those for monitoring and the page."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _CRS_NAME = re.compile(r"\[?(EPSG|ESRI|OGC|IAU_2015):[A-Za-z0-9]{1,12}\]?", re.I
 _CRS_URI = re.compile(r"https?://www\.opengis\.net/def/crs/(EPSG|OGC|ESRI)/[0-9.]+/([A-Za-z0-9]{1,12})")
 
 
-# For the OpenAPI document: what a route answers when all is well.
-_PICTURE: Final[dict[str, Any]] = {
+# Successful responses, for the OpenAPI document.
+_IMAGE: Final[dict[str, Any]] = {
     "response_class": Response,
     "responses": {200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
 }
@@ -48,25 +48,25 @@ CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 
 class Bounds(BaseModel):
-    """West, south, east, north, in degrees."""
+    """West, south, east and north in degrees, with their CRS."""
 
     bounds: BBox
     crs: str
 
 
 def base_url(request: Request) -> str:
-    """Where the visitor reached the server, without a slash at the end."""
+    """Return the URL at which the client reached the server, without a trailing slash."""
     return str(request.base_url).rstrip("/")
 
 
 def named_crs(text: str | None) -> CRS | None:
-    """A CRS by authority and code.
+    """Return a CRS given by authority and code, or None if no text is given.
 
-    titiler accepts whatever GDAL can make a CRS of, which includes names of files and addresses on the
-    network that GDAL then opens. No visitor may make the server do that.
+    titiler accepts any definition that GDAL does, including names of files and URLs, which GDAL would then open.
+    A client must not be able to make the server do that.
 
     Raises:
-        BadParameterError: it is no such name, or nobody knows it.
+        BadParameterError: the text is not an authority and code, or the CRS is unknown.
     """
     if not text:
         return None
@@ -76,11 +76,11 @@ def named_crs(text: str | None) -> CRS | None:
     try:
         return CRS.from_string(f"{uri[1]}:{uri[2]}" if uri else text.strip("[]").upper())
     except CRSError as error:
-        raise BadParameterError("nobody knows this CRS: give one such as EPSG:3857") from error
+        raise BadParameterError("unknown CRS: give one such as EPSG:3857") from error
 
 
 def safe_crs_dependencies() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """Overrides for titiler's CRS parameters; see `named_crs`."""
+    """Return overrides of titiler's CRS parameters that use `named_crs`."""
 
     def crs(crs: Annotated[str | None, Query(max_length=100)] = None) -> CRS | None:
         return named_crs(crs)
@@ -95,20 +95,20 @@ def safe_crs_dependencies() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 
 def bounded_zooms(known: TileMatrixSets) -> Callable[..., None]:
-    """Dependency that refuses zooms that no set defines: titiler would list every one between two numbers."""
+    """Return a dependency that refuses zooms beyond the set's, since titiler would list each one up to them."""
     last = {name: int(known.get(name).maxzoom) for name in known.list()}
 
     def check(tileMatrixSetId: str, minzoom: int | None = None, maxzoom: int | None = None) -> None:  # noqa: N803
-        most = last.get(tileMatrixSetId, 0)
-        if any(zoom is not None and not 0 <= zoom <= most for zoom in (minzoom, maxzoom)):
-            raise BadParameterError(f"minzoom and maxzoom of {tileMatrixSetId} are 0 to {most}")
+        limit = last.get(tileMatrixSetId, 0)
+        if any(zoom is not None and not 0 <= zoom <= limit for zoom in (minzoom, maxzoom)):
+            raise BadParameterError(f"minzoom and maxzoom of {tileMatrixSetId} must be from 0 to {limit}")
 
     return check
 
 
 @define(kw_only=True)
 class LayerFactory(TilerFactory):
-    """titiler's routes for one layer. Nothing in a URL chooses what is opened, computed or rescaled.
+    """titiler's routes for one layer. No URL parameter chooses a file, an expression or a rescale range.
 
     Attributes:
         endpoint: answers the tile requests.
@@ -138,20 +138,20 @@ class LayerFactory(TilerFactory):
         self.wmts()
 
     def bounds(self) -> None:
-        """Register the layer's bounds: those that are served, in degrees."""
-        layer, pictures = self.layer, self.endpoint.service.rasters
+        """Register the route for the bounds of the area served, in degrees."""
+        layer, rasters = self.layer, self.endpoint.service.rasters
 
         @self.router.get("/bounds", name="bounds")
         def bounds() -> Bounds:
             """West, south, east and north."""
-            return Bounds(bounds=pictures.view(layer, WEB_MERCATOR).bounds_lonlat, crs=CRS84)
+            return Bounds(bounds=rasters.view(layer, WEB_MERCATOR).bounds_lonlat, crs=CRS84)
 
     def tile(self) -> None:
-        """Register the tile routes, of which the more special come first."""
+        """Register the tile routes, the more specific ones first."""
         layer, endpoint = self.layer, self.endpoint
 
         @self.router.get(
-            "/tiles/{tileMatrixSetId}/{z}/{x}/{y}@{scale}x.{format}", name="scaled_tile", **_PICTURE
+            "/tiles/{tileMatrixSetId}/{z}/{x}/{y}@{scale}x.{format}", name="scaled_tile", **_IMAGE
         )
         async def scaled(
             request: Request,
@@ -164,7 +164,7 @@ class LayerFactory(TilerFactory):
         ) -> Response:
             return await endpoint.answer(request, layer, tileMatrixSetId, TileAddress(z, x, y, scale), format)
 
-        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}.{format}", name="tile", **_PICTURE)
+        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}.{format}", name="tile", **_IMAGE)
         async def formatted(
             request: Request,
             tileMatrixSetId: str,  # noqa: N803
@@ -175,13 +175,13 @@ class LayerFactory(TilerFactory):
         ) -> Response:
             return await endpoint.answer(request, layer, tileMatrixSetId, TileAddress(z, x, y), format)
 
-        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}", name="tile", **_PICTURE)
+        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}", name="tile", **_IMAGE)
         async def plain(request: Request, tileMatrixSetId: str, z: int, x: int, y: int) -> Response:  # noqa: N803
             tile = TileAddress(z, x, y)
             return await endpoint.answer(request, layer, tileMatrixSetId, tile, DEFAULT_FORMAT)
 
     def tilejson(self) -> None:
-        """Register the layer's TileJSON."""
+        """Register the route for the layer's TileJSON."""
         layer, service = self.layer, self.endpoint.service
 
         @self.router.get("/{tileMatrixSetId}/tilejson.json", name="tilejson")
@@ -193,10 +193,10 @@ class LayerFactory(TilerFactory):
             return JSONResponse(tilejson_of(service, base_url(request), layer, tileMatrixSetId, tile_format))
 
     def statistics(self) -> None:
-        """Register no statistics: nobody needs them, and their parameters have no bounds."""
+        """Register no routes for statistics: their parameters are unbounded."""
 
     def wmts(self) -> None:
-        """Register the layer's WMTS capabilities."""
+        """Register the route for the layer's WMTS capabilities."""
         layer, service, names = self.layer, self.endpoint.service, list(self.supported_tms.list())
 
         @self.router.get("/WMTSCapabilities.xml", name="wmts", **_XML)
@@ -206,14 +206,14 @@ class LayerFactory(TilerFactory):
 
 
 def short_routes(endpoint: TileEndpoint) -> APIRouter:
-    """`/tiles/{z}/{x}/{y}[@2x].{ext}` and `/tilejson.json`: the restored layer in Web Mercator."""
+    """Return `/tiles/{z}/{x}/{y}[@2x].{ext}` and `/tilejson.json`: the restored layer in Web Mercator."""
     router = APIRouter()
 
-    @router.get("/tiles/{z}/{x}/{y}@{scale}x.{ext}", **_PICTURE)
+    @router.get("/tiles/{z}/{x}/{y}@{scale}x.{ext}", **_IMAGE)
     async def scaled(request: Request, z: int, x: int, y: int, scale: int, ext: str) -> Response:
         return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y, scale), ext)
 
-    @router.get("/tiles/{z}/{x}/{y}.{ext}", **_PICTURE)
+    @router.get("/tiles/{z}/{x}/{y}.{ext}", **_IMAGE)
     async def tile(request: Request, z: int, x: int, y: int, ext: str) -> Response:
         return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y), ext)
 
@@ -226,8 +226,8 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
     return router
 
 
-def machine_routes(service: TileService) -> APIRouter:
-    """Health, readiness, metrics, and the page's configuration."""
+def status_routes(service: TileService) -> APIRouter:
+    """Return the routes for health, readiness, metrics and the page's configuration."""
     router = APIRouter()
 
     @router.get("/healthz")
@@ -244,7 +244,7 @@ def machine_routes(service: TileService) -> APIRouter:
             {"detail": "the network is warming up: ask again in a moment"}, 503, {"Retry-After": "1"}
         )
 
-    # On the event loop, since all threads may be busy when somebody looks.
+    # On the event loop, because all threads may be busy.
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
         return PlainTextResponse(service.metrics.exposition(), media_type="text/plain; version=0.0.4")

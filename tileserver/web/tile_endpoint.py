@@ -1,4 +1,4 @@
-"""Tiles over HTTP: checks, conditional requests, the thread that renders, and what an overload becomes."""
+"""Tile requests over HTTP: checks, conditional requests, rendering in threads, and the response to an overload."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from starlette.responses import Response
 
 from tileserver.errors import BadParameterError, OutsideError, OverloadedError
 from tileserver.service import Tile, TileRequest, TileService
-from tileserver.stages import NO_WORK, server_timing
+from tileserver.stages import ZERO_SECONDS, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
 from tileserver.web.middleware import AI_HEADER, etag_matches
 from tileserver.web.workers import Workers
 
-# Old pictures under overload: cheap, and made apart from what is stuck.
-_SPARE_THREADS = 2
-_SPARE_WAITING = 64
-_SPARE_DEADLINE_S = 5.0
-OLD_NOTE = "old photograph, not restored; overloaded"
+# Threads for old tiles under overload: apart from those that are busy, and for tiles that are cheap to make.
+_FALLBACK_THREADS = 2
+_FALLBACK_WAITING = 64
+_FALLBACK_DEADLINE_S = 5.0
+NOT_RESTORED = "old photograph, not restored; overloaded"
 
 
 @dataclass(frozen=True)
@@ -30,55 +30,56 @@ class TileEndpoint:
 
     Attributes:
         service: makes the tiles.
-        workers: threads that may work on them at once.
-        spare: threads that show the old picture when those are too busy, or None to refuse instead.
+        workers: threads that render tiles.
+        fallback_workers: threads that render the old layer when `workers` are overloaded; None to answer 503.
     """
 
     service: TileService
     workers: Workers
-    spare: Workers | None = None
+    fallback_workers: Workers | None = None
 
     @classmethod
     def of(cls, service: TileService) -> TileEndpoint:
-        """Endpoint with as many threads as the settings allow."""
+        """Return an endpoint with the threads and deadlines of the service's settings."""
         settings = service.settings
         workers = Workers(settings.threads, settings.queue_size, settings.deadline_s)
         if settings.overload != "old":
             return cls(service, workers)
-        spare = Workers(_SPARE_THREADS, _SPARE_WAITING, min(_SPARE_DEADLINE_S, settings.deadline_s))
-        return cls(service, workers, spare)
+        deadline_s = min(_FALLBACK_DEADLINE_S, settings.deadline_s)
+        return cls(service, workers, Workers(_FALLBACK_THREADS, _FALLBACK_WAITING, deadline_s))
 
     async def answer(
         self, request: Request, layer: str, tms: str, tile: TileAddress, extension: str
     ) -> Response:
-        """The tile as 200, 204 (nothing to show and no transparency) or 304.
+        """Return the tile with status 200, 204 (no data, in a format without transparency) or 304.
 
         Raises:
-            RequestError: see `errors`; so are all others that `TileService.tile` raises.
+            RequestError: the request is invalid.
+            TileServerError, sr_model.InferenceError: see `TileService.tile` and `Workers.run`.
         """
         wanted = TileRequest(layer, tms, tile, checked_extension(extension))
         check_scale(tile)
         etag = self.service.key(wanted).etag
         if etag_matches(request.headers.get("if-none-match"), etag):
-            return Response(status_code=304, headers=self._headers(etag, NO_WORK, hit=True))
-        # What is in memory was answered before routing; see `warm`.
+            return Response(status_code=304, headers=self._headers(etag, ZERO_SECONDS, hit=True))
+        # Tiles in memory were answered before routing; see `cached_tiles`.
         try:
             return self._response(await self._render(self.workers, request, wanted))
         except OverloadedError:
-            if self.spare is None or layer != "restored":
+            if self.fallback_workers is None or layer != "restored":
                 raise
             old = replace(wanted, layer="old")
-            shown = self.service.cached(old) or await self._render(self.spare, request, old)
-            return self._not_restored(shown)
+            tile_of_old = self.service.cached(old) or await self._render(self.fallback_workers, request, old)
+            return self._not_restored(tile_of_old)
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Stop the threads."""
         self.workers.close()
-        if self.spare is not None:
-            self.spare.close()
+        if self.fallback_workers is not None:
+            self.fallback_workers.close()
 
     async def _render(self, workers: Workers, request: Request, wanted: TileRequest) -> Tile:
-        return await workers.run(partial(self.service.tile, wanted), partial(_gone, request))
+        return await workers.run(partial(self.service.tile, wanted), partial(_disconnected, request))
 
     def _response(self, tile: Tile) -> Response:
         headers = self._headers(tile.etag, tile.seconds, hit=tile.hit)
@@ -88,8 +89,8 @@ class TileEndpoint:
         return Response(tile.body, media_type=tile.media_type, headers=headers)
 
     def _not_restored(self, tile: Tile) -> Response:
-        """The old picture in a restored one's place, which nobody may keep."""
-        headers = {AI_HEADER: OLD_NOTE, "Cache-Control": "no-store", "Retry-After": "5"}
+        """Return a tile of the old layer in place of a restored one; it must not be cached."""
+        headers = {AI_HEADER: NOT_RESTORED, "Cache-Control": "no-store", "Retry-After": "5"}
         return Response(
             tile.body or None, 200 if tile.body else 204, media_type=tile.media_type, headers=headers
         )
@@ -103,29 +104,29 @@ class TileEndpoint:
         }
 
 
-async def _gone(request: Request) -> None:
-    """Returns when the visitor has left."""
+async def _disconnected(request: Request) -> None:
+    """Return when the client has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def checked_extension(extension: str) -> Extension:
-    """Extension of a known format.
+    """Return the extension if its format is supported.
 
     Raises:
-        OutsideError: there is none such.
+        OutsideError: it is not.
     """
     for known in MEDIA_TYPES:
         if extension == known:
             return known
-    raise OutsideError(f"there is no format {extension!r}: use one of {', '.join(MEDIA_TYPES)}")
+    raise OutsideError(f"unknown format {extension!r}: use one of {', '.join(MEDIA_TYPES)}")
 
 
 def check_scale(tile: TileAddress) -> None:
-    """Refuse scales other than 1 and 2.
+    """Check that a tile's scale is 1 or 2.
 
     Raises:
-        BadParameterError: another scale.
+        BadParameterError: it is neither.
     """
     if tile.scale not in (1, 2):
         raise BadParameterError(f"scale @{tile.scale}x is not served: use @1x or @2x")

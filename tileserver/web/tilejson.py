@@ -1,4 +1,4 @@
-"""TileJSON of a layer, and the settings of the page."""
+"""TileJSON of a layer, and the configuration of the page."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ DEFAULT_FORMAT: Final[Extension] = "webp"
 
 
 def tile_path(layer: str, tms: str, extension: str = DEFAULT_FORMAT) -> str:
-    """Template of the layer's tiles, below the server's root."""
+    """Return the URL template of a layer's tiles, relative to the server's root."""
     return f"/{layer}/tiles/{tms}/{{z}}/{{x}}/{{y}}.{extension}"
 
 
 def tilejson(
     service: TileService, base_url: str, layer: str, tms: str, extension: Extension
 ) -> dict[str, Any]:
-    """TileJSON 3.0.0 of a layer.
+    """Return the TileJSON 3.0.0 document of a layer.
 
     Args:
-        service: the service.
-        base_url: where it is reached, without a slash at the end.
+        service: the map's tiles.
+        base_url: URL of the server as its clients see it, without a trailing slash.
         layer: name of the layer.
-        tms: name of the tile matrix set.
+        tms: identifier of the tile matrix set.
         extension: format of the tiles.
 
     Raises:
-        OutsideError: no such layer or set.
+        OutsideError: the layer or the set does not exist.
     """
     view = service.rasters.view(layer, tms)
     bounds, pyramid = view.bounds_lonlat, view.pyramid
@@ -50,7 +50,7 @@ def tilejson(
 
 
 def page_config(service: TileService) -> dict[str, Any]:
-    """What the page needs to know; addresses are relative, so that it works behind a prefix."""
+    """Return the page's configuration; its URLs are relative, so that the page works below a path prefix."""
     layers = [layer for layer in ("old", "restored", "difference", "new") if layer in service.rasters.layers]
     view = service.rasters.view("restored", WEB_MERCATOR)
     bounds, pyramid = view.bounds_lonlat, view.pyramid

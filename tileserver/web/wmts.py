@@ -23,13 +23,13 @@ for _prefix, _uri in (("", _WMTS), ("ows", _OWS), ("xlink", _XLINK)):
 
 
 def capabilities(service: TileService, base_url: str, layer: str, tms_names: list[str]) -> bytes:
-    """The capabilities document as UTF-8 XML.
+    """Return the capabilities document as UTF-8 XML.
 
     Args:
-        service: the service.
-        base_url: where it is reached, without a slash at the end.
+        service: the map's tiles.
+        base_url: URL of the server as its clients see it, without a trailing slash.
         layer: name of the layer.
-        tms_names: tile matrix sets to offer, as far as they cover the photograph.
+        tms_names: identifiers of tile matrix sets; those that do not cover the photograph are left out.
     """
     root = ET.Element(f"{{{_WMTS}}}Capabilities", version="1.0.0")
     identification = ET.SubElement(root, f"{{{_OWS}}}ServiceIdentification")
@@ -39,7 +39,7 @@ def capabilities(service: TileService, base_url: str, layer: str, tms_names: lis
     _text(identification, _OWS, "AccessConstraints", credit(service) or "NONE")
     contents = ET.SubElement(root, f"{{{_WMTS}}}Contents")
     views = {}
-    # GDAL and QGIS take the first set unless told otherwise.
+    # GDAL and QGIS use the first set by default.
     for name in sorted(tms_names, key=lambda name: (name != WEB_MERCATOR, name)):
         try:
             views[name] = service.rasters.view(layer, name)
@@ -74,15 +74,15 @@ def _layer(service: TileService, base_url: str, layer: str, views: dict[str, Vie
         link.append(_limits(view))
     for extension, media_type in MEDIA_TYPES.items():
         template = tile_path(layer, "{TileMatrixSet}", extension)
-        for ours, theirs in (("{z}", "{TileMatrix}"), ("{x}", "{TileCol}"), ("{y}", "{TileRow}")):
-            template = template.replace(ours, theirs)
+        for xyz, wmts in (("{z}", "{TileMatrix}"), ("{x}", "{TileCol}"), ("{y}", "{TileRow}")):
+            template = template.replace(xyz, wmts)
         attributes = {"format": media_type, "resourceType": "tile", "template": base_url + template}
         ET.SubElement(element, f"{{{_WMTS}}}ResourceURL", attributes)
     return element
 
 
 def _limits(view: View) -> ET.Element:
-    """Rows and columns of each zoom that show anything, so that clients ask for no others."""
+    """Return the range of rows and columns served at each zoom, so that clients request no others."""
     element = ET.Element(f"{{{_WMTS}}}TileMatrixSetLimits")
     for zoom in _zooms(view):
         tiles = view.pyramid.grid.covering(zoom, view.pyramid.served).aligned(TILE_PX).scaled_down(TILE_PX)
@@ -114,7 +114,7 @@ def _matrix_set(name: str, view: View) -> ET.Element:
         matrix = ET.SubElement(element, f"{{{_WMTS}}}TileMatrix")
         _text(matrix, _OWS, "Identifier", str(zoom))
         _text(matrix, _WMTS, "ScaleDenominator", repr(first.scaleDenominator / 2**zoom))
-        # In the axis order of the CRS, as both standards write it.
+        # In the axis order of the CRS, as in both standards (OGC 17-083r4 and 07-057r7).
         _text(matrix, _WMTS, "TopLeftCorner", f"{first.pointOfOrigin[0]!r} {first.pointOfOrigin[1]!r}")
         _text(matrix, _WMTS, "TileWidth", str(TILE_PX))
         _text(matrix, _WMTS, "TileHeight", str(TILE_PX))

@@ -1,4 +1,4 @@
-"""Threads that render, with a bounded line before them."""
+"""Rendering threads with a bounded queue and a deadline."""
 
 from __future__ import annotations
 
@@ -15,72 +15,74 @@ T = TypeVar("T")
 
 
 class Workers:
-    """Runs work in threads, refuses at once what would wait too long, and notices who has left.
+    """Runs calls in threads, refuses those beyond the queue's length, and drops those whose client disconnects.
 
     Args:
-        threads: that work at the same time.
-        waiting: pieces of work that may wait for a thread.
-        deadline_s: longest time from the call to its answer.
+        threads: number of threads.
+        waiting: calls that may wait for a thread.
+        deadline_s: longest time from the call to its result, in seconds.
     """
 
     def __init__(self, threads: int, waiting: int, deadline_s: float) -> None:
         self._executor = ThreadPoolExecutor(threads, "orthosharp-render")
-        self._most = threads + waiting
+        self._capacity = threads + waiting
         self._waiting = waiting
         self._deadline_s = deadline_s
-        self._inside = 0
+        self._unfinished = 0
         self._lock = threading.Lock()
 
     @property
-    def inside(self) -> int:
-        """Pieces of work that run or wait."""
-        return self._inside
+    def unfinished(self) -> int:
+        """Number of calls that run or wait."""
+        return self._unfinished
 
-    async def run(self, work: Callable[[Wanted], T], gone: Callable[[], Awaitable[object]]) -> T:
-        """Result of `work`, which is told whether it is still waited for.
+    async def run(self, work: Callable[[Wanted], T], disconnected: Callable[[], Awaitable[object]]) -> T:
+        """Return the result of `work`, called in a thread.
 
-        What has not begun when nobody waits any more is never begun. What has begun goes on to its end, so
-        that its result can be cached.
+        A call that still waits for a thread when the client disconnects, or the deadline passes, is dropped. One that
+        runs is finished, so that its result can be cached.
 
         Args:
-            work: called in a thread.
-            gone: returns when the visitor has left.
+            work: is given a function that returns whether the client still waits.
+            disconnected: returns when the client has disconnected.
 
         Raises:
-            OverloadedError: the line is full, or the deadline has passed.
-            AbandonedError: the visitor has left.
+            OverloadedError: the queue is full, or the deadline has passed.
+            AbandonedError: the client has disconnected.
         """
-        left = threading.Event()
-        future = self._submit(work, lambda: not left.is_set())
-        answer = asyncio.wrap_future(future)
-        leaving = asyncio.ensure_future(gone())
+        abandoned = threading.Event()
+        future = self._submit(work, lambda: not abandoned.is_set())
+        result = asyncio.wrap_future(future)
+        disconnection = asyncio.ensure_future(disconnected())
         try:
-            both: set[asyncio.Future[Any]] = {answer, leaving}
+            both: set[asyncio.Future[Any]] = {result, disconnection}
             done, _ = await asyncio.wait(both, timeout=self._deadline_s, return_when=asyncio.FIRST_COMPLETED)
-            if answer in done:
-                return answer.result()
-            if leaving in done:
-                raise AbandonedError("the visitor has left")
-            raise OverloadedError(f"this was not ready within {self._deadline_s:g} s: try again", 5)
+            if result in done:
+                return result.result()
+            if disconnection in done:
+                raise AbandonedError("the client has disconnected")
+            raise OverloadedError(f"the tile was not ready within {self._deadline_s:g} s: try again", 5)
         finally:
-            left.set()
-            leaving.cancel()
-            answer.cancel()
+            abandoned.set()
+            disconnection.cancel()
+            result.cancel()
 
     def close(self) -> None:
-        """Finish what runs, drop what waits."""
+        """Finish running calls, and drop those that wait."""
         self._executor.shutdown(cancel_futures=True)
 
     def _submit(self, work: Callable[[Wanted], T], wanted: Wanted) -> Future[T]:
         with self._lock:
-            if self._inside >= self._most:
-                raise OverloadedError(f"{self._waiting} requests wait for a thread: try again in a moment")
-            self._inside += 1
+            if self._unfinished >= self._capacity:
+                raise OverloadedError(
+                    f"{self._waiting} requests are waiting for a thread: try again in a moment"
+                )
+            self._unfinished += 1
         future = self._executor.submit(work, wanted)
-        # Called as well when the future is cancelled.
-        future.add_done_callback(lambda _: self._leave())
+        # Also called when the future is cancelled.
+        future.add_done_callback(lambda _: self._count_finished())
         return future
 
-    def _leave(self) -> None:
+    def _count_finished(self) -> None:
         with self._lock:
-            self._inside -= 1
+            self._unfinished -= 1

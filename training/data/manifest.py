@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sr_model.weights import write_atomic
+from sr_model.atomic import write_atomic
 from training.errors import DatasetError
 
 Bounds = tuple[float, float, float, float]

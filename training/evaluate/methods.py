@@ -46,19 +46,19 @@ def _inner(rgb: UInt8Array, stride: int) -> UInt8Array:
 
 
 def make_pictures(
-    restorer: Restorer, pairs: Sequence[Pair], rivals: Mapping[str, Sequence[UInt8Array]] | None = None
+    restorer: Restorer, pairs: Sequence[Pair], baselines: Mapping[str, Sequence[UInt8Array]] | None = None
 ) -> dict[str, list[UInt8Array]]:
     """Every way's pictures, uint8 [h, w, 3] each, of the same ground.
 
     Args:
         restorer: the network.
         pairs: chips.
-        rivals: pictures of the same chips by others, whole chips each.
+        baselines: pictures of the same chips by other methods, whole chips each.
     """
     made = {
         BICUBIC: [pair.old for pair in pairs],
         UNSHARP: [unsharp(pair.old) for pair in pairs],
-        **(rivals or {}),
+        **(baselines or {}),
         OURS: [restore_chip(restorer, pair.old) for pair in pairs],
         NEW: [pair.new for pair in pairs],
     }

@@ -1,4 +1,4 @@
-"""One HTML page about an evaluation, with its pictures inside: what one sees, and every figure with its interval."""
+"""One HTML page about an evaluation, with its pictures inside: what one sees, and every metric with its interval."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy.typing as npt
 from sr_model.restorer import Restorer
 from training.evaluate.methods import BICUBIC, OURS
 from training.evaluate.score import AGED, REAL, Choices, Ground, Score, aged_ground, real_ground, validation
-from training.evaluate.tables import FIGURES, NAMED, Named, shown
-from training.measure.bootstrap import CONFIDENCE, Figure
+from training.evaluate.tables import METRICS, MetricInfo, shown
+from training.measure.bootstrap import CONFIDENCE, Estimate
 from training.pages import PICTURE_PX, data_url, render
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -28,7 +28,7 @@ _TITLES: Final = {BICUBIC: "old, bicubic", OURS: "restored (orthosharp)"}
 
 @dataclass(frozen=True)
 class _Dot:
-    """A row of a drawing: a figure and its interval."""
+    """A row of a drawing: an estimate and its interval."""
 
     method: str
     y: float
@@ -41,7 +41,7 @@ class _Dot:
 
 @dataclass(frozen=True)
 class _Drawing:
-    named: Named
+    metric: MetricInfo
     dots: list[_Dot]
     height: int
     mark: float | None
@@ -61,7 +61,7 @@ def evaluation_page(
         restorer: the network, which makes its pictures once more.
         folders: sites.
         scores: of these sites, with the same choices.
-        choices: rivals, seed.
+        choices: baselines, seed.
         rows: chips per site that are shown, spread over the block; the worst comes on top.
         owners: whose pictures, one per site.
     """
@@ -78,7 +78,7 @@ def evaluation_page(
         sites=sites,
         confidence=round(100 * CONFIDENCE),
         draws=choices.draws,
-        figures=FIGURES,
+        metrics=METRICS.values(),
         axis=(_AXIS_LEFT, _AXIS_WIDTH),
         row=_ROW,
     )
@@ -91,7 +91,7 @@ def _site(
     spread = np.linspace(0, len(chips) - 1, min(rows, len(chips))).round().astype(int)
     worst = {score.truth: score.worst_chip for score in scores if score.method == OURS}
     names = [chips[i] for i in spread]
-    real = real_ground(restorer, folder, choices.rivals, {*names, *worst.values()})
+    real = real_ground(restorer, folder, choices.baselines, {*names, *worst.values()})
     grounds = [real, *([aged_ground(restorer, real, choices.seed)] if AGED in worst else [])]
     parts = [
         {
@@ -108,13 +108,13 @@ def _site(
         "owner": owner,
         "chips": ours.chips,
         "blocks": ours.blocks,
-        "cards": [(NAMED[name].title, shown(ours, name), _ends(ours, name)) for name in _CARDS],
+        "cards": [(METRICS[name].title, shown(ours, name), _ends(ours, name)) for name in _CARDS],
         "parts": parts,
     }
 
 
 def _ends(score: Score, name: str) -> str:
-    """The interval of a figure, without the figure."""
+    """The interval of a metric, without its value."""
     found = re.search(r"\((.+)\)", shown(score, name, interval=True))
     return found[1] if found else ""
 
@@ -143,20 +143,23 @@ def _middle(picture: UInt8Array) -> UInt8Array:
 
 
 def _drawings(scores: Sequence[Score]) -> list[_Drawing]:
-    """For every figure that two ways have: dots and intervals on one scale."""
+    """For every metric that two ways have: dots and intervals on one scale."""
     drawings = []
-    for named in FIGURES:
-        rows = [(score, score.figures[named.name]) for score in scores if named.name in score.figures]
-        if len(rows) > 1 and any(figure.low is not None for _, figure in rows):
-            drawings.append(_drawing(named, rows))
+    for metric in METRICS.values():
+        rows = [(score, score.estimates[metric.name]) for score in scores if metric.name in score.estimates]
+        if len(rows) > 1 and any(estimate.low is not None for _, estimate in rows):
+            drawings.append(_drawing(metric, rows))
     return drawings
 
 
-def _drawing(named: Named, rows: Sequence[tuple[Score, Figure]]) -> _Drawing:
+def _drawing(metric: MetricInfo, rows: Sequence[tuple[Score, Estimate]]) -> _Drawing:
     ends = [
-        value for _, figure in rows for value in (figure.value, figure.low, figure.high) if value is not None
+        value
+        for _, estimate in rows
+        for value in (estimate.value, estimate.low, estimate.high)
+        if value is not None
     ]
-    best = None if named.best in ("low", "high") else float(named.best)
+    best = None if metric.best in ("low", "high") else float(metric.best)
     least, most = min([*ends, *([best] if best is not None else [])]), max(ends)
     width = max(most - least, 1e-9)
 
@@ -167,22 +170,22 @@ def _drawing(named: Named, rows: Sequence[tuple[Score, Figure]]) -> _Drawing:
         _Dot(
             method=score.method,
             y=(index + 0.5) * _ROW,
-            x=place(figure.value),
-            low=None if figure.low is None else place(figure.low),
-            high=None if figure.high is None else place(figure.high),
-            text=shown(score, named.name),
+            x=place(estimate.value),
+            low=None if estimate.low is None else place(estimate.low),
+            high=None if estimate.high is None else place(estimate.high),
+            text=shown(score, metric.name),
             ours=score.method == OURS,
         )
-        for index, (score, figure) in enumerate(rows)
+        for index, (score, estimate) in enumerate(rows)
     ]
-    return _Drawing(named, dots, len(rows) * _ROW, None if best is None else place(best))
+    return _Drawing(metric, dots, len(rows) * _ROW, None if best is None else place(best))
 
 
 def _table(scores: Sequence[Score]) -> dict[str, Any]:
-    """Every figure of every way, figures down and ways across."""
+    """Every metric of every way, metrics down and ways across."""
     rows = [
-        (named.title, [shown(score, named.name, interval=True) for score in scores])
-        for named in FIGURES
-        if any(named.name in score.figures for score in scores)
+        (metric.title, [shown(score, metric.name, interval=True) for score in scores])
+        for metric in METRICS.values()
+        if any(metric.name in score.estimates for score in scores)
     ]
     return {"head": [score.method for score in scores], "rows": rows}

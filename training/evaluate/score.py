@@ -1,4 +1,4 @@
-"""Weights against rivals on validation chips: every figure of every way to make the picture, with its interval."""
+"""Weights against baselines on validation chips: every metric of every way to make the picture, with its interval."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
 from training.data.dataset import Pair, load_pairs
 from training.data.degrade import age
-from training.data.manifest import Chip, check_gsd
+from training.data.manifest import Chip, check_gsd, read_manifest, read_site
 from training.errors import DatasetError
+from training.evaluate.baselines import baseline_names, check_baselines, read_baseline
 from training.evaluate.methods import (
     BICUBIC,
     NEW,
@@ -29,12 +30,12 @@ from training.evaluate.methods import (
     restore_at_phases,
     shown_at_all_phases,
 )
-from training.evaluate.rivals import check_rivals, read_rival, rival_names
-from training.measure.bootstrap import CONFIDENCE, Bootstrap, Figure, blocks_of
+from training.measure.bootstrap import CONFIDENCE, Bootstrap, Estimate, blocks_of
 from training.measure.fidelity import Float32Array, compare, place, shift_between
 from training.measure.metrics import (
     PATCH_PX,
     FloatArray,
+    IntArray,
     KernelSums,
     TextureFeatures,
     band_energy,
@@ -47,10 +48,9 @@ from training.measure.metrics import (
     structure_kept,
 )
 from training.measure.seams import seam_sums
-from training.pairs.make import read_manifest, read_site
+from training.progress import Report, no_report
 
 UInt8Array = npt.NDArray[np.uint8]
-Progress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
 
 # A spectrum is that of 128 px.
@@ -68,9 +68,9 @@ class Score:
     Attributes:
         site: the folder of pairs.
         truth: `new photo` for real pairs; `aged` for the new photo's chips, aged and compared with themselves.
-        method: bicubic, unsharp mask, the rival's name, orthosharp, or the new photo itself.
+        method: bicubic, unsharp mask, the baseline's name, orthosharp, or the new photo itself.
         chips, blocks: how many were scored, and of how many blocks of ground.
-        figures: see docs/evaluation.md; one that makes no sense for a method is missing.
+        estimates: by metric, see docs/evaluation.md; one that makes no sense for a method is missing.
         worst_chip: where features differ most from the new photo's.
     """
 
@@ -79,7 +79,7 @@ class Score:
     method: str
     chips: int
     blocks: int
-    figures: Mapping[str, Figure]
+    estimates: Mapping[str, Estimate]
     worst_chip: str = ""
 
 
@@ -87,7 +87,7 @@ class Score:
 class Choices:
     """What is scored beside the network, and how its intervals are drawn."""
 
-    rivals: tuple[Path, ...] = ()
+    baselines: tuple[Path, ...] = ()
     aged: bool = True
     draws: int = 1000
     seed: int = 0
@@ -110,32 +110,33 @@ class Ground:
     ratio: float
     exact: bool
 
+    @property
+    def blocks(self) -> IntArray:
+        """The block of ground that each chip lies in, int [N]; see `training.measure.bootstrap.blocks_of`."""
+        return blocks_of([chip.bounds for chip in self.chips])
+
 
 def evaluate_site(
     restorer: Restorer,
     folder: Path,
     features: TextureFeatures,
     choices: Choices | None = None,
-    progress: Progress | None = None,
+    progress: Report = no_report,
 ) -> list[Score]:
     """Score every way to make the picture on a site's validation chips.
 
     Raises:
         DatasetError: the folder has no validation chips.
-        RivalError: a rival lacks part of them.
+        BaselineError: a baseline lacks part of them.
     """
     choices = choices or Choices(aged=False)
-    grounds = [real_ground(restorer, folder, choices.rivals)]
+    grounds = [real_ground(restorer, folder, choices.baselines)]
     if choices.aged:
         grounds.append(aged_ground(restorer, grounds[0], choices.seed))
     scores = []
     for ground in grounds:
-        scores += score_ground(restorer, ground, features, choices, progress or _silent)
+        scores += score_ground(restorer, ground, features, choices, progress)
     return scores
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    """No progress is shown."""
 
 
 def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
@@ -153,12 +154,12 @@ def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
 
 
 def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) -> None:
-    """Refuse folders and rivals that cannot be scored, before any work.
+    """Refuse folders and baselines that cannot be scored, before any work.
 
     Raises:
         DatasetError: a folder has no validation chips, too small or too few ones, pixels of other sizes
             than the network's, or the name of another.
-        PairError, RivalError: a rival is no georeferenced picture of this ground.
+        PairError, BaselineError: a baseline is no georeferenced picture of this ground.
     """
     sites = [validation(folder) for folder in folders]
     for folder, (site, chips) in zip(folders, sites, strict=True):
@@ -167,12 +168,12 @@ def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) ->
     for name, count in Counter(folder.name for folder in folders).items():
         if count > 1:
             raise DatasetError(f"{count} of the folders are called {name!r}, as tables will: rename one")
-    rival_names(choices.rivals)
-    check_rivals(choices.rivals, sites)
+    baseline_names(choices.baselines)
+    check_baselines(choices.baselines, sites)
 
 
 def _check_sizes(folder: Path, sides_px: Sequence[int], stride: int) -> None:
-    """Every figure needs a spectrum of each chip, and two patches in all."""
+    """Every metric needs a spectrum of each chip, and two patches in all."""
     if shown_at_all_phases(min(sides_px), stride) < _LEAST_PX:
         raise DatasetError(
             f"the chips of {folder.name} are too small to be scored: make the pairs with --size 256 or more"
@@ -185,7 +186,7 @@ def _check_sizes(folder: Path, sides_px: Sequence[int], stride: int) -> None:
 
 
 def real_ground(
-    restorer: Restorer, folder: Path, rivals: Sequence[Path] = (), only: Collection[str] | None = None
+    restorer: Restorer, folder: Path, baselines: Sequence[Path] = (), only: Collection[str] | None = None
 ) -> Ground:
     """The validation chips of a folder, or some of them by name; raises as `evaluate_site`."""
     site, chips = validation(folder)
@@ -197,8 +198,8 @@ def real_ground(
         chips, pairs = [chips[i] for i in kept], [pairs[i] for i in kept]
     shown = {
         name: pictures
-        for name, path in rival_names(rivals).items()
-        if (pictures := read_rival(path, site, chips, pairs)) is not None
+        for name, path in baseline_names(baselines).items()
+        if (pictures := read_baseline(path, site, chips, pairs)) is not None
     }
     made = make_pictures(restorer, pairs, shown)
     return Ground(folder.name, REAL, chips, pairs, made, site["old_gsd_m"] / site["gsd_m"], exact=False)
@@ -215,10 +216,10 @@ def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
 
 
 def score_ground(
-    restorer: Restorer, ground: Ground, features: TextureFeatures, choices: Choices, progress: Progress
+    restorer: Restorer, ground: Ground, features: TextureFeatures, choices: Choices, progress: Report
 ) -> list[Score]:
     """Score every way's pictures of one ground."""
-    owner = blocks_of(ground.chips)
+    owner = ground.blocks
     bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
     truth = features(patches(ground.made[NEW]))
     olds = _each(partial(place, exact=ground.exact), ground.made[BICUBIC], ground.made[NEW])
@@ -230,17 +231,17 @@ def score_ground(
         per_chip = len(patches(pictures[:1]))
         sums = kernel_sums(mine, truth, np.repeat(owner, per_chip), bootstrap.blocks)
         base = sums if method == BICUBIC else base
-        figures = _texture(bootstrap, mine, truth, sums, base)
-        figures |= _spectrum(bootstrap, pictures, ground.made[NEW])
-        figures |= _against_old(bootstrap, pictures, ground)
+        estimates = _texture(bootstrap, mine, truth, sums, base)
+        estimates |= _spectrum(bootstrap, pictures, ground.made[NEW])
+        estimates |= _against_old(bootstrap, pictures, ground)
         worst = ""
         if method != NEW:
             compared, worst = _against_new(bootstrap, pictures, olds, ground, features)
-            figures |= compared
+            estimates |= compared
         if method == OURS and ground.truth == REAL:
-            figures |= _of_the_network(restorer, ground, choices)
+            estimates |= _of_the_network(restorer, ground, choices)
         scores.append(
-            Score(ground.site, ground.truth, method, len(ground.chips), bootstrap.blocks, figures, worst)
+            Score(ground.site, ground.truth, method, len(ground.chips), bootstrap.blocks, estimates, worst)
         )
         progress(stage, len(scores), len(ground.made))
     return scores
@@ -255,13 +256,13 @@ def _each(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
 
 def _texture(
     bootstrap: Bootstrap, mine: FloatArray, truth: FloatArray, sums: KernelSums, base: KernelSums | None
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     distance = kernel_distance(mine, truth)
-    figures = {"texture_distance": bootstrap.kernel(distance, sums)}
+    estimates = {"texture_distance": bootstrap.kernel(distance, sums)}
     if base is not None:
         of_bicubic = _whole(base)
-        figures["texture_to_bicubic"] = bootstrap.kernel(distance / of_bicubic, sums, base)
-    return figures
+        estimates["texture_to_bicubic"] = bootstrap.kernel(distance / of_bicubic, sums, base)
+    return estimates
 
 
 def _whole(sums: KernelSums) -> float:
@@ -271,7 +272,7 @@ def _whole(sums: KernelSums) -> float:
 
 def _spectrum(
     bootstrap: Bootstrap, pictures: Sequence[UInt8Array], news: Sequence[UInt8Array]
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     energies = _each(band_energy, pictures, news)
     powers = np.stack(_each(pattern_powers, pictures))
     return {
@@ -280,14 +281,14 @@ def _spectrum(
     }
 
 
-def _against_old(bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: Ground) -> dict[str, Figure]:
+def _against_old(bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: Ground) -> dict[str, Estimate]:
     olds = ground.made[BICUBIC]
     kept = _each(partial(structure_kept, ratio=ground.ratio), pictures, olds)
     agreed = _each(partial(consistency, ratio=ground.ratio), pictures, olds)
     shifts = _each(shift_between, pictures, olds)
     return {
         "structure": bootstrap.mean(kept),
-        "structure_worst": Figure(float(np.min(kept))),
+        "structure_worst": Estimate(float(np.min(kept))),
         "consistency": bootstrap.mean(agreed),
         "moved_px": bootstrap.mean([float(np.hypot(shift.dx_px, shift.dy_px)) for shift in shifts]),
     }
@@ -299,33 +300,33 @@ def _against_new(
     olds: Sequence[Float32Array],
     ground: Ground,
     features: TextureFeatures,
-) -> tuple[dict[str, Figure], str]:
+) -> tuple[dict[str, Estimate], str]:
 
     def compared(picture: UInt8Array, old: Float32Array, new: UInt8Array) -> dict[str, float]:
         return asdict(compare(place(picture, new, exact=ground.exact), old, new, features))
 
     chips = _each(compared, pictures, olds, ground.made[NEW])
     worst = int(np.argmax([chip["perceptual"] for chip in chips]))
-    figures = {name: bootstrap.mean([chip[name] for chip in chips]) for name in chips[0]}
-    return figures, ground.chips[worst].name
+    estimates = {name: bootstrap.mean([chip[name] for chip in chips]) for name in chips[0]}
+    return estimates, ground.chips[worst].name
 
 
-def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dict[str, Figure]:
+def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dict[str, Estimate]:
     """A pattern and seams of its own, on a spread sample of the chips."""
     last = len(ground.pairs) - 1
     chosen = sorted({round(i) for i in np.linspace(0, last, _SAMPLE)})
-    owner = np.unique(blocks_of(ground.chips)[chosen], return_inverse=True)[1].astype(np.intp)
+    owner = np.unique(ground.blocks[chosen], return_inverse=True)[1].astype(np.intp)
     bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
     powers = [drawn_powers(restore_at_phases(restorer, ground.pairs[i])) for i in chosen]
     power, own = (np.stack(parts) for parts in zip(*powers, strict=True))
-    figures = {"drawn_pattern": bootstrap.drawn_pattern(power, own)}
+    estimates = {"drawn_pattern": bootstrap.drawn_pattern(power, own)}
     seams = [seam for i in chosen if (seam := seam_sums(restorer, ground.pairs[i].old))]
     if len(seams) == len(chosen):
-        figures["seam_difference"] = bootstrap.mean([seam.difference for seam in seams])
-        figures["seam_gradient"] = bootstrap.mean(
+        estimates["seam_difference"] = bootstrap.mean([seam.difference for seam in seams])
+        estimates["seam_gradient"] = bootstrap.mean(
             [seam.step for seam in seams], [seam.centred_step for seam in seams]
         )
-    return figures
+    return estimates
 
 
 def document(restorer: Restorer, scores: Sequence[Score], choices: Choices) -> dict[str, Any]:
@@ -341,11 +342,11 @@ def document(restorer: Restorer, scores: Sequence[Score], choices: Choices) -> d
                 "chips": score.chips,
                 "blocks": score.blocks,
                 "worst_chip": score.worst_chip,
-                **{name: figure.value for name, figure in score.figures.items()},
+                **{name: estimate.value for name, estimate in score.estimates.items()},
                 "intervals": {
-                    name: [figure.low, figure.high]
-                    for name, figure in score.figures.items()
-                    if figure.low is not None
+                    name: [estimate.low, estimate.high]
+                    for name, estimate in score.estimates.items()
+                    if estimate.low is not None
                 },
             }
             for score in scores

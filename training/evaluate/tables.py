@@ -1,4 +1,4 @@
-"""What the figures are called, which way is better, and the tables that a terminal shows."""
+"""What the metrics are called, which way is better, and the tables that a terminal shows."""
 
 from __future__ import annotations
 
@@ -8,48 +8,49 @@ from typing import Final
 
 from training.evaluate.methods import OURS
 from training.evaluate.score import AGED, REAL, Score
-from training.measure.bootstrap import Figure
+from training.measure.bootstrap import Estimate
 
 
 @dataclass(frozen=True)
-class Named:
-    """How a figure is shown.
+class MetricInfo:
+    """How a metric is shown.
 
     Attributes:
         name: key in the JSON file.
         title: heading of its column.
         digits: after the point.
         best: `low`, `high`, or the value that is best.
-        says: one line for the page.
+        description: one line for the page.
     """
 
     name: str
     title: str
     digits: int
     best: str
-    says: str
+    description: str
 
 
-FIGURES: Final = (
-    Named("texture_distance", "texture distance", 3, "low", "how unlike the new photo's textures, colours made equal"),
-    Named("texture_to_bicubic", "texture over bicubic's", 2, "low", "texture distance over that of bicubic"),
-    Named("high_frequency", "high frequencies", 2, "1", "energy of fine detail over the new photo's"),
-    Named("pattern", "pattern", 2, "1", "strongest regular pattern of 2, 4 or 8 px, whoever drew it"),
-    Named("drawn_pattern", "drawn pattern", 2, "1", "the same, of what the network drew itself"),
-    Named("structure", "structure", 3, "high", "correlation of luma with the old photo at its own pixel size"),
-    Named("structure_worst", "worst chip", 3, "high", "structure of the worst chip"),
-    Named("consistency", "consistency", 3, "high", "the same correlation, of red, green and blue"),
-    Named("moved_px", "moved", 2, "0", "how far things moved from where the old photo has them, in px"),
-    Named("psnr_db", "PSNR", 2, "high", "equality of pixels, in dB, registered and equal in colour"),
-    Named("ssim", "SSIM", 3, "high", "equality of local structure (Wang et al. 2004)"),
-    Named("perceptual", "perceptual", 3, "low", "difference of features, like LPIPS without learnt weights"),
-    Named("improvement", "improvement", 2, "high", "share of what came nearer to the new photo (opensr-test)"),
-    Named("omission", "omission", 2, "low", "share of what stayed as in the old photo (opensr-test)"),
-    Named("hallucination", "hallucination", 2, "low", "share of what is in neither photo (opensr-test)"),
-    Named("seam_difference", "seam difference", 2, "0", "grey levels from a window's edge to a window centred there"),
-    Named("seam_gradient", "seam gradient", 3, "1", "step across the border over that in a window centred there"),
+_INFOS: Final = (
+    MetricInfo("texture_distance", "texture distance", 3, "low", "distance from the new photo's textures; no colours"),
+    MetricInfo("texture_to_bicubic", "texture over bicubic's", 2, "low", "texture distance over that of bicubic"),
+    MetricInfo("high_frequency", "high frequencies", 2, "1", "energy of fine detail over the new photo's"),
+    MetricInfo("pattern", "pattern", 2, "1", "strongest regular pattern of 2, 4 or 8 px, whoever drew it"),
+    MetricInfo("drawn_pattern", "drawn pattern", 2, "1", "the same, of what the network drew itself"),
+    MetricInfo("structure", "structure", 3, "high", "correlation of luma with the old photo at its own pixel size"),
+    MetricInfo("structure_worst", "worst chip", 3, "high", "structure of the worst chip"),
+    MetricInfo("consistency", "consistency", 3, "high", "the same correlation, of red, green and blue"),
+    MetricInfo("moved_px", "moved", 2, "0", "how far things moved from where the old photo has them, in px"),
+    MetricInfo("psnr_db", "PSNR", 2, "high", "equality of pixels, in dB, registered and equal in colour"),
+    MetricInfo("ssim", "SSIM", 3, "high", "equality of local structure (Wang et al. 2004)"),
+    MetricInfo("perceptual", "perceptual", 3, "low", "difference of features, like LPIPS without learnt weights"),
+    MetricInfo("improvement", "improvement", 2, "high", "share of what came nearer to the new photo (opensr-test)"),
+    MetricInfo("omission", "omission", 2, "low", "share of what stayed as in the old photo (opensr-test)"),
+    MetricInfo("hallucination", "hallucination", 2, "low", "share of what is in neither photo (opensr-test)"),
+    MetricInfo("seam_difference", "seam difference", 2, "0", "grey levels between a window's edge and one around it"),
+    MetricInfo("seam_gradient", "seam gradient", 3, "1", "step across the border over that in one around it"),
 )  # fmt: skip
-NAMED: Final = {figure.name: figure for figure in FIGURES}
+METRICS: Final = {info.name: info for info in _INFOS}
+"""In the order in which they are shown."""
 
 _TEXTURE: Final = ("texture_distance", "high_frequency", "pattern", "drawn_pattern", "structure")
 _PLACES: Final = (
@@ -64,23 +65,23 @@ _PLACES: Final = (
 
 
 def shown(score: Score, name: str, *, interval: bool = False) -> str:
-    """A figure as text, empty where it makes no sense."""
-    figure = score.figures.get(name)
-    if figure is None:
+    """A metric as text, empty where it makes no sense."""
+    estimate = score.estimates.get(name)
+    if estimate is None:
         return ""
-    text = f"{figure.value:.{NAMED[name].digits}f}"
-    return f"{text} {_between(figure, NAMED[name].digits)}".rstrip() if interval else text
+    text = f"{estimate.value:.{METRICS[name].digits}f}"
+    return f"{text} {_between(estimate, METRICS[name].digits)}".rstrip() if interval else text
 
 
-def _between(figure: Figure, digits: int) -> str:
-    if figure.low is None or figure.high is None:
+def _between(estimate: Estimate, digits: int) -> str:
+    if estimate.low is None or estimate.high is None:
         return ""
-    return f"({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+    return f"({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
 
 
 def table(scores: Sequence[Score]) -> str:
-    """The first five figures of real pairs as a Markdown table."""
-    titles = [NAMED[name].title for name in _TEXTURE[:-1]]
+    """The first five metrics of real pairs as a Markdown table."""
+    titles = [METRICS[name].title for name in _TEXTURE[:-1]]
     rows = [_row(["site", "picture", *titles, "structure (worst chip)"]), "|---|---|--:|--:|--:|--:|--:|"]
     for score in scores:
         if score.truth != REAL:
@@ -96,15 +97,15 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def places_table(scores: Sequence[Score], truth: str) -> str:
-    """The figures that compare place by place, as a Markdown table."""
+    """The metrics that compare place by place, as a Markdown table."""
     rows = [
-        _row(["site", "picture", *(NAMED[name].title for name in _PLACES)]),
+        _row(["site", "picture", *(METRICS[name].title for name in _PLACES)]),
         "|---|---|" + "--:|" * len(_PLACES),
     ]
     rows += [
         _row([score.site, score.method, *(shown(score, name) for name in _PLACES)])
         for score in scores
-        if score.truth == truth and "psnr_db" in score.figures
+        if score.truth == truth and "psnr_db" in score.estimates
     ]
     return "\n".join(rows) + "\n"
 
@@ -132,7 +133,7 @@ def _verdicts(scores: Sequence[Score]) -> list[str]:
         lines.append(
             f"{score.site}: texture distance {distance} of bicubic's; {score.blocks} blocks of ground"
         )
-        if "seam_gradient" in score.figures:
+        if "seam_gradient" in score.estimates:
             difference, gradient = shown(score, "seam_difference"), shown(score, "seam_gradient")
             lines.append(f"{score.site}: seams {difference} grey levels, step across them x {gradient}")
     return lines

@@ -14,16 +14,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sr_model.atomic import write_atomic
 from sr_model.restorer import Restorer
-from sr_model.weights import Weights, load_weights, save_weights, write_atomic
+from sr_model.weights import Weights, load_weights, save_weights
 from training.data.dataset import CropDataset, Item, load_pairs, load_sharp
+from training.data.manifest import read_site
 from training.errors import RunError
 from training.export.lineage import lineage, read_scores
 from training.export.model_card import model_card
 from training.export.onnx_file import write_onnx
 from training.export.stac import stac_item
 from training.fit.run import CONFIG, WEIGHTS
-from training.pairs.make import read_site
 
 UInt8Array = npt.NDArray[np.uint8]
 Range = tuple[float, float]

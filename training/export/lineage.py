@@ -85,7 +85,7 @@ def read_scores(path: Path, digest: str) -> dict[str, Any]:
         digest: of the run's weights.
 
     Raises:
-        RunError: no such file, or the figures are of other weights.
+        RunError: no such file, or the scores are of other weights.
     """
     try:
         document: dict[str, Any] = json.loads(path.read_text())

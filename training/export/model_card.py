@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sr_model.weights import Weights
-from training.evaluate.tables import NAMED
+from training.evaluate.tables import METRICS
 from training.pages import render
 
 _COLUMNS: Final = (
@@ -45,7 +45,7 @@ def model_card(weights: Weights, files: Sequence[Path], onnx_difference: float |
         photographs=spec.training.get("photographs", []),
         aged=spec.training.get("aged", []),
         choices=sorted(_flat({**spec.training.get("choices", {}), **lessons}).items()),
-        titles=[NAMED[name].title for name in _COLUMNS],
+        titles=[METRICS[name].title for name in _COLUMNS],
         scores=[_row(score) for score in spec.metrics.get("scores", [])],
         seams=_seams(spec.metrics.get("scores", [])),
         intervals=spec.metrics.get("intervals", {}),
@@ -64,7 +64,7 @@ def _flat(choices: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _row(score: Mapping[str, Any]) -> list[str]:
-    cells = [f"{score[name]:.{NAMED[name].digits}f}" if name in score else "" for name in _COLUMNS]
+    cells = [f"{score[name]:.{METRICS[name].digits}f}" if name in score else "" for name in _COLUMNS]
     ends = score["intervals"].get("texture_distance")
     if ends:
         cells[0] += f" ({ends[0]:.2f} to {ends[1]:.2f})"

@@ -11,9 +11,10 @@ import onnxruntime
 import torch
 from scipy.ndimage import gaussian_filter
 
+from sr_model.atomic import write_atomic
 from sr_model.onnx_model import to_onnx
 from sr_model.pixels import Float32Array, normalise
-from sr_model.weights import Weights, write_atomic
+from sr_model.weights import Weights
 from training.errors import RunError
 
 # One grey level, the smallest step of the picture that leaves.

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from sr_model.weights import write_atomic
+from sr_model.atomic import write_atomic
 from training.errors import RunError
 
 FILE: Final = "progress.safetensors"

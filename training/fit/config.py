@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sr_model.weights import write_atomic
+from sr_model.atomic import write_atomic
 from training.errors import TrainingError
 
 # What may change between a stop and its resumption without changing a number: where files lie, who loads them.
@@ -25,8 +25,6 @@ class LossWeights:
     style: float = 2e-4
     features: tuple[float, ...] = (0.0, 2.0, 5.0, 15.0)
     gram: tuple[float, ...] = (0.0, 0.0, 2.0, 4.0)
-    shifted: float = 0.0
-    contextual: float = 0.0
     structure: float = 14.0
     fringe: float = 10.0
     phase: float = 3.0
@@ -37,7 +35,7 @@ class LossWeights:
     @property
     def pixels_only(self) -> bool:
         """Whether no term needs VGG or the discriminator."""
-        return not (self.perceptual or self.style or self.contextual or any(self.adversarial))
+        return not (self.perceptual or self.style or any(self.adversarial))
 
     @classmethod
     def of_pixels(cls) -> LossWeights:

@@ -49,11 +49,11 @@ class Scalars(lightning.Callback):
             return
         config: FitConfig = module.config
         last = module.step - 1
-        figures = {f"loss/{name}": float(value) for name, value in module.terms.items()}
-        figures["rate/lr"] = config.lr * one_cycle(last, config.steps)
-        figures["rate/crop_px"] = crops_at(last, config.steps, config.sizes_px, config.batch).side_px
+        scalars = {f"loss/{name}": float(value) for name, value in module.terms.items()}
+        scalars["rate/lr"] = config.lr * one_cycle(last, config.steps)
+        scalars["rate/crop_px"] = crops_at(last, config.steps, config.sizes_px, config.batch).side_px
         for logger in trainer.loggers:
-            logger.log_metrics(figures, module.step)
+            logger.log_metrics(scalars, module.step)
 
 
 class Watch(lightning.Callback):

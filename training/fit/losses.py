@@ -8,7 +8,6 @@ matrices do not.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -128,49 +127,6 @@ def gram_loss(restored: Sequence[Tensor], new: Sequence[Tensor], weights: Sequen
         w * w * 5e3 * F.l1_loss(gram(a), gram(b)) for a, b, w in zip(restored, new, weights, strict=True) if w
     ]
     return torch.stack(terms).sum() if terms else restored[0].new_zeros(())
-
-
-def shifted_loss(restored: Tensor, new: Tensor, reach_px: int = 2, block_px: int = 16) -> Tensor:
-    """L1 of each block at the shift of the new photo that suits it best, so that a pair may lie a little off.
-
-    Args:
-        restored: [B, 3, H, W].
-        new: likewise; blocks are compared with what lies up to `reach_px` away in every direction.
-        reach_px: largest shift along x and along y.
-        block_px: side of the blocks, each with a shift of its own.
-
-    Returns:
-        [B], a mean per crop.
-    """
-    height, width = (side - 2 * reach_px for side in restored.shape[-2:])
-    inner = restored[..., reach_px : reach_px + height, reach_px : reach_px + width]
-    shifts = [(y, x) for y in range(2 * reach_px + 1) for x in range(2 * reach_px + 1)]
-    blocks = [
-        F.avg_pool2d((inner - new[..., y : y + height, x : x + width]).abs().mean(1, keepdim=True), block_px)
-        for y, x in shifts
-    ]
-    return torch.stack(blocks).amin(0).mean((1, 2, 3))
-
-
-def contextual_loss(restored: Tensor, new: Tensor, bandwidth: float = 0.5, most_places: int = 1024) -> Tensor:
-    """How badly the new photo's features are found anywhere in the restored picture (Mechrez et al. 2018).
-
-    Where they are found does not matter, so nothing has to lie exactly on anything.
-
-    Args:
-        restored: features [B, C, H, W].
-        new: likewise.
-        bandwidth: of the soft choice of the most similar place.
-        most_places: of each picture; more are thinned out evenly, since the cost grows with their square.
-    """
-    thinner = math.ceil((restored.shape[-2] * restored.shape[-1] / most_places) ** 0.5)
-    x, y = (f[..., ::thinner, ::thinner].float().flatten(2) for f in (restored, new))
-    centre = y.mean((0, 2), keepdim=True)
-    x, y = (F.normalize(f - centre, dim=1) for f in (x, y))
-    distance = 1 - x.transpose(1, 2) @ y  # [B, places of restored, places of new]
-    relative = distance / (distance.amin(2, keepdim=True) + 1e-5)
-    alike = F.softmax((1 - relative) / bandwidth, dim=2)
-    return -alike.amax(1).mean(1).log().mean()
 
 
 def colour_loss(restored: Tensor, new: Tensor, block_px: int = 8) -> Tensor:

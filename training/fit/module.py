@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, NamedTuple, cast
 
 import lightning
@@ -12,19 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sr_model.network import ResNetUNet, build
+from sr_model.network import ResNetUNet, RestorationNetwork, build
 from sr_model.pixels import correct, normalise
 from sr_model.spec import ModelSpec
 from sr_model.tensors import denormalise_tensor, normalise_tensor
 from training.data.augment import augment, draw_grain
 from training.fit import losses
 from training.fit.config import FitConfig
+from training.fit.ema import moving_average
 from training.fit.schedule import crops_at, encoder_cycle, one_cycle
 
 # VGG's features that the discriminator sees: not the first, at full size, which costs more than all others.
 _JUDGED = slice(1, 4)
-# Of these the contextual term takes the deepest; its places are few enough to compare each with each.
-_CONTEXT = 3
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -62,7 +60,7 @@ class RestorationModule(lightning.LightningModule):
         self.automatic_optimization = False
         self.config, self.spec = config, spec
         self.network = build(spec).to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.average = moving_average(self.network, config.ema)
         taps = len(config.loss.features)
         self.vgg = None if config.loss.pixels_only else losses.VggFeatures(config.perceptual, taps)
         self.discriminator = losses.Discriminator(losses.VGG_CHANNELS[:taps][_JUDGED]).to(
@@ -94,7 +92,8 @@ class RestorationModule(lightning.LightningModule):
         height, width = (side // self.spec.stride * self.spec.stride for side in rgb.shape[:2])
         seen = rgb[None, :height, :width]
         planes = torch.from_numpy(normalise(seen, self.spec)).to(self.device)
-        restored = correct(seen, self.average.correction(planes).float().cpu().numpy(), self.spec)
+        average = cast("RestorationNetwork", self.average.module)
+        restored = correct(seen, average.correction(planes).float().cpu().numpy(), self.spec)
         return restored.squeeze(0)
 
     def training_step(self, batch: Batch, _batch_index: int) -> None:
@@ -173,21 +172,14 @@ class RestorationModule(lightning.LightningModule):
             terms["grid"] = weight.grid * losses.grid_loss(here, there)
         if weight.spectrum:
             terms["spectrum"] = weight.spectrum * losses.spectrum_loss(restored, new)
-        if weight.shifted:
-            tolerant = losses.shifted_loss(restored, new) * (1 - exact.flatten())
-            terms["shifted"] = weight.shifted * tolerant.mean()
         return terms
 
     def _feature_terms(self, features: list[Tensor], wanted: list[Tensor]) -> dict[str, Tensor]:
         weight = self.config.loss
-        terms = {
+        return {
             "features": weight.perceptual * losses.feature_loss(features, wanted, weight.features),
             "gram": weight.style * losses.gram_loss(features, wanted, weight.gram),
         }
-        if weight.contextual:
-            context = losses.contextual_loss(features[_CONTEXT], wanted[_CONTEXT])
-            terms["contextual"] = weight.contextual * context
-        return terms
 
     def _schedule(self, *optimisers: Any) -> None:
         for optimiser in optimisers:
@@ -197,7 +189,7 @@ class RestorationModule(lightning.LightningModule):
     def _finish(self, optimiser: Any, terms: dict[str, Tensor]) -> None:
         """Step the network, its average and the counter."""
         self._optimise(optimiser, torch.stack(list(terms.values())).sum())
-        self._average()
+        self.average.update_parameters(self.network)
         self.step += 1
         self.terms = {name: value.detach() for name, value in terms.items()}
 
@@ -209,17 +201,3 @@ class RestorationModule(lightning.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradients here, where Lightning has taken fp16's scale out of them."""
         nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Exponential moving average, with a shorter memory while the run is young."""
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        state = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
-        floats: list[tuple[Tensor, Tensor]] = []
-        counts: list[tuple[Tensor, Tensor]] = []
-        for pair in state:
-            (floats if pair[0].is_floating_point() else counts).append(pair)
-        means, values = zip(*floats, strict=True)
-        torch._foreach_lerp_(means, values, 1 - decay)
-        for mean, value in counts:
-            mean.copy_(value)

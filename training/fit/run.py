@@ -61,7 +61,9 @@ class _Keep(lightning.Callback):
         if due and trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.save()
-            save_weights(self._run / WEIGHTS, module.spec, module.average.state_dict(), dtype=torch.float32)
+            save_weights(
+                self._run / WEIGHTS, module.spec, module.average.module.state_dict(), dtype=torch.float32
+            )
             save_progress(self._run, module.step, *_parts(module), trainer.precision_plugin.state_dict())
 
     def on_train_end(self, trainer: Any, _module: Any) -> None:
@@ -161,7 +163,6 @@ def _module(config: FitConfig, init: Path | None) -> RestorationModule:
                 f"--init {init.name} is a {start.spec.architecture} network with {dict(start.spec.config)}, which is "
                 f"no start for {config.architecture}: choose --architecture {start.spec.architecture}, or other weights"
             ) from error
-        module.average.load_state_dict(state)
     elif isinstance(module.network, ResNetUNet) and config.encoder == "imagenet":
         try:
             module.network.load_imagenet()
@@ -170,8 +171,6 @@ def _module(config: FitConfig, init: Path | None) -> RestorationModule:
                 f"torchvision could not download ResNet-34's weights ({error}): start from others with --init, "
                 "or from random ones with --encoder none"
             ) from error
-        # The average began as a copy of the network without them.
-        module.average.load_state_dict(module.network.state_dict())
     return module
 
 

@@ -20,7 +20,8 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
-from sr_model.weights import content_digest, load_weights, save_weights, write_atomic
+from sr_model.atomic import write_atomic
+from sr_model.weights import content_digest, load_weights, save_weights
 from training.data.dataset import Pair, load_pairs
 from training.data.manifest import read_site
 from training.measure.metrics import PATCH_PX, TextureFeatures, kernel_distance, patches, structure_kept
@@ -40,7 +41,7 @@ _EDGE_PX: Final = 32
 # Below this correlation with the old photo, what is painted is no longer that ground: it costs more than any texture.
 _STRUCTURE: Final = 0.95
 _STRUCTURE_COST: Final = 10.0
-_FIGURES: Final = ("texture_distance", "structure", "score")
+_LOGGED: Final = ("texture_distance", "structure", "score")
 _SHEET_ROWS: Final = 4
 _SHEET_PX: Final = 256
 
@@ -65,7 +66,7 @@ class Look:
 
     @classmethod
     def of(cls, step: int, texture_distance: float, structure: float) -> Look:
-        """With the score of the two figures."""
+        """With the score of the two metrics."""
         score = texture_distance + _STRUCTURE_COST * max(0.0, _STRUCTURE - structure)
         return cls(step, texture_distance, structure, score)
 
@@ -201,7 +202,7 @@ class Validate(lightning.Callback):
 
     def _keep(self, look: Look, module: Any) -> None:
         """Scores first: whichever file a kill leaves behind, the other can be told from it."""
-        state = module.average.state_dict()
+        state = module.average.module.state_dict()
         look = replace(look, digest=content_digest(module.spec, state))
         self._looks[look.step] = look
         lines = [json.dumps(asdict(self._looks[step])) for step in sorted(self._looks)]
@@ -218,8 +219,8 @@ class Validate(lightning.Callback):
         png = io.BytesIO()
         Image.fromarray(sheet).save(png, "PNG")
         write_atomic(self._run / SHEETS / f"step_{look.step:07d}.png", png.getvalue())
-        figures = {f"validation/{name}": getattr(look, name) for name in _FIGURES}
+        scalars = {f"validation/{name}": getattr(look, name) for name in _LOGGED}
         for logger in loggers:
-            logger.log_metrics(figures, look.step)
+            logger.log_metrics(scalars, look.step)
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("old | restored | new", sheet, look.step, dataformats="HWC")

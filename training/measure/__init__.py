@@ -1,1 +1,1 @@
-"""How pictures are measured: figures, their intervals, and shifts between pictures."""
+"""How pictures are measured: metrics, their intervals, and shifts between pictures."""

@@ -1,8 +1,8 @@
-"""Intervals of figures: how far they would move if the site were another piece of the same ground.
+"""Confidence intervals of metrics: how far they would move if the site were another piece of the same ground.
 
-The blocks of ground are drawn again with replacement (Efron 1979), and every figure is computed from what was drawn.
+The blocks of ground are drawn again with replacement (Efron 1979), and every metric is computed from what was drawn.
 Blocks and not chips, because chips that overlap show the same ground (Künsch 1989); all ways to make a picture are
-drawn alike, so that their figures can be compared. Neighbouring blocks are alike too, so the true intervals are
+drawn alike, so that their values can be compared. Neighbouring blocks are alike too, so the true intervals are
 rather wider than these.
 """
 
@@ -15,27 +15,33 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from training.data.manifest import Chip
 from training.measure.metrics import FloatArray, IntArray, KernelSums, pattern_peak
 
 CONFIDENCE: Final = 0.95
 
-# How often each block was drawn, float64 [draws, blocks], to the figure of each draw, float64 [draws].
+# How often each block was drawn, float64 [draws, blocks], to the metric of each draw, float64 [draws].
 Statistic = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure and, where there are two blocks or more, the ends of its interval."""
+class Estimate:
+    """A metric's value and, where there are two blocks or more, the ends of its confidence interval."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
 
-def blocks_of(chips: Sequence[Chip]) -> IntArray:
-    """Squares of ground as large as a chip: the number of the one that each chip's centre lies in, int [N]."""
-    bounds = np.array([chip.bounds for chip in chips])
+def blocks_of(chip_bounds: Sequence[tuple[float, float, float, float]]) -> IntArray:
+    """Squares of ground as large as a chip: the number of the one that each chip's centre lies in.
+
+    Args:
+        chip_bounds: left, bottom, right, top of each of N chips in a projected CRS.
+
+    Returns:
+        int [N].
+    """
+    bounds = np.array(chip_bounds)
     side = bounds[:, 2] - bounds[:, 0]
     centres = (bounds[:, :2] + bounds[:, 2:]) / 2
     # From the first chip's corner, so that chips side by side have a block each.
@@ -45,7 +51,7 @@ def blocks_of(chips: Sequence[Chip]) -> IntArray:
 
 
 class Bootstrap:
-    """Draws of the blocks of one site, the same for every figure."""
+    """Draws of the blocks of one site, the same for every metric."""
 
     def __init__(self, owner: IntArray, *, draws: int = 1000, seed: int = 0) -> None:
         """Draw.
@@ -62,27 +68,27 @@ class Bootstrap:
             np.random.default_rng(seed).multinomial(self.blocks, even, size=draws).astype(np.float64)
         )
 
-    def __call__(self, value: float, statistic: Statistic) -> Figure:
-        """A figure of all chips with its interval, from the quantiles of the draws."""
+    def __call__(self, value: float, statistic: Statistic) -> Estimate:
+        """A metric of all chips with its interval, from the quantiles of the draws."""
         if self.blocks < 2:
-            return Figure(value)
+            return Estimate(value)
         with np.errstate(invalid="ignore", divide="ignore"):
             drawn = statistic(self._counts)
         drawn = drawn[np.isfinite(drawn)]
         if not len(drawn):
-            return Figure(value)
+            return Estimate(value)
         tail = (1 - CONFIDENCE) / 2
         low, high = np.quantile(drawn, (tail, 1 - tail)).tolist()
-        return Figure(value, low, high)
+        return Estimate(value, low, high)
 
-    def mean(self, values: Sequence[float], shares: Sequence[float] | None = None) -> Figure:
-        """The mean of a figure of single chips; with `shares`, the sum of the values over theirs."""
+    def mean(self, values: Sequence[float], shares: Sequence[float] | None = None) -> Estimate:
+        """The mean of a metric of single chips; with `shares`, the sum of the values over theirs."""
         above = np.asarray(values, np.float64)
         below = np.ones(len(values)) if shares is None else np.asarray(shares, np.float64)
         value = float(np.mean(values)) if shares is None else sum(values) / sum(shares)
         return self(value, lambda counts: self._of(counts, above) / self._of(counts, below))
 
-    def kernel(self, value: float, sums: KernelSums, others: KernelSums | None = None) -> Figure:
+    def kernel(self, value: float, sums: KernelSums, others: KernelSums | None = None) -> Estimate:
         """`metrics.kernel_distance`; with `others`, that distance over theirs."""
 
         def statistic(counts: FloatArray) -> FloatArray:
@@ -91,12 +97,12 @@ class Bootstrap:
 
         return self(value, statistic)
 
-    def pattern(self, powers: FloatArray) -> Figure:
-        """`metrics.pattern_ratio` from the `pattern_powers` of every chip."""
+    def pattern(self, powers: FloatArray) -> Estimate:
+        """The peak of a pattern, 1 where there is none, from the `metrics.pattern_powers` of every chip."""
         return self(float(pattern_peak(powers.sum(0))), lambda counts: pattern_peak(self._of(counts, powers)))
 
-    def drawn_pattern(self, power: FloatArray, own: FloatArray) -> Figure:
-        """`metrics.drawn_pattern_ratio` from the `drawn_powers` of every chip."""
+    def drawn_pattern(self, power: FloatArray, own: FloatArray) -> Estimate:
+        """1 + the peak of what the network drew itself, from the `metrics.drawn_powers` of every chip."""
         value = 1 + float(pattern_peak(own.sum(0), near=power.sum(0)))
         return self(
             value, lambda counts: 1 + pattern_peak(self._of(counts, own), near=self._of(counts, power))

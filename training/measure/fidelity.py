@@ -38,7 +38,7 @@ _QUIET: Final = 0.75
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Figures of one chip.
+    """Metrics of one chip.
 
     Attributes:
         psnr_db: peak signal-to-noise ratio over the three bands.
@@ -147,7 +147,7 @@ def inside(picture: Float32Array) -> Float32Array:
 
 
 def compare(picture: Float32Array, old: Float32Array, new: UInt8Array, features: TextureFeatures) -> Fidelity:
-    """Every figure of one chip.
+    """Every metric of one chip.
 
     Args:
         picture, old: both as `place` gives them.

@@ -1,8 +1,8 @@
-"""Figures that together tell a restored picture from a sharpened one; each alone can be cheated.
+"""Metrics that together tell a restored picture from a sharpened one; each alone can be cheated.
 
-All take lists of pictures, uint8 [H, W, 3], on one grid at the model's GSD. What a figure is the sum of is given by a
-function of its own (`kernel_sums`, `band_energy`, `pattern_powers`), so that chips can be resampled, see
-`training.measure.bootstrap`.
+All take lists of pictures, uint8 [H, W, 3], on one grid at the model's GSD. The sums that a metric is computed from
+come from a function of their own (`kernel_sums`, `band_energy`, `pattern_powers`), so that chips can be resampled,
+see `training.measure.bootstrap`.
 """
 
 from __future__ import annotations
@@ -180,12 +180,6 @@ def _power(picture: FloatArray) -> FloatArray:
     return result
 
 
-def high_frequency_ratio(pictures: Sequence[UInt8Array], news: Sequence[UInt8Array]) -> float:
-    """Energy between 0.2 and 0.5 cycles per pixel over the new photo's, after each chip's contrast is matched."""
-    energies = [band_energy(picture, new) for picture, new in zip(pictures, news, strict=True)]
-    return sum(energy for energy, _ in energies) / sum(wanted for _, wanted in energies)
-
-
 def band_energy(picture: UInt8Array, new: UInt8Array) -> tuple[float, float]:
     """Energy between 0.2 and 0.5 cycles per pixel of a picture, its contrast matched, and of the new photo."""
     a, b = luma(picture), luma(new)
@@ -195,25 +189,23 @@ def band_energy(picture: UInt8Array, new: UInt8Array) -> tuple[float, float]:
     return float(_power(matched)[band].sum()), float(_power(b)[band].sum())
 
 
-def pattern_ratio(pictures: Sequence[UInt8Array]) -> float:
-    """Largest power at periods of 2, 4 or 8 px over that of its spectral neighbours; 1 is no pattern.
-
-    Every combination of these periods along x and y counts, so a checkerboard does too. The spectrum is the mean over
-    half-overlapping windows (Welch 1967): one window's would be too noisy for a limit near 1. Whoever drew a
-    pattern, it counts: also a JPEG's blocks, and the lines that a scanner or an earlier resampling left.
-    """
-    return float(pattern_peak(np.sum([pattern_powers(picture) for picture in pictures], axis=0)))
-
-
 def pattern_powers(picture: UInt8Array) -> FloatArray:
-    """Power at the periods that count and around them, summed over a picture's windows, see `pattern_peak`."""
+    """Power at periods of 2, 4 and 8 px and around them, summed over a picture's windows; see `pattern_peak`.
+
+    Every combination of these periods along x and y counts, so a checkerboard does too. The spectrum is that of
+    half-overlapping windows (Welch 1967): one window's would be too noisy for a limit near 1. A pattern counts
+    wherever it comes from: also a JPEG's blocks, and the lines that a scanner or an earlier resampling left.
+
+    Returns:
+        float64 [places, 1 + neighbours].
+    """
     total = np.sum([_power(luma(window)) for window in _spectral_windows([picture])], axis=0)
     result: FloatArray = total[_ROWS, _COLUMNS]
     return result
 
 
 def pattern_peak(power: FloatArray, near: FloatArray | None = None) -> FloatArray:
-    """Largest power at a period that counts over the geometric mean of that of its neighbours.
+    """Largest power at a period that counts over the geometric mean of that of its neighbours; 1 is no pattern.
 
     Args:
         power: float64 [..., places, 1 + neighbours], first the place itself, then its neighbours, as `pattern_powers`
@@ -230,26 +222,19 @@ def pattern_peak(power: FloatArray, near: FloatArray | None = None) -> FloatArra
     return largest
 
 
-def drawn_pattern_ratio(aligned: Sequence[Sequence[UInt8Array]]) -> float:
-    """`pattern_ratio` of what a network drew itself, told from what it found in the photo.
+def drawn_powers(phases: Sequence[UInt8Array]) -> tuple[FloatArray, FloatArray]:
+    """Like `pattern_powers`, but told apart: what a network drew itself from what it found in the photo.
 
     A network's grid stays with its window; what is on the ground, or in the photo, moves with the ground. So the part
     of the power at these periods that changes with the window's phase is the network's own, whatever it depends on.
 
     Args:
-        aligned: for each phase, the same pictures of the same ground, restored in windows that start at that
-            phase and then cut to the ground that all show. At least two phases; eight or more tell all periods.
+        phases: the same ground, restored in windows that start at different phases and then cut to what all show:
+            uint8 [H, W, 3] each. At least two; eight or more tell all periods.
 
     Returns:
-        1 + the largest such power over that of its spectral neighbours.
+        The mean power, and the part that the phase changes: float64 [places, 1 + neighbours] each.
     """
-    sums = [drawn_powers(windows) for windows in zip(*aligned, strict=True)]
-    power, own = (np.sum(parts, axis=0) for parts in zip(*sums, strict=True))
-    return float(1 + pattern_peak(own, near=power))
-
-
-def drawn_powers(phases: Sequence[UInt8Array]) -> tuple[FloatArray, FloatArray]:
-    """Like `pattern_powers`, for one picture at several phases: its mean power, and that which the phase changes."""
     power, own = np.zeros((_SPECTRUM_PX, _SPECTRUM_PX)), np.zeros((_SPECTRUM_PX, _SPECTRUM_PX))
     for windows in zip(*(_spectral_windows([picture]) for picture in phases), strict=True):
         spectra = np.stack([_spectrum(luma(window)) for window in windows])

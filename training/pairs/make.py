@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.spatial import KDTree
 
-from sr_model.weights import write_atomic
-from training.data.manifest import Bounds, Chip, read_manifest, read_site, write_manifest
+from sr_model.atomic import write_atomic
+from training.data.manifest import Bounds, Chip, write_manifest
 from training.errors import PairError
 from training.measure.register import (
     EDGE_SIGMA_PX,
@@ -34,9 +33,9 @@ from training.pairs.photo import Photo, digest
 from training.pairs.report import REPORT, pairs_report
 from training.pairs.resumable import claim, default_jobs, resumable_map
 from training.pairs.selection import (
-    ASKEW,
+    LOW_CONFIDENCE,
     NODATA,
-    UNSURE,
+    RESIDUAL_SHIFT,
     WARPED,
     Key,
     drop_changed,
@@ -44,19 +43,10 @@ from training.pairs.selection import (
     read_areas,
     why_dropped,
 )
-
-__all__ = [
-    "Chip",
-    "PairOptions",
-    "common_grid",
-    "make_pairs",
-    "read_manifest",
-    "read_site",
-]
+from training.progress import Report, no_report
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
 
 WORK: Final = "work"
 # Of the files in WORK; raise it when their meaning changes.
@@ -144,11 +134,11 @@ class _Site:
         if not (valid.all() and new_valid.all() and black.mean() <= _MAX_BLACK):
             return np.zeros(5, np.float32)
         for folder, rgb in (("old", old), ("new", new)):
-            path = self.out / folder / f"{chip_name(self.keys[index])}.png"
-            # Written aside and renamed: a killed run leaves no half picture under a chip's name.
-            aside = path.with_suffix(".part")
-            Image.fromarray(rgb).save(aside, format="png", compress_level=1)
-            aside.replace(path)
+            picture = Image.fromarray(rgb)
+            write_atomic(
+                self.out / folder / f"{chip_name(self.keys[index])}.png",
+                partial(picture.save, format="png", compress_level=1),
+            )
         left = read_shift(correlation_surface(old, new, _FINE_REACH_PX, self.sigma_px))
         change = change_score(old, new, self.softness * BLUR_PX)
         return np.array([1, change, left.dx_px, left.dy_px, left.confidence], np.float32)
@@ -163,7 +153,7 @@ def make_pairs(
     old_path: Path,
     new_path: Path,
     out: Path,
-    progress: Progress = lambda _stage, _done, _total: None,
+    progress: Report = no_report,
     **choices: Any,
 ) -> list[Chip]:
     """Cut registered chips of both photographs; called again after a stop, it goes on.
@@ -205,7 +195,7 @@ def make_pairs(
             (5,),
             lambda i: site.cut(i, field[i]),
             jobs,
-            lambda done, total: progress("cut", done, total),
+            partial(progress, "cut"),
         )
     measured = [
         _chip(grid, key, split, shift, cut.tolist(), digests, options.min_confidence)
@@ -219,7 +209,7 @@ def make_pairs(
     return chips
 
 
-def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Progress) -> list[LocalShift]:
+def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Report) -> list[LocalShift]:
     """The shift of every chip, from windows that get smaller and finer, each read where those before say."""
     count, side = len(site.keys), 2 * reach_px + 1
     surfaces = resumable_map(
@@ -228,7 +218,7 @@ def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Progress
         (side, side),
         lambda i: site.coarse_surface(i, reach_px),
         jobs,
-        lambda done, total: progress("register", done, total),
+        partial(progress, "register"),
     )
     agreed = agreed_shifts(surfaces, site.centres / site.grid.size_px)
     nearest = np.asarray(KDTree(site.centres).query(site.places)[1])
@@ -304,9 +294,9 @@ def _check_left(chips: list[Chip]) -> None:
     often = max(reasons, key=lambda reason: (reason != NODATA, reasons[reason]))
     ways_out = {
         NODATA: "the photographs overlap where one shows nothing; use a smaller --size",
-        UNSURE: "raise --max-shift, or check that both show the same ground",
+        LOW_CONFIDENCE: "raise --max-shift, or check that both show the same ground",
         WARPED: "georeference the old photo again: it is turned or stretched against the new",
-        ASKEW: "georeference the old photo again, with more control points",
+        RESIDUAL_SHIFT: "georeference the old photo again, with more control points",
     }
     raise PairError(
         f"no chip is left for training, {reasons[often]} of {len(chips)} dropped as '{often}': "

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
-from sr_model.weights import write_atomic
+from sr_model.atomic import write_atomic
 from training.errors import PairError
 
 Float32Array = npt.NDArray[np.float32]
@@ -46,11 +46,9 @@ def resumable_map(
         float32 [count, *shape], backed by the file.
     """
     if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        empty = open_memmap(temporary, mode="w+", dtype=np.float32, shape=(count, *shape))
-        empty[:] = np.nan
-        empty.flush()
-        temporary.replace(path)
+        # A view of one number: written in pieces, it never takes the memory that its shape would.
+        empty = np.broadcast_to(np.float32(np.nan), (count, *shape))
+        write_atomic(path, lambda file: np.save(file, empty))
     rows: Float32Array = open_memmap(path, mode="r+")
     todo = np.flatnonzero(np.isnan(rows.reshape(count, -1)).any(axis=1)).tolist()
 

@@ -25,9 +25,9 @@ from training.pairs.grid import Grid
 Key = tuple[int, int]
 
 NODATA: Final = "no data or black"
-UNSURE: Final = "shift unsure"
+LOW_CONFIDENCE: Final = "low confidence"
 WARPED: Final = "turned or warped"
-ASKEW: Final = "still askew"
+RESIDUAL_SHIFT: Final = "residual shift"
 CHANGED: Final = "changed"
 
 
@@ -39,22 +39,22 @@ MAX_RESIDUAL_PX: Final = 1.0
 _OUTLYING: Final = 4.0
 
 
-def why_dropped(shift: LocalShift, size_px: int, left: LocalShift, min_confidence: float) -> str:
+def why_dropped(shift: LocalShift, size_px: int, residual: LocalShift, min_confidence: float) -> str:
     """Why a training chip is badly registered; empty where it is not.
 
     Args:
         shift: the chip's, see `training.measure.register`.
         size_px: side of the chip.
-        left: what phase correlation still finds in the finished chip.
-        min_confidence: less is unsure.
+        residual: what phase correlation still finds in the finished chip.
+        min_confidence: of either shift; less counts as none.
     """
     warp_px = float(np.hypot.reduce(shift.warp)) / math.sqrt(2) * size_px / 2
     if warp_px > MAX_WARP_PX:
         return WARPED
     if shift.confidence < min_confidence:
-        return UNSURE
-    if left.confidence >= min_confidence and math.hypot(left.dx_px, left.dy_px) > MAX_RESIDUAL_PX:
-        return ASKEW
+        return LOW_CONFIDENCE
+    if residual.confidence >= min_confidence and math.hypot(residual.dx_px, residual.dy_px) > MAX_RESIDUAL_PX:
+        return RESIDUAL_SHIFT
     return ""
 
 

@@ -30,9 +30,11 @@ from training.data.augment import draw_grain
 from training.data.dataset import Pair, load_pairs
 from training.data.manifest import check_gsd, read_site
 from training.errors import DatasetError
+from training.fit.ema import moving_average
 from training.fit.losses import luma
 from training.fit.module import restore
 from training.measure.metrics import band_energy
+from training.progress import Report, no_report
 from training.refine.lines import Direction, Float32Array, line_finder, without_lines
 
 # Finer lines than this many pixels apart are not the old photo's: it was not enlarged.
@@ -62,7 +64,7 @@ class Choices(NamedTuple):
 
     Attributes:
         lines: what runs across the photograph and shall go; None leaves it alone.
-        fidelity: how far luma is drawn back to the old photo's, 0 to 1; see `truer`.
+        fidelity: how far luma is drawn back to the old photo's, 0 to 1; see `back_project`.
         detail: share of the new photo's energy that fine detail is to have; 0 leaves it alone.
         steps, lr: of AdamW under half a cosine.
         line_weight: of what is left of the lines, beside mean squared error.
@@ -94,7 +96,7 @@ class _Crops(NamedTuple):
     gain: Tensor
 
 
-def truer(restored: Tensor, old: Tensor, fidelity: float) -> Tensor:
+def back_project(restored: Tensor, old: Tensor, fidelity: float) -> Tensor:
     """Draw the luma of restored pictures back to the old photo's, wherever it is coarser than fine detail.
 
     The old photo's brightness and contrast as a whole do not count, for haze is there to be removed: its luma is
@@ -128,7 +130,11 @@ def _blur(pictures: Tensor, sigma_px: float) -> Tensor:
 
 
 def refine(
-    weights: Weights, folders: Sequence[Path], choices: Choices, say: Callable[[str], None] = print
+    weights: Weights,
+    folders: Sequence[Path],
+    choices: Choices,
+    say: Callable[[str], None] = print,
+    progress: Report = no_report,
 ) -> dict[str, Tensor]:
     """The network's weights after it has learnt what `choices` ask for.
 
@@ -136,7 +142,8 @@ def refine(
         weights: of the trained network.
         folders: of pairs. Only those whose old photo is coarser than the grid show its lines.
         choices: what it is taught.
-        say: told of the progress.
+        say: told what is found and how the learning goes.
+        progress: called with steps done and steps in all.
 
     Returns:
         Its state, float32, averaged over the last steps.
@@ -149,7 +156,8 @@ def refine(
     # Where a network has statistics of batches, they stay as they are.
     teacher = build(spec).to(memory_format=torch.channels_last).eval()
     teacher.load_state_dict(weights.state)
-    student, average = copy.deepcopy(teacher), copy.deepcopy(teacher).requires_grad_(False)
+    student = copy.deepcopy(teacher)
+    average = moving_average(student, _EMA)
     teacher.requires_grad_(False)
     sites, sharp, period_px = _load(folders, choices, teacher, spec, say)
     rng, generator = np.random.default_rng(choices.seed), torch.Generator().manual_seed(choices.seed)
@@ -177,20 +185,20 @@ def refine(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimiser.step()
-        with torch.no_grad():
-            follow = 1 - min(_EMA, (1 + step) / (10 + step))
-            for mean, value in zip(average.parameters(), student.parameters(), strict=True):
-                mean.lerp_(value, follow)
+        average.update_parameters(student)
+        progress("refine", step + 1, choices.steps)
         if (step + 1) % 100 == 0:
             missed = 255 * math.sqrt(fmean(wrongs[-100:]))
             lines = f", lines' power {255**2 * fmean(lines_left[-60:]):.3f}" if lines_left else ""
             spent = time.monotonic() - since
             say(f"step {step + 1} of {choices.steps}, {spent:.0f} s: {missed:.2f} grey levels off{lines}")
-    return average.state_dict()
+    return average.module.state_dict()
 
 
 def _target(teacher: nn.Module, spec: ModelSpec, crops: _Crops, grain: Tensor, fidelity: float) -> Tensor:
-    return with_detail(truer(restore(teacher, spec, crops.clean, grain), crops.clean, fidelity), crops.gain)
+    return with_detail(
+        back_project(restore(teacher, spec, crops.clean, grain), crops.clean, fidelity), crops.gain
+    )
 
 
 def _inner(pictures: Tensor) -> Tensor:
@@ -258,7 +266,7 @@ def _missing_detail(
         old = _tensor(clean[index])[None, :, :height, :width]
         grain = draw_grain(old, spec.planes - 3, generator)
         with torch.no_grad():
-            restored = truer(restore(teacher, spec, old, grain), old, choices.fidelity)
+            restored = back_project(restore(teacher, spec, old, grain), old, choices.fidelity)
         pictures.append(_inner(restored))
         news.append(pairs[index].new[_MARGIN_PX : height - _MARGIN_PX, _MARGIN_PX : width - _MARGIN_PX])
 

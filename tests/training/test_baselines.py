@@ -6,8 +6,8 @@ from PIL import Image
 from training_data import strip, write_photo, write_site
 
 from training.data.dataset import load_pairs
-from training.errors import PairError, RivalError
-from training.evaluate.rivals import check_rivals, read_rival, rival_names
+from training.errors import BaselineError, PairError
+from training.evaluate.baselines import baseline_names, check_baselines, read_baseline
 from training.evaluate.score import validation
 
 SPLITS = ("train", "validation", "validation")
@@ -16,14 +16,14 @@ ORIGIN = (753_000.0, 1_300_000.0)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return write_site(tmp_path_factory.mktemp("rivals") / "town", SPLITS, size=128)
+    return write_site(tmp_path_factory.mktemp("baselines") / "town", SPLITS, size=128)
 
 
 def read(path, site):
-    return read_rival(path, *validation(site), load_pairs([site], "validation"))
+    return read_baseline(path, *validation(site), load_pairs([site], "validation"))
 
 
-def test_a_rival_is_read_where_the_chips_are(tmp_path, site):
+def test_a_baseline_is_read_where_the_chips_are(tmp_path, site):
     picture = strip(site, "new", SPLITS)
     made = read(write_photo(tmp_path / "gan.tif", picture, 1.0, ORIGIN), site)
     assert len(made) == 2
@@ -33,7 +33,7 @@ def test_a_rival_is_read_where_the_chips_are(tmp_path, site):
         assert np.abs(mine[inside, inside].astype(int) - wanted[inside, inside]).max() <= 1
 
 
-def test_a_rival_that_lies_where_the_old_photo_lies_is_read_there(tmp_path):
+def test_a_baseline_that_lies_where_the_old_photo_lies_is_read_there(tmp_path):
     site = write_site(tmp_path / "moved", SPLITS, size=128, shift=(5.0, -3.0))
     picture = strip(site, "new", SPLITS)
     # The old photo shows each place 5 px further right and 3 px further up: so does a picture made from it.
@@ -50,23 +50,23 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path, site):
     sites = [validation(site)]
     picture = strip(site, "new", SPLITS)
     far = write_photo(tmp_path / "far.tif", picture, 1.0, (ORIGIN[0] + 9000, ORIGIN[1]))
-    with pytest.raises(RivalError, match="shows none of the validation chips"):
-        check_rivals([far], sites)
+    with pytest.raises(BaselineError, match="shows none of the validation chips"):
+        check_baselines([far], sites)
     assert read(far, site) is None
     half = write_photo(tmp_path / "half.tif", picture[:, :300], 1.0, ORIGIN)
-    check_rivals([half], sites)
-    with pytest.raises(RivalError, match="lacks part of chip 0002_0000"):
+    check_baselines([half], sites)
+    with pytest.raises(BaselineError, match="lacks part of chip 0002_0000"):
         read(half, site)
     with pytest.raises(PairError, match="no CRS"):
-        check_rivals([write_photo(tmp_path / "none.tif", picture, 1.0, ORIGIN, crs=None)], sites)
+        check_baselines([write_photo(tmp_path / "none.tif", picture, 1.0, ORIGIN, crs=None)], sites)
     with pytest.raises(PairError, match="Byte"):
-        check_rivals([write_photo(tmp_path / "deep.tif", picture.astype(np.uint16), 1.0, ORIGIN)], sites)
+        check_baselines([write_photo(tmp_path / "deep.tif", picture.astype(np.uint16), 1.0, ORIGIN)], sites)
     (tmp_path / "text.tif").write_text("no picture")
     with pytest.raises(PairError, match="no raster"):
-        check_rivals([tmp_path / "text.tif"], sites)
+        check_baselines([tmp_path / "text.tif"], sites)
 
 
 @pytest.mark.parametrize("names", [("a/gan.tif", "b/gan.tif"), ("bicubic.tif",)])
 def test_rows_of_one_name_are_refused(names):
-    with pytest.raises(RivalError, match="rename the file"):
-        rival_names([Path(name) for name in names])
+    with pytest.raises(BaselineError, match="rename the file"):
+        baseline_names([Path(name) for name in names])

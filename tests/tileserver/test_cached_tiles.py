@@ -1,4 +1,4 @@
-"""Cached tiles leave before any routing, and nobody can tell them from routed ones."""
+"""Cached tiles are answered before routing, exactly as the routes would answer."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from starlette.types import Message, Receive, Scope, Send
 from tileserver.service import TileRequest, TileService
 from tileserver.web.app import create_app
 from tileserver.web.cached_tiles import CachedTiles, parse_tile_path
-from tileserver.web.middleware import AnswerPolicy
+from tileserver.web.middleware import ResponsePolicy
 
 MERCATOR = "WebMercatorQuad"
 
 
 async def routing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Stands where the application is, and only says that it was asked."""
+    """Stand in for the application: answers 418, to show that it was called."""
     await send({"type": "http.response.start", "status": 418, "headers": []})
 
 
 def ask(app: CachedTiles, path: str, method: str = "GET", root: str = "", **headers: str) -> list[Message]:
-    """What an ASGI application sends."""
+    """Return the messages that the application sends."""
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "path": path, "root_path": root, "headers": raw}
     sent: list[Message] = []
@@ -41,11 +41,11 @@ def ask(app: CachedTiles, path: str, method: str = "GET", root: str = "", **head
 
 @pytest.fixture
 def warm(make_service: Callable[..., TileService]) -> tuple[CachedTiles, str, bytes]:
-    """The front over a service with one cached tile, that tile's path and its bytes."""
+    """CachedTiles over a service with one cached tile, the tile's path, and its bytes."""
     service = make_service()
     tile = middle_tile(service)
     body = service.tile(TileRequest("old", MERCATOR, tile, "webp")).body
-    app = CachedTiles(routing, service, AnswerPolicy())
+    app = CachedTiles(routing, service, ResponsePolicy())
     return app, f"/old/tiles/{MERCATOR}/{tile.z}/{tile.x}/{tile.y}", body
 
 
@@ -112,11 +112,11 @@ def test_a_warm_answer_has_every_header_of_a_cold_one(make_service: Callable[...
         "/tiles/-1/1/1.png",
     ],
 )
-def test_odd_paths_are_left_to_the_routes(path: str) -> None:
+def test_unusual_paths_are_left_to_the_routes(path: str) -> None:
     assert parse_tile_path(path) is None
 
 
-def test_only_named_sites_may_read_the_pictures(make_service: Callable[..., TileService]) -> None:
+def test_only_named_origins_may_read_the_tiles(make_service: Callable[..., TileService]) -> None:
     service = make_service(cors_origins="https://map.example,http://localhost:3000")
     client = TestClient(create_app(service.settings, service))
     tile = middle_tile(service)
@@ -128,5 +128,5 @@ def test_only_named_sites_may_read_the_pictures(make_service: Callable[..., Tile
         stranger = client.get(url, headers={"Origin": "https://other.example"})
         assert "access-control-allow-origin" not in stranger.headers
         assert stranger.headers["vary"] == "Origin"
-    with pytest.raises(ValueError, match="no origin"):
+    with pytest.raises(ValueError, match="not an origin"):
         make_service(cors_origins="https://map.example/path")

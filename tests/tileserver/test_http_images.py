@@ -1,4 +1,4 @@
-"""titiler's routes for every layer: any rectangle, a place, a feature, WMTS."""
+"""titiler's routes for every layer: bbox, preview, point, feature and WMTS."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ MERCATOR = "WebMercatorQuad"
         "file:///etc/passwd",
     ],
 )
-def test_no_visitor_makes_the_server_open_anything(served: TestClient, photo: Path, crs: str) -> None:
-    """GDAL opens files and addresses that are given as a CRS; titiler hands it what the visitor wrote."""
+def test_no_client_makes_the_server_open_a_file_or_url(served: TestClient, photo: Path, crs: str) -> None:
+    """GDAL opens files and URLs given as a CRS, and titiler passes on any text that the client sends."""
     (photo.parent / "old.prj").write_text("EPSG:3857")
     value = crs.format(folder=photo.parent)
     for url, name in (
@@ -86,7 +86,7 @@ def test_bbox_shows_the_same_pixels_as_tiles(served: TestClient) -> None:
 
 
 @pytest.mark.parametrize("coordinates", [[], [[]], [[[]]], [[[1]]], [[[[]]]], "round"])
-def test_a_feature_without_a_shape_is_the_askers_mistake(served: TestClient, coordinates: object) -> None:
+def test_a_feature_without_a_shape_is_a_bad_request(served: TestClient, coordinates: object) -> None:
     feature = {
         "type": "Feature",
         "properties": {},

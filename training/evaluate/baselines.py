@@ -1,4 +1,4 @@
-"""Somebody else's picture of the same ground, read where the chips are."""
+"""Pictures of the same ground made by other methods, read where the chips are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rasterio.warp import transform_bounds
 
 from training.data.dataset import Pair
 from training.data.manifest import Chip
-from training.errors import RivalError
+from training.errors import BaselineError
 from training.measure.metrics import structure_kept
 from training.pairs.grid import check_photo, ground_of, open_photo
 from training.pairs.photo import Photo
@@ -29,35 +29,39 @@ _TRIED: Final = 8
 _TAKEN: Final = {"bicubic", "unsharp mask", "orthosharp", "new photo"}
 
 
-def rival_names(rivals: Sequence[Path]) -> dict[str, Path]:
-    """What tables call each rival: its file's name without the ending.
+def baseline_names(baselines: Sequence[Path]) -> dict[str, Path]:
+    """What tables call each baseline: its file's name without the ending.
 
     Raises:
-        RivalError: two have one name, or it is that of another row.
+        BaselineError: two have one name, or it is that of another row.
     """
     names: dict[str, Path] = {}
-    for path in rivals:
+    for path in baselines:
         if path.stem in names or path.stem in _TAKEN:
-            raise RivalError(f"--rival {path.name}: another row is called {path.stem!r} too; rename the file")
+            raise BaselineError(
+                f"--baseline {path.name}: another row is called {path.stem!r} too; rename the file"
+            )
         names[path.stem] = path
     return names
 
 
-def check_rivals(rivals: Sequence[Path], sites: Sequence[tuple[dict[str, Any], Sequence[Chip]]]) -> None:
+def check_baselines(
+    baselines: Sequence[Path], sites: Sequence[tuple[dict[str, Any], Sequence[Chip]]]
+) -> None:
     """Refuse what cannot be compared, before any work.
 
     Args:
-        rivals: georeferenced pictures.
+        baselines: georeferenced pictures.
         sites: of each folder of pairs, what its chips have in common and the chips that are scored.
 
     Raises:
-        RivalError: no picture with a place on the ground, or one that shows no chip.
+        BaselineError: no picture with a place on the ground, or one that shows no chip.
     """
-    for path in rivals:
+    for path in baselines:
         with open_photo(path) as source:
             check_photo(path, source)
             if not any(_covers(source, site, chips) for site, chips in sites):
-                raise RivalError(
+                raise BaselineError(
                     f"{path.name} shows none of the validation chips: name a picture of the same ground "
                     "(compare both with gdalinfo)"
                 )
@@ -74,25 +78,25 @@ def _covers(source: Any, site: dict[str, Any], chips: Sequence[Chip]) -> bool:
     )
 
 
-def read_rival(
+def read_baseline(
     path: Path, site: dict[str, Any], chips: Sequence[Chip], pairs: Sequence[Pair]
 ) -> list[UInt8Array] | None:
-    """A rival's picture of every chip, on the chips' grid by cubic convolution.
+    """A baseline's picture of every chip, on the chips' grid by cubic convolution.
 
     A picture made from the old photo lies where that lies, one made from the chips where the new photo lies: of the
     two places, which differ by the shift that registration found, that which fits the old chips better is taken.
 
     Args:
-        path: of the rival.
+        path: of the baseline.
         site: what the chips have in common.
         chips: those that are scored.
         pairs: their pictures.
 
     Returns:
-        uint8 [size, size, 3] per chip, or None where the rival shows another site.
+        uint8 [size, size, 3] per chip, or None where the baseline shows another site.
 
     Raises:
-        RivalError: it shows some of the chips and not all.
+        BaselineError: it shows some of the chips and not all.
     """
     with open_photo(path) as source:
         if not _covers(source, site, chips):
@@ -103,8 +107,8 @@ def read_rival(
         for chip, pair in zip(chips, pairs, strict=True):
             rgb, valid = _read(photo, chip, pair, moved)
             if (~valid).mean() > _MOST_MISSING:
-                raise RivalError(
-                    f"{path.name} lacks part of chip {chip.name}, and a rival is scored on all {len(chips)} "
+                raise BaselineError(
+                    f"{path.name} lacks part of chip {chip.name}, and a baseline is scored on all {len(chips)} "
                     "validation chips of a site: name a picture of the whole block"
                 )
             pictures.append(rgb)

@@ -1,11 +1,12 @@
-"""Bars for the stages of long work."""
+"""Progress of long work: a bar per stage where there is a terminal, a line as each ends where there is none."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Self
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,12 +17,24 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+Report = Callable[[str, int, int], None]
+"""Called with a stage, and how many of its items are done and of how many."""
 
-class Stages(AbstractContextManager["Stages"]):
-    """A bar per stage with rate and time left; where the output is no terminal, a line as each ends."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+def no_report(_stage: str, _done: int, _total: int) -> None:
+    """Report nothing."""
+
+
+class ProgressBars(AbstractContextManager["ProgressBars"]):
+    """A `Report` that draws bars with rate and time left on a terminal."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Prepare.
+
+        Args:
+            console: where bars are drawn, by default standard error.
+        """
+        self._console = console or Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description:>8}"),
             BarColumn(),
@@ -49,4 +62,12 @@ class Stages(AbstractContextManager["Stages"]):
         rate = f"{(done - begun) / elapsed_s:.1f}/s" if elapsed_s > 1 else ""
         self._bar.update(task, completed=done, rate=rate)
         if done == total and not self._console.is_terminal:
-            click.echo(f"{stage}: {total} done", err=True)
+            self._console.print(f"{stage}: {total} done", highlight=False)
+
+    def say(self, line: str) -> None:
+        """Print a line: above the bars on a terminal, else to standard output."""
+        if self._console.is_terminal:
+            self._console.print(line, highlight=False, soft_wrap=True)
+        else:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
