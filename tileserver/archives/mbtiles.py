@@ -1,11 +1,11 @@
-"""The SQLite tables of MBTiles, every picture stored once."""
+"""The SQLite tables of MBTiles, with each distinct image stored once."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
 
-# The application id is "MPBX", as MBTiles 1.3 asks for.
+# The application id is "MPBX", as MBTiles 1.3 recommends.
 SCHEMA = """
 PRAGMA application_id = 0x4D504258;
 CREATE TABLE metadata (name TEXT NOT NULL, value TEXT);
@@ -24,17 +24,17 @@ CREATE VIEW tiles AS
 
 
 class TileTables:
-    """Tiles in a database that the caller opens, commits and closes.
+    """The tile tables of a database that the caller opens, commits and closes.
 
-    Rows count from the south, as MBTiles wants them; this class takes XYZ, which counts from the north.
+    MBTiles counts rows from the south (TMS); the methods count them from the north (XYZ).
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def put(self, z: int, x: int, y: int, body: bytes) -> None:
-        """Keep a tile; bytes that are there already are not kept twice."""
-        # The digest only finds candidates: what decides is the comparison of the bytes.
+        """Store a tile; an image that is stored already is referenced, not stored again."""
+        # The digest finds candidates; equality is decided by comparing the bytes.
         digest = hashlib.sha256(body).digest()[:8]
         find = "SELECT tile_id, shared FROM images WHERE digest = ? AND tile_data = ?"
         found = self._connection.execute(find, (digest, body)).fetchone()
@@ -50,7 +50,7 @@ class TileTables:
         )
 
     def drop_unused(self) -> None:
-        """Forget pictures that no tile shows any more."""
+        """Delete images that no tile refers to any more."""
         self._connection.execute("DELETE FROM images WHERE tile_id NOT IN (SELECT tile_id FROM map)")
 
     def describe(self, rows: dict[str, str]) -> None:
@@ -60,5 +60,5 @@ class TileTables:
 
 
 def flipped(z: int, y: int) -> int:
-    """Row counted from the other side."""
+    """Convert a row between XYZ and TMS numbering."""
     return (1 << z) - 1 - y
