@@ -1,4 +1,4 @@
-"""Restore the metatiles of a target, several at a time, into blocks on disk."""
+"""Restore the metatiles of a target, several at a time, into a folder."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
 
 
-def restore_blocks(
+def restore_metatiles(
     target: Target,
-    blocks: MetatileFolder,
+    metatiles: MetatileFolder,
     renderer: Renderer,
     jobs: int,
     report: Callable[[Figures], None],
 ) -> tuple[Tally, dict[PixelWindow, str]]:
-    """Restore what is not restored yet.
+    """Restore the metatiles that are not restored yet.
 
     Args:
-        target: what to restore.
-        blocks: where metatiles go.
+        target: the area to restore.
+        metatiles: folder for the metatiles.
         renderer: restores them.
-        jobs: metatiles that are worked on at the same time.
+        jobs: number of metatiles to work on at the same time.
         report: called after each metatile.
 
     Returns:
-        What was made, and the metatiles that failed, and why.
+        Counts of the run, and the reason of each metatile that failed.
 
     Raises:
-        OutputError: the disk does not take them.
-        SourceChangedError: the photograph was replaced meanwhile.
+        OutputError: metatiles cannot be written.
+        SourceChangedError: the photograph was replaced during the run.
     """
     stop = threading.Event()
 
     def work(metatile: PixelWindow) -> str:
         def restore() -> None:
             raster = renderer.metatile(target.view, metatile, Stages()).crop(metatile)
-            blocks.put(raster)
+            metatiles.put(raster)
 
         try:
             with_retries(restore, stop)
@@ -57,7 +57,7 @@ def restore_blocks(
     failed: dict[PixelWindow, str] = {}
     with ThreadPoolExecutor(jobs, "orthosharp-restore") as pool:
         try:
-            for metatile, future in _ahead(pool, work, target, blocks, jobs):
+            for metatile, future in _ahead(pool, work, target, metatiles, jobs):
                 if future is None:
                     tally.units_before += 1
                     continue
@@ -77,13 +77,13 @@ def _ahead(
     pool: ThreadPoolExecutor,
     work: Callable[[PixelWindow], str],
     target: Target,
-    blocks: MetatileFolder,
+    metatiles: MetatileFolder,
     jobs: int,
 ) -> Iterator[tuple[PixelWindow, Future[str] | None]]:
-    """All metatiles in order; None stands for one that was restored before."""
+    """Yield all metatiles in order; the future is None for those restored by earlier runs."""
     waiting: deque[tuple[PixelWindow, Future[str]]] = deque()
     for metatile in target.metatiles():
-        if blocks.has(metatile):
+        if metatiles.has(metatile):
             yield metatile, None
             continue
         waiting.append((metatile, pool.submit(work, metatile)))
