@@ -123,7 +123,7 @@ class Source:
 
     @classmethod
     def of_settings(cls, settings: Settings) -> Source:
-        """The photograph that the settings name as `source`; raises as `open`."""
+        """Open the photograph that the settings name as `source`; raises as `open`."""
         return cls.open(
             settings.source,
             bands=settings.bands,
