@@ -1,4 +1,4 @@
-"""`orthosharp-train pairs | fit | evaluate | refine | export`: the commands together."""
+"""`orthosharp-train pairs | fit | evaluate | refine | export | compare | compare-score`: the commands together."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sr_model.errors import SrModelError
+from training.cli.compare import compare, compare_score
 from training.cli.evaluate import evaluate
 from training.cli.export import export
 from training.cli.fit import fit
@@ -27,7 +28,7 @@ class _Group(click.Group):
             sys.exit(2)
 
 
-@click.group(cls=_Group, commands=[pairs, fit, evaluate, refine, export])
+@click.group(cls=_Group, commands=[pairs, fit, evaluate, refine, export, compare, compare_score])
 @click.version_option(package_name="orthosharp")
 def main() -> None:
     """Two photographs of the same ground, years apart, to weights for `orthosharp serve`."""
