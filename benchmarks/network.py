@@ -22,6 +22,7 @@ import torch
 from sr_model import ModelSpec, Weights, bundled_weights_path, load_weights, save_weights
 from sr_model.network import build
 from sr_model.onnx_model import to_onnx
+from sr_model.photo import PhotoContext
 from sr_model.pixels import UInt8Array, normalise
 from sr_model.runtimes import choose_runtime
 
@@ -62,7 +63,7 @@ def on_gpu(weights: Weights, window: UInt8Array, rounds: int) -> dict[str, list[
         name = f"{runtime.name}, {count} together"
         rates[f"{name}, network alone"] = megapixels_per_s(alone, pixels, rounds)
         rates[f"{name}, bytes to bytes"] = megapixels_per_s(
-            lambda windows=windows: runtime.restore(windows), pixels, rounds
+            lambda windows=windows: runtime.restore(windows, [PhotoContext()] * len(windows)), pixels, rounds
         )
     return rates
 
@@ -74,9 +75,9 @@ def main() -> None:
         "--side", type=int, default=1152, help="side of the window in px: a metatile with its halo"
     )
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--architecture", choices=("compact", "resnet34"), default="compact")
+    parser.add_argument("--architecture", choices=("half_scale", "resnet34"), default="half_scale")
     options = parser.parse_args()
-    weights = load_weights(bundled_weights_path()) if options.architecture == "compact" else untrained()
+    weights = load_weights(bundled_weights_path()) if options.architecture == "half_scale" else untrained()
     window = np.random.default_rng(0).integers(0, 256, (1, options.side, options.side, 3)).astype(np.uint8)
     planes, pixels = normalise(window, weights.spec), options.side**2
     ours = choose_runtime(weights, "openvino", "cpu")
@@ -84,7 +85,7 @@ def main() -> None:
     session = onnxruntime.InferenceSession(to_onnx(weights), providers=["CPUExecutionProvider"])
     works: dict[str, Callable[[], object]] = {
         f"{ours.name}, network alone": lambda: ours.forward(planes),
-        f"{ours.name}, bytes to bytes": lambda: ours.restore(window),
+        f"{ours.name}, bytes to bytes": lambda: ours.restore(window, [PhotoContext()]),
         "torch cpu fp32, network alone": lambda: eager.forward(planes),
         "onnxruntime cpu fp32, network alone": lambda: session.run(["output"], {"input": planes}),
     }

@@ -44,6 +44,8 @@ from tileserver.tiling.grid import METATILE_PX
 
 DEMO = Path(__file__).parents[1] / "examples" / "demo" / "2010.tif"
 TILE_PX = 2048
+# Pixels of the photograph; restored ones are about half as large.
+GSD_M = 0.6096
 OUTPUTS = {"seed": "out.pmtiles", "restore": "out.tif"}
 
 
@@ -53,8 +55,8 @@ def free(restorer: Restorer, rgb: UInt8Array) -> UInt8Array:
     return rgb[:, trim:-trim, trim:-trim]
 
 
-def photograph(folder: Path, metatiles: int, gsd_m: float) -> Path:
-    """Write a square photograph of `metatiles` metatiles on a side: one piece of texture, repeated by a VRT."""
+def photograph(folder: Path, metatiles: int) -> Path:
+    """Write a square photograph, one texture repeated by a VRT, that fills `metatiles` metatiles on a side."""
     random = np.random.default_rng(0)
     with rasterio.open(DEMO) as demo:
         piece = demo.read((1, 2, 3), out_shape=(3, TILE_PX, TILE_PX))
@@ -69,9 +71,8 @@ def photograph(folder: Path, metatiles: int, gsd_m: float) -> Path:
     }
     with rasterio.open(folder / "piece.tif", "w", compress="jpeg", photometric="ycbcr", **profile) as dataset:
         dataset.write(piece)
-    # Pixels of the network's GSD at 42 degrees north, so that little resampling is needed.
-    side = metatiles * METATILE_PX
-    transform = Affine(gsd_m, 0, 600_000.0, 0, -gsd_m, 4_700_000.0)
+    side = metatiles * METATILE_PX // 2
+    transform = Affine(GSD_M, 0, 600_000.0, 0, -GSD_M, 4_700_000.0)
     bands = []
     for band in (1, 2, 3):
         sources = "".join(
@@ -95,7 +96,7 @@ def photograph(folder: Path, metatiles: int, gsd_m: float) -> Path:
 def work(command: str, source: Path, output: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Run `orthosharp seed` or `restore` in this process, and return its JSON summary."""
     arguments = [command, str(source), str(output), "--jobs", str(options.jobs), "--json"]
-    arguments += ["--device", options.device]
+    arguments += ["--device", options.device, "--resolution", str(GSD_M)]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         cli(arguments)
@@ -134,10 +135,9 @@ def cpu_seconds() -> float:
 
 
 def speed(options: argparse.Namespace) -> dict[str, Any]:
-    gsd_m = load_weights(bundled_weights_path()).spec.gsd_m
     before = raw_rates(options.device, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        source = photograph(Path(folder), options.metatiles, gsd_m)
+        source = photograph(Path(folder), options.metatiles)
         busy = cpu_seconds()
         summary = work(options.of, source, Path(folder) / OUTPUTS[options.of], options)
         busy = (cpu_seconds() - busy) / (summary["seconds"] * (os.cpu_count() or 1))
@@ -170,9 +170,8 @@ def peak(options: argparse.Namespace) -> dict[str, Any]:
     # The command sets this too, but too late: GDAL writes the photograph first.
     os.environ.setdefault("GDAL_CACHEMAX", "64")
     Restorer.restore = free  # type: ignore[method-assign]
-    gsd_m = load_weights(bundled_weights_path()).spec.gsd_m
     with tempfile.TemporaryDirectory() as folder:
-        source = photograph(Path(folder), options.metatiles, gsd_m)
+        source = photograph(Path(folder), options.metatiles)
         summary = work(options.of, source, Path(folder) / OUTPUTS[options.of], options)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {

@@ -1,16 +1,16 @@
-"""Everything that sr_model raises on purpose.
+"""The errors that sr_model raises on purpose.
 
 SrModelError
 ├── WeightsError              a weights file is missing, unreadable, altered or of an unknown architecture
-├── GsdMismatchError          the photograph's ground sample distance is outside what the weights were trained for
-├── RuntimeUnavailableError   the runtime or device that was asked for is not there
-├── InputError                an array of the wrong shape or dtype
-└── InferenceError            the network failed, or returned values that are no picture
+├── GsdMismatchError          the photograph's ground sample distance is outside the range of the weights
+├── RuntimeUnavailableError   the requested runtime or device is not available
+├── InputError                an array has the wrong shape or dtype
+└── InferenceError            the network failed, or returned values that are not a picture
 """
 
 
 class SrModelError(Exception):
-    """Root of the tree; its message ends with the way out."""
+    """Root of the tree; every message ends with a way out."""
 
 
 class WeightsError(SrModelError):
@@ -18,16 +18,16 @@ class WeightsError(SrModelError):
 
 
 class GsdMismatchError(SrModelError):
-    """The photograph's ground sample distance is outside what the weights were trained for."""
+    """The photograph's ground sample distance is outside the range that the weights were trained for."""
 
 
 class RuntimeUnavailableError(SrModelError):
-    """The runtime or device that was asked for is not there."""
+    """The requested runtime or device is not available."""
 
 
 class InputError(SrModelError):
-    """An array of the wrong shape or dtype."""
+    """An array has the wrong shape or dtype."""
 
 
 class InferenceError(SrModelError):
-    """The network failed, or returned values that are no picture."""
+    """The network failed, or returned values that are not a picture."""

@@ -1,7 +1,7 @@
-"""How large a pixel is on the ground: measured in one way, in training and in serving.
+"""The size of pixels on the ground, measured the same way in training and in serving.
 
-What a network learnt at one pixel size it restores at that size, so both have to mean the same by it. Knows no rasters:
-whoever opens files brings the function that makes longitudes and latitudes of their coordinates.
+A network restores photographs at the pixel size that it was trained on, so both must measure it alike. This module
+does not depend on rasterio: callers pass a function that converts coordinates to longitudes and latitudes.
 """
 
 from __future__ import annotations
@@ -13,27 +13,31 @@ from typing import Final
 
 import pyproj
 
-# Of many pixels in a row: far above rounding, far below the curvature of any projection.
+# Length of the measured lines, in pixels: long enough for rounding, and short enough for the projection's curvature.
 _PIXELS: Final = 100
 
-# xs and ys of some CRS to longitudes and latitudes of WGS 84.
+# Converts xs and ys of a CRS to longitudes and latitudes of WGS 84.
 ToDegrees = Callable[[Sequence[float], Sequence[float]], tuple[Sequence[float], Sequence[float]]]
 
 
 @dataclass(frozen=True)
 class PixelSize:
-    """Ground size of a pixel in metres along its row (`x_m`) and its column (`y_m`)."""
+    """Size of a pixel on the ground.
+
+    Attributes:
+        x_m, y_m: width and height in metres.
+    """
 
     x_m: float
     y_m: float
 
     @property
     def gsd_m(self) -> float:
-        """Side of a square of the same area."""
+        """Ground sample distance in metres: side of the square with the same area."""
         return math.sqrt(self.x_m * self.y_m)
 
     def times(self, factor: float) -> PixelSize:
-        """Size of a pixel that is `factor` times as wide and high."""
+        """Return the size of a pixel that is `factor` times as wide and high."""
         return PixelSize(self.x_m * factor, self.y_m * factor)
 
 
@@ -43,13 +47,13 @@ def pixel_size(
     column: tuple[float, float],
     row: tuple[float, float],
 ) -> PixelSize:
-    """Measure a pixel along geodesics (Karney 2013): feet, degrees and distortion are no special cases.
+    """Measure a pixel along geodesics (Karney 2013), which accounts for feet, degrees and distortion alike.
 
     Args:
-        to_degrees: from the CRS that the other arguments are given in.
-        centre: x and y of the place to measure at.
-        column: step in x and y from one column to the next.
-        row: step in x and y from one row to the next.
+        to_degrees: converts from the CRS of the other arguments.
+        centre: x and y of the point to measure at.
+        column: difference in x and y between adjacent columns.
+        row: difference in x and y between adjacent rows.
     """
     xs = [centre[0], centre[0] + _PIXELS * column[0], centre[0] + _PIXELS * row[0]]
     ys = [centre[1], centre[1] + _PIXELS * column[1], centre[1] + _PIXELS * row[1]]

@@ -1,177 +1,26 @@
-"""The U-Nets. Only layers whose output does not depend on the extent of the window (see `sr_model.windows`).
+"""The networks that a spec may name: two U-Nets here, and the one of `sr_model.half_scale`.
 
-Both members of the family are built alike: an encoder, a decoder that goes up by PixelShuffle (initialised by ICNR,
+The two are built alike: an encoder, a decoder that goes up by PixelShuffle (initialised by ICNR,
 blurred after, so that it draws no checkerboard), a skip connection at every scale, the input joined again before
 the head. Shapes in comments are [channels, height, width] for an input of [3, H, W].
 
-Sources: Ronneberger et al. 2015 (U-Net); Shi et al. 2016 (PixelShuffle); Aitken et al. 2017 (ICNR); Sugawara et al.
-2018 and Harada et al. 2018 (blur after the shuffle); Howard and Gugger 2018 (the whole, as fastai's lesson 7).
+Sources: Ronneberger et al. 2015 (U-Net); Howard and Gugger 2018 (the whole, as fastai's lesson 7);
+`sr_model.layers` for the rest.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from typing import Final, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sr_model.errors import WeightsError
-from sr_model.spec import ModelSpec
-
-Network = TypeVar("Network", bound=nn.Module)
-
-
-def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    """3 x 3 convolution that keeps the size (or halves it), He-initialised."""
-    layer = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return layer
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions beside an identity; no normalisation, so that training and serving compute the same."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = conv3(width, width), conv3(width, width)
-        with torch.no_grad():  # starts near the identity (Zhang et al. 2019, Fixup)
-            self.second.weight.mul_(0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[w, h, w] to the same."""
-        return F.relu(x + self.second(F.relu(self.first(x))))
-
-
-class ShuffleUp(nn.Module):
-    """Convolution, PixelShuffle x 2 and a 2 x 2 box blur: [i, h, w] to [o, 2h, 2w].
-
-    The blur has a zero at a period of 2 px, where a shuffle's pattern would stand. No activation lies between
-    the three linear steps, so a runtime may fold them (`fold_shuffles`).
-    """
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1) -> None:
-        super().__init__()
-        self.expand = nn.Conv2d(inputs, outputs * 4, kernel, padding=kernel // 2)
-        weight = torch.empty(outputs, inputs, kernel, kernel)
-        nn.init.kaiming_normal_(weight, nonlinearity="relu")
-        with torch.no_grad():  # ICNR: the four sub-pixels start equal
-            self.expand.weight.copy_(weight.repeat_interleave(4, dim=0))
-        nn.init.zeros_(self.expand.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zeros stand outside the window; the halo keeps them out of the picture."""
-        shuffled = F.pixel_shuffle(self.expand(x), 2)
-        return F.avg_pool2d(F.pad(shuffled, (1, 0, 1, 0)), 2, stride=1)
-
-
-def fold_shuffles(network: Network) -> Network:
-    """Replace every `ShuffleUp` inside a network, in place, by its faster equal; returns the network.
-
-    At the window's first row and column the two differ, well inside the halo.
-    """
-    for name, child in network.named_children():
-        if isinstance(child, ShuffleUp):
-            pointwise = child.expand.kernel_size == (1, 1)
-            setattr(network, name, transposed(child) if pointwise else FoldedShuffleUp(child))
-        else:
-            fold_shuffles(child)
-    return network
-
-
-@torch.no_grad()
-def transposed(up: ShuffleUp) -> nn.ConvTranspose2d:
-    """A `ShuffleUp` of kernel 1 as one transposed convolution: the same picture in a fifth of the time, for inference.
-
-    A shuffled 1 x 1 convolution is a transposed one of 2 x 2 and stride 2; the blur makes that 3 x 3.
-    """
-    phases, biases = _phases(up)
-    outputs, inputs = phases.shape[0], phases.shape[3]
-    # A fourth tap, of zeros, above and to the left: padded by 1 there and below, the picture has the right size.
-    layer = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
-    layer.weight.zero_()
-    for a, b, down, right in itertools.product((0, 1), repeat=4):
-        layer.weight[:, :, 1 + a + down, 1 + b + right] += phases[:, a, b, :, 0, 0].T / 4
-    cast(Tensor, layer.bias).copy_(biases.mean((1, 2)))
-    return layer
-
-
-class FoldedShuffleUp(nn.Module):
-    """A `ShuffleUp` as one convolution and a PixelShuffle: the same picture in less time, for inference.
-
-    Each sub-pixel of the blurred picture is a mean over its own pixel and that above and to the left, so the kernel
-    grows by one.
-    """
-
-    def __init__(self, up: ShuffleUp) -> None:
-        super().__init__()
-        phases, biases = _phases(up)
-        outputs, inputs, kernel = phases.shape[0], *phases.shape[3:5]
-        folded = torch.zeros(outputs, 2, 2, inputs, kernel + 1, kernel + 1)
-        for a, b, up_by, left_by in itertools.product((0, 1), repeat=4):
-            # Row 2i + a - up_by of the shuffled picture: its phase, and whether it is the pixel above.
-            y, x = (a - up_by) % 2, (b - left_by) % 2
-            top, left = int(a >= up_by), int(b >= left_by)
-            folded[:, a, b, :, top : top + kernel, left : left + kernel] += phases[:, y, x] / 4
-        self.convolution = nn.Conv2d(inputs, 4 * outputs, kernel + 1, padding=kernel // 2 + 1)
-        with torch.no_grad():
-            self.convolution.weight.copy_(folded.flatten(0, 2))
-            # Every blurred pixel is a mean of all four phases.
-            cast(Tensor, self.convolution.bias).copy_(biases.mean((1, 2)).repeat_interleave(4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See `ShuffleUp.forward`."""
-        # An even kernel, padded on all sides (runtimes are fast at that), makes one row and column too many.
-        return F.pixel_shuffle(self.convolution(x)[..., :-1, :-1], 2)
-
-
-def _phases(up: ShuffleUp) -> tuple[Tensor, Tensor]:
-    """Kernels [outputs, 2, 2, inputs, k, k] and biases [outputs, 2, 2] of each sub-pixel."""
-    weight, bias = up.expand.weight.detach(), cast(Tensor, up.expand.bias).detach()
-    return weight.view(-1, 2, 2, *weight.shape[1:]), bias.view(-1, 2, 2)
-
-
-class RestorationNetwork(nn.Module):
-    """A network that changes a picture; what it adds can be had alone, and without the border that was only context."""
-
-    stride: int
-
-    def correction(self, x: Tensor, trim_px: int = 0) -> Tensor:
-        """What is added to the picture.
-
-        Args:
-            x: normalised [B, planes, H, W].
-            trim_px: how much of each side is left out of the result; a multiple of the stride. The values are those of
-                the whole result: what none of them depends on is not computed.
-
-        Returns:
-            [B, 3, H - 2 trim_px, W - 2 trim_px], in units of the normalised picture.
-        """
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, planes, H, W] normalised, a fourth plane being grain, to [B, 3, H, W] normalised."""
-        return x[:, :3] + self.correction(x)
-
-
-def _inset(x: Tensor, cells: int) -> Tensor:
-    """Without so many rows and columns on each side."""
-    return x[..., cells:-cells, cells:-cells] if cells else x
-
-
-def _join(below: Tensor, below_px: int, skip: Tensor, inset_px: int, scale: int) -> Tensor:
-    """Two feature maps of the same scale, side by side, where they lie further than `inset_px` from the border.
-
-    Args:
-        below: from the coarser scale; it begins `below_px` from the border already.
-        skip: from the encoder, whole.
-        inset_px: a multiple of `scale`.
-        scale: pixels per cell.
-    """
-    return torch.cat([_inset(below, (inset_px - below_px) // scale), _inset(skip, inset_px // scale)], 1)
+from sr_model.half_scale import HalfScaleUNet
+from sr_model.layers import ResidualBlock, RestorationNetwork, ShuffleUp, conv3, inset_cells, join_scales
+from sr_model.spec import HALF_SCALE_SIZES, ModelSpec
 
 
 class CompactUNet(RestorationNetwork):
@@ -207,10 +56,10 @@ class CompactUNet(RestorationNetwork):
         f16 = self.down16(f8)  # [8w/3, H/16, W/16]
         # What comes after the join of a scale sees less than four of its cells around a pixel.
         at8, at4, at2 = (max(0, trim_px - 4 * scale) for scale in (8, 4, 2))
-        y = F.relu(self.join8(_join(self.up8(f16), 0, f8, at8, 8)))
-        y = F.relu(self.join4(_join(self.up4(y), at8, f4, at4, 4)))
-        y = F.relu(self.join2(_join(self.up2(y), at4, f2, at2, 2)))  # the input joined again
-        return _inset(cast(Tensor, self.head(y)), trim_px - at2)
+        y = F.relu(self.join8(join_scales(self.up8(f16), 0, f8, at8, 8)))
+        y = F.relu(self.join4(join_scales(self.up4(y), at8, f4, at4, 4)))
+        y = F.relu(self.join2(join_scales(self.up2(y), at4, f2, at2, 2)))  # the input joined again
+        return inset_cells(cast(Tensor, self.head(y)), trim_px - at2)
 
 
 class UpBlock(nn.Module):
@@ -225,8 +74,8 @@ class UpBlock(nn.Module):
     def forward(
         self, x: Tensor, skip: Tensor, below_px: int = 0, inset_px: int = 0, scale: int = 1
     ) -> Tensor:
-        """[i, h, w] and [s, 2h, 2w] to [o, 2h, 2w], or less of it: see `_join`."""
-        joined = F.relu(_join(self.up(x), below_px, self.skip_norm(skip), inset_px, scale))
+        """[i, h, w] and [s, 2h, 2w] to [o, 2h, 2w], or less of it: see `join_scales`."""
+        joined = F.relu(join_scales(self.up(x), below_px, self.skip_norm(skip), inset_px, scale))
         return F.relu(self.second(F.relu(self.first(joined))))
 
 
@@ -279,8 +128,8 @@ class ResNetUNet(RestorationNetwork):
         at8, at4, at2, at1 = (max(0, trim_px - 8 * scale) for scale in (8, 4, 2, 1))
         y = self.up8(self.up16(self.middle(f32), f16), f8, 0, at8, 8)
         y = self.up2(self.up4(y, f4, at8, at4, 4), f2, at4, at2, 2)
-        y = self.cross(_join(self.up1(y), at2, x, at1, 1))  # the input joined again
-        return _inset(cast(Tensor, self.head(y)), trim_px - at1)
+        y = self.cross(join_scales(self.up1(y), at2, x, at1, 1))  # the input joined again
+        return inset_cells(cast(Tensor, self.head(y)), trim_px - at1)
 
 
 def _compact(spec: ModelSpec) -> RestorationNetwork:
@@ -292,8 +141,19 @@ def _resnet34(spec: ModelSpec) -> RestorationNetwork:
     return ResNetUNet(spec.planes)
 
 
+def _half_scale(spec: ModelSpec) -> RestorationNetwork:
+    sizes = {name: cast(Sequence[int], spec.config.get(name, ())) for name in HALF_SCALE_SIZES["medium"]}
+    if [len(size) for size in sizes.values()] != [3, 3, 2]:
+        raise WeightsError(
+            f"half_scale needs 3 widths, 3 blocks and 2 decoder_blocks, the spec says {dict(spec.config)}: "
+            "export again"
+        )
+    return HalfScaleUNet(**sizes, planes=spec.planes)
+
+
 _BUILDERS: Final[dict[str, tuple[Callable[[ModelSpec], RestorationNetwork], int]]] = {
     "compact": (_compact, CompactUNet.stride),
+    "half_scale": (_half_scale, HalfScaleUNet.stride),
     "resnet34": (_resnet34, ResNetUNet.stride),
 }
 
@@ -313,3 +173,27 @@ def build(spec: ModelSpec) -> RestorationNetwork:
             f"{spec.architecture} has stride {stride}, the spec says {spec.stride}: export again"
         )
     return builder(spec)
+
+
+def multiplications_per_px(spec: ModelSpec) -> float:
+    """Multiplications that the convolutions of a spec's network need for one pixel of output, without halo.
+
+    This is the network as trained, before runtimes fold layers (`sr_model.layers.fold_shuffles`).
+
+    Raises:
+        WeightsError: as `build`.
+    """
+    multiplications = 0
+
+    def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal multiplications
+        multiplications += output.numel() * cast(nn.Conv2d, layer).weight[0].numel()
+
+    side = 8 * spec.stride
+    with torch.device("meta"), torch.no_grad():  # shapes alone: nothing is computed
+        network = build(spec).eval()
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.register_forward_hook(count)
+        network.correction(torch.empty(1, spec.planes, side, side))
+    return multiplications / side**2

@@ -17,7 +17,7 @@ MIXING: Final = ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, 1))
 NEIGHBOURS: Final = (0x9E3779B1, 0x85EBCA77)
 
 _STRIP_PX: Final = 1 << 17
-# Side of the parts in which nodata is filled, and which of the pixels tell from how far the fill comes.
+# Side of the parts in which nodata is filled, and the step between pixels that bound its distance.
 _FILL_PX: Final = 304
 _SPARSE: Final = 8
 
@@ -39,7 +39,7 @@ def check_rgb(rgb: UInt8Array, stride: int, trim_px: int = 0) -> None:
         )
     if min(height, width) <= 2 * trim_px:
         raise InputError(
-            f"nothing of {height} x {width} is left without {trim_px} px on each side: "
+            f"nothing is left of {height} x {width} after trimming {trim_px} px on each side: "
             f"give more than {2 * trim_px} px, or open the network with a smaller trim_px"
         )
 
@@ -63,12 +63,12 @@ def normalise(rgb: UInt8Array, spec: ModelSpec) -> Float32Array:
 
 
 def correct(rgb: UInt8Array, correction: Float32Array, spec: ModelSpec) -> UInt8Array:
-    """Add what a network found to the picture that it saw.
+    """Add a network's correction to the picture that it saw.
 
     Args:
         rgb: uint8 [B, H, W, 3].
         correction: float32 [B, 3, h, w], of the picture's middle, in units of the normalised picture.
-        spec: that of the network.
+        spec: of the network.
 
     Returns:
         uint8 [B, h, w, 3], rounded and clipped.
@@ -87,7 +87,7 @@ def correct(rgb: UInt8Array, correction: Float32Array, spec: ModelSpec) -> UInt8
                 values = window[band, rows] * np.float32(255 * spec.std[band])
                 values += seen[rows, :, band]
                 values += np.float32(0.5)
-                # What has no bytes, such as NaN, is told of below.
+                # Values that have no byte, such as NaN, are reported below.
                 with np.errstate(invalid="ignore", over="ignore"):
                     # One sum tells whether any value is NaN or infinite, in a fraction of isfinite's time.
                     finite &= bool(np.isfinite(values.sum()))
@@ -107,8 +107,8 @@ def check_finite(finite: bool) -> None:
 def grain_plane(rgb: UInt8Array) -> Float32Array:
     """White noise of mean 0 and deviation 1 that is a function of the pixels around each place alone.
 
-    A very soft photo holds nothing that fine texture could be made from, and a network without noise can only draw its
-    own grid there (Karras et al. 2019, section 3.2). Drawn from the pixels, the noise lies on the ground: every
+    A very soft photo has nothing to make fine texture from, and a network without noise can only draw its own grid
+    there (Karras et al. 2019, section 3.2). Drawn from the pixels, the noise lies on the ground: every
     window, process and machine finds the same, to the last bit.
 
     Args:
@@ -128,7 +128,7 @@ def _draw_grain(picture: UInt8Array, plane: Float32Array) -> None:
     height, width = plane.shape
     above, left = (np.uint32(factor) for factor in NEIGHBOURS)
     for rows in _strips(height, width):
-        # Two rows above and one below; where there is none, that of the other end.
+        # Two rows above and one below; beyond the border, those of the other end.
         part = picture[max(0, rows.start - 2) : rows.stop + 1]
         if rows.start == 0:
             part = np.concatenate([picture[-2:], part])
@@ -139,7 +139,7 @@ def _draw_grain(picture: UInt8Array, plane: Float32Array) -> None:
             words |= part[..., band].astype(np.uint32) << np.uint32(8 * band)
         spare = np.empty_like(words)
         _mix(words, spare)
-        # A flat patch of an old JPEG has one colour: what lies two pixels away makes its pixels differ.
+        # A flat patch of an old JPEG has one colour: pixels further away make its pixels differ.
         hashed = words[:-3] * above
         hashed += words[2:-1]
         hashed ^= words[3:]
@@ -195,9 +195,9 @@ def fill_nodata(rgb: UInt8Array, mask: npt.NDArray[np.uint8]) -> UInt8Array:
 
 
 def _surroundings(missing: npt.NDArray[np.bool_]) -> list[tuple[_Part, _Part]]:
-    """Parts that miss pixels, each with a part around it that holds the nearest valid pixel of them all.
+    """Parts with missing pixels, each with its surroundings, which hold the nearest valid pixel of all of them.
 
-    The distance transform costs a tenth of a microsecond per pixel, and most of a picture lacks none.
+    The distance transform costs a tenth of a microsecond per pixel, and most of a picture is complete.
     """
     height, width = missing.shape
     whole = slice(0, height), slice(0, width)

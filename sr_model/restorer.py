@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sr_model.errors import InputError
+from sr_model.halo import dehalo
+from sr_model.photo import PhotoContext
 from sr_model.pixels import UInt8Array, check_rgb
 from sr_model.runtimes import DeviceName, Runtime, RuntimeName, choose_runtime
 from sr_model.spec import ModelSpec
@@ -30,16 +33,16 @@ class Restorer:
 
     @property
     def batch(self) -> int:
-        """Windows that are worth a common pass at the moment; see `Runtime.batch`."""
+        """Number of windows that should go through together at the moment; see `Runtime.batch`."""
         return self._runtime.batch
 
     @property
     def callers(self) -> int:
-        """Threads that should call at the same time; see `Runtime.callers`."""
+        """Number of threads that should call at the same time; see `Runtime.callers`."""
         return self._runtime.callers
 
     def warm_up(self, side_px: int) -> None:
-        """Run square windows once, one and as many as go together, so that memory is found before the first visitor.
+        """Run square windows once, one and a full batch, so that memory is allocated before the first request.
 
         Args:
             side_px: of the windows; a multiple of `spec.stride`. Sizes that were run before are not run again.
@@ -68,13 +71,13 @@ class Restorer:
         Args:
             weights: the file.
             runtime, device, threads: see `choose_runtime`.
-            trim_px: how much of every side of a window is context that nobody will look at; a multiple of
-                `spec.stride`. It is left out of what `restore` returns, and less is computed.
+            trim_px: width of the border of a window that is only context; a multiple of `spec.stride`. `restore` leaves
+                it out on every side and computes less.
 
         Raises:
-            WeightsError: the file does not verify.
-            RuntimeUnavailableError: the device that was asked for is missing.
-            InputError: the trim is no multiple of the stride.
+            WeightsError: the file cannot be verified.
+            RuntimeUnavailableError: the requested device is missing.
+            InputError: the trim is not a multiple of the stride.
         """
         loaded = load_weights(weights or bundled_weights_path())
         return cls.from_weights(loaded, runtime=runtime, device=device, trim_px=trim_px, threads=threads)
@@ -96,18 +99,42 @@ class Restorer:
         chosen = choose_runtime(weights, runtime, device, trim_px=trim_px, threads=threads)
         return cls(weights.spec, weights.digest, chosen, trim_px)
 
-    def restore(self, rgb: UInt8Array) -> UInt8Array:
+    def restore(
+        self, rgb: UInt8Array, photos: PhotoContext | Sequence[PhotoContext] | None = None
+    ) -> UInt8Array:
         """Restore windows on the model's grid.
 
         Args:
-            rgb: uint8 [B, H, W, 3] at the model's GSD, nodata filled; H and W multiples of `spec.stride`.
+            rgb: uint8 [B, H, W, 3] at the pixel size of the output, nodata filled; H and W multiples of `spec.stride`.
+            photos: the photograph that the windows show, or one for each window; by default in colour and of the ratio
+                that suits the weights best. Weights whose colours are the network's own do not ask for it.
 
         Returns:
-            uint8 [B, H, W, 3] of the same size, halo included; less the trim on every side.
+            uint8 [B, H, W, 3] of the same size, halo included; less the trim on every side. Of a grey photograph,
+            all three bands are equal where colours are the photograph's.
 
         Raises:
-            InputError: wrong shape or dtype, or nothing is left without the trim.
-            InferenceError: the network failed, or returned values that are no picture.
+            InputError: wrong shape or dtype, nothing is left without the trim, or not one photograph for each window.
+            InferenceError: the network failed, or returned values that are not a picture.
         """
         check_rgb(rgb, self.spec.stride, self._trim_px)
-        return self._runtime.restore(rgb)
+        if photos is None:
+            photos = PhotoContext(self.spec.ratio or 1.0)
+        if isinstance(photos, PhotoContext):
+            photos = [photos] * len(rgb)
+        if len(photos) != len(rgb):
+            raise InputError(
+                f"{len(rgb)} windows, but {len(photos)} photographs: give one for each, or one for all"
+            )
+        return self._runtime.restore(_without_halos(rgb, photos), photos)
+
+
+def _without_halos(rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
+    """Windows as they were before the unsharp masks of their photographs."""
+    if not any(photo.halo_amount for photo in photos):
+        return rgb
+    undone = (
+        dehalo(window, photo.halo_amount, photo.halo_sigma_px)
+        for window, photo in zip(rgb, photos, strict=True)
+    )
+    return np.stack(list(undone))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sr_model.errors import InputError
 from sr_model.pixels import UInt8Array
 
-# Ridge of the least-squares fit, per sample: ground that has few colours must not give wild coefficients.
+# Ridge of the least-squares fit, per sample: ground of few colours must not give wild coefficients.
 _RIDGE: Final = 1e-4
 
 
@@ -35,14 +35,14 @@ class ToneMap:
 
     @classmethod
     def fit(cls, old: UInt8Array, restored: UInt8Array) -> ToneMap:
-        """Least squares over samples, drawn towards the identity where they say little.
+        """Least squares over samples, drawn towards the identity where samples are few.
 
         Args:
             old: uint8 [N, 3], area averages of the old photograph.
             restored: uint8 [N, 3], area averages of the same ground restored.
 
         Raises:
-            InputError: shapes differ, or there is no sample.
+            InputError: the shapes differ, or there are no samples.
         """
         if old.shape != restored.shape or old.ndim != 2 or old.shape[1] != 3 or not len(old):
             raise InputError(

@@ -1,4 +1,4 @@
-"""Weights files: safetensors with the spec and a content digest inside, so that nothing altered is ever loaded."""
+"""Weights files: safetensors with the spec and a content digest inside, so that no altered file is ever loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and `--help` needs none of i
     import torch
     from torch import Tensor
 
-    from sr_model.network import RestorationNetwork
+    from sr_model.layers import RestorationNetwork
 
 _SPEC_KEY: Final = "orthosharp_spec"
 _DIGEST_KEY: Final = "orthosharp_digest"
@@ -65,11 +65,11 @@ def content_digest(spec: ModelSpec, tensors: dict[str, Tensor]) -> str:
 def save_weights(
     path: Path, spec: ModelSpec, state: dict[str, Tensor], *, dtype: torch.dtype | None = None
 ) -> Weights:
-    """Write a weights file, whole or not at all, and return what `load_weights` reads from it.
+    """Write a weights file, whole or not at all, and return the weights that `load_weights` reads from it.
 
     Args:
         path: a `.safetensors` file; an existing one is replaced.
-        spec: what the weights declare.
+        spec: of the weights.
         state: the network's `state_dict`.
         dtype: how floating-point tensors are stored; half precision if not given.
     """
@@ -90,23 +90,24 @@ def load_weights(path: Path) -> Weights:
     """Read and verify a weights file.
 
     Raises:
-        WeightsError: missing, no safetensors, without a spec, altered since it was written, or not finite.
+        WeightsError: the file is missing, is not a safetensors file, has no spec, was altered, or holds
+            values that are not finite.
     """
     import torch
 
     if not path.is_file():
-        raise WeightsError(f"no weights file {path.name}: name an existing .safetensors file")
+        raise WeightsError(f"{path.name} does not exist: name an existing .safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"{path.name} is no readable safetensors file ({error}): fetch or export it again"
+            f"{path.name} is not a readable safetensors file ({error}): fetch or export it again"
         ) from error
     if _SPEC_KEY not in metadata or _DIGEST_KEY not in metadata:
         raise WeightsError(
-            f"{path.name} has no orthosharp spec inside: make it with `orthosharp-train export`"
+            f"{path.name} has no orthosharp spec inside: make the file with `orthosharp-train export`"
         )
     spec = ModelSpec.from_json(metadata[_SPEC_KEY])
     digest = content_digest(spec, stored)
@@ -124,4 +125,4 @@ def load_weights(path: Path) -> Weights:
 
 def bundled_weights_path() -> Path:
     """The small weights that ship with the package."""
-    return Path(__file__).parent / "bundled" / "compact.safetensors"
+    return Path(__file__).parent / "bundled" / "half_scale.safetensors"

@@ -1,8 +1,8 @@
-"""Pure arithmetic of windows in a zoom's global pixel grid: the reason why there are no seams.
+"""Arithmetic of windows in a zoom's global pixel grid, which makes tiles seamless.
 
-A strided network is equivariant only to shifts by its total stride. If every window that is shown to it starts at
-a multiple of that stride *in the global grid*, two neighbouring windows compute the same value for a pixel that
-both see with enough context, and the halo need only cover the effective receptive field.
+A strided network is equivariant only to shifts by its total stride. If every input window starts at a multiple of that
+stride *in the global grid*, two neighbouring windows compute the same value for each pixel that both contain with
+enough context, and the halo need only cover the effective receptive field.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, order=True)
 class PixelWindow:
-    """A rectangle of whole pixels; `x` to the right, `y` down, both may be negative.
+    """A rectangle of whole pixels, of one pixel at least.
+
+    Attributes:
+        x, y: column and row of the upper left pixel; may be negative.
+        width, height: number of columns and rows.
 
     Raises:
-        ValueError: it would hold no pixel.
+        ValueError: width or height is less than 1.
     """
 
     x: int
@@ -30,7 +34,7 @@ class PixelWindow:
 
     @classmethod
     def between(cls, left: int, top: int, right: int, bottom: int) -> PixelWindow:
-        """The window from column `left` and row `top` up to, and without, column `right` and row `bottom`."""
+        """Return the window between its edges; `right` and `bottom` are the first column and row outside it."""
         return cls(left, top, right - left, bottom - top)
 
     @property
@@ -49,15 +53,15 @@ class PixelWindow:
         return self.width * self.height
 
     def grown(self, px: int) -> PixelWindow:
-        """The window with `px` more pixels on every side; fewer if negative."""
+        """Return the window with `px` more pixels on each side, or fewer if `px` is negative."""
         return PixelWindow(self.x - px, self.y - px, self.width + 2 * px, self.height + 2 * px)
 
     def shifted(self, dx: int, dy: int) -> PixelWindow:
-        """A window of the same size, `dx` to the right and `dy` down."""
+        """Return the window moved `dx` pixels to the right and `dy` down."""
         return PixelWindow(self.x + dx, self.y + dy, self.width, self.height)
 
     def aligned(self, multiple: int) -> PixelWindow:
-        """The smallest window around this one whose origin and size are multiples of `multiple`."""
+        """Return the smallest window around this one whose origin and size are multiples of `multiple`."""
         return PixelWindow.between(
             self.x // multiple * multiple,
             self.y // multiple * multiple,
@@ -66,14 +70,14 @@ class PixelWindow:
         )
 
     def scaled_up(self, factor: int) -> PixelWindow:
-        """The same ground in a grid whose pixels are `factor` times smaller."""
+        """Return the same ground in a grid whose pixels are `factor` times smaller."""
         return PixelWindow(self.x * factor, self.y * factor, self.width * factor, self.height * factor)
 
     def scaled_down(self, factor: int) -> PixelWindow:
-        """The same ground in a grid whose pixels are `factor` times larger.
+        """Return the same ground in a grid whose pixels are `factor` times larger.
 
         Raises:
-            ValueError: origin or size is not a multiple of `factor`; `aligned` makes them so.
+            ValueError: origin or size is not a multiple of `factor`; see `aligned`.
         """
         values = (self.x, self.y, self.width, self.height)
         if any(value % factor for value in values):
@@ -84,7 +88,7 @@ class PixelWindow:
         """Cut the window at multiples of `size_px`, counted from `origin`.
 
         Yields:
-            The parts, row by row. For the default origin, `part.aligned(size_px)` is the whole square of the grid.
+            The parts, row by row. With the default origin, `part.aligned(size_px)` is the grid square of a part.
         """
         first = self.shifted(-origin[0], -origin[1]).aligned(size_px).shifted(*origin)
         for y in range(first.y, first.bottom, size_px):
@@ -98,12 +102,12 @@ class PixelWindow:
 
 
 def aligned_window(inner: PixelWindow, halo_px: int, stride: int) -> PixelWindow:
-    """What a network has to see for `inner`: grown by the halo, then outwards to multiples of `stride`."""
+    """Return the input window for `inner`: grown by the halo, then outwards to multiples of `stride`."""
     return inner.grown(halo_px).aligned(stride)
 
 
 def crop_slices(outer: PixelWindow, inner: PixelWindow) -> tuple[slice, slice]:
-    """Rows and columns of `inner` in an array of `outer`'s pixels.
+    """Return the rows and columns of `inner` in an array of the pixels of `outer`.
 
     Raises:
         ValueError: `inner` is not inside `outer`.

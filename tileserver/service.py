@@ -55,7 +55,7 @@ class TileService:
             self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
             self.ready = False
             self.recipe_digest = pipeline.recipe_digest(self.new)
-            self.identity = _identity(pipeline, self.recipe_digest)
+            self.identity = _identity(pipeline, settings, self.recipe_digest)
             self.content = shared.bind(self.identity)
             caches = shared.metatiles, self.metrics, self.content, settings.limits
             self.rasters = LayerRasters(self.old, self.new, self._renderer, *caches)
@@ -70,7 +70,7 @@ class TileService:
     def warm_up(self) -> None:
         """Run the network once and fit the tone map, so that the first request does not wait for either."""
         self.restorer.warm_up(self._renderer.window_px)
-        self.rasters.tone()
+        self.rasters.warm_up()
         self.ready = True
 
     def key(self, request: TileRequest) -> TileKey:
@@ -154,7 +154,7 @@ def _open_later(settings: Settings) -> Source | None:
     )
 
 
-def _identity(pipeline: Pipeline, content: str) -> MapIdentity:
+def _identity(pipeline: Pipeline, settings: Settings, content: str) -> MapIdentity:
     restorer, info = pipeline.restorer, pipeline.photograph.info
     return MapIdentity(
         content=content,
@@ -163,6 +163,6 @@ def _identity(pipeline: Pipeline, content: str) -> MapIdentity:
         fingerprint=info.fingerprint,
         model=restorer.spec.name,
         weights=restorer.digest,
-        contrast=pipeline.finish.contrast,
-        tone=pipeline.finish.tone,
+        contrast=settings.contrast,
+        colours=settings.colours,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WrapValidator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WrapValidator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tileserver.tiling.grid import BBox, Limits
+
+logger = logging.getLogger("orthosharp")
 
 RuntimeName = Literal["auto", "torch", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -27,6 +30,8 @@ SHOWN: Final[frozenset[Command]] = SERVE | {"cache clean"}
 PIXELS: Final[frozenset[Command]] = SHOWN | {"seed", "restore"}
 EVERY: Final[frozenset[Command]] = PIXELS | {"info"}
 
+# Values of the deprecated setting `tone`.
+_COLOURS_OF_TONE: Final = {"model": "corrected", "old": "photo"}
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 
@@ -172,8 +177,24 @@ class Settings(BaseSettings):
         None, ge=1, le=64, description="Metatiles that go through the network together."
     )
 
-    tone: Annotated[Literal["model", "old"], _picture(PIXELS)] = Field(
-        "model", description="Colours of restored pixels: those of the network or of the old photograph."
+    colours: Annotated[Literal["corrected", "photo"], _picture(PIXELS)] = Field(
+        "corrected",
+        description="Colours of restored pixels: corrected for haze and fading, or those of the photograph itself.",
+    )
+    colour_strength: Annotated[float, _picture(PIXELS, metavar="SHARE")] = Field(
+        1.0, ge=0, le=1, description="Share of that correction which is applied; 0 applies nothing."
+    )
+    resolution: Annotated[
+        float | None, _picture(EVERY, metavar="METRES", default_text="estimated from edges")
+    ] = Field(None, gt=0, description="Finest detail on the ground that the photograph resolves.")
+    pixel_size: Annotated[
+        float | None, _picture(EVERY, metavar="METRES", default_text="half the resolution")
+    ] = Field(None, gt=0, description="Pixel size on the ground that the network restores at.")
+    native_zoom: Annotated[int | None, _picture(EVERY, metavar="ZOOM", default_text="by resolution")] = Field(
+        None, ge=0, le=24, description="Zoom in Web Mercator that the network restores at, as for pixel_size."
+    )
+    tone: Annotated[Literal["model", "old"] | None, _picture(PIXELS)] = Field(
+        None, description="Deprecated name of colours: model is corrected, old is photo."
     )
     contrast: Annotated[float, _picture(PIXELS, metavar="FACTOR")] = Field(
         1.0, ge=0.5, le=2.0, description="Contrast of restored pixels around mid-grey; 1 changes nothing."
@@ -237,6 +258,16 @@ class Settings(BaseSettings):
         ("*",),
         description="Origins whose pages may read the tiles, such as https://map.example, or * for all.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_tone(cls, values: Any) -> Any:
+        """Accept the old name of `colours`, with a warning."""
+        if not isinstance(values, dict) or values.get("tone") not in _COLOURS_OF_TONE:
+            return values
+        colours = _COLOURS_OF_TONE[values["tone"]]
+        logger.warning("tone is deprecated: set colours to %s instead of tone to %s", colours, values["tone"])
+        return {"colours": colours, **values}
 
     @property
     def limits(self) -> Limits:

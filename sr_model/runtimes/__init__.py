@@ -22,29 +22,29 @@ def choose_runtime(
     trim_px: int = 0,
     threads: int | None = None,
 ) -> Runtime:
-    """A GPU when there is one, else OpenVINO on the CPU; or what is asked for.
+    """The requested runtime; by default a GPU if there is one, else OpenVINO on the CPU.
 
     Args:
         weights: the network to load.
         runtime: `torch`, `openvino` (CPU), or `auto`.
         device: `cuda`, `mps`, `cpu`, or `auto`.
-        trim_px: what is left out of results on each side; a multiple of the spec's stride.
+        trim_px: width of the border that is left out of results on each side; a multiple of the spec's stride.
         threads: CPU threads; by default one per core.
 
     Raises:
-        RuntimeUnavailableError: the device that was asked for is missing, or the two do not go together.
+        RuntimeUnavailableError: the requested device is missing, or the runtime does not support it.
     """
     import torch
 
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device != "auto" and not available[device]:
         raise RuntimeUnavailableError(
-            f"device {device} was asked for, but torch {torch.__version__} sees none here: "
-            "install a driver and a torch build that match, or use --device cpu"
+            f"torch {torch.__version__} finds no {device} device here: "
+            "install a driver and a matching torch build, or use --device cpu"
         )
     if runtime == "openvino" and device not in ("auto", "cpu"):
         raise RuntimeUnavailableError(
-            f"OpenVINO runs on the CPU only here: use --runtime torch with --device {device}"
+            f"OpenVINO runs on the CPU only: use --runtime torch with --device {device}"
         )
     if device == "auto":
         gpus = [name for name in ("cuda", "mps") if available[name] and runtime != "openvino"]

@@ -1,42 +1,46 @@
-"""OpenVINO on the CPU, in bfloat16 where it has products of that."""
+"""OpenVINO on the CPU, in bfloat16 where the CPU multiplies it natively."""
 
 from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any, Final
 
+from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError, RuntimeUnavailableError
 from sr_model.onnx_model import correction_to_onnx
+from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
 from sr_model.weights import Weights
 
 _DEVICE: Final = "CPU"
-# Of layers, each prepared for one size of window: enough for the few sizes that a server shows to its network. By
-# default there are 5000, and windows of ever new sizes took megabytes each.
+# Layers that stay prepared for one size of window each: enough for the few sizes that a server uses. By default there
+# are 5000, and windows of ever new sizes took megabytes each.
 _PREPARED_LAYERS: Final = 256
 
 
 class OpenVinoRuntime:
-    """One compiled network, which takes all cores for one window after the other.
+    """One compiled network, which uses all cores for one window at a time.
 
     Layers are fused and their buffers stay from window to window, so that it is faster than eager torch in any
     precision, and than ONNX Runtime (docs/benchmarks.md).
 
     Raises:
-        RuntimeUnavailableError: OpenVINO cannot be loaded, or does not take this network or processor.
+        RuntimeUnavailableError: OpenVINO cannot be loaded, or does not support this network or processor.
     """
 
     def __init__(self, weights: Weights, *, trim_px: int = 0, threads: int | None = None) -> None:
-        model = correction_to_onnx(weights, trim_px)
+        model = correction_to_onnx(weights, network_trim_px(weights.spec, trim_px))
         try:
             self._request, precision = _compile(model, threads)
         except (ImportError, RuntimeError) as error:
             raise RuntimeUnavailableError(
-                f"OpenVINO does not run here ({type(error).__name__}): use --runtime torch, which takes longer"
+                f"OpenVINO does not run here ({type(error).__name__}): use --runtime torch, which is slower"
             ) from error
         self._lock = threading.Lock()
         self._spec = weights.spec
+        self._trim_px = trim_px
         self.name = f"openvino cpu {precision}"
         self.batch = 1
         # While one window is in the network, the next becomes planes.
@@ -47,14 +51,17 @@ class OpenVinoRuntime:
         with self._lock:
             return self._infer(planes).copy()
 
-    def restore(self, rgb: UInt8Array) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
         """See `Runtime.restore`."""
         planes = normalise(rgb, self._spec)
+        if self._spec.colours == "photo":
+            # While one window gets its colours, the next is in the network.
+            return bind_colours(planes, self.forward(planes), self._spec, photos, self._trim_px)
         with self._lock:
             return correct(rgb, self._infer(planes), self._spec)
 
     def _infer(self, planes: Float32Array) -> Float32Array:
-        """The request's own memory, which the next call fills anew: for whoever holds the lock."""
+        """The request's own memory, which the next call fills anew: to be used under the lock."""
         try:
             results = self._request.infer({"input": planes}, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
@@ -72,10 +79,10 @@ def _compile(model: bytes, threads: int | None) -> tuple[Any, str]:
     precision = "bf16" if "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
-        # Sums have 32 bits in either, and so has what is added to the picture.
+        # Sums have 32 bits in either, and so has the correction.
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads or 0,
-        # Cores are shared with threads that read and encode: nobody may be tied to one of them.
+        # Cores are shared with threads that read and encode: no thread may be tied to one of them.
         "ENABLE_CPU_PINNING": False,
         "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_LAYERS,
     }
@@ -84,8 +91,8 @@ def _compile(model: bytes, threads: int | None) -> tuple[Any, str]:
 
 
 def _openvino() -> Any:
-    """The library, without its telemetry: else importing it would tell Google Analytics so."""
-    # In place of a module that cannot be imported, OpenVINO has a stub of its own.
+    """The library without its telemetry, which would report the import to Google Analytics."""
+    # OpenVINO replaces a module that cannot be imported with a stub of its own.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

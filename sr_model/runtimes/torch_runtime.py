@@ -1,9 +1,9 @@
-"""torch: CUDA in half precision; Apple's MPS, and the CPU if asked for, in single."""
+"""torch: CUDA in half precision; Apple's MPS, and the CPU on request, in single."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import numpy as np
@@ -11,9 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sr_model import tensors
+from sr_model import tensor_binding, tensors
+from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError
-from sr_model.network import fold_shuffles
+from sr_model.layers import fold_shuffles
+from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, check_finite, correct, normalise
 from sr_model.weights import Weights
 
@@ -31,8 +33,8 @@ class TorchRuntime:
 
     No CUDA graph and no torch.compile: on an H100, eight windows of the compact network take 8.5 ms eagerly, 8.3 as a
     graph and 5.6 compiled (ResNet-34: 42, 42 and 20), while sixteen cores read and encode 30 megapixels a second, which
-    is a third of a second for as many: nobody waits for the network (docs/benchmarks.md). cuDNN does not try algorithms
-    out either: two processes could then choose different ones, and the same tile would have different bytes.
+    is a third of a second for as many: the network is not the bottleneck (docs/benchmarks.md). cuDNN does not try
+    algorithms out either: two processes could then choose different ones, and one tile would have different bytes.
     """
 
     def __init__(
@@ -59,21 +61,21 @@ class TorchRuntime:
         return min(wish, self._fits or wish)
 
     def forward(self, planes: Float32Array) -> Float32Array:
-        """See `Runtime.forward`; what does not fit into the GPU's memory goes in smaller batches."""
-        return self._in_parts(self._forward, planes)
+        """See `Runtime.forward`; a batch that does not fit into the GPU's memory is split."""
+        return self._in_parts(lambda part, _: self._forward(part), planes)
 
-    def restore(self, rgb: UInt8Array) -> UInt8Array:
-        """See `Runtime.restore`; what does not fit into the GPU's memory goes in smaller batches."""
-        return self._in_parts(self._restore, rgb)
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
+        """See `Runtime.restore`; a batch that does not fit into the GPU's memory is split."""
+        return self._in_parts(lambda part, at: self._restore(part, photos[at : at + len(part)]), rgb)
 
-    def _in_parts(self, work: Callable[[Array], Array], windows: Array) -> Array:
-        """All windows through `work`, as many at once as fit. What fits is remembered: later batches stay small."""
+    def _in_parts(self, work: Callable[[Array, int], Array], windows: Array) -> Array:
+        """Pass all windows through `work`, as many at once as fit; the number is remembered for later batches."""
         done: list[Array] = []
         at = 0
         while at < len(windows):
             part = cast(Array, windows[at : at + (self._fits or len(windows))])
             try:
-                done.append(work(part))
+                done.append(work(part, at))
                 at += len(part)
                 continue
             except torch.OutOfMemoryError as error:
@@ -86,7 +88,7 @@ class TorchRuntime:
                 raise InferenceError(
                     f"torch failed on a window of {list(part.shape)}: see the log"
                 ) from error
-            # Outside of the handler, whose traceback holds the tensors that filled the memory.
+            # Outside the handler, whose traceback holds the tensors that filled the memory.
             self._fits = max(1, len(part) // 2)
             logger.warning(
                 "%d windows do not fit into the GPU's memory: from now on %d go together",
@@ -101,25 +103,35 @@ class TorchRuntime:
             output: Float32Array = self._infer(self._to_device(planes)).float().cpu().numpy()
             return output
 
-    def _restore(self, rgb: UInt8Array) -> UInt8Array:
+    def _restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
         if not self._cuda:
             # Apple's GPUs share the memory with the CPU.
-            return correct(rgb, self._forward(normalise(rgb, self._spec)), self._spec)
+            seen_planes = normalise(rgb, self._spec)
+            added = self._forward(seen_planes)
+            if self._spec.colours == "photo":
+                return bind_colours(seen_planes, added, self._spec, photos, self._trim_px)
+            return correct(rgb, added, self._spec)
         with torch.inference_mode():
-            # What crosses the bus is bytes, and no core of the CPU prepares pixels.
+            # Only bytes cross the bus, and the CPU prepares no pixels.
             seen = self._to_device(rgb)
-            correction = self._infer(tensors.normalise(seen, self._spec))
-            pixels, finite = tensors.correct(seen, correction, self._spec)
+            planes = tensors.normalise(seen, self._spec)
+            correction = self._infer(planes)
+            if self._spec.colours == "photo":
+                pixels, finite = tensor_binding.bind_colours(
+                    planes, correction, self._spec, photos, self._trim_px
+                )
+            else:
+                pixels, finite = tensors.correct(seen, correction, self._spec)
             restored = self._to_host(pixels)
         check_finite(bool(finite.item()))
         return restored
 
     def _infer(self, planes: Tensor) -> Tensor:
         channels_last = planes.to(self._dtype, memory_format=torch.channels_last)
-        return self._network.correction(channels_last, self._trim_px)
+        return self._network.correction(channels_last, network_trim_px(self._spec, self._trim_px))
 
     def _to_device(self, array: npt.NDArray[Any]) -> Tensor:
-        """Through pinned memory, from which the GPU fetches by itself; torch keeps and reuses such buffers."""
+        """Copy through pinned memory, from which the GPU fetches by itself; torch keeps and reuses such buffers."""
         host = torch.from_numpy(np.ascontiguousarray(array))
         if self._cuda:
             return host.pin_memory().to(self._device, non_blocking=True)

@@ -6,15 +6,16 @@ import torch
 
 from sr_model import ModelSpec, Restorer, load_weights, pixels, save_weights, tensors
 from sr_model.network import build
+from sr_model.photo import PhotoContext
 from sr_model.runtimes import choose_runtime
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
 
-@pytest.fixture(scope="module", params=["compact", "resnet34"])
+@pytest.fixture(scope="module", params=["compact", "half_scale", "resnet34"])
 def weights(request, tmp_path_factory):
     torch.manual_seed(11)
-    spec = ModelSpec.compact() if request.param == "compact" else ModelSpec.resnet34()
+    spec = getattr(ModelSpec, request.param)()
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     save_weights(path, spec, build(spec).state_dict())
     return load_weights(path)
@@ -22,6 +23,10 @@ def weights(request, tmp_path_factory):
 
 def windows(count, side_px=256):
     return np.random.default_rng(count).integers(0, 256, (count, side_px, side_px, 3), np.uint8)
+
+
+def restored_by(runtime, rgb):
+    return runtime.restore(rgb, [PhotoContext()] * len(rgb))
 
 
 def assert_nearly_equal(one, other):
@@ -51,8 +56,8 @@ def test_grain_is_the_same_to_the_last_bit():
 def test_a_window_has_the_same_bytes_alone_and_among_others(weights):
     runtime = choose_runtime(weights, device="cuda")
     rgb = windows(4)
-    together = runtime.restore(rgb)
-    alone = np.concatenate([runtime.restore(one[None]) for one in rgb])
+    together = restored_by(runtime, rgb)
+    alone = np.concatenate([restored_by(runtime, one[None]) for one in rgb])
     assert_nearly_equal(together, alone)
 
 
@@ -60,19 +65,19 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_stay_small(weights):
     torch.cuda.empty_cache()
     runtime = choose_runtime(weights, device="cuda")
     rgb = windows(8, 1024)
-    wanted = runtime.restore(rgb[:1])
+    wanted = restored_by(runtime, rgb[:1])
     torch.cuda.reset_peak_memory_stats()
-    runtime.restore(rgb[:2])
+    restored_by(runtime, rgb[:2])
     two = torch.cuda.max_memory_reserved()
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     before = runtime.batch
     try:
         torch.cuda.set_per_process_memory_fraction(two * 1.3 / total)
-        restored = runtime.restore(rgb)
+        restored = restored_by(runtime, rgb)
         assert runtime.batch < before
         torch.cuda.reset_peak_memory_stats()
-        assert len(runtime.restore(rgb)) == 8
+        assert len(restored_by(runtime, rgb)) == 8
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert_nearly_equal(restored[:1], wanted)

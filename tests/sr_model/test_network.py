@@ -3,10 +3,16 @@ import pytest
 import torch
 from torchvision.models.resnet import BasicBlock
 
-from sr_model import ModelSpec
-from sr_model.network import ShuffleUp, build, fold_shuffles
+from sr_model import ModelSpec, WeightsError
+from sr_model.layers import ShuffleUp, fold_shuffles
+from sr_model.network import build, multiplications_per_px
+from sr_model.spec import HALF_SCALE_SIZES
 
-SPECS = {"compact": ModelSpec.compact(width=8, blocks=1), "resnet34": ModelSpec.resnet34()}
+SPECS = {
+    "compact": ModelSpec.compact(width=8, blocks=1),
+    "half_scale": ModelSpec.half_scale(widths=(16, 16, 24), blocks=(1, 2, 1), decoder_blocks=(2, 1)),
+    "resnet34": ModelSpec.resnet34(),
+}
 
 
 @pytest.fixture(params=SPECS)
@@ -119,3 +125,34 @@ def test_an_untrained_network_returns_nearly_its_input(network):
     x = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (1, spec.planes, 64, 64)).astype(np.float32))
     with torch.inference_mode():
         assert float((net(x) - x[:, :3]).abs().mean()) < 0.5
+
+
+def test_multiplications_are_those_of_the_convolutions():
+    """By hand, layer by layer: outputs x inputs x kernel over the pixels of output that one value stands for."""
+    half = 3 * 32 * 16 + 2 * 32 * 32 * 9 + 2 * 32 * 32 * 9 + 32 * 12 * 9  # fold, encoder, decoder, head
+    quarter = 32 * 48 * 9 + 2 * 48 * 48 * 9 + 2 * 48 * 48 * 9 + 48 * 128  # down, encoder, decoder, up
+    eighth = 48 * 64 * 9 + 4 * 64 * 64 * 9 + 64 * 192
+    assert multiplications_per_px(ModelSpec.half_scale()) == half / 4 + quarter / 16 + eighth / 64
+    assert [
+        round(multiplications_per_px(ModelSpec.half_scale(**size)), -3) for size in HALF_SCALE_SIZES.values()
+    ] == [
+        7000,
+        20000,
+        77000,
+    ]
+    assert multiplications_per_px(ModelSpec.compact()) == 19600
+
+
+def test_the_half_scale_network_is_built_as_its_config_says():
+    spec = ModelSpec.half_scale(widths=(16, 24, 40), blocks=(0, 2, 3), decoder_blocks=(2, 0))
+    net = build(spec)
+    assert [len(part) for part in (net.encode2, net.encode4, net.encode8, net.decode2, net.decode4)] == [
+        0,
+        2,
+        3,
+        2,
+        0,
+    ]
+    assert [net.fold.out_channels, net.down4.out_channels, net.down8.out_channels] == [16, 24, 40]
+    with pytest.raises(WeightsError, match="3 widths"):
+        build(ModelSpec.half_scale(widths=(16, 24)))

@@ -20,15 +20,22 @@ from sr_model import (
     save_weights,
 )
 from sr_model.network import build
+from sr_model.photo import PhotoContext
 from sr_model.runtimes.torch_runtime import TorchRuntime
 
+SPECS = {
+    "compact": ModelSpec.compact(width=8, blocks=1),
+    "half_scale": ModelSpec.half_scale(widths=(16, 16, 24), gsd_m=0.3),
+    "colours of the photo": ModelSpec.half_scale(widths=(16, 16, 24)),
+    "resnet34": ModelSpec.resnet34(),
+}
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
 
 
-@pytest.fixture(scope="module", params=["compact", "resnet34"])
+@pytest.fixture(scope="module", params=SPECS)
 def weights(request, tmp_path_factory):
     torch.manual_seed(2)
-    spec = ModelSpec.compact(width=8, blocks=1) if request.param == "compact" else ModelSpec.resnet34()
+    spec = SPECS[request.param]
     return save_weights(tmp_path_factory.mktemp("w") / "w.safetensors", spec, build(spec).state_dict())
 
 
@@ -205,4 +212,4 @@ def test_the_warm_up_finds_out_what_fits(weights, monkeypatch):
 def test_a_single_window_that_does_not_fit_says_so(weights, monkeypatch):
     memory = SmallMemory(weights, monkeypatch, holds=0)
     with pytest.raises(InferenceError, match="does not fit"):
-        memory.runtime.restore(noise(2, 64, 64, 3))
+        memory.runtime.restore(noise(2, 64, 64, 3), [PhotoContext()] * 2)

@@ -64,15 +64,15 @@ def test_a_changed_byte_is_found(saved, offset):
         load_weights(path)
 
 
-def test_files_that_are_no_weights_are_refused(tmp_path, saved):
+def test_files_that_are_not_weights_are_refused(tmp_path, saved):
     _, path = saved
-    with pytest.raises(WeightsError, match="no weights file"):
+    with pytest.raises(WeightsError, match="does not exist"):
         load_weights(tmp_path / "none.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(WeightsError, match="no readable safetensors"):
+    with pytest.raises(WeightsError, match="not a readable safetensors"):
         load_weights(tmp_path / "text.safetensors")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match="no readable safetensors"):
+    with pytest.raises(WeightsError, match="not a readable safetensors"):
         load_weights(path)
     save_file({"a": torch.zeros(2)}, tmp_path / "bare.safetensors")
     with pytest.raises(WeightsError, match="no orthosharp spec"):
@@ -91,7 +91,7 @@ def test_an_unknown_architecture_and_a_wrong_stride_are_refused():
         build(dataclasses.replace(SPEC, architecture="vit"))
     with pytest.raises(WeightsError, match="has stride 16"):
         build(dataclasses.replace(SPEC, stride=32))
-    with pytest.raises(WeightsError, match="no multiple of stride"):
+    with pytest.raises(WeightsError, match="not a multiple of stride"):
         dataclasses.replace(SPEC, halo_px=20)
 
 
@@ -109,6 +109,73 @@ def test_a_photograph_outside_the_trained_range_is_refused():
         SPEC.check_source_gsd(0.05)
     with pytest.raises(GsdMismatchError, match="coarser photographs"):
         SPEC.check_source_gsd(10)
+
+
+RELATIVE = ModelSpec.half_scale(name="any")
+
+
+def test_relative_weights_say_ratios_and_no_pixel_size(tmp_path):
+    document = json.loads(RELATIVE.to_json())
+    assert {"ratio", "ratio_range", "max_ratio", "colours"} <= set(document)
+    assert not {"gsd_m", "gsd_range_m"} & set(document)
+    assert ModelSpec.from_json(RELATIVE.to_json()) == RELATIVE
+    saved = save_weights(tmp_path / "any.safetensors", RELATIVE, build(RELATIVE).state_dict())
+    assert load_weights(tmp_path / "any.safetensors").spec == RELATIVE == saved.spec
+
+
+def test_the_weights_of_a_pair_say_a_pixel_size_and_no_ratios():
+    pair = ModelSpec.half_scale(gsd_m=0.3)
+    for spec in (SPEC, pair):
+        assert not spec.is_relative
+        assert not {"ratio", "ratio_range", "max_ratio", "colours"} & set(json.loads(spec.to_json()))
+    assert (pair.output_gsd_m(0.6), pair.output_gsd_m(0.2)) == (0.3, 0.3)
+    assert pair.colours == "network"
+
+
+@pytest.mark.parametrize("photo_gsd_m", [0.05, 0.1, 0.25, 0.61, 1.2, 2, 5])
+def test_relative_weights_refuse_no_photograph(photo_gsd_m):
+    RELATIVE.check_source_gsd(photo_gsd_m)
+    output_gsd_m = RELATIVE.output_gsd_m(photo_gsd_m)
+    assert output_gsd_m == photo_gsd_m / 2
+    assert RELATIVE.ratio_of(photo_gsd_m, output_gsd_m) == 2
+    warnings = RELATIVE.scale_warnings(photo_gsd_m, output_gsd_m)
+    assert bool(warnings) == (photo_gsd_m > 2)
+    assert all("0.05 to 2 m" in text for text in warnings)
+
+
+def test_a_ratio_that_training_did_not_see_is_a_warning_up_to_a_limit():
+    RELATIVE.check_output_gsd(0.25, 0.084)
+    (warning,) = RELATIVE.scale_warnings(0.25, 0.084)
+    assert "2.98 times" in warning
+    assert "near 0.125 m" in warning
+    assert not RELATIVE.scale_warnings(0.25, 0.1)
+    RELATIVE.check_output_gsd(0.25, 0.25)  # as fine as the photograph itself
+    with pytest.raises(GsdMismatchError, match=r"coarser than the photograph itself.*0.0694 to 0.25 m"):
+        RELATIVE.check_output_gsd(0.25, 0.3)
+    with pytest.raises(GsdMismatchError, match=r"finer than the weights can draw.*0.0694 to 0.25 m"):
+        RELATIVE.check_output_gsd(0.25, 0.06)
+    with pytest.raises(ValueError, match="positive"):
+        RELATIVE.ratio_of(0.25, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ratio": 0},  # neither kind
+        {"gsd_m": 0.3, "gsd_range_m": (0.2, 0.4)},  # both
+        {"ratio": 3},
+        {"max_ratio": 2},
+        {"colours": "sepia"},
+    ],
+)
+def test_a_spec_that_contradicts_itself_is_refused(changes):
+    with pytest.raises(WeightsError, match="spec is damaged"):
+        dataclasses.replace(RELATIVE, **changes)
+
+
+def test_the_weights_of_a_pair_have_no_colours_of_the_photograph():
+    with pytest.raises(WeightsError, match="spec is damaged"):
+        dataclasses.replace(SPEC, colours="photo")
 
 
 def test_the_bundled_weights_are_small_and_verify():

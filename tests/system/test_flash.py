@@ -15,7 +15,7 @@ from tileserver.tiling.raster import Raster
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
 MERCATOR = "WebMercatorQuad"
-MOST = 3.0
+MOST = 1.0
 Record = Callable[[str, object], None]
 
 
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     "taste",
     [
-        pytest.param({}, id="model"),
-        pytest.param({"tone": "old"}, id="old"),
+        pytest.param({}, id="corrected"),
+        pytest.param({"colours": "photo", "contrast": 1.3}, id="photo"),
     ],
 )
 def test_a_tile_has_the_colour_of_its_children(taste: dict[str, object], record_property: Record) -> None:

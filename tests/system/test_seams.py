@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_model import PixelWindow, aligned_window, crop_slices, fill_nodata
+from sr_model import PhotoContext, PixelWindow, aligned_window, crop_slices, fill_nodata
+from tileserver.render.appearance import choose_appearance
 from tileserver.render.renderer import trim_px
 from tileserver.service import TileService
 from tileserver.settings import Settings
@@ -25,7 +26,8 @@ LENGTH_PX = 768
 
 @pytest.fixture(scope="module", params=["openvino", "torch"])
 def demo(request: pytest.FixtureRequest) -> Iterator[TileService]:
-    service = TileService(Settings(source=str(DEMO), runtime=request.param, device="cpu"))
+    settings = Settings(source=str(DEMO), runtime=request.param, device="cpu", colours="photo")
+    service = TileService(settings)
     yield service
     service.close()
 
@@ -39,6 +41,12 @@ def border(demo: TileService) -> tuple[int, int]:
     row = (extent.y + extent.height // 2) // METATILE_PX * METATILE_PX
     assert extent.x + 500 < column < extent.x + extent.width - 500
     return column, row
+
+
+def context(service: TileService) -> PhotoContext:
+    view = service.rasters.view("restored", MERCATOR)
+    appearance = choose_appearance(service.restorer.spec, service.old, service.settings)
+    return appearance.context(service.restorer.spec, view.pixel(view.pyramid.native_zoom).gsd_m)
 
 
 def metatile_pixels(service: TileService, window: PixelWindow) -> np.ndarray:
@@ -55,9 +63,8 @@ def test_metatiles_agree_with_a_window_centred_on_their_border(
     view = demo.rasters.view("restored", MERCATOR)
     outer = aligned_window(strip, 3 * spec.halo_px, spec.stride)
     old = view.read(view.pyramid.native_zoom, outer)
-    centred = demo.restorer.restore(fill_nodata(old.rgb, old.mask)[None])[0][
-        crop_slices(outer.grown(-trim_px(spec)), strip)
-    ]
+    restored = demo.restorer.restore(fill_nodata(old.rgb, old.mask)[None], context(demo))[0]
+    centred = restored[crop_slices(outer.grown(-trim_px(spec)), strip)]
     difference = np.abs(metatile_pixels(demo, strip) - centred)
     record_property("mean_difference", float(difference.mean()))
     assert difference.mean() <= 1, f"largest {difference.max():.0f} of 255"
@@ -76,7 +83,7 @@ def test_gradient_across_the_border_is_that_of_elsewhere(
     pair = PixelWindow(column - 1, row + 128, 2, LENGTH_PX)
     outer = aligned_window(pair, 3 * spec.halo_px, spec.stride)
     old = view.read(view.pyramid.native_zoom, outer)
-    restored = demo.restorer.restore(fill_nodata(old.rgb, old.mask)[None])[0]
+    restored = demo.restorer.restore(fill_nodata(old.rgb, old.mask)[None], context(demo))[0]
     centred = restored[crop_slices(outer.grown(-trim_px(spec)), pair)].astype(float)
     across = metatile_pixels(demo, pair)
     ratio = np.abs(np.diff(across, axis=1)).mean() / np.abs(np.diff(centred, axis=1)).mean()

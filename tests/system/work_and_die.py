@@ -74,7 +74,7 @@ def child(steps: int, seconds: float, arguments: list[str]) -> None:
     Path.replace = countdown.around(Path.replace)  # type: ignore[method-assign]
     Path.unlink = countdown.around(Path.unlink)  # type: ignore[method-assign]
     Path.mkdir = countdown.around(Path.mkdir)  # type: ignore[method-assign]
-    pmtiles._pictures = countdown.before_each(pmtiles._pictures)
+    pmtiles._images = countdown.before_each(pmtiles._images)
     run.COMMIT_S = 0.0  # type: ignore[misc]
     # Nothing catches it: it ends the process in the middle of whatever it does, as a kill does.
     signal.setitimer(signal.ITIMER_REAL, seconds)

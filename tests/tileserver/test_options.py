@@ -74,7 +74,8 @@ def example(name: str) -> str:
     if kind is bool:
         return as_text(not field.default)
     if kind in (int, float):
-        return str(kind(limits.get("max", limits.get("min", 0) + 1)))
+        ends = [limits[end] for end in ("max", "min") if limits.get(end, field.default) != field.default]
+        return str(kind(ends[0] if "max" in limits else limits.get("min", 0) + 1))
     return EXAMPLES.get(option.metavar or "", "/some/thing")
 
 

@@ -72,7 +72,7 @@ def test_the_last_line_has_size_and_rate(capsys: pytest.CaptureFixture[str]) -> 
     assert whole == (
         "town.pmtiles: 400 tiles written in 0:00:10 (40.0 tiles/s, 2.10 megapixels/s); 123.5 MB in all"
     )
-    assert stopped.endswith("not finished: run the same command again to go on")
+    assert stopped.endswith("not finished: run the same command again to continue")
     found = json.loads(machine)
     assert (found["event"], found["bytes"], found["megapixels_per_s"]) == ("done", 123, 2.1)
 

@@ -164,7 +164,7 @@ def test_a_second_process_keeps_away(
     monkeypatch.setattr(Renderer, "metatile", meanwhile)
     assert restore(holed, path, tiny_weights, "--jobs", "1").exit_code == 0
     assert others[0].returncode == 2
-    assert "another process is restoring" in others[0].stderr
+    assert "another process is using" in others[0].stderr
     with rasterio.open(path) as ours, rasterio.open(restored) as alone:
         np.testing.assert_array_equal(ours.read(), alone.read())
 
@@ -178,7 +178,7 @@ def test_a_finished_file_is_not_made_twice_nor_replaced_unasked(
     letter = tmp_path / "letter.tif"
     letter.write_text("Dear server")
     for options in ((), ("--overwrite",)):
-        refused(restore(holed, letter, tiny_weights, *options), "not of our making")
+        refused(restore(holed, letter, tiny_weights, *options), "not made by orthosharp")
     assert (restored.read_bytes(), letter.read_text()) == (before, "Dear server")
 
 
@@ -288,13 +288,13 @@ def test_refusals_touch_nothing(
     holed: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out.tif"
-    refused(restore(holed, output, tiny_weights, "--bbox", "10,10,11,11"), "nothing of the photograph")
+    refused(restore(holed, output, tiny_weights, "--bbox", "10,10,11,11"), "does not intersect")
     refused(restore(holed, output, tiny_weights, "--tms", "Nowhere"), "--tms Nowhere")
     refused(restore(holed, tmp_path / "out.jpg", tiny_weights), ".tif", "--chips")
-    refused(restore(holed, tmp_path / "no" / "out.tif", tiny_weights), "make it first")
+    refused(restore(holed, tmp_path / "no" / "out.tif", tiny_weights), "create it first")
     refused(restore(holed, output, tiny_weights, "--bbox", "1,2,3,4", "--area", "a"), "one of them")
     refused(restore(tmp_path / "none.tif", output, tiny_weights), "none.tif")
-    refused(restore(holed, ".", tiny_weights, "--chips", "300"), "no name for an output")
+    refused(restore(holed, ".", tiny_weights, "--chips", "300"), "cannot be the output")
     usage = shutil.disk_usage(tmp_path)._replace(free=10**5)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
     refused(restore(holed, output, tiny_weights), "100.0 kB", "make room")
@@ -309,10 +309,10 @@ def test_the_photograph_itself_is_never_the_output(
     link = tmp_path / "link.tif"
     link.symlink_to(source)
     for name in (source, link):
-        refused(restore(source, name, tiny_weights, "--overwrite"), "the photograph itself")
+        refused(restore(source, name, tiny_weights, "--overwrite"), "is the photograph")
     mosaic = tmp_path / "mosaic.vrt"
     rasterio.shutil.copy(source, mosaic, driver="VRT")
-    refused(restore(mosaic, source, tiny_weights, "--overwrite"), "the photograph itself")
+    refused(restore(mosaic, source, tiny_weights, "--overwrite"), "is the photograph")
     assert source.read_bytes() == before
 
 

@@ -142,7 +142,7 @@ def test_a_bucket_that_takes_nothing_more_stops_the_run_and_the_next_one_goes_on
     s3.mood = lambda method, puts: 403 if method == "PUT" and puts > 30 else 200
     result = seed(seeded.source, "s3://bucket/town", tiny_weights, *OPTIONS)
     assert result.exit_code == 1, result.output
-    assert "does not take tiles" in result.stderr
+    assert "cannot be written" in result.stderr
     assert "Traceback" not in result.output
     assert len(s3.objects) == 30
     assert "/bucket/town/tilejson.json" not in s3.objects
@@ -159,7 +159,7 @@ def test_a_time_limit_and_another_try(seeded: SeededPhoto, tiny_weights: Path, t
     result = seed(seeded.source, path, tiny_weights, *OPTIONS, "--time-limit", "0s")
     assert result.exit_code == 130
     assert not path.exists()
-    refused(seed(seeded.source, path, tiny_weights, "--zooms", "12-18"), "begun with other options")
+    refused(seed(seeded.source, path, tiny_weights, "--zooms", "12-18"), "started with other options")
     result = seed(seeded.source, path, tiny_weights, *OPTIONS, "--json")
     assert result.exit_code == 0, result.output
     events = [json.loads(line) for line in result.stdout.splitlines()]

@@ -235,7 +235,7 @@ def test_a_journal_of_other_tiles_or_of_others_is_refused(tmp_path: Path, name: 
     journal = Journal(output.journal_path)
     journal.note("identity", '{"source": "old"}')
     journal.close()
-    with pytest.raises(ArchiveError, match="do not say"):
+    with pytest.raises(ArchiveError, match="provenance is unknown"):
         open_journal(output, DESCRIPTION, OverwritePolicy())
     journal = Journal(output.journal_path)
     journal.connection.execute("DROP TABLE seed_nodes")
@@ -243,7 +243,7 @@ def test_a_journal_of_other_tiles_or_of_others_is_refused(tmp_path: Path, name: 
     for text in (None, b"Dear server" * 100):
         if text:
             output.journal_path.write_bytes(text)
-        with pytest.raises(ArchiveError, match="is no journal"):
+        with pytest.raises(ArchiveError, match="not the journal"):
             open_journal(output, DESCRIPTION, OVERWRITE)
 
 

@@ -136,8 +136,8 @@ def test_an_area_of_any_shape(tmp_path: Path) -> None:
         ("1,2,3", "W,S,E,N"),
         ("a,b,c,d", "W,S,E,N"),
         ("-73.5,42.3,-73.6,42.4", "in this order"),
-        ("42.3,-73.6,42.4,-73.5", "nothing of the photograph"),
-        ("nan,nan,nan,nan", "no rectangle"),
+        ("42.3,-73.6,42.4,-73.5", "does not intersect"),
+        ("nan,nan,nan,nan", "not a rectangle"),
         ("10,10,11,11", "orthosharp info"),
     ],
 )
@@ -150,12 +150,12 @@ def test_rectangles_that_are_none(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Dear server", "no GeoJSON"),
-        ('{"type": "Point", "coordinates": [1, 2]}', "no polygon"),
-        ('{"type": "FeatureCollection", "features": []}', "no polygon"),
+        ("Dear server", "not GeoJSON"),
+        ('{"type": "Point", "coordinates": [1, 2]}', "no polygons"),
+        ('{"type": "FeatureCollection", "features": []}', "no polygons"),
         ('{"type": "Polygon", "coordinates": [[[0,0],[500000,0],[500000,1],[0,0]]]}', "WGS 84"),
-        ("[]", "no GeoJSON"),
-        ("{}", "no GeoJSON"),
+        ("[]", "not GeoJSON"),
+        ("{}", "not GeoJSON"),
     ],
 )
 def test_areas_that_are_none(tmp_path: Path, text: str, words: str) -> None:

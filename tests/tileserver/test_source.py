@@ -15,6 +15,7 @@ from rasterio.enums import ColorInterp
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError, ReadError, SourceChangedError, SourceError
+from tileserver.photo.scale import OutputScale
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
 
@@ -30,7 +31,7 @@ def middle(view: View, zoom: int, size: int = 256) -> PixelWindow:
 
 
 def open_view(path: Path, **options: object) -> View:
-    return View(Source.open(str(path), **options), MERCATOR, 0.3048)  # type: ignore[arg-type]
+    return View.of_tms(Source.open(str(path), **options), MERCATOR, OutputScale(0.3048))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -135,10 +136,10 @@ def test_native_zoom_depends_on_the_latitude(make_photo: MakePhoto) -> None:
 
 def test_other_matrix_sets(make_photo: MakePhoto) -> None:
     source = Source.open(str(make_photo()))
-    view = View(source, morecantile.tms.get("WGS1984Quad"), 0.3048)
+    view = View.of_tms(source, morecantile.tms.get("WGS1984Quad"), OutputScale(0.3048))
     assert view.read(18, middle(view, 18, 64)).is_full
     with pytest.raises(OutsideError, match="WebMercatorQuad"):
-        View(source, morecantile.tms.get("GNOSISGlobalGrid"), 0.3048)
+        View.of_tms(source, morecantile.tms.get("GNOSISGlobalGrid"), OutputScale(0.3048))
 
 
 def test_windows_may_lie_outside(make_photo: MakePhoto) -> None:
@@ -293,7 +294,7 @@ def test_sets_that_do_not_cover_the_photograph_are_refused(make_photo: MakePhoto
     source = Source.open(str(make_photo()))
     for name in ("EuropeanETRS89_LAEAQuad", "NZTM2000Quad", "LINZAntarticaMapTilegrid"):
         with pytest.raises(OutsideError, match="WebMercatorQuad"):
-            View(source, morecantile.tms.get(name), 0.3048)
+            View.of_tms(source, morecantile.tms.get(name), OutputScale(0.3048))
 
 
 def test_infrared_tagged_as_alpha_is_warned_about(make_photo: Callable[..., Path]) -> None:

@@ -17,7 +17,7 @@ from fake_s3 import running_s3
 from private_mounts import private_mounts
 from seeded_photo import SeededPhoto
 
-from tileserver.cache.circuit_breaker import Circuit
+from tileserver.cache.circuit_breaker import CircuitBreaker
 from tileserver.cache.folder_store import FolderTiles
 from tileserver.cache.guarded_store import GuardedStore
 from tileserver.cache.open_store import open_store
@@ -204,7 +204,7 @@ class Moody:
 @pytest.fixture
 def moody() -> Iterator[tuple[Moody, GuardedStore, list[str], list[float]]]:
     now, errors, store = [0.0], list[str](), Moody()
-    circuit = Circuit(failures=3, rest_s=10, clock=lambda: now[0])
+    circuit = CircuitBreaker(failures=3, pause_s=10, clock=lambda: now[0])
     guard = GuardedStore(store, 1.0, errors.append, circuit)
     yield store, guard, errors, now
     store.mood = "good"
@@ -313,7 +313,7 @@ def test_a_seeded_folder_is_no_store(seeded: SeededPhoto) -> None:
     """It would be served as an empty one, and get files that no web server is to give away."""
     folder = seeded.folder / "folder"
     before = sorted(folder.iterdir())
-    with pytest.raises(SettingsError, match="orthosharp seed made"):
+    with pytest.raises(SettingsError, match="made by orthosharp seed"):
         open_store(str(folder))
     assert sorted(folder.iterdir()) == before
 

@@ -17,8 +17,8 @@ def test_what_holds_no_store_is_refused(seeded: SeededPhoto) -> None:
     refused(call("cache", "info", folder / "nothing"), "does not exist", "--store")
     refused(call("cache", "info", folder / "a.pmtiles"), "is an archive")
     refused(call("cache", "clean", folder / "a.mbtiles", seeded.source), "is an archive")
-    refused(call("cache", "info", folder / "folder"), "orthosharp seed made")
-    refused(call("cache", "info", seeded.source), "no folder")
+    refused(call("cache", "info", folder / "folder"), "made by orthosharp seed")
+    refused(call("cache", "info", seeded.source), "cannot be used as a folder")
 
 
 def test_clean_keeps_what_any_map_shows(

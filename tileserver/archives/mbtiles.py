@@ -1,12 +1,11 @@
-"""The SQLite tables of MBTiles, every picture stored once."""
+"""The SQLite tables of MBTiles, with each distinct image stored once."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
 
-# The application id is "MPBX", as MBTiles 1.3 asks for.
+# The application id is "MPBX", as MBTiles 1.3 recommends.
 SCHEMA = """
 PRAGMA application_id = 0x4D504258;
 CREATE TABLE metadata (name TEXT NOT NULL, value TEXT);
@@ -25,17 +24,17 @@ CREATE VIEW tiles AS
 
 
 class TileTables:
-    """Tiles in a database that the caller opens, commits and closes.
+    """The tile tables of a database that the caller opens, commits and closes.
 
-    Rows count from the south, as MBTiles wants them; this class takes and gives XYZ, which counts from the north.
+    MBTiles counts rows from the south (TMS); the methods count them from the north (XYZ).
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def put(self, z: int, x: int, y: int, body: bytes) -> None:
-        """Keep a tile; bytes that are there already are not kept twice."""
-        # The digest only finds candidates: what decides is the comparison of the bytes.
+        """Store a tile; an image that is stored already is referenced, not stored again."""
+        # The digest finds candidates; equality is decided by comparing the bytes.
         digest = hashlib.sha256(body).digest()[:8]
         find = "SELECT tile_id, shared FROM images WHERE digest = ? AND tile_data = ?"
         found = self._connection.execute(find, (digest, body)).fetchone()
@@ -51,7 +50,7 @@ class TileTables:
         )
 
     def drop_unused(self) -> None:
-        """Forget pictures that no tile shows any more."""
+        """Delete images that no tile refers to any more."""
         self._connection.execute("DELETE FROM images WHERE tile_id NOT IN (SELECT tile_id FROM map)")
 
     def describe(self, rows: dict[str, str]) -> None:
@@ -59,17 +58,7 @@ class TileTables:
         self._connection.execute("DELETE FROM metadata")
         self._connection.executemany("INSERT INTO metadata VALUES (?, ?)", rows.items())
 
-    def counts(self) -> tuple[int, int]:
-        """Tiles, and pictures among them that differ."""
-        tiles = self._connection.execute("SELECT count(*) FROM map").fetchone()[0]
-        return tiles, self._connection.execute("SELECT count(*) FROM images").fetchone()[0]
-
-    def tiles(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """All tiles as z, x, y, bytes, in no order that means anything."""
-        for z, x, row, body in self._connection.execute("SELECT * FROM tiles"):
-            yield z, x, flipped(z, row), body
-
 
 def flipped(z: int, y: int) -> int:
-    """Row counted from the other side."""
+    """Convert a row between XYZ and TMS numbering."""
     return (1 << z) - 1 - y

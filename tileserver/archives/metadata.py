@@ -1,4 +1,4 @@
-"""What an archive says about itself: whose picture it is, that a network made it, and where it lies."""
+"""The metadata of a set of tiles: credit, AI notice, provenance and extent, in the fields of each format."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Description:
     """Metadata of a set of tiles.
 
     Attributes:
-        name: of the map.
-        attribution: HTML for map clients: credit and AI notice.
-        credit: whose photograph it is; may be empty.
-        notice: plain words that a network made the pictures.
-        bounds: ground in degrees.
+        name: title of the map.
+        attribution: credit and AI notice as HTML, for map clients.
+        credit: owner of the photograph; may be empty.
+        notice: AI notice in plain text.
+        bounds: ground covered, in degrees.
         min_zoom, max_zoom: first and last zoom.
-        date: when the tiles were made, ISO 8601.
-        identity: what made them.
-        options: which tiles were asked for.
+        date: when the tiles were made, in ISO 8601.
+        identity: provenance of the tiles.
+        options: which tiles were requested, as JSON.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Description:
 
     @property
     def center(self) -> tuple[float, float, int]:
-        """Where a map may begin: longitude, latitude, zoom."""
+        """Initial view of a map: longitude, latitude, zoom."""
         return *self.bounds.centre, (self.min_zoom + self.max_zoom + 1) // 2
 
     @property
     def extras(self) -> dict[str, Any]:
-        """What no standard has a field for. Archives are made to be given away: they name no local path."""
+        """Fields that no standard defines. They contain no local paths, since archives are made to be passed on."""
         identity = self.identity
         return {
             "credit": self.credit,
@@ -58,7 +58,7 @@ class Description:
         }
 
     def tilejson(self) -> dict[str, Any]:
-        """TileJSON 3.0.0 for a folder; the address of the tiles is relative to its own."""
+        """Return TileJSON 3.0.0 for a folder; the tile URLs are relative to the document's own."""
         return {
             "tilejson": "3.0.0",
             "name": self.name,
@@ -75,7 +75,7 @@ class Description:
         }
 
     def mbtiles(self) -> dict[str, str]:
-        """Rows of the table `metadata` of MBTiles 1.3."""
+        """Return the rows of the `metadata` table of MBTiles 1.3."""
         rows = {
             "name": self.name,
             "format": self.identity.format,
@@ -94,7 +94,7 @@ class Description:
         return rows | extras
 
     def pmtiles(self) -> dict[str, Any]:
-        """The JSON metadata of PMTiles 3; bounds and zooms stand in its header."""
+        """Return the JSON metadata of PMTiles 3; its header holds bounds and zooms."""
         return {
             "name": self.name,
             "description": self.notice,

@@ -1,4 +1,4 @@
-"""Read tiles back out of what the seeder wrote."""
+"""Read the sets of tiles that `orthosharp seed` writes."""
 
 from __future__ import annotations
 
@@ -19,45 +19,47 @@ from tileserver.errors import ArchiveError
 
 MBTILES: Final = ".mbtiles"
 PMTILES: Final = ".pmtiles"
-# Stands in a folder of tiles once all of them do.
+# Written to a folder of tiles last, when the set is complete.
 TILEJSON: Final = "tilejson.json"
 
 
 class Archive(Protocol):
-    """A set of tiles; safe to use from many threads."""
+    """A set of tiles; thread-safe."""
 
     identity: Identity
     metadata: dict[str, Any]
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
-        """A tile's bytes, y counted from the north, or None where the archive has no tile."""
+        """Return a tile's bytes, or None if the archive does not contain the tile; y counts from the north."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 def open_archive(path: Path) -> Archive:
-    """Open an archive or a folder of tiles by its ending.
+    """Open an archive, whose format is told by its suffix, or a folder of tiles.
 
     Raises:
-        ArchiveError: there is none, it is damaged, or orthosharp did not make it.
+        ArchiveError: it is missing or damaged, or orthosharp did not make it.
     """
     if not path.exists():
-        raise ArchiveError(f"there is no {path}: make it with orthosharp seed")
+        raise ArchiveError(f"{path} does not exist: make it with orthosharp seed")
     if path.is_dir():
         return FolderArchive(path)
     if path.suffix.lower() == MBTILES:
         return MBTilesArchive(path)
     if path.suffix.lower() == PMTILES:
         return PMTilesArchive(path)
-    raise ArchiveError(f"{path} is neither .mbtiles nor .pmtiles nor a folder: make one with orthosharp seed")
+    raise ArchiveError(
+        f"{path} is neither an .mbtiles or .pmtiles file nor a folder: make one with orthosharp seed"
+    )
 
 
 class MBTilesArchive:
-    """An MBTiles file, opened for reading only."""
+    """An MBTiles file, opened read-only."""
 
     def __init__(self, path: Path) -> None:
-        # Immutable: a finished archive is only ever replaced as a whole, so no lock is needed on any disk.
+        # Immutable: a complete archive is only replaced as a whole, so SQLite need not lock the file.
         uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         self._lock = threading.Lock()
         try:
@@ -71,7 +73,7 @@ class MBTilesArchive:
                 undo.pop_all()
         except sqlite3.DatabaseError as error:
             raise ArchiveError(
-                f"{path} is no MBTiles archive ({error}): move it away, or name another file"
+                f"{path} is not an MBTiles archive ({error}): move it away, or name another file"
             ) from error
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
@@ -87,14 +89,14 @@ class MBTilesArchive:
 
 
 class PMTilesArchive:
-    """A PMTiles file. Read, not mapped: a mapped file that somebody cuts short would end the process."""
+    """A PMTiles file. It is not memory-mapped: truncating a mapped file would kill the process."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         try:
             with ExitStack() as undo:
                 self._file = undo.enter_context(path.open("rb"))
-                # The package says nothing about its types.
+                # The package has no type annotations.
                 reader: Any = Reader(self._read)  # type: ignore[no-untyped-call]
                 self.metadata: dict[str, Any] = reader.metadata()
                 self.identity = _identity(path, self.metadata)
@@ -109,7 +111,7 @@ class PMTilesArchive:
             zlib.error,
         ) as error:
             raise ArchiveError(
-                f"{path} is no PMTiles 3 archive: move it away, or name another file"
+                f"{path} is not a PMTiles 3 archive: move it away, or name another file"
             ) from error
         self._reader = reader
 
@@ -137,7 +139,7 @@ class FolderArchive:
             self.metadata: dict[str, Any] = json.loads((path / TILEJSON).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ArchiveError(
-                f"{path} has no TileJSON of a finished seeding: run orthosharp seed again"
+                f"{path} has no TileJSON of a complete set of tiles: run orthosharp seed again"
             ) from error
         self.identity = _identity(path, self.metadata)
 
@@ -155,5 +157,7 @@ class FolderArchive:
 def _identity(path: Path, metadata: Any) -> Identity:
     found = identity_of(metadata) if isinstance(metadata, dict) else None
     if found is None:
-        raise ArchiveError(f"{path} was not made by this version of orthosharp: name another output")
+        raise ArchiveError(
+            f"{path} was not made by this version of orthosharp: name another file, or seed it again"
+        )
     return found

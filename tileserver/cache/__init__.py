@@ -1,1 +1,1 @@
-"""Where finished work is kept, always within a bound in bytes."""
+"""Caches of finished work in memory and in stores, each with a limit in bytes."""

@@ -1,4 +1,4 @@
-"""An archive as a read-only store of a server's tiles."""
+"""A seeded archive as a read-only tile store."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from tileserver.tiling.encode import is_whole
 from tileserver.tiling.tile import TileKey
 
 logger = logging.getLogger("orthosharp")
-# What readers raise over bytes that are not what was written.
+# Raised by readers of damaged files.
 _UNREADABLE: Final = (sqlite3.Error, ValueError, IndexError, EOFError, OSError, zlib.error, struct.error)
 
 
 class ArchiveTiles:
-    """Gives the tiles of an archive to services whose photograph and recipe it was made of.
+    """Serves the tiles of an archive to services with the photograph and recipe that it was made from.
 
-    Below the zooms that metatiles fill, seeded tiles are averages of restored ones, which a service by itself
-    cannot make. `bind` gives the service a digest for its keys, so that no ETag stands for both.
+    At zooms further out than metatiles reach, seeded tiles are averages of restored ones, while a service without an
+    archive renders them from overviews. `bind` returns a content digest of its own, so that the two have different
+    ETags.
 
     Args:
-        archive: closed with this.
+        archive: the archive; closed with the store.
     """
 
     name = "the archive"
@@ -37,35 +38,35 @@ class ArchiveTiles:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._identity = archive.identity
-        self._told = False
+        self._warned = False
         self._digest = hashlib.sha256(json.dumps(archive.metadata, sort_keys=True).encode()).hexdigest()
 
     def bind(self, served: MapIdentity) -> str:
-        """Check that the archive's tiles are the map's, before any of its keys comes to `get`.
+        """Check that the archive was made from what the map serves; call it before `get`.
 
         Returns:
-            Content digest for the map's keys: another one with another archive.
+            Content digest for the map's tile keys; it depends on the archive.
 
         Raises:
-            ArchiveError: the archive holds other tiles than the map's.
+            ArchiveError: the archive was made from another photograph or with another recipe.
         """
         mine = self._identity
         differences = served.of_tiles(mine.tms, mine.format, scale=mine.scale).differences(mine)
         if differences:
             raise ArchiveError(
-                f"the archive was not made of what is served ({'; '.join(differences)}): seed it again, "
+                f"the archive was not made from what is served ({'; '.join(differences)}): seed it again, "
                 "or serve without it"
             )
         return hashlib.sha256(f"{served.content}/{self._digest}".encode()).hexdigest()
 
     def get(self, key: TileKey) -> bytes | None:
-        """The tile's bytes, or None where the archive has none.
+        """Return the tile's bytes, or None if the archive does not contain the tile.
 
         Args:
-            key: of a service that this is bound to.
+            key: key of a service that the store is bound to.
 
         Raises:
-            DamagedError: the tile is damaged, or the way to it.
+            DamagedError: the tile or the archive's directory is damaged.
         """
         mine = self._identity
         if (key.layer, key.tms, key.scale, key.ext) != (mine.layer, mine.tms, mine.scale, mine.format):
@@ -75,22 +76,22 @@ class ArchiveTiles:
         except _UNREADABLE as error:
             raise self._damaged(key, error) from error
         if body is not None and not is_whole(body, key.ext):
-            raise self._damaged(key, "no whole picture")
+            raise self._damaged(key, "not a complete image")
         return body
 
     def _damaged(self, key: TileKey, reason: object) -> DamagedError:
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             logger.warning(
-                "the archive is damaged at %d/%d/%d (%s), and perhaps elsewhere: such tiles are made anew. "
-                "Seed it again",
+                "the archive is damaged at tile %d/%d/%d (%s) and perhaps elsewhere: damaged tiles are rendered "
+                "instead. Seed it again",
                 *(key.z, key.x, key.y, reason),
             )
         return DamagedError("a tile of the archive is damaged")
 
     def put(self, key: TileKey, body: bytes) -> None:
-        """Keep nothing: an archive is whole as it is."""
+        """Do nothing: an archive is read-only."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the archive."""
         self._archive.close()

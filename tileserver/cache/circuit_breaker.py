@@ -1,4 +1,4 @@
-"""A circuit breaker: what fails again and again is left alone for a while, then tried once."""
+"""A circuit breaker: stops calls to a service that keeps failing, and lets a single call try again after a pause."""
 
 from __future__ import annotations
 
@@ -7,52 +7,52 @@ import time
 from collections.abc import Callable
 
 
-class Circuit:
-    """Counts failures in a row. Its clock never goes back, whatever the machine's does.
+class CircuitBreaker:
+    """Opens after several failures in a row, and closes after a success. Thread-safe.
 
     Args:
-        failures: in a row that open it.
-        rest_s: how long it stays open before one call may try.
-        clock: seconds.
+        failures: number of failures in a row that open the circuit.
+        pause_s: how long it stays open before one call may try again, in seconds.
+        clock: returns the time in seconds; must never go back.
     """
 
     def __init__(
-        self, failures: int = 3, rest_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+        self, failures: int = 3, pause_s: float = 10.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._failures = failures
-        self._rest_s = rest_s
+        self._pause_s = pause_s
         self._clock = clock
-        self._row = 0
-        self._opened: float | None = None
+        self._failed_in_a_row = 0
+        self._opened_at: float | None = None
         self._lock = threading.Lock()
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are kept away."""
-        return self._opened is not None
+        """Whether calls are stopped."""
+        return self._opened_at is not None
 
     def allows(self) -> bool:
-        """Whether to call; while it is open, one call after each rest."""
+        """Return whether to make a call; while the circuit is open, true once after each pause."""
         with self._lock:
-            if self._opened is None:
+            if self._opened_at is None:
                 return True
-            if self._clock() - self._opened < self._rest_s:
+            if self._clock() - self._opened_at < self._pause_s:
                 return False
-            self._opened = self._clock()
+            self._opened_at = self._clock()
             return True
 
     def succeeded(self) -> bool:
-        """Count a success; True if it closed the circuit."""
+        """Record a success; returns whether it closed the circuit."""
         with self._lock:
-            was_open = self._opened is not None
-            self._row, self._opened = 0, None
+            was_open = self._opened_at is not None
+            self._failed_in_a_row, self._opened_at = 0, None
             return was_open
 
     def failed(self) -> bool:
-        """Count a failure; True if it opened the circuit."""
+        """Record a failure; returns whether it opened the circuit."""
         with self._lock:
-            self._row += 1
-            if self._opened is not None or self._row < self._failures:
+            self._failed_in_a_row += 1
+            if self._opened_at is not None or self._failed_in_a_row < self._failures:
                 return False
-            self._opened = self._clock()
+            self._opened_at = self._clock()
             return True

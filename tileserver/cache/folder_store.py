@@ -1,4 +1,4 @@
-"""A folder of tiles with a bound in bytes: those that were not asked for longest make room."""
+"""A folder of tiles with an optional limit in bytes: the least recently used tiles are deleted."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from tileserver.cache.store import object_path
 from tileserver.errors import StoreError
 from tileserver.tiling.tile import TileKey
 
-# A file's date is when it was last asked for, to within this.
+# A file's modification time is the time of its last use, to this accuracy.
 _TOUCH_S: Final = 3600
-# Evicting down to this much of the bound makes room for a while.
+# Eviction stops at this share of the limit, so that it is not needed again at once.
 _LOW_WATER: Final = 0.9
-# Counted again after so much of the bound was written, since other processes write as well.
+# The folder is measured again after this share of the limit was written: other processes may write to it as well.
 _RECOUNT: Final = 1 / 16
-# Steps between the oldest and the newest file that eviction tells apart.
+# Eviction sorts files by age into this many classes.
 _AGES: Final = 1024
 
 
 class FolderTiles(ObjectTiles):
-    """A folder, which may lie on a network disk and be shared between processes.
+    """A tile store in a folder, which may be on a network file system and shared between processes.
 
     Args:
-        path: the folder; made if it is missing.
-        max_bytes: bound of what is kept on disk; None for none.
+        path: the folder; created if it is missing.
+        max_bytes: limit of disk usage; None for no limit.
 
     Raises:
-        StoreError: it is no folder and cannot be made.
+        StoreError: the folder cannot be created.
     """
 
     def __init__(self, path: Path, max_bytes: int | None = None) -> None:
         try:
             bucket = LocalStore(path, mkdir=True)
-        except Exception as error:  # obstore's exceptions for this have no common root
-            raise StoreError(f"{path} is no folder that can be used: name another with --store") from error
+        except Exception as error:  # obstore's exceptions for this have no common base
+            raise StoreError(f"{path} cannot be used as a folder: name another with --store") from error
         super().__init__(bucket, "the folder of tiles")
         self._path = path.resolve()
         self._max_bytes = max_bytes
-        self._written_bytes: float = float("inf")  # unknown: counted at the first write
+        self._written_bytes: float = float("inf")  # so that the first write measures the folder
         self._sweeping = threading.Lock()
 
     def get(self, key: TileKey) -> bytes | None:
@@ -58,12 +58,12 @@ class FolderTiles(ObjectTiles):
         return body
 
     def put(self, key: TileKey, body: bytes) -> None:
-        """See `TileStore.put`; evicts where that is due."""
+        """See `TileStore.put`; deletes old tiles if the limit is exceeded."""
         super().put(key, body)
         if self._max_bytes is None:
             return
-        with suppress(OSError):  # evicted just now
-            # What it takes there: the smallest tiles have a twentieth of a block of the disk.
+        with suppress(OSError):  # just evicted by another process
+            # Disk usage, not length: the smallest tiles are a twentieth of a disk block.
             self._written_bytes += _disk_bytes((self._path / object_path(key)).stat())
         if self._written_bytes > _RECOUNT * self._max_bytes and self._sweeping.acquire(blocking=False):
             try:
@@ -73,9 +73,9 @@ class FolderTiles(ObjectTiles):
                 self._sweeping.release()
 
     def _sweep(self, max_bytes: int) -> None:
-        """Delete the oldest files, by their date, until the rest is small enough.
+        """Delete the least recently used files until the rest fits.
 
-        Passes over the folder with sums in between, so that the memory needed does not grow with it.
+        The folder is listed three times and only sums are kept, so that memory does not grow with it.
         """
         total, oldest, newest = 0, float("inf"), 0.0
         for _, found in self._files():
@@ -86,7 +86,7 @@ class FolderTiles(ObjectTiles):
         width = max(newest - oldest, 1e-6) / _AGES
         sums = [0] * (_AGES + 1)
         for _, found in self._files():
-            # Between the passes files come, of any date, and other processes take some away.
+            # Files may have been added, with any time, or deleted by other processes since the first pass.
             sums[max(0, min(int((found.st_mtime - oldest) / width), _AGES))] += _disk_bytes(found)
         excess = sum(sums) - round(_LOW_WATER * max_bytes)
         if excess <= 0:
@@ -94,12 +94,12 @@ class FolderTiles(ObjectTiles):
         last = next(age for age, through in enumerate(accumulate(sums)) if through >= excess)
         for path, found in self._files():
             if excess > 0 and found.st_mtime < oldest + (last + 1) * width:
-                with suppress(OSError):  # another process was faster
+                with suppress(OSError):  # already deleted by another process
                     path.unlink()
                     excess -= _disk_bytes(found)
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """All tiles and what is known of them; anything else in the folder is left alone."""
+        """Yield all tiles with their status; other files in the folder are skipped."""
         for content in self._path.iterdir():
             if is_content(content.name):
                 for folder, _, names in os.walk(content):
@@ -110,7 +110,7 @@ class FolderTiles(ObjectTiles):
 
     @staticmethod
     def _touch(path: Path) -> None:
-        with suppress(OSError):  # read-only, or evicted just now
+        with suppress(OSError):  # read-only, or just evicted
             if time.time() - path.stat().st_mtime > _TOUCH_S:
                 os.utime(path)
 

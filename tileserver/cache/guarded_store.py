@@ -1,4 +1,4 @@
-"""A store behind timeouts and a circuit: slow, full, read-only or gone, it costs speed and never a tile."""
+"""A tile store behind timeouts and a circuit breaker: if it fails, tiles are slower but never missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
-from tileserver.cache.circuit_breaker import Circuit
+from tileserver.cache.circuit_breaker import CircuitBreaker
 from tileserver.cache.store import TileStore
 from tileserver.errors import DamagedError, StoreError
 from tileserver.tiling.tile import TileKey
@@ -19,15 +19,15 @@ from tileserver.tiling.tile import TileKey
 logger = logging.getLogger("orthosharp")
 T = TypeVar("T")
 
-# Told the kind of what went wrong: timeout, busy, failed or damaged.
+# Receives the kind of each error: timeout, busy, failed or damaged.
 CountError = Callable[[str], None]
 
 
 class DaemonPool:
-    """Threads for calls that may hang: they are given up rather than waited for, at exit too.
+    """Daemon threads for calls that may hang: nothing waits for them, not even the end of the process.
 
     Args:
-        threads: calls at the same time.
+        threads: number of threads.
         waiting: calls that may wait for a thread.
     """
 
@@ -41,17 +41,17 @@ class DaemonPool:
             thread.start()
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Have `call` made by a thread.
+        """Run `call` in a thread.
 
         Raises:
-            queue.Full: too many wait.
+            queue.Full: too many calls wait.
         """
         future: Future[T] = Future()
         self._work.put_nowait((future, call))  # type: ignore[arg-type]
         return future
 
     def close(self, timeout_s: float) -> None:
-        """Finish what waits, as far as that is soon."""
+        """Finish waiting calls, as far as the timeout allows."""
         deadline = time.monotonic() + timeout_s
         for _ in self._threads:
             try:
@@ -67,38 +67,42 @@ class DaemonPool:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(call())
-                except BaseException as error:  # noqa: BLE001 - belongs to whoever waits
+                except BaseException as error:  # noqa: BLE001 - raised in the caller, by the future
                     future.set_exception(error)
 
 
 class GuardedStore:
-    """Calls a store for visitors: reads within a timeout, writes behind their backs.
+    """Calls a store on behalf of requests: reads within a timeout, writes in the background.
 
     Args:
-        store: what may fail.
-        timeout_s: longest wait for a read.
-        count_error: told what went wrong, for the metrics.
-        circuit: keeps calls away from a store that fails.
+        store: the store, which may be slow or fail.
+        timeout_s: longest wait for a read, in seconds.
+        count_error: receives the kind of each error, for the metrics.
+        circuit: circuit breaker of reads.
     """
 
     def __init__(
-        self, store: TileStore, timeout_s: float, count_error: CountError, circuit: Circuit | None = None
+        self,
+        store: TileStore,
+        timeout_s: float,
+        count_error: CountError,
+        circuit: CircuitBreaker | None = None,
     ) -> None:
         self._store = store
         self._timeout_s = timeout_s
         self._count_error = count_error
-        self._circuits = {"read": circuit or Circuit(), "written": Circuit()}
-        self._told_damage = False
+        self._circuits = {"read": circuit or CircuitBreaker(), "written": CircuitBreaker()}
+        self._warned_of_damage = False
         self._readers = DaemonPool(threads=8, waiting=64)
         self._writers = DaemonPool(threads=2, waiting=256)
 
     @property
     def is_open(self) -> bool:
-        """Whether the store is left alone at the moment."""
+        """Whether calls to the store are stopped at the moment."""
         return any(circuit.is_open for circuit in self._circuits.values())
 
     def get(self, key: TileKey) -> bytes | None:
-        """The stored tile, or None, also where the store fails."""
+        """Return the stored tile, or None if there is none or the store fails."""
         if not self._circuits["read"].allows():
             return None
         try:
@@ -114,25 +118,25 @@ class GuardedStore:
             return None
         except DamagedError:
             self._count_error("damaged")
-            if not self._told_damage:
-                self._told_damage = True
-                logger.warning("%s holds damaged tiles: they are made anew", self._store.name)
+            if not self._warned_of_damage:
+                self._warned_of_damage = True
+                logger.warning("%s has damaged tiles: they are rendered again", self._store.name)
             return None
-        except Exception as error:  # noqa: BLE001 - no store may cost a tile
+        except Exception as error:  # noqa: BLE001 - a failing store must not fail the request
             self._failed("read", "failed", error)
             return None
         self._worked("read")
         return body
 
     def put(self, key: TileKey, body: bytes) -> None:
-        """Have the tile stored some time soon; dropped where the store is too slow for that."""
+        """Store a tile in the background; it is dropped if too many writes wait."""
         if not self._store.writable or not self._circuits["written"].allows():
             return
 
         def write() -> None:
             try:
                 self._store.put(key, body)
-            except Exception as error:  # noqa: BLE001 - no store may cost a tile
+            except Exception as error:  # noqa: BLE001 - a failing store must not fail the request
                 self._failed("written", "failed", error)
             else:
                 self._worked("written")
@@ -143,7 +147,7 @@ class GuardedStore:
             self._failed("written", "busy")
 
     def close(self) -> None:
-        """Write what waits, as far as the store is quick, and close it."""
+        """Finish waiting writes, as far as the timeout allows, and close the store."""
         self._writers.close(self._timeout_s)
         self._readers.close(self._timeout_s)
         self._store.close()
@@ -153,7 +157,7 @@ class GuardedStore:
         if self._circuits[verb].failed():
             reason = (error.__cause__ or error) if isinstance(error, StoreError) else error or kind
             logger.warning(
-                "%s cannot be %s and is left alone for a while: %s", self._store.name, verb, reason
+                "%s cannot be %s: no calls are made for a while (%s)", self._store.name, verb, reason
             )
 
     def _worked(self, verb: str) -> None:

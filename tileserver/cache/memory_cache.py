@@ -1,4 +1,4 @@
-"""Least recently used values in memory, bounded in bytes."""
+"""A least-recently-used cache in memory, with a limit in bytes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cachetools import LRUCache
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-# Key, object headers and the cache's own bookkeeping, so that a million empty tiles count as well.
+# Memory of key, object headers and the cache's bookkeeping: a million empty tiles take memory as well.
 _OVERHEAD_BYTES = 512
 
 
 class MemoryCache(Generic[K, V]):
-    """A thread-safe cache.
+    """A thread-safe LRU cache.
 
     Args:
-        max_bytes: bound of all values together; what is larger by itself is not kept.
-        size: bytes of one value.
+        max_bytes: limit of all values together; a single value that exceeds it is not cached.
+        size: returns the bytes of a value.
     """
 
     def __init__(self, max_bytes: int, size: Callable[[V], int]) -> None:
@@ -30,12 +30,12 @@ class MemoryCache(Generic[K, V]):
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
-        """The value, or None."""
+        """Return the value, or None if it is not cached."""
         with self._lock:
             return self._values.get(key)
 
     def put(self, key: K, value: V) -> None:
-        """Keep a value, at the cost of those unused for longest."""
+        """Cache a value; the least recently used ones are dropped to make room."""
         with self._lock:
             try:
                 self._values[key] = value
@@ -44,6 +44,6 @@ class MemoryCache(Generic[K, V]):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values."""
+        """Size of all values, in bytes."""
         with self._lock:
             return int(self._values.currsize)

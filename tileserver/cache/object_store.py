@@ -1,4 +1,4 @@
-"""Tiles as files of a folder or objects of a bucket, through obstore."""
+"""Tiles as files in a folder or objects in a bucket, through obstore."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tileserver.cache.store import object_path, seal, unseal
 from tileserver.errors import StoreError
 from tileserver.tiling.tile import TileKey
 
-# Tells people, and `orthosharp cache info`, what a digest stands for.
+# Describes a content digest, for `orthosharp cache info` and for human readers.
 ABOUT: Final = "about.json"
 _MISSING: Final = (FileNotFoundError, NotFoundError)
 _DELETED_AT_ONCE: Final = 1000
@@ -24,12 +24,12 @@ _DELETED_AT_ONCE: Final = 1000
 
 @dataclass(frozen=True)
 class StoredContent:
-    """All tiles of one photograph, network and recipe.
+    """The stored tiles of one photograph, network and recipe.
 
     Attributes:
-        content: their digest.
-        about: what `describe` was given; empty where it is missing.
-        tiles, nbytes: how many and how large.
+        content: content digest of the tiles.
+        about: the description given to `describe`; empty if it is missing.
+        tiles, nbytes: their number and total size.
     """
 
     content: str
@@ -39,11 +39,11 @@ class StoredContent:
 
 
 class ObjectTiles:
-    """A `TileStore` over whatever obstore opens. Its writes replace a file as a whole, on every kind.
+    """A `TileStore` on a folder or bucket that obstore has opened; writes are atomic.
 
     Args:
-        bucket: the opened folder or bucket.
-        name: what logs call it.
+        bucket: the folder or bucket.
+        name: name for log messages.
     """
 
     writable = True
@@ -75,15 +75,15 @@ class ObjectTiles:
             raise StoreError("the store cannot be written") from error
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: obstore has no connections to close."""
 
     def describe(self, content: str, about: dict[str, str]) -> None:
-        """Say what a content is; written beside its first tile."""
+        """Describe a content digest; the description is written along with its first tile."""
         with self._lock:
             self._described[content] = about
 
     def contents(self) -> list[StoredContent]:
-        """What is kept, largest first; reads the whole listing.
+        """Return all contents of the store, largest first; lists the whole store.
 
         Raises:
             StoreError: the store cannot be read.
@@ -97,7 +97,7 @@ class ObjectTiles:
         return sorted(found, key=lambda content: -content.nbytes)
 
     def remove(self, content: str) -> None:
-        """Delete everything of a content.
+        """Delete all tiles of a content digest.
 
         Raises:
             StoreError: the store cannot be written.
@@ -115,12 +115,12 @@ class ObjectTiles:
             if paths:
                 obstore.delete(self._bucket, paths)
         except _MISSING:
-            return  # another process was faster
+            return  # already deleted by another process
         except (BaseError, OSError) as error:
             raise StoreError("the store cannot be written: check its permissions") from error
 
     def _listing(self, content: str | None = None) -> Iterator[tuple[str, int]]:
-        """Paths and sizes of what is ours; anything else in the folder is left alone."""
+        """Yield path and size of each of our files; other files are skipped."""
         try:
             for batch in obstore.list(self._bucket, prefix=content):
                 for entry in batch:
@@ -151,5 +151,5 @@ class ObjectTiles:
 
 
 def is_content(name: str) -> bool:
-    """Whether a folder's name is a digest that we gave it."""
+    """Return whether the name of a folder is a content digest."""
     return len(name) == 64 and not set(name) - set("0123456789abcdef")

@@ -1,4 +1,4 @@
-"""Which kind of store an address means."""
+"""Open the tile store at an address."""
 
 from __future__ import annotations
 
@@ -24,28 +24,29 @@ def open_store(address: str, *, max_bytes: int | None = None, timeout_s: float =
     """Open the store at an address.
 
     Args:
-        address: a folder, an archive that `orthosharp seed` made, or `s3://`, `gs://`, `az://` with bucket and
-            prefix. Credentials and endpoints come from the environment, under the names that each provider's own
-            tools use.
-        max_bytes: bound of a folder; buckets have lifecycle rules for that.
-        timeout_s: longest wait for an answer of a bucket.
+        address: a folder, an archive made by `orthosharp seed`, or `s3://`, `gs://`, `az://` with bucket and prefix.
+            Credentials and endpoints are read from the environment variables that each provider's tools use.
+        max_bytes: limit of a folder; for buckets, the provider's lifecycle rules serve that purpose.
+        timeout_s: longest wait for a response of a bucket, in seconds.
 
     Raises:
-        SettingsError: there is no such kind, or the address makes no sense.
-        ArchiveError: there is no such archive, or it is damaged.
+        SettingsError: the kind of store is unknown, or the address is invalid.
+        ArchiveError: the archive is missing or damaged.
     """
     if address.lower().endswith((MBTILES, PMTILES)):
         if "://" in address:
-            raise SettingsError(f"--store {address}: an archive is served from a disk; download it first")
+            raise SettingsError(
+                f"--store {address}: archives are served from a local disk only; download it first"
+            )
         if max_bytes is not None:
-            raise SettingsError("--store-bytes is for folders: an archive is never written to")
+            raise SettingsError("--store-bytes applies to folders only: archives are read-only")
         return ArchiveTiles(open_archive(Path(address)))
     scheme = urlsplit(address).scheme if "://" in address else ""
     if not scheme:
         if (Path(address) / TILEJSON).exists():
             raise SettingsError(
-                f"--store {address} is a folder of tiles that orthosharp seed made, for any web server: name another "
-                "folder, or seed an archive (.pmtiles, .mbtiles) to serve from it"
+                f"--store {address} is a folder of tiles made by orthosharp seed, which any web server can serve: "
+                "name another folder, or seed an archive (.pmtiles, .mbtiles) and use that as the store"
             )
         try:
             return FolderTiles(Path(address), max_bytes)
@@ -53,18 +54,19 @@ def open_store(address: str, *, max_bytes: int | None = None, timeout_s: float =
             raise SettingsError(str(error)) from error
     if scheme not in _BUCKETS:
         raise SettingsError(
-            f"--store cannot be at {scheme}://: give a folder, or an address with {', '.join(_BUCKETS)}"
+            f"--store does not support {scheme}://: give a folder, or an address that begins with "
+            f"{', '.join(f'{kind}://' for kind in _BUCKETS)}"
         )
     if max_bytes is not None:
         raise SettingsError(
-            "--store-bytes is for folders: give the bucket a lifecycle rule that deletes old objects instead"
+            "--store-bytes applies to folders only: give the bucket a lifecycle rule that deletes old objects instead"
         )
-    # A second try is the next visitor's.
+    # No retries: the tile is rendered instead, and the next request tries the store again.
     limits: dict[str, Any] = {
         "client_options": {
             "timeout": f"{timeout_s}s",
             "connect_timeout": f"{timeout_s}s",
-            # obstore reads this variable only where it is given no options.
+            # obstore reads this variable only if no client options are given.
             "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"),
         },
         "retry_config": {"max_retries": 0},
@@ -74,7 +76,7 @@ def open_store(address: str, *, max_bytes: int | None = None, timeout_s: float =
     except (BaseError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise SettingsError(
-            f"--store {address}: {reason}. Set what it needs in the environment, such as AWS_REGION, "
+            f"--store {address}: {reason}. Set the environment variables that it needs, such as AWS_REGION, "
             "GOOGLE_APPLICATION_CREDENTIALS or AZURE_STORAGE_ACCOUNT_NAME"
         ) from error
     return ObjectTiles(bucket, f"the store in {scheme}://")

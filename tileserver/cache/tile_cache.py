@@ -1,4 +1,4 @@
-"""memory -> store: where finished tiles are looked for before anything is rendered."""
+"""Two levels of cached tiles, memory and store, which are searched before a tile is rendered."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tileserver.cache.store import TileStore
 from tileserver.errors import DamagedError
 from tileserver.tiling.tile import Tile, TileKey
 
-# Told the tier (tile or store) and the result (hit or miss) of a lookup.
+# Receives the level (tile or store) and the result (hit or miss) of a lookup.
 CountLookup = Callable[[str, str], None]
 
 
 class TileCache:
-    """Tiles in memory, and behind it a store if there is one.
+    """Encoded tiles in memory and, optionally, in a store.
 
     Args:
-        max_bytes: memory.
-        store: what outlives the process, or None; unguarded only where it answers at once.
-        count: told of every lookup.
-        count_error: told what went wrong with an unguarded store.
+        max_bytes: limit of memory.
+        store: keeps tiles across restarts, or None; without a guard only if it always responds at once.
+        count: receives the result of each lookup.
+        count_error: receives the kind of each error of a store without a guard.
     """
 
     def __init__(
@@ -38,21 +38,21 @@ class TileCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory."""
+        """Size of the tiles in memory, in bytes."""
         return self._memory.nbytes
 
     def in_memory(self, key: TileKey) -> Tile | None:
-        """The tile if it is in memory; never waits. Misses are not counted, since `get` follows them."""
+        """Return the tile if it is in memory; never blocks. Misses are not counted: a call of `get` follows."""
         found = self._memory.get(key)
         if found is not None:
             self._count("tile", "hit")
         return found
 
     def get(self, key: TileKey) -> Tile | None:
-        """The tile out of memory or the store.
+        """Return the tile from memory or the store, or None if neither has it.
 
         Raises:
-            DamagedError: it is in an archive and damaged.
+            DamagedError: the store is an archive in which the tile is damaged.
         """
         found = self._memory.get(key)
         self._count("tile", "miss" if found is None else "hit")
@@ -67,7 +67,7 @@ class TileCache:
         return None if body is None else self._keep(key, body)
 
     def put(self, key: TileKey, body: bytes) -> Tile:
-        """Keep a tile in both, and give it as it is answered."""
+        """Cache an encoded tile on both levels, and return it as a `Tile`."""
         if self._store is not None:
             self._store.put(key, body)
         return self._keep(key, body)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from tileserver.jobs.restore.job import (
     work_folder,
 )
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
-from tileserver.jobs.restore.run import restore_blocks
+from tileserver.jobs.restore.run import restore_metatiles
 from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
 from tileserver.render.networks import Networks
@@ -97,33 +95,37 @@ def _run(job: Job, jobs: int, options: dict[str, Any]) -> int:
             f"{output} needs about {size(_BYTES_PER_PIXEL * pixels)} of disk space while it is made, "
             f"and {size(free)} are free: make room, or restore a smaller area"
         )
-    with closing(MetatileFolder(folder, target)) as blocks:
-        blocks.begin(job.settings, overwrite=options["overwrite"])
-        return _work(job, blocks, jobs, options)
+    with closing(MetatileFolder(folder, target)) as metatiles:
+        metatiles.begin(job.settings, overwrite=options["overwrite"])
+        return _work(job, metatiles, jobs, options)
 
 
-def _work(job: Job, blocks: MetatileFolder, jobs: int, options: dict[str, Any]) -> int:
+def _work(job: Job, metatiles: MetatileFolder, jobs: int, options: dict[str, Any]) -> int:
     target, output, as_json = job.target, job.output, options["as_json"]
-    started = time.monotonic()
     with reporter(as_json=as_json) as report:
-        figures, failed = restore_blocks(target, blocks, job.pipeline.renderer, jobs, report)
+        tally, failed = restore_metatiles(target, metatiles, job.pipeline.renderer, jobs, report)
     announce(str(output), as_json=as_json)
     _list_failures(output, failed)
     if options["chips"]:
         extension: Extension = options["format"]
         nbytes = write_chips(
-            target, blocks, output, job.pipeline.photograph.info.name, options["chips"], extension, job.tags
+            target,
+            metatiles,
+            output,
+            job.pipeline.photograph.info.name,
+            options["chips"],
+            extension,
+            job.tags,
         )
     else:
         nodata = None if options["tms"] else nodata_of(job.path)
-        nbytes = write_cog(target, blocks, output, job.tags, nodata, 256 if options["tms"] else 512)
+        nbytes = write_cog(target, metatiles, output, job.tags, nodata, 256 if options["tms"] else 512)
     window = target.window
     what = f"{window.width} x {window.height} px of {target.gsd_m:.3f} m restored"
-    figures = replace(figures, seconds=time.monotonic() - started)
-    summarise(str(output), what, figures, nbytes, as_json=as_json)
+    summarise(str(output), what, tally.figures(), nbytes, as_json=as_json)
     if failed:
         return DONE_WITH_FAILURES
-    blocks.remove()
+    metatiles.remove()
     return DONE
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import re
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -162,7 +161,6 @@ def _run(
         return DONE
     # The date is that of the oldest tiles, which an interrupted run may have made.
     description = replace(description, date=journal.settings["begun"])
-    started = time.monotonic()
     try:
         with reporter(as_json=options["as_json"]) as report:
             outcome = Seeder(service, plan, request.encoding, output, journal, jobs).run(
@@ -176,7 +174,7 @@ def _run(
             nbytes = output.finish(journal, description, again=bool(failures))
     finally:
         journal.close()
-    figures = replace(outcome.figures, seconds=time.monotonic() - started)
+    figures = outcome.tally.figures()
     summarise(output.name, f"{figures.tiles} tiles written", figures, nbytes, as_json=options["as_json"])
     if not outcome.finished:
         return INTERRUPTED

@@ -1,1 +1,1 @@
-"""Work on a whole photograph that takes hours, survives a stop, and goes on."""
+"""Jobs on a whole photograph, which may take hours and can be interrupted and resumed."""

@@ -1,4 +1,4 @@
-"""The ground that is wanted: a rectangle or a GeoJSON area, cut to the photograph."""
+"""The area of a job: a rectangle or a GeoJSON area, clipped to the photograph."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.pixel_size import WGS84
 from tileserver.tiling.grid import BBox
 
-# Straight lines of longitude and latitude bend in other CRSs: they are cut into this many pieces a side.
+# Straight lines in longitude and latitude are curves in other CRSs: each side becomes this many segments.
 _PIECES = 64
 
 
 class Area:
-    """Wanted ground in units of a grid's CRS.
+    """The ground to process, in units of a grid's CRS.
 
     Args:
-        wanted: a polygon or several; None for the whole photograph.
+        wanted: one or more polygons; None for the whole photograph.
         extent: ground of the photograph.
 
     Raises:
@@ -41,37 +41,37 @@ class Area:
             self._shape = wanted.intersection(photograph)
         if self._shape.area <= 0:
             raise SettingsError(
-                "the area shows nothing of the photograph: orthosharp info tells its west south east north"
+                "the area does not intersect the photograph: orthosharp info prints its bounds"
             )
         shapely.prepare(self._shape)
 
     @property
     def bounds(self) -> BBox:
-        """The smallest rectangle around it."""
+        """Bounding box of the area."""
         return BBox(*self._shape.bounds)
 
     @property
     def shape(self) -> BaseGeometry:
-        """The polygon itself."""
+        """The area as a geometry."""
         return self._shape
 
     def touches(self, bounds: BBox) -> bool:
-        """Whether the rectangle shows any of the area; a common border is not enough."""
+        """Return whether a rectangle intersects the area; a shared border does not count."""
         left, bottom, right, top = bounds
-        # Far less than a pixel of any tile.
+        # Much less than a pixel of any tile.
         slack = 1e-6 * bounds.width
         return bool(self._shape.intersects(box(left + slack, bottom + slack, right - slack, top - slack)))
 
     def covers(self, bounds: BBox) -> bool:
-        """Whether the whole rectangle is inside the area."""
+        """Return whether a rectangle lies entirely inside the area."""
         return bool(self._shape.covers(box(*bounds)))
 
 
 def wanted_bbox(text: str, crs: CRS) -> BaseGeometry:
-    """A polygon from 'W,S,E,N' in degrees.
+    """Convert 'W,S,E,N' in degrees into a polygon in the CRS.
 
     Raises:
-        SettingsError: it is no rectangle.
+        SettingsError: the text is not a rectangle.
     """
     try:
         west, south, east, north = (float(part) for part in text.split(","))
@@ -81,35 +81,33 @@ def wanted_bbox(text: str, crs: CRS) -> BaseGeometry:
         ) from error
     if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
         raise SettingsError(
-            f"--bbox {text!r} is no rectangle: give west,south,east,north in degrees, in this order"
+            f"--bbox {text!r} is not a rectangle: give west,south,east,north in degrees, in this order"
         )
     return _projected(box(west, south, east, north), crs, "--bbox")
 
 
 def wanted_area(path: Path, crs: CRS) -> BaseGeometry:
-    """The polygons of a GeoJSON file, in degrees (RFC 7946).
+    """Read the polygons of a GeoJSON file (RFC 7946), and project them to the CRS.
 
     Raises:
-        SettingsError: there are none.
+        SettingsError: the file is not GeoJSON in degrees, or has no polygon.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         shapes = [shape(geometry) for geometry in _geometries(document)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
         raise SettingsError(
-            f"--area {path} is no GeoJSON ({error}): export one in WGS 84 from your GIS"
+            f"--area {path} is not GeoJSON ({error}): export the area from your GIS, in WGS 84"
         ) from error
     polygons = [one for one in shapes if one.geom_type in ("Polygon", "MultiPolygon") and not one.is_empty]
     if not polygons:
         raise SettingsError(
-            f"--area {path} has no polygon: draw the area as polygons and export it in WGS 84"
+            f"--area {path} has no polygons: draw the area as polygons, and export it in WGS 84"
         )
     union = shapely.union_all([shapely.make_valid(one) for one in polygons])
     west, south, east, north = union.bounds
     if not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
-        raise SettingsError(
-            f"--area {path} is not in degrees of WGS 84, as GeoJSON has to be: export it again"
-        )
+        raise SettingsError(f"--area {path} is not in degrees of WGS 84, as GeoJSON must be: export it again")
     return _projected(union, crs, f"--area {path}")
 
 
@@ -126,7 +124,7 @@ def _projected(geometry: BaseGeometry, crs: CRS, option: str) -> BaseGeometry:
     if crs.is_geographic:
         return geometry
     if crs.to_epsg() == 3857:
-        # It has no poles.
+        # Web Mercator cannot represent the poles.
         geometry = geometry.intersection(box(-180, -85.06, 180, 85.06))
     west, south, east, north = geometry.bounds
     dense = shapely.segmentize(geometry, max(east - west, north - south) / _PIECES)
@@ -134,5 +132,5 @@ def _projected(geometry: BaseGeometry, crs: CRS, option: str) -> BaseGeometry:
         with gdal_errors():
             projected = shape(transform_geom(WGS84, crs, mapping(dense)))
     except (RasterioError, ValueError) as error:
-        raise SettingsError(f"{option} reaches beyond the tile matrix set: give a smaller one") from error
+        raise SettingsError(f"{option} extends beyond the tile matrix set: give a smaller area") from error
     return shapely.make_valid(projected)

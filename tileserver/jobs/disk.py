@@ -1,4 +1,4 @@
-"""What outlasts a kill or a power cut, and how much room a disk has; see `sr_model.atomic` too."""
+"""Files that survive a kill or a power failure, and free disk space; see also `sr_model.atomic`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-# Names that `sr_model.atomic` and `link_atomic` give to files until they are whole.
+# Names that `sr_model.atomic` and `link_atomic` give to files that are being written.
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file's name is a temporary one: after a kill, such files remain and may be deleted."""
+    """Return whether a file name is a temporary one. A kill leaves such files behind; they may be deleted."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def link_atomic(existing: Path, path: Path) -> None:
-    """Make `path` another name of an existing file, in the place of what was there.
+    """Make `path` a hard link to an existing file, replacing what was there.
 
     Raises:
-        OSError: the disk knows no such links, or the file has as many names as it can have.
+        OSError: the file system has no hard links, or the file has too many of them.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -34,22 +34,22 @@ def link_atomic(existing: Path, path: Path) -> None:
 
 
 def part_of(path: Path) -> Path:
-    """Where a file lies that takes minutes to write: under a name that is always the same.
+    """Return the temporary name of a file that takes minutes to write.
 
-    After a kill, the next run writes over it. A new name for each would fill the disk.
+    It is always the same: after a kill, the next run overwrites the file instead of leaving it on the disk.
     """
     return path.with_name(f"{path.name}.part")
 
 
 def publish(part: Path, path: Path) -> None:
-    """Give a file its final name, in the place of what was there, so that it outlasts a power cut."""
+    """Move a complete file to its final name, replacing what was there; survives a power failure."""
     sync(part)
     part.replace(path)
     sync(path.resolve().parent)
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the names in a folder, to the disk."""
+    """Flush a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -58,12 +58,12 @@ def sync(path: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Room on a folder's disk, whether or not the folder is there yet."""
+    """Return the free space on the disk of a folder, in bytes; the folder need not exist yet."""
     return shutil.disk_usage(_existing(folder)).free
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, or the folder itself if it is not there yet."""
+    """Return whether files can be created in a folder, or the folder itself if it does not exist yet."""
     return os.access(_existing(folder), os.W_OK)
 
 

@@ -1,4 +1,4 @@
-"""Progress for people at a terminal, for logs, and for machines."""
+"""Progress of jobs: a bar at a terminal, lines in a log, JSON for programs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import datetime
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 import click
+from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 LINE_S: Final = 5.0
@@ -18,15 +19,15 @@ LINE_S: Final = 5.0
 
 @dataclass(frozen=True)
 class Figures:
-    """How far it is.
+    """Progress of a job at one moment. A unit is a metatile, or the block of metatiles that one tile covers.
 
     Attributes:
-        units, all_units: restored so far, those of an earlier run included, and wanted.
-        units_made: restored in this run.
-        tiles, nbytes: written in this run.
+        units, all_units: units restored so far, including those of earlier runs, and in total.
+        units_made: units restored in this run.
+        tiles, nbytes: number and size of the tiles written in this run.
         failures: units that failed.
-        megapixels: restored in this run.
-        seconds: since this run began.
+        megapixels: pixels restored in this run.
+        seconds: time since this run began.
     """
 
     units: int
@@ -39,8 +40,47 @@ class Figures:
     seconds: float = 0.0
 
 
+@dataclass
+class Tally:
+    """Counts the work of a run; its clock starts when it is created.
+
+    Attributes:
+        all_units: number of units of the job.
+        unit_px: number of pixels of one unit.
+        units_before: units restored by earlier runs.
+        units_made, failures, tiles, nbytes: see `Figures`.
+    """
+
+    all_units: int
+    unit_px: int
+    units_before: int = 0
+    units_made: int = 0
+    failures: int = 0
+    tiles: int = 0
+    nbytes: int = 0
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Time since the run began, in seconds."""
+        return time.monotonic() - self._started
+
+    def figures(self) -> Figures:
+        """Return the current figures."""
+        return Figures(
+            units=self.units_before + self.units_made,
+            all_units=self.all_units,
+            units_made=self.units_made,
+            tiles=self.tiles,
+            nbytes=self.nbytes,
+            failures=self.failures,
+            megapixels=self.units_made * self.unit_px / 1e6,
+            seconds=self.seconds,
+        )
+
+
 class Reporter(Protocol):
-    """Shows how far the work is; used in a `with` block."""
+    """Shows the progress of a job; used as a context manager."""
 
     def __enter__(self) -> Self: ...
 
@@ -49,11 +89,11 @@ class Reporter(Protocol):
     ) -> None: ...
 
     def __call__(self, figures: Figures) -> None:
-        """Show these figures."""
+        """Show the figures."""
 
 
 def reporter(*, as_json: bool) -> Reporter:
-    """A bar at a terminal, a line every few seconds in a file, or JSON lines."""
+    """Return a reporter: a bar at a terminal, a line every few seconds in a file, or JSON lines."""
     if as_json:
         return JsonReporter()
     if sys.stdout.isatty():
@@ -69,7 +109,7 @@ class _Plain:
 
 
 class LineReporter(_Plain):
-    """A line of text every few seconds."""
+    """Prints a line of text every few seconds."""
 
     def __init__(self) -> None:
         self._last = -LINE_S
@@ -84,7 +124,7 @@ class LineReporter(_Plain):
 
 
 class JsonReporter(_Plain):
-    """A JSON object a line."""
+    """Prints one JSON object per line."""
 
     def __call__(self, figures: Figures) -> None:
         """See `Reporter`."""
@@ -94,7 +134,7 @@ class JsonReporter(_Plain):
 
 
 class BarReporter:
-    """A bar with rates and the time left."""
+    """Shows a progress bar with rates and the remaining time."""
 
     def __init__(self) -> None:
         columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
@@ -116,19 +156,19 @@ class BarReporter:
 
 
 def describe(figures: Figures) -> str:
-    """Rates, failures and time left in words."""
+    """Describe rates, failures and remaining time."""
     parts = [_rates(figures), f"{figures.failures} failed"]
     left = seconds_left(figures)
     return ", ".join([*parts, f"{duration(left)} left"] if left is not None else parts)
 
 
 def announce(name: str, *, as_json: bool) -> None:
-    """Say that pixels are done and the output is written, which may take minutes."""
+    """Report that all units are restored and the output file is being assembled, which may take minutes."""
     click.echo(json.dumps({"event": "writing", "output": name}) if as_json else f"writing {name} ...")
 
 
 def say_complete(name: str, *, as_json: bool) -> None:
-    """Say that nothing is left to do."""
+    """Report that the output is complete already."""
     if as_json:
         click.echo(json.dumps({"event": "complete", "output": name}))
     else:
@@ -136,14 +176,14 @@ def say_complete(name: str, *, as_json: bool) -> None:
 
 
 def summarise(name: str, what: str, figures: Figures, nbytes: int | None, *, as_json: bool) -> None:
-    """The last line: what was made, how large it is, and how fast that was.
+    """Report the end of a run: result, size and speed.
 
     Args:
-        name: of the output.
-        what: was made, for people.
-        figures: of this run.
-        nbytes: of the whole output; None if it is not whole yet.
-        as_json: say it to a machine.
+        name: name of the output.
+        what: description of the result.
+        figures: figures of this run.
+        nbytes: size of the output; None if it is not complete.
+        as_json: whether to print JSON.
     """
     seconds = max(figures.seconds, 1e-3)
     if as_json:
@@ -159,7 +199,9 @@ def summarise(name: str, what: str, figures: Figures, nbytes: int | None, *, as_
         }
         click.echo(json.dumps(document))
         return
-    end = "not finished: run the same command again to go on" if nbytes is None else f"{size(nbytes)} in all"
+    end = (
+        "not finished: run the same command again to continue" if nbytes is None else f"{size(nbytes)} in all"
+    )
     click.echo(f"{name}: {what} in {duration(seconds)} ({_rates(figures)}); {end}")
 
 
@@ -170,7 +212,7 @@ def _rates(figures: Figures) -> str:
 
 
 def seconds_left(figures: Figures) -> float | None:
-    """Time to go at the rate of this run, or None while nobody can tell."""
+    """Estimate the remaining time from the rate of this run; None before the first unit."""
     if not figures.units_made:
         return None
     per_unit = figures.seconds / figures.units_made
@@ -178,19 +220,15 @@ def seconds_left(figures: Figures) -> float | None:
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds."""
+    """Format a duration as h:mm:ss."""
     return str(datetime.timedelta(seconds=max(0, round(seconds))))
 
 
 def size(nbytes: float) -> str:
-    """Bytes for people, in powers of ten."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if nbytes < 1000:
-            return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.2f} TB"
+    """Format a number of bytes, in powers of ten."""
+    return decimal(round(nbytes))
 
 
 def now() -> str:
-    """This moment in UTC, ISO 8601."""
+    """Return the current time in UTC, in ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

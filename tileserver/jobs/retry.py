@@ -1,4 +1,4 @@
-"""Patience of long work: what failed is tried again after a while."""
+"""Retries of jobs: failed work is tried again after a pause."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tileserver.errors import OutputError, OverloadedError, ReadError
 
 T = TypeVar("T")
 
-# What fails for one metatile, and not for the next one.
+# Errors of a single metatile, which do not end the job.
 FAILURES: Final = (ReadError, InferenceError, OverloadedError)
-# A damaged block stays damaged; a store or a network may be away for a minute.
+# Pauses before retries. A damaged block stays damaged; a store may be unavailable for a minute.
 RETRY_S: Final = (0.5, 2.0)
 RETRY_OUTPUT_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 
 def with_retries(work: Callable[[], T], stop: threading.Event) -> T:
-    """Do some work, and again after longer and longer pauses while it fails.
+    """Call `work`, and call it again after increasing pauses while it fails.
 
     Args:
-        work: what to do; doing it twice does no harm.
-        stop: ends the patience when set.
+        work: the call; it must be safe to repeat.
+        stop: no more retries once this is set.
 
     Raises:
-        ReadError, sr_model.InferenceError, OverloadedError, OutputError: it failed at the last try too.
+        ReadError, sr_model.InferenceError, OverloadedError, OutputError: the error of the last attempt.
     """
     pauses, output_pauses = iter(RETRY_S), iter(RETRY_OUTPUT_S)
     while True:

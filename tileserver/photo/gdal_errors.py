@@ -1,4 +1,4 @@
-"""One kind of error for all that GDAL refuses to do."""
+"""A public exception class for all errors of GDAL."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from rasterio.errors import RasterioError
 
 
 class GdalError(RasterioError):  # type: ignore[misc]  # rasterio says nothing about its types
-    """An error of GDAL's that rasterio passed on under no public name."""
+    """An error of GDAL that rasterio raises as an exception without a public name."""
 
 
 @contextmanager
 def gdal_errors() -> Iterator[None]:
-    """Raise every error of rasterio's as one that has a public name.
+    """Convert exceptions of rasterio that have no public name.
 
-    Most of them are a RasterioError, an OSError or a ValueError (see `rasterio.errors`). What GDAL reports while it
-    warps a block or transforms coordinates comes as an exception of a private module instead, and as a SystemError
-    where it gives no reason.
+    Most exceptions of rasterio are a RasterioError, an OSError or a ValueError (see `rasterio.errors`). Errors that
+    GDAL reports while it warps a block or transforms coordinates are raised as exceptions of a private module instead,
+    or as a SystemError if GDAL gives no reason.
 
     Raises:
-        GdalError: in the place of such an exception.
+        GdalError: instead of such an exception.
     """
     try:
         yield

@@ -20,8 +20,8 @@ def pixel_size(
     """Measure a pixel; see `sr_model.ground.pixel_size`.
 
     Args:
-        crs: what the other arguments are given in.
-        centre, column, row: place, and steps in x and y from one column or row to the next.
+        crs: CRS of the other arguments.
+        centre, column, row: point to measure at, and differences in x and y between adjacent columns and rows.
     """
 
     def to_degrees(xs: Sequence[float], ys: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:

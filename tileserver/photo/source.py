@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +22,13 @@ from rio_tiler.utils import non_alpha_indexes
 
 from sr_model import PixelWindow
 from sr_model.ground import PixelSize
+from sr_model.measure import PhotoTraits
 from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.fingerprint import file_states, files_of, fingerprint
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
 from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
+from tileserver.photo.traits import estimate_traits
 from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, row_parts, to_raster, warp
 from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
@@ -81,6 +84,7 @@ class Source:
     """An open photograph; safe to use from many threads."""
 
     def __init__(self, path: str, info: SourceInfo, open_datasets: int) -> None:
+        self.path = path
         self.info = info
         self._states = file_states(info.files)
         self._pools = [DatasetPool(path, open_datasets)]
@@ -119,13 +123,24 @@ class Source:
 
     @classmethod
     def of_settings(cls, settings: Settings) -> Source:
-        """The photograph that the settings name as `source`; raises as `open`."""
+        """Open the photograph that the settings name as `source`; raises as `open`."""
         return cls.open(
             settings.source,
             bands=settings.bands,
             rescale=settings.rescale,
             open_datasets=settings.open_datasets,
         )
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether it is black and white: one band is shown."""
+        return len(self.info.bands) == 1
+
+    @cached_property
+    def traits(self) -> PhotoTraits:
+        """Blur, halo and grain, estimated from its edges at the first call."""
+        with gdal_errors(), open_dataset(self.path) as dataset:
+            return estimate_traits(dataset, bands=self.info.bands, rescale=self.info.rescale)
 
     @property
     def is_changed(self) -> bool:

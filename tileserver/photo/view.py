@@ -16,33 +16,33 @@ from sr_model.ground import PixelSize
 from tileserver.errors import OutsideError
 from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.pixel_size import WGS84, pixel_size
+from tileserver.photo.scale import OutputScale
 from tileserver.photo.source import Source
-from tileserver.tiling.grid import LEVELS_ABOVE, TILE_PX, BBox, Limits, Pyramid, QuadGrid, nearest_zoom
+from tileserver.tiling.grid import LEVELS_ABOVE, TILE_PX, BBox, Limits, Pyramid, QuadGrid
 from tileserver.tiling.raster import Raster
 
 
 class View:
-    """Reads a photograph's pixels on a tile matrix set.
+    """Reads a photograph's pixels on a grid.
 
     Args:
         source: the photograph.
-        tms: the tile matrix set.
-        gsd_m: the network's ground sample distance in metres, which determines the native zoom.
+        grid: the grid, such as that of a tile matrix set (see `of_tms`).
+        crs: CRS of the grid.
+        scale: pixel size that the photograph is restored at, which determines the native zoom.
 
     Raises:
-        OutsideError: the set is not a quadtree, or does not cover the photograph.
+        OutsideError: the grid does not cover the photograph.
 
     Attributes:
-        pyramid: the photograph's tiles on this set.
+        pyramid: the photograph's tiles on this grid.
         bounds_lonlat: the area served, in degrees.
     """
 
-    def __init__(self, source: Source, tms: TileMatrixSet, gsd_m: float) -> None:
+    def __init__(self, source: Source, grid: QuadGrid, crs: CRS, scale: OutputScale) -> None:
         self.source = source
         self.bounds_lonlat = source.info.bounds_lonlat
-        self.crs = CRS.from_user_input(tms.rasterio_crs)
-        self.tms = tms
-        grid = QuadGrid.from_tms(tms)
+        self.crs = crs
         info = source.info
         try:
             with gdal_errors():
@@ -57,11 +57,20 @@ class View:
         if not all(math.isfinite(value) for value in (*extent, size.x_m, size.y_m)):
             raise OutsideError(_not_covered(grid.tms_id))
         self._pixel0 = size.times(2.0**guess)
-        self.pyramid = Pyramid(grid, nearest_zoom(self._pixel0.gsd_m, gsd_m), extent)
-        # PROJ also returns coordinates far outside the set's extent, where there are no tiles.
+        self.pyramid = Pyramid(grid, scale.native_zoom(self._pixel0.gsd_m), extent)
+        # PROJ also returns coordinates far outside the grid's extent, where there are no tiles.
         whole = PixelWindow(0, 0, grid.columns0 * TILE_PX, grid.rows0 * TILE_PX)
         if not self.pyramid.touches(0, whole):
             raise OutsideError(_not_covered(grid.tms_id))
+
+    @classmethod
+    def of_tms(cls, source: Source, tms: TileMatrixSet, scale: OutputScale) -> View:
+        """Return the view on a tile matrix set.
+
+        Raises:
+            OutsideError: the set is not a quadtree, or does not cover the photograph.
+        """
+        return cls(source, QuadGrid.from_tms(tms), CRS.from_user_input(tms.rasterio_crs), scale)
 
     def limit(self, limits: Limits, native_zoom: int) -> None:
         """Restrict what is served.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from sr_model.colour_map import ColourMap
 from tileserver.tiling.raster import UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
@@ -29,11 +30,13 @@ class Finish:
     Attributes:
         contrast: factor around middle grey; 1 changes nothing.
         tone: whose colours the pixels have: `model` keeps the network's; `old` brings back the old photograph's
-            low-frequency colours and keeps the network's detail.
+             low-frequency colours and keeps the network's detail.
+        colour_map: the photograph's one map of colours, applied last, and to overviews alike.
     """
 
     contrast: float = 1.0
     tone: Literal["model", "old"] = "model"
+    colour_map: ColourMap = ColourMap()  # noqa: RUF009 - frozen
 
     @property
     def reach_px(self) -> int:
@@ -51,7 +54,10 @@ class Finish:
         Returns:
             uint8 of the same shape.
         """
-        if self == UNFINISHED:
+        return self.colour_map.apply(self._toned(old, restored))
+
+    def _toned(self, old: UInt8Array, restored: UInt8Array) -> UInt8Array:
+        if self.contrast == 1 and self.tone == "model":
             return restored
         picture = restored.astype(np.float32)
         if self.tone == "old":
@@ -60,9 +66,6 @@ class Finish:
             picture = (picture - _PIVOT) * np.float32(self.contrast) + _PIVOT
         finished: UInt8Array = np.clip(picture + np.float32(0.5), 0, 255).astype(np.uint8)
         return finished
-
-
-UNFINISHED: Final = Finish()
 
 
 def _smooth(change: Float32Array) -> Float32Array:

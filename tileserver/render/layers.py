@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from sr_model import PixelWindow
+from sr_model import PixelWindow, ToneMap
+from sr_model.colour_map import ColourMap
 from tileserver.errors import OutsideError, SettingsError
 from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
@@ -69,6 +70,7 @@ class LayerRasters:
         self._tone_lock = threading.Lock()
         self._metatiles = metatiles
         self._content = content
+        self._scale = renderer.appearance.scale
         self._limits = limits
         self._flights: SingleFlight[MetatileKey, Raster] = SingleFlight()
         if limits != NO_LIMITS:
@@ -140,11 +142,21 @@ class LayerRasters:
         return result
 
     def _open_view(self, source: Source, tms: str) -> View:
-        view = View(source, self._tms.get(tms), self._renderer.spec.gsd_m)
+        view = View.of_tms(source, self._tms.get(tms), self._scale)
         if self._limits != NO_LIMITS:
-            mercator = View(source, self._tms.get(WEB_MERCATOR), self._renderer.spec.gsd_m)
+            mercator = View.of_tms(source, self._tms.get(WEB_MERCATOR), self._scale)
             view.limit(self._limits, mercator.pyramid.native_zoom)
         return view
+
+    @property
+    def _keeps_colours(self) -> bool:
+        """Whether restored pixels keep the photograph's means, so that its overviews stand for them."""
+        return self._renderer.spec.colours == "photo"
+
+    def warm_up(self) -> None:
+        """Fit the tone map, if the network translates colours, so that no client waits for it; raises as `tone`."""
+        if not self._keeps_colours:
+            self.tone()
 
     def tone(self) -> FittedTone:
         """Return the photograph's tone map, fitting it at the first call; raises as `fit_tone`."""
@@ -162,7 +174,9 @@ class LayerRasters:
         Raises:
             OutsideError, ReadError, OverloadedError, sr_model.InferenceError: as `raster`.
         """
-        if layer in ("old", "new") or zoom >= self.view(layer, tms).pyramid.min_metatile_zoom:
+        if layer in ("old", "new") or self._keeps_colours:
+            return ""
+        if zoom >= self.view(layer, tms).pyramid.min_metatile_zoom:
             return ""
         tone = self.tone()
         return tone.tone_map.digest if tone.is_provisional else ""
@@ -170,14 +184,21 @@ class LayerRasters:
     def _from_overviews(
         self, layer: str, view: View, zoom: int, window: PixelWindow, stages: Stages
     ) -> Raster:
-        """Render restored pixels, or their difference, by applying the tone map to the photograph's overviews."""
-        with stages.measure("infer"):
-            tone_map = self.tone().tone_map
+        """Render restored pixels, or their difference, by mapping the colours of the photograph's overviews."""
+        colour_map: ColourMap | ToneMap
+        if self._keeps_colours:
+            colour_map = self._renderer.appearance.finish.colour_map
+        else:
+            with stages.measure("infer"):
+                colour_map = self.tone().tone_map
         with stages.measure("read"):
             old = view.read(zoom, window)
         with stages.measure("encode"):
-            mapped = Raster(window, tone_map.apply(old.rgb), old.mask).masked()
-            return difference(old, mapped) if layer == "difference" else mapped
+            mapped = Raster(window, colour_map.apply(old.rgb), old.mask).masked()
+            if layer != "difference":
+                return mapped
+            # The photograph's one map of colours is not the network's doing.
+            return difference(mapped if self._keeps_colours else old, mapped)
 
     def _network_input(
         self, view: View, metatile: PixelWindow, part: PixelWindow, zoom: int, stages: Stages
@@ -185,6 +206,9 @@ class LayerRasters:
         """Return the network's input, resampled like its output, so that the difference is the network's alone."""
         with stages.measure("read"):
             old = view.read(view.pyramid.native_zoom, with_margin(metatile))
+        if self._keeps_colours:
+            colour_map = self._renderer.appearance.finish.colour_map
+            old = Raster(old.window, colour_map.apply(old.rgb), old.mask).masked()
         return _resample(old, part, zoom - view.pyramid.native_zoom)
 
     def _metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:

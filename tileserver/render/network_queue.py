@@ -9,18 +9,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
-from sr_model import InferenceError
+from sr_model import InferenceError, PhotoContext
 from sr_model.errors import SrModelError
 from tileserver.errors import AbandonedError, OverloadedError
 from tileserver.stages import Stages, Wanted
 from tileserver.tiling.raster import UInt8Array
+
+# For networks that restore every photograph alike.
+PLAIN: Final = PhotoContext()
 
 
 class BatchedNetwork(Protocol):
@@ -30,13 +34,14 @@ class BatchedNetwork(Protocol):
     def batch(self) -> int:
         """Largest number of windows that it currently pays to restore in one pass."""
 
-    def restore(self, rgb: UInt8Array) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
         """Restore uint8 [batch, height, width, 3]; the result lacks the network's trim on each side."""
 
 
 @dataclass(eq=False)
 class _Job:
     rgb: UInt8Array
+    photo: PhotoContext
     wanted: Wanted
     queued: float = field(default_factory=time.perf_counter)
     started: float = 0.0
@@ -76,12 +81,13 @@ class NetworkQueue:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def restore(self, rgb: UInt8Array, stages: Stages) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, stages: Stages, photo: PhotoContext = PLAIN) -> UInt8Array:
         """Restore one window, and wait for the result.
 
         Args:
             rgb: uint8 [height, width, 3]; height and width are multiples of the network's stride.
             stages: receives the time in the queue as `queue`, and in the network as `infer`.
+            photo: what the model is told of the photograph.
 
         Returns:
             uint8 [height, width, 3], less the network's trim on each side.
@@ -91,7 +97,7 @@ class NetworkQueue:
             AbandonedError: the request was dropped because no client waits for it any more.
             InferenceError: the network failed.
         """
-        job = _Job(rgb, stages.wanted)
+        job = _Job(rgb, photo, stages.wanted)
         with self._changed:
             if self._closed:
                 raise OverloadedError("the server is shutting down: try again in a moment")
@@ -169,7 +175,7 @@ class NetworkQueue:
         for job in jobs:
             job.started = now
         try:
-            restored = self._network.restore(np.stack([job.rgb for job in jobs]))
+            restored = self._network.restore(np.stack([job.rgb for job in jobs]), [job.photo for job in jobs])
             for job, pixels in zip(jobs, restored, strict=True):
                 job.result.set_result(pixels)
         except SrModelError as error:

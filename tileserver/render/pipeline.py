@@ -1,4 +1,4 @@
-"""Photograph, network and finish put together: once, for the server, `seed` and `restore`."""
+"""Photograph, network and finish, assembled in one place for the server, `seed` and `restore`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sr_model import Restorer
 from tileserver.photo.source import Source
-from tileserver.render.finish import Finish
+from tileserver.render.appearance import Appearance, choose_appearance
 from tileserver.render.networks import Networks
 from tileserver.render.recipe import Recipe
 from tileserver.render.renderer import Renderer
@@ -17,12 +17,12 @@ from tileserver.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
-    """A photograph with what restores it.
+    """A photograph, and the network and finish that restore it.
 
     Attributes:
-        photograph: the old one.
+        photograph: the old photograph.
         restorer: the network.
-        renderer: the network behind its queue, with the finish of its pixels.
+        renderer: renders windows with the network and the finish.
     """
 
     photograph: Source
@@ -30,32 +30,34 @@ class Pipeline:
     renderer: Renderer
 
     @property
-    def finish(self) -> Finish:
-        """What is done to restored pixels."""
-        return self.renderer.finish
+    def appearance(self) -> Appearance:
+        """Scale and colours of restored pixels."""
+        return self.renderer.appearance
 
     def recipe_digest(self, later: Source | None = None) -> str:
-        """Digest of everything that decides restored pixels, and those of a later photograph if there is one."""
+        """Return the digest of everything that affects restored pixels, and those of a later photograph if given."""
         sources = [source for source in (self.photograph, later) if source]
-        return Recipe.of(self.restorer, sources, self.finish).digest
+        return Recipe.of(self.restorer, sources, self.appearance).digest
 
 
 @contextmanager
 def open_pipeline(photograph: Source, settings: Settings, networks: Networks) -> Iterator[Pipeline]:
-    """Put a photograph and the network that the settings name together; lets go of the network at the end.
+    """Assemble a photograph and the network in the settings; the network is released at the end of the block.
 
     Args:
-        photograph: an open photograph, which stays the caller's.
-        settings: name weights, runtime, device, finish, and how long the network's queue may be.
-        networks: those that run already, and where a new one is kept.
+        photograph: an open photograph; the caller closes it.
+        settings: weights, runtime, device, finish, and limits of the network's queue.
+        networks: running networks, which are shared.
 
     Raises:
-        sr_model.SrModelError: the weights do not verify or are not for such pixels, or the device is missing.
+        sr_model.SrModelError: the weights are invalid or not for this pixel size, or the device is missing.
+        SettingsError: the settings ask for a pixel size that the weights cannot draw.
+        ReadError: the photograph cannot be read.
     """
     network = networks.lease(settings, photograph.info.pixel.gsd_m)
     try:
-        finish = Finish(settings.contrast, settings.tone)
         restorer = network.restorer
-        yield Pipeline(photograph, restorer, Renderer(restorer.spec, network.queue, finish))
+        appearance = choose_appearance(restorer.spec, photograph, settings)
+        yield Pipeline(photograph, restorer, Renderer(restorer.spec, network.queue, appearance))
     finally:
         networks.release(network)

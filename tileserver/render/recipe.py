@@ -12,16 +12,17 @@ from typing import Final
 import rasterio
 
 from sr_model import Restorer
+from sr_model.colour_map import MAP_VERSION
 from tileserver.photo.source import Source
 from tileserver.photo.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
 from tileserver.render import colours, finish
-from tileserver.render.finish import Finish
+from tileserver.render.appearance import Appearance
 from tileserver.render.renderer import MARGIN_PX
 from tileserver.tiling import encode, grid
 from tileserver.tiling.raster import NO_DIFFERENCE
 
 # Increase it whenever a change of the code changes the bytes of a tile.
-RECIPE_VERSION: Final = 3
+RECIPE_VERSION: Final = 4
 # Libraries whose other versions may round pixels differently.
 _LIBRARIES: Final = ("numpy", "openvino", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
 
@@ -34,21 +35,21 @@ class Recipe:
         weights: digest of the weights, which covers their spec with halo and stride.
         runtime: name of the runtime; runtimes round differently.
         sources: fingerprint, bands and rescale range of each photograph.
-        finish: contrast and colours of restored pixels.
+        appearance: scale and colours of restored pixels.
     """
 
     weights: str
     runtime: str
     sources: tuple[tuple[str, tuple[int, ...], tuple[float, float]], ...]
-    finish: Finish
+    appearance: Appearance
 
     @classmethod
-    def of(cls, restorer: Restorer, sources: Iterable[Source], finish: Finish) -> Recipe:
+    def of(cls, restorer: Restorer, sources: Iterable[Source], appearance: Appearance) -> Recipe:
         """Return the recipe of a map that shows these photographs."""
         described = tuple(
             (source.info.fingerprint, source.info.bands, source.info.rescale) for source in sources
         )
-        return cls(restorer.digest, restorer.runtime, described, finish)
+        return cls(restorer.digest, restorer.runtime, described, appearance)
 
     @property
     def digest(self) -> str:
@@ -62,6 +63,7 @@ class Recipe:
             "margin_px": MARGIN_PX,
             "finish": [finish.BLOCK_PX, finish._SIGMA_BLOCKS, finish._REACH_BLOCKS, finish._PIVOT],
             "quality": [encode.JPEG_QUALITY, encode.WEBP_QUALITY, encode.WEBP_METHOD],
+            "colour_map": MAP_VERSION,
             "tone": [colours.SAMPLES_PER_SIDE, colours.SAMPLE_PX],
             "gdal": rasterio.__gdal_version__,
             "libraries": {name: version(name) for name in _LIBRARIES},

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sr_model import ModelSpec, PixelWindow, aligned_window, crop_slices, fill_nodata
+from sr_model import ModelSpec, PhotoContext, PixelWindow, aligned_window, crop_slices, fill_nodata
 from tileserver.photo.view import View
-from tileserver.render.finish import BLOCK_PX, Finish
+from tileserver.render.appearance import Appearance
+from tileserver.render.finish import BLOCK_PX
 from tileserver.render.network_queue import NetworkQueue
 from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
@@ -24,12 +25,12 @@ class Renderer:
     Attributes:
         spec: stride and halo of the network.
         network: the network, whose output is trimmed by `trim_px`.
-        finish: contrast and colours of restored pixels.
+        appearance: scale and colours of restored pixels.
     """
 
     spec: ModelSpec
     network: NetworkQueue
-    finish: Finish
+    appearance: Appearance
 
     @property
     def window_px(self) -> int:
@@ -61,8 +62,8 @@ class Renderer:
             if old.crop(kept).is_empty:
                 return Raster.blank(kept), Raster.blank(kept)
             filled = fill_nodata(old.rgb, old.mask)
-        restored = self.network.restore(filled, stages)
-        finished = self.finish.apply(filled[crop_slices(outer, inner)], restored)
+        restored = self.network.restore(filled, stages, self._context(view))
+        finished = self.appearance.finish.apply(filled[crop_slices(outer, inner)], restored)
         mask = old.mask[crop_slices(outer, kept)].copy()
         return old.crop(kept), Raster(kept, finished[crop_slices(inner, kept)].copy(), mask).masked()
 
@@ -79,13 +80,16 @@ class Renderer:
         """
         return self.restore(view, with_margin(metatile), self._halo_px, stages)[1]
 
+    def _context(self, view: View) -> PhotoContext:
+        return self.appearance.context(self.spec, view.pixel(view.pyramid.native_zoom).gsd_m)
+
     @property
     def _halo_px(self) -> int:
         # The margin is part of the halo and has less context than the metatile: only interpolation reads it.
         return max(self.spec.halo_px - MARGIN_PX, 0)
 
     def _outer(self, kept: PixelWindow, halo_px: int) -> PixelWindow:
-        halo_px = max(halo_px, trim_px(self.spec) + self.finish.reach_px)
+        halo_px = max(halo_px, trim_px(self.spec) + self.appearance.finish.reach_px)
         return aligned_window(kept, halo_px, max(self.spec.stride, BLOCK_PX))
 
 

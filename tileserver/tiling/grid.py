@@ -27,9 +27,10 @@ LEVELS_ABOVE: Final = 2
 
 
 class BBox(NamedTuple):
-    """A rectangle of ground in units of a CRS, `right` and `top` in the direction of its axes.
+    """A rectangle of ground, in units of a CRS.
 
-    In a geographic CRS `left` is west, `bottom` south, `right` east and `top` north.
+    Attributes:
+        left, bottom, right, top: its edges; west, south, east and north in a geographic CRS.
     """
 
     left: float
@@ -39,12 +40,12 @@ class BBox(NamedTuple):
 
     @property
     def width(self) -> float:
-        """From left to right."""
+        """Length from left to right."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
-        """From bottom to top."""
+        """Length from bottom to top."""
         return self.top - self.bottom
 
     @property
@@ -53,7 +54,7 @@ class BBox(NamedTuple):
         return (self.left + self.right) / 2, (self.bottom + self.top) / 2
 
     def overlaps(self, other: BBox) -> bool:
-        """Whether the two share ground; a common border is not enough."""
+        """Return whether two rectangles overlap; a shared border does not count."""
         return (
             self.left < other.right
             and self.right > other.left
@@ -62,7 +63,7 @@ class BBox(NamedTuple):
         )
 
     def intersection(self, other: BBox) -> BBox | None:
-        """The ground of both; None where they share none."""
+        """Return the common ground of two rectangles; None if they do not overlap."""
         shared = BBox(
             max(self.left, other.left),
             max(self.bottom, other.bottom),

@@ -122,7 +122,7 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
         policy=policy,
         ai_header=ai_header(opened),
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in AI_LAYERS)),
-        count=opened.metrics.count_answer,
+        count=opened.metrics.count_response,
     )
     app.cached_tiles = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)
     return app

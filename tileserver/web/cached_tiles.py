@@ -80,7 +80,7 @@ class CachedTiles:
             await self.app(scope, receive, send)
             return
         status, headers = self._head(scope, request, tile)
-        self.service.metrics.count_answer(path, status)
+        self.service.metrics.count_response(path, status)
         body = tile.body if status == 200 and scope["method"] == "GET" else b""
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

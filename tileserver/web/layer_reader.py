@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import attr
+import mercantile
 import numpy as np
 from morecantile import TileMatrixSet
 from rasterio.crs import CRS
@@ -35,7 +36,8 @@ MAX_METATILES: Final = 16
 MAX_OVERSAMPLING: Final = 4
 # Larger than any coordinate in metres, feet or degrees, and small enough for accurate arithmetic.
 _MAX_COORDINATE: Final = 1e9
-_MERCATOR_LATITUDE: Final = 85.0511287798066
+# The northern edge of the tile at zoom 0.
+_MERCATOR_LATITUDE: Final = mercantile.bounds(0, 0, 0).north
 _DEFAULT_PX: Final = 1024
 # Around the wanted pixels, on each side: bilinear interpolation may read them.
 _CONTEXT_PX: Final = 2

@@ -11,7 +11,7 @@ from tileserver.photo.view import View
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES
 from tileserver.tiling.grid import TILE_PX
-from tileserver.tiling.layer import WEB_MERCATOR
+from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
 from tileserver.web.tilejson import tile_path
 
 _WMTS: Final = "http://www.opengis.net/wmts/1.0"
@@ -102,14 +102,15 @@ def _zooms(view: View) -> range:
 def _matrix_set(name: str, view: View) -> ET.Element:
     element = ET.Element(f"{{{_WMTS}}}TileMatrixSet")
     _text(element, _OWS, "Identifier", name)
-    epsg = view.tms.crs.to_epsg()
+    tms = supported_tms().get(name)
+    epsg = tms.crs.to_epsg()
     _text(
         element,
         _OWS,
         "SupportedCRS",
         f"urn:ogc:def:crs:EPSG::{epsg}" if epsg else "urn:ogc:def:crs:OGC::CRS84",
     )
-    first, grid = view.tms.tileMatrices[0], view.pyramid.grid
+    first, grid = tms.tileMatrices[0], view.pyramid.grid
     for zoom in _zooms(view):
         matrix = ET.SubElement(element, f"{{{_WMTS}}}TileMatrix")
         _text(matrix, _OWS, "Identifier", str(zoom))

@@ -21,6 +21,9 @@ class Workers:
         threads: number of threads.
         waiting: calls that may wait for a thread.
         deadline_s: longest time from the call to its result, in seconds.
+
+    Attributes:
+        unfinished: number of calls that run or wait.
     """
 
     def __init__(self, threads: int, waiting: int, deadline_s: float) -> None:
@@ -28,13 +31,8 @@ class Workers:
         self._capacity = threads + waiting
         self._waiting = waiting
         self._deadline_s = deadline_s
-        self._unfinished = 0
+        self.unfinished = 0
         self._lock = threading.Lock()
-
-    @property
-    def unfinished(self) -> int:
-        """Number of calls that run or wait."""
-        return self._unfinished
 
     async def run(self, work: Callable[[Wanted], T], disconnected: Callable[[], Awaitable[object]]) -> T:
         """Return the result of `work`, called in a thread.
@@ -73,11 +71,11 @@ class Workers:
 
     def _submit(self, work: Callable[[Wanted], T], wanted: Wanted) -> Future[T]:
         with self._lock:
-            if self._unfinished >= self._capacity:
+            if self.unfinished >= self._capacity:
                 raise OverloadedError(
                     f"{self._waiting} requests are waiting for a thread: try again in a moment"
                 )
-            self._unfinished += 1
+            self.unfinished += 1
         future = self._executor.submit(work, wanted)
         # Also called when the future is cancelled.
         future.add_done_callback(lambda _: self._count_finished())
@@ -85,4 +83,4 @@ class Workers:
 
     def _count_finished(self) -> None:
         with self._lock:
-            self._unfinished -= 1
+            self.unfinished -= 1

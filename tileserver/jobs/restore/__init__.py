@@ -1,1 +1,1 @@
-"""A whole photograph restored into a file: a COG, or images with world files."""
+"""`orthosharp restore`: a photograph restored into a COG, or into chips with world files."""

@@ -1,4 +1,4 @@
-"""Put restored blocks together into many images with world files."""
+"""Assemble restored metatiles into chips with world files."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from tileserver.jobs.restore.target import Target
 from tileserver.tiling.encode import Extension, encode
 from tileserver.tiling.raster import Raster, canvas, paste
 
-# Suffix of the world file that each driver looks for; all of them take .wld too.
+# Suffix of the world file that GDAL's driver looks for; all drivers read .wld as well.
 WORLD_FILES: Final[dict[Extension, str]] = {"png": ".pgw", "jpg": ".jgw"}
-# Written last, since it says that all of them are there.
+# Written last: it marks the set as complete.
 _MANIFEST: Final = "chips.json"
 _CHIP: Final = re.compile(r".+_\d{5,}_\d{5,}\.(wld|pgw|jgw|prj|(png|jpg)(\.aux\.xml)?)")
 
 
 def write_chips(
     target: Target,
-    blocks: MetatileFolder,
+    metatiles: MetatileFolder,
     folder: Path,
     name: str,
     size_px: int,
     extension: Extension,
     tags: dict[str, str],
 ) -> int:
-    """Write square images with world files, .prj and GDAL's .aux.xml; chips that show nothing are left out.
+    """Write square images with world files, .prj and GDAL's .aux.xml; chips without data are left out.
 
     Args:
-        target: what was restored.
-        blocks: its metatiles.
-        folder: where the images go; other chips there are removed.
-        name: how they begin.
-        size_px: their side; the last ones of a row are filled up with nothing.
-        extension: their format.
-        tags: metadata of each, and of all together in a manifest.
+        target: the restored area.
+        metatiles: its metatiles.
+        folder: folder for the images; existing chips are deleted.
+        name: prefix of the file names.
+        size_px: side of a chip; the last chips of rows and columns are padded with nodata.
+        extension: image format.
+        tags: metadata of each chip, and of all chips in a manifest.
 
     Returns:
-        Their size in bytes.
+        Size of all files in bytes.
 
     Raises:
-        OutputError: the disk does not take them.
+        OutputError: the folder cannot be written.
     """
     count = nbytes = 0
     whole = target.window
@@ -60,7 +60,7 @@ def write_chips(
         _clear(folder)
         for chip in whole.split(size_px, origin=(whole.x, whole.y)):
             raster = canvas(PixelWindow(chip.x, chip.y, size_px, size_px))
-            paste(raster, blocks.read(chip))
+            paste(raster, metatiles.read(chip))
             if raster.is_empty:
                 continue
             row, column = (chip.y - whole.y) // size_px, (chip.x - whole.x) // size_px
@@ -70,13 +70,13 @@ def write_chips(
         write_atomic(folder / _MANIFEST, json.dumps({**tags, "CHIPS": count}, indent=2).encode())
     except OSError as error:
         raise OutputError(
-            f"{folder} does not take images ({error.strerror}): make room, then run the same command again"
+            f"{folder} cannot be written ({error.strerror}): make room, then run the same command again"
         ) from error
     return nbytes
 
 
 def chips_note(folder: Path) -> dict[str, Any] | None:
-    """Settings of the chips in a folder; None where there is no whole set of them."""
+    """Return the settings that the chips in a folder were made with; None if there is no complete set."""
     try:
         note = json.loads(json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["ORTHOSHARP"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -85,12 +85,12 @@ def chips_note(folder: Path) -> dict[str, Any] | None:
 
 
 def has_foreign_files(folder: Path) -> bool:
-    """Whether a folder has anything in it but chips and their manifest."""
+    """Return whether a folder contains anything but chips and their manifest."""
     return any(path.name != _MANIFEST and not _is_chip(path) for path in folder.iterdir())
 
 
 def _is_chip(path: Path) -> bool:
-    """Whether a file belongs to a chip, or is what a kill left of one."""
+    """Return whether a file belongs to a chip, or is a temporary file that a kill left behind."""
     return _CHIP.fullmatch(path.name) is not None or is_temporary(path.name)
 
 
@@ -105,7 +105,7 @@ def _write_chip(
     stem: Path, raster: Raster, target: Target, extension: Extension, tags: dict[str, str]
 ) -> int:
     crs = pyproj.CRS.from_wkt(target.crs.to_wkt())
-    # Not GDAL's own (WORLDFILE=YES): it would encode the picture, and it rounds to ten decimals, in degrees too.
+    # Not by GDAL (WORLDFILE=YES), which would encode the image itself and rounds to ten decimals, even degrees.
     world = dumpsw(target.transform(raster.window)).encode()
     aux = ET.Element("PAMDataset")
     ET.SubElement(aux, "SRS", dataAxisToSRSAxisMapping="1,2").text = crs.to_wkt("WKT1_GDAL")
@@ -116,9 +116,9 @@ def _write_chip(
         ".wld": world,
         WORLD_FILES[extension]: world,
         ".prj": crs.to_wkt("WKT1_ESRI").encode(),
-        # GDAL and QGIS take the CRS of an image from here, not from the .prj that others read.
+        # GDAL and QGIS read the CRS of an image from here, other programs from the .prj.
         f".{extension}.aux.xml": ET.tostring(aux),
-        # The picture last: where it is, everything is.
+        # The image last: if it exists, so do the other files.
         f".{extension}": encode(raster, extension),
     }
     for suffix, data in files.items():

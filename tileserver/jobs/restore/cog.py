@@ -1,4 +1,4 @@
-"""Put restored blocks together into one COG."""
+"""Assemble restored metatiles into a COG."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from tileserver.tiling.raster import Raster, UInt8Array
 
 def write_cog(
     target: Target,
-    blocks: MetatileFolder,
+    metatiles: MetatileFolder,
     path: Path,
     tags: dict[str, str],
     nodata: int | None,
     block_px: int,
 ) -> int:
-    """Write a lossless COG with overviews, and a mask or nodata where there are no pixels.
+    """Write a lossless COG with overviews, and with a mask or nodata.
 
     Args:
-        target: what was restored.
-        blocks: its metatiles.
-        path: the file; appears when it is whole.
+        target: the restored area.
+        metatiles: its metatiles.
+        path: the file; it appears under this name when it is complete.
         tags: metadata.
-        nodata: value of missing pixels, which no other pixel then has; None for a mask.
+        nodata: value of pixels without data, which no valid pixel then has; None for a mask.
         block_px: side of the file's blocks.
 
     Returns:
-        Its size in bytes.
+        Size of the file in bytes.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     cog = part_of(path)
     plain = part_of(path.with_name(f"{path.name}.plain"))
     try:
         with gdal_errors(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS="ALL_CPUS"):
-            _write_plain(target, blocks, plain, tags, nodata)
+            _write_plain(target, metatiles, plain, tags, nodata)
             _check_whole(plain)
             options = {
                 "COMPRESS": "DEFLATE",
-                "LEVEL": "1",  # restored ground is nearly noise: level 6 takes half as long again and saves 0.4 %
+                "LEVEL": "1",  # restored images hardly compress: level 6 takes 50 % longer and saves 0.4 %
                 "PREDICTOR": "YES",
                 "BIGTIFF": "IF_SAFER",
                 "BLOCKSIZE": str(block_px),
@@ -70,9 +70,9 @@ def write_cog(
 
 
 def _write_plain(
-    target: Target, blocks: MetatileFolder, path: Path, tags: dict[str, str], nodata: int | None
+    target: Target, metatiles: MetatileFolder, path: Path, tags: dict[str, str], nodata: int | None
 ) -> None:
-    """An ordinary tiled TIFF, which the COG is made of: a COG's overviews stand before its pixels."""
+    """Write a plain tiled TIFF to make the COG from: in a COG, overviews come before the pixels."""
     whole = target.window
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -94,7 +94,7 @@ def _write_plain(
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.update_tags(**tags)
         for part in whole.split(METATILE_PX):
-            raster = blocks.read(part)
+            raster = metatiles.read(part)
             place = rasterio.windows.Window(part.x - whole.x, part.y - whole.y, part.width, part.height)
             rgb = raster.rgb if nodata is None else with_nodata(raster, nodata)
             dataset.write(np.moveaxis(rgb, 2, 0), window=place)
@@ -103,10 +103,10 @@ def _write_plain(
 
 
 def _check_whole(path: Path) -> None:
-    """Look whether all blocks are in the file: GDAL says nothing when its last ones find the disk full.
+    """Check that all blocks are in the file: GDAL reports no error if the last blocks hit a full disk.
 
     Raises:
-        OSError: some are not.
+        OSError: the file is truncated.
     """
     end = path.stat().st_size
     with rasterio.open(path) as dataset:
@@ -117,11 +117,11 @@ def _check_whole(path: Path) -> None:
                 for word in ("OFFSET", "SIZE")
             )
             if offset + nbytes > end:
-                raise OSError(errno.ENOSPC, "the disk did not take all of it")
+                raise OSError(errno.ENOSPC, "the disk is full")
 
 
 def with_nodata(raster: Raster, nodata: int) -> UInt8Array:
-    """Pixels with `nodata` where there are none, and its neighbour where there is one of this very value."""
+    """Return RGB with `nodata` where data are missing; valid pixels of that value get an adjacent value."""
     other = nodata + 1 if nodata < 255 else nodata - 1
     shown = np.where(raster.rgb == nodata, np.uint8(other), raster.rgb)
     return np.where(raster.mask[..., None] != 0, shown, np.uint8(nodata))

@@ -1,4 +1,4 @@
-"""What a restoration works with, and whether its output is there already."""
+"""A restore job: its inputs, and whether its output exists already."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tileserver.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What the command works with.
+    """The inputs of a restore job.
 
     Attributes:
-        path: what GDAL opens as the photograph.
-        pipeline: restores it.
-        target: what to restore.
-        output: file, or folder of chips.
-        settings: what decides the output's pixels.
-        credit: whose photograph it is.
+        path: path or URL of the photograph.
+        pipeline: the photograph with the network that restores it.
+        target: the area to restore, and its grid.
+        output: the file, or the folder of chips.
+        settings: everything that affects the pixels of the output.
+        credit: owner of the photograph.
     """
 
     path: str
@@ -44,7 +44,7 @@ class Job:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What the file says about itself."""
+        """Metadata of the output."""
         restorer, date = self.pipeline.restorer, now()
         tags = {
             "AI_RESTORED": "yes: a guess by a neural network, not a measurement",
@@ -61,13 +61,13 @@ class Job:
 
 
 def check_output(output: Path, options: dict[str, Any]) -> None:
-    """Refuse an output, or options, that make no sense.
+    """Check the output and the options.
 
     Raises:
-        SettingsError: with the way out.
+        SettingsError: they are invalid or contradict each other.
     """
     if options["bbox"] and options["area"]:
-        raise SettingsError("--bbox and --area say the same: give one of them")
+        raise SettingsError("--bbox and --area are mutually exclusive: give one of them")
     if not options["chips"] and output.suffix.lower() not in (".tif", ".tiff"):
         raise SettingsError(
             f"{output} does not end in .tif: name a TIFF, or give --chips to write images into a folder"
@@ -75,28 +75,34 @@ def check_output(output: Path, options: dict[str, Any]) -> None:
     if options["chips"] and output.exists() and not output.is_dir():
         raise SettingsError(f"{output} is a file: name a folder for the chips")
     if output.name in ("", ".."):
-        raise SettingsError(f"{output} is no name for an output: the work lies beside it, under its name")
+        raise SettingsError(
+            f"{output} cannot be the output: give a name, beside which work in progress is kept"
+        )
     if not output.resolve().parent.is_dir():
-        raise SettingsError(f"there is no folder {output.resolve().parent}: make it first")
+        raise SettingsError(f"the folder {output.resolve().parent} does not exist: create it first")
 
 
 def check_photograph(photograph: Source, output: Path) -> None:
-    """Refuse to write over the photograph, or over a file that it consists of, such as a mosaic's."""
+    """Refuse to overwrite the photograph, or a file that it refers to, such as a file of a mosaic.
+
+    Raises:
+        SettingsError: the output is such a file.
+    """
     if any(
         output.exists() and Path(name).exists() and output.samefile(name) for name in photograph.info.files
     ):
-        raise SettingsError(f"{output} is the photograph itself, or a part of it: name another output")
+        raise SettingsError(f"{output} is the photograph, or a part of it: name another output")
 
 
 def make_job(pipeline: Pipeline, settings: Settings, output: Path, options: dict[str, Any]) -> Job:
-    """Work out which pixels are wanted, and everything that decides them.
+    """Determine which pixels to restore, and everything that affects them.
 
     Raises:
-        SettingsError, OutsideError: no pixel of the photograph is wanted.
+        SettingsError, OutsideError: the area does not intersect the photograph, or the grid does not cover it.
     """
     source, restorer = pipeline.photograph, pipeline.restorer
-    gsd_m = restorer.spec.gsd_m
-    view = tms_view(source, options["tms"], gsd_m) if options["tms"] else own_view(source, gsd_m)
+    scale = pipeline.appearance.scale
+    view = tms_view(source, options["tms"], scale) if options["tms"] else own_view(source, scale)
     wanted = None
     if options["bbox"]:
         wanted = wanted_bbox(options["bbox"], view.crs)
@@ -111,12 +117,12 @@ def make_job(pipeline: Pipeline, settings: Settings, output: Path, options: dict
         "runtime": restorer.runtime,
         "bands": list(source.info.bands),
         "rescale": list(source.info.rescale),
-        "finish": [settings.contrast, settings.tone],
+        "finish": [settings.contrast, settings.colours, settings.colour_strength],
         "grid": options["tms"] or "own",
         "window": [window.x, window.y, window.width, window.height],
         "outline": target.outline.wkt if target.outline is not None else None,
         "chips": [options["chips"], options["format"]] if options["chips"] else None,
-        # The code and the libraries too: half a picture of each would have seams.
+        # Code and libraries too: metatiles of different versions would have seams between them.
         "recipe": pipeline.recipe_digest(),
     }
     credit = settings.credit if settings.credit is not None else source.info.credit
@@ -124,10 +130,10 @@ def make_job(pipeline: Pipeline, settings: Settings, output: Path, options: dict
 
 
 def is_complete(job: Job, options: dict[str, Any]) -> bool:
-    """Whether the output is there already, whole and from the same settings.
+    """Return whether the output exists already, complete and made with the same settings.
 
     Raises:
-        ArchiveError: something else is there.
+        ArchiveError: something else exists there, and must not be overwritten.
     """
     output, is_begun = job.output, work_folder(job.output).exists()
     if not output.exists():
@@ -142,21 +148,19 @@ def is_complete(job: Job, options: dict[str, Any]) -> bool:
         return not (is_begun or options["overwrite"])
     if note is None and not options["chips"]:
         raise ArchiveError(
-            f"{output} is there already, and not of our making: name another output, or move it away"
+            f"{output} exists and was not made by orthosharp: name another output, or move it away"
         )
     if options["overwrite"]:
         if options["chips"] and (has_foreign_files(output) or (note is None and any(output.iterdir()))):
-            raise ArchiveError(f"{output} has files in it that are no chips of ours: name another folder")
+            raise ArchiveError(f"{output} contains files that orthosharp did not make: name another folder")
         return False
     if options["chips"] and note is None and not any(output.iterdir()):
         return False
-    raise ArchiveError(
-        f"{output} is there already, with other pixels: name another output, or give --overwrite"
-    )
+    raise ArchiveError(f"{output} exists with other pixels: name another output, or give --overwrite")
 
 
 def _cog_note(path: Path) -> dict[str, Any] | None:
-    """Settings of the restored file at a path; None if it is something else."""
+    """Return the settings that a restored file was made with; None if it is another file."""
     try:
         with rasterio.open(path) as dataset:
             note = json.loads(dataset.tags().get("ORTHOSHARP", "null"))
@@ -166,12 +170,12 @@ def _cog_note(path: Path) -> dict[str, Any] | None:
 
 
 def work_folder(output: Path) -> Path:
-    """Folder beside the output in which restored metatiles wait."""
+    """Return the folder beside the output in which restored metatiles are kept."""
     return output.with_name(f"{output.name}.restoring")
 
 
 def nodata_of(path: str) -> int | None:
-    """The photograph's nodata value where a picture of 8 bits can have it too."""
+    """Return the nodata value of the photograph if it fits into 8 bits, else None."""
     with rasterio.open(path) as dataset:
         value = dataset.nodata
     return int(value) if value is not None and 0 <= value <= 255 and value == int(value) else None

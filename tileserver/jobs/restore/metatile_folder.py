@@ -1,4 +1,4 @@
-"""Restored metatiles on disk, losslessly: what an interrupted run has made, and what files are put together from."""
+"""Restored metatiles on disk, lossless: progress of an interrupted job, and input of the assembled files."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from tileserver.jobs.restore.target import Target
 from tileserver.tiling.raster import Raster, canvas, paste
 
 _NOTE: Final = "settings.json"
-# Of files that are gone soon: lossless, and a fraction of DEFLATE's time.
+# Compression of temporary files: lossless, and many times as fast as DEFLATE.
 QUICK: Final = {"compress": "zstd", "zstd_level": 1, "predictor": 2}
-# Held by the process that works in the folder; SQLite knows how to on every system.
+# Locked by the process that uses the folder; SQLite locks files on every operating system.
 _LOCK: Final = "lock"
-# A few metatiles: chips that lie side by side are cut out of the same ones.
+# Room for a few metatiles: adjacent chips are cut from the same ones.
 _KEPT_BYTES: Final = 32 * 2**20
 
 
 class MetatileFolder:
-    """A folder of metatiles, for one process at a time.
+    """A folder of restored metatiles, which one process uses at a time.
 
     Args:
-        folder: where they lie; made by `begin`.
-        target: what they are metatiles of.
+        folder: path of the folder; created by `begin`.
+        target: the area that the metatiles belong to.
     """
 
     def __init__(self, folder: Path, target: Target) -> None:
@@ -45,14 +45,14 @@ class MetatileFolder:
         self._kept: MemoryCache[PixelWindow, Raster] = MemoryCache(_KEPT_BYTES, lambda raster: raster.nbytes)
 
     def begin(self, settings: dict[str, Any], *, overwrite: bool) -> None:
-        """Go on with what is there, or start. Keeps other processes away until `close` or `remove`.
+        """Resume in an existing folder or start a new one, and lock it until `close` or `remove`.
 
         Raises:
-            ArchiveError: what is there was made with other settings, is not ours, or another process works in it.
+            ArchiveError: the folder belongs to a job with other settings, contains other files, or is in use.
         """
         note = self._folder / _NOTE
         if self._folder.exists() and not note.exists() and self._has_foreign_files():
-            raise ArchiveError(f"{self._folder} has files in it that are not ours: move it away")
+            raise ArchiveError(f"{self._folder} contains files that orthosharp did not make: move it away")
         self._folder.mkdir(parents=True, exist_ok=True)
         self._hold()
         if note.exists():
@@ -66,24 +66,24 @@ class MetatileFolder:
                 return
             if not overwrite:
                 raise ArchiveError(
-                    f"{self._folder} was begun with other options ({'; '.join(differences)}): "
+                    f"{self._folder} was started with other options ({'; '.join(differences)}): "
                     "name another output, or start over with --overwrite"
                 )
-            # The note goes last: without it the rest would not be ours.
+            # The note is replaced last: without it, the metatiles could not be recognised as ours.
             for row in self._folder.iterdir():
                 if row.is_dir():
                     shutil.rmtree(row)
         write_atomic(note, json.dumps(settings).encode())
 
     def has(self, metatile: PixelWindow) -> bool:
-        """Whether the metatile is restored."""
+        """Return whether a metatile is restored."""
         return self._path(metatile).exists()
 
     def put(self, raster: Raster) -> None:
-        """Keep a restored metatile; from any thread.
+        """Store a restored metatile; thread-safe.
 
         Raises:
-            OutputError: the disk does not take it.
+            OutputError: it cannot be written.
         """
         path = self._path(raster.window)
         try:
@@ -91,11 +91,11 @@ class MetatileFolder:
             write_atomic(path, self._pack(raster))
         except OSError as error:
             raise OutputError(
-                f"{path.parent} does not take a metatile ({error.strerror}): make room, then run the same command again"
+                f"{path.parent} cannot be written ({error.strerror}): make room, then run the same command again"
             ) from error
 
     def get(self, metatile: PixelWindow) -> Raster:
-        """A restored metatile; blank where there is none, because it failed."""
+        """Return a restored metatile; blank if it failed."""
         kept = self._kept.get(metatile)
         if kept is not None:
             return kept
@@ -110,7 +110,7 @@ class MetatileFolder:
         return raster
 
     def read(self, window: PixelWindow) -> Raster:
-        """Pixels of any window, cut to the wanted outline."""
+        """Return the pixels of any window, masked outside the target's outline."""
         pyramid = self._target.view.pyramid
         result = canvas(window)
         for metatile, part in pyramid.pieces(pyramid.native_zoom, window):
@@ -123,12 +123,12 @@ class MetatileFolder:
         return Raster(window, result.rgb, np.where(outside, np.uint8(0), result.mask)).masked()
 
     def remove(self) -> None:
-        """Forget all of them, and let go of the folder."""
+        """Delete the folder and release its lock."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self.close()
 
     def close(self) -> None:
-        """Let other processes work in the folder."""
+        """Release the lock of the folder."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -142,7 +142,7 @@ class MetatileFolder:
             if "locked" not in str(error):
                 raise OutputError(f"{self._folder} cannot be written ({error}): make room") from error
             raise ArchiveError(
-                f"another process is restoring into {self._folder}: let it finish, or stop it"
+                f"another process is using {self._folder}: let it finish, or stop it"
             ) from error
 
     def _has_foreign_files(self) -> bool:
@@ -152,7 +152,7 @@ class MetatileFolder:
         return self._folder / str(metatile.y) / f"{metatile.x}.tif"
 
     def _pack(self, raster: Raster) -> bytes:
-        """A TIFF, losslessly: in a quarter of the time that a PNG takes."""
+        """Encode a metatile as a lossless TIFF, in a quarter of the time of a PNG."""
         profile = {
             "driver": "GTiff",
             "count": 4,

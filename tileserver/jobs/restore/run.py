@@ -1,16 +1,14 @@
-"""Restore the metatiles of a target, several at a time, into blocks on disk."""
+"""Restore the metatiles of a target, several at a time, into a folder."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
 from sr_model import PixelWindow
-from tileserver.jobs.progress import Figures
+from tileserver.jobs.progress import Figures, Tally
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
 from tileserver.jobs.retry import FAILURES, with_retries
@@ -19,35 +17,35 @@ from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
 
 
-def restore_blocks(
+def restore_metatiles(
     target: Target,
-    blocks: MetatileFolder,
+    metatiles: MetatileFolder,
     renderer: Renderer,
     jobs: int,
     report: Callable[[Figures], None],
-) -> tuple[Figures, dict[PixelWindow, str]]:
-    """Restore what is not restored yet.
+) -> tuple[Tally, dict[PixelWindow, str]]:
+    """Restore the metatiles that are not restored yet.
 
     Args:
-        target: what to restore.
-        blocks: where metatiles go.
+        target: the area to restore.
+        metatiles: folder for the metatiles.
         renderer: restores them.
-        jobs: metatiles that are worked on at the same time.
+        jobs: number of metatiles to work on at the same time.
         report: called after each metatile.
 
     Returns:
-        How far it is, and the metatiles that failed, and why.
+        Counts of the run, and the reason of each metatile that failed.
 
     Raises:
-        OutputError: the disk does not take them.
-        SourceChangedError: the photograph was replaced meanwhile.
+        OutputError: metatiles cannot be written.
+        SourceChangedError: the photograph was replaced during the run.
     """
     stop = threading.Event()
 
     def work(metatile: PixelWindow) -> str:
         def restore() -> None:
             raster = renderer.metatile(target.view, metatile, Stages()).crop(metatile)
-            blocks.put(raster)
+            metatiles.put(raster)
 
         try:
             with_retries(restore, stop)
@@ -55,43 +53,37 @@ def restore_blocks(
             return str(error)
         return ""
 
-    started = time.monotonic()
-    figures = Figures(0, target.metatile_count)
+    tally = Tally(target.metatile_count, METATILE_PX**2)
     failed: dict[PixelWindow, str] = {}
     with ThreadPoolExecutor(jobs, "orthosharp-restore") as pool:
         try:
-            for metatile, future in _ahead(pool, work, target, blocks, jobs):
-                failure = future.result() if future else ""
-                if failure:
+            for metatile, future in _ahead(pool, work, target, metatiles, jobs):
+                if future is None:
+                    tally.units_before += 1
+                    continue
+                if failure := future.result():
                     failed[metatile] = failure
-                made = figures.units_made + (future is not None and not failure)
-                figures = replace(
-                    figures,
-                    units=figures.units + (not failure),
-                    units_made=made,
-                    failures=len(failed),
-                    megapixels=made * METATILE_PX**2 / 1e6,
-                    seconds=time.monotonic() - started,
-                )
-                if future is not None:
-                    report(figures)
+                    tally.failures += 1
+                else:
+                    tally.units_made += 1
+                report(tally.figures())
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-    return figures, failed
+    return tally, failed
 
 
 def _ahead(
     pool: ThreadPoolExecutor,
     work: Callable[[PixelWindow], str],
     target: Target,
-    blocks: MetatileFolder,
+    metatiles: MetatileFolder,
     jobs: int,
 ) -> Iterator[tuple[PixelWindow, Future[str] | None]]:
-    """All metatiles in order; None stands for one that was restored before."""
+    """Yield all metatiles in order; the future is None for those restored by earlier runs."""
     waiting: deque[tuple[PixelWindow, Future[str]]] = deque()
     for metatile in target.metatiles():
-        if blocks.has(metatile):
+        if metatiles.has(metatile):
             yield metatile, None
             continue
         waiting.append((metatile, pool.submit(work, metatile)))

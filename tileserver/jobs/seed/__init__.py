@@ -1,1 +1,1 @@
-"""Render a whole photograph ahead of time, into an archive or a folder of tiles."""
+"""`orthosharp seed`: tiles rendered ahead of time, into an archive, a folder or a bucket."""

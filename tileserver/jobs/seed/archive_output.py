@@ -1,4 +1,4 @@
-"""Tiles in an MBTiles or PMTiles file, which gets its name when it is whole."""
+"""Output to an MBTiles or PMTiles file, which gets its final name when it is complete."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tileserver.jobs.seed.output import Tiles
 
 
 class ArchiveOutput:
-    """Tiles are collected in the journal's database beside the archive."""
+    """An archive; its tiles are collected in the database of the journal, beside it."""
 
     schema = SCHEMA
-    # Rows and index of the tables, or a directory's entries, with room to spare.
+    # Rows and index entries in the tables, or a directory entry; a generous estimate.
     tile_bytes = 128
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         folder = path.resolve().parent
         if not folder.is_dir():
-            raise ArchiveError(f"there is no folder {folder}: make it first")
+            raise ArchiveError(f"the folder {folder} does not exist: create it first")
         self.disk: Path | None = folder
         self._path = path
         self._is_pmtiles = path.suffix.lower() == PMTILES
@@ -44,11 +44,11 @@ class ArchiveOutput:
         archive = open_archive(self._path)
         archive.close()
         if self._path.stat().st_size < self._whole_bytes():
-            raise ArchiveError(f"{self.name} ends too early, as a copy that was cut off: move it away")
+            raise ArchiveError(f"{self.name} is truncated, perhaps an incomplete copy: move it away")
         return archive.metadata
 
     def _whole_bytes(self) -> int:
-        """How long the archive is by its own word."""
+        """Return the length of the archive according to its header."""
         with self._path.open("rb") as file:
             head = file.read(HEADER_BYTES)
         if self._is_pmtiles:
@@ -59,10 +59,10 @@ class ArchiveOutput:
         return (65536 if page_bytes == 1 else page_bytes) * pages
 
     def clear(self) -> None:
-        """Leave the finished archive alone: the new one takes its place in one step."""
+        """Do nothing: the new archive replaces the existing one in a single step."""
 
     def deliver(self, tiles: Tiles) -> None:
-        """Nothing to do: `record` keeps them."""
+        """Do nothing: `record` stores the tiles."""
 
     def record(self, journal: Journal, tiles: Tiles) -> None:
         """See `Output`."""
@@ -76,7 +76,7 @@ class ArchiveOutput:
         try:
             return self._finish(journal, description, part, again=again)
         except (sqlite3.OperationalError, OSError) as error:
-            # Half an archive would only take the room that is missing.
+            # A partial archive would take up the space that is missing.
             part.unlink(missing_ok=True)
             raise OutputError(
                 f"{self.name} cannot be written ({error}): make room, then run the same command again"
@@ -99,14 +99,14 @@ class ArchiveOutput:
             copy.close()
             journal.close()
         else:
-            # From here on the journal is the archive, which only lacks its name.
+            # From here on, the journal is the archive under another name.
             _drop_journal(connection)
             journal.close()
             part = self.journal_path
         return self.publish(part, again=again)
 
     def publish(self, part: Path, *, again: bool) -> int:
-        """Give a whole file its name, and remove the journal unless it is needed again."""
+        """Move a complete file to its final name, and delete the journal unless it is needed again."""
         publish(part, self._path)
         if not again:
             self.journal_path.unlink(missing_ok=True)
@@ -114,7 +114,7 @@ class ArchiveOutput:
 
 
 def _drop_journal(connection: sqlite3.Connection) -> None:
-    """Leave nothing but the archive, in one transaction."""
+    """Drop the tables of the journal in one transaction, which leaves the archive."""
     drops = "".join(f"DROP TABLE {name};" for name in TABLES)
     connection.executescript(f"BEGIN; DROP INDEX images_digest; {drops} COMMIT;")
     unused, pages = (

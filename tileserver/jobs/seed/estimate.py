@@ -1,4 +1,4 @@
-"""What a plan will cost, told from a few units of it."""
+"""Estimate the time and size of a plan from a few of its units."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _LATTICE: Final = 16
 
 @dataclass(frozen=True)
 class Estimate:
-    """What to expect.
+    """Estimated cost of a plan.
 
     Attributes:
-        tiles: by zoom.
-        metatiles: through the network.
-        megapixels: restored.
-        nbytes: of all tiles.
-        seconds: of work.
+        tiles: number of tiles by zoom.
+        metatiles: metatiles to restore.
+        megapixels: pixels to restore.
+        nbytes: size of all tiles.
+        seconds: duration of the run.
     """
 
     tiles: dict[int, int]
@@ -38,17 +38,17 @@ class Estimate:
 
 
 def estimate(service: TileService, plan: SeedPlan, encoding: TileEncoding, jobs: int) -> Estimate:
-    """Restore and encode a few units from all over the area, and write nothing.
+    """Restore and encode a few units spread over the area, without writing anything.
 
     Raises:
-        ReadError, OverloadedError, sr_model.InferenceError: no sample can be restored.
+        ReadError, OverloadedError, sr_model.InferenceError: none of the units can be restored.
     """
     tiles = {zoom: plan.count(zoom) for zoom in range(plan.min_zoom, plan.max_zoom + 1)}
     units = sample_units(plan)
     started = time.perf_counter()
 
     def sizes(unit: TileAddress) -> list[int]:
-        # The unit's own tile stands for those above it too.
+        # The tile of the unit itself is a sample of the tiles above it as well.
         wanted = list(plan.tiles(unit)) or [unit]
         rasters = (service.raster("restored", encoding.tms, one.pixel_zoom, one.window) for one in wanted)
         return [len(encode(raster, encoding.format, encoding.quality)) for raster in rasters]
@@ -59,7 +59,7 @@ def estimate(service: TileService, plan: SeedPlan, encoding: TileEncoding, jobs:
         for future in [pool.submit(sizes, unit) for unit in units]:
             try:
                 found += future.result()
-            except FAILURES as error:  # a damaged block here says nothing about the rest
+            except FAILURES as error:  # a damaged block in one unit does not affect the others
                 failure = error
     if failure is not None and not found:
         raise failure
@@ -75,12 +75,12 @@ def estimate(service: TileService, plan: SeedPlan, encoding: TileEncoding, jobs:
 
 
 def most_bytes(plan: SeedPlan) -> int:
-    """More than the tiles can possibly take."""
+    """Return an upper bound of the size of all tiles."""
     return plan.tile_count * (TILE_PX * plan.scale) ** 2 * 4
 
 
 def sample_units(plan: SeedPlan) -> list[TileAddress]:
-    """Up to four units, spread over the area."""
+    """Return up to four units, spread over the area."""
     pyramid, zoom = plan.pyramid, plan.unit_zoom
     window = pyramid.grid.covering(zoom + plan.scale - 1, plan.area.bounds)
     size = TILE_PX * plan.scale
@@ -92,7 +92,7 @@ def sample_units(plan: SeedPlan) -> list[TileAddress]:
     }
     wanted = sorted(tile for tile in found if plan.touches(tile))
     if not wanted:
-        # An area so thin that the lattice misses it.
+        # The area is so narrow that the lattice misses it.
         return [next(tile for tile in plan.walk() if tile.z == zoom)]
     count = min(SAMPLES, len(wanted))
     return [wanted[(2 * part + 1) * len(wanted) // (2 * count)] for part in range(count)]

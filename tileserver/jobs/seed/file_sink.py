@@ -1,4 +1,4 @@
-"""Files of a folder or objects of a bucket, as a set of tiles needs them."""
+"""Files in a folder or objects in a bucket, behind one protocol."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from obstore.store import ObjectStore
 from sr_model.atomic import write_atomic
 from tileserver.jobs.disk import link_atomic, sync
 
-# A file takes a block of the disk, however small it is: what is smaller may share one.
+# Every file takes up at least one disk block: smaller ones with equal bytes share it through hard links.
 _SHARED_BYTES: Final = 4096
 _MOST_SHARED: Final = 256
 
 
 class Files(Protocol):
-    """Named bytes; safe to use from many threads. Methods raise OSError or obstore's BaseError."""
+    """A set of named files. Thread-safe; methods raise OSError or obstore's BaseError."""
 
     def put(self, files: Iterable[tuple[str, bytes, str]]) -> None:
-        """Write files, given as name, bytes and media type; each is there as a whole or not at all."""
+        """Write files, given as name, bytes and media type; each is written atomically."""
 
     def read(self, name: str) -> bytes | None:
-        """A file's bytes, or None where there is none."""
+        """Return the bytes of a file, or None if it does not exist."""
 
     def remove(self, names: Iterable[str]) -> None:
-        """Delete files, whether or not they are there."""
+        """Delete files; missing ones are ignored."""
 
     def listing(self) -> Iterator[tuple[str, int]]:
-        """Names and sizes of all files."""
+        """Yield name and size of each file."""
 
 
 class BucketFiles:
-    """Objects of a bucket."""
+    """Objects in a bucket."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -67,9 +67,9 @@ class BucketFiles:
 
 
 class FolderFiles:
-    """Files below a folder, which is made when the first one comes.
+    """Files in a folder, which is created along with the first file.
 
-    Small ones of equal bytes are one file with several names (hard links), where the disk knows such.
+    Small files with equal bytes are hard links to one file, if the file system supports them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,7 +78,7 @@ class FolderFiles:
         self._lock = threading.Lock()
 
     def put(self, files: Iterable[tuple[str, bytes, str]]) -> None:
-        """See `Files`; they outlast a power cut when this returns."""
+        """See `Files`; the files survive a power failure once this returns."""
         parents = set()
         for name, body, _ in files:
             path = self._folder / name
@@ -100,7 +100,7 @@ class FolderFiles:
             return None
 
     def remove(self, names: Iterable[str]) -> None:
-        """See `Files`; folders that become empty go too."""
+        """See `Files`; folders that become empty are deleted as well."""
         for name in names:
             path = self._folder / name
             path.unlink(missing_ok=True)
@@ -116,7 +116,7 @@ class FolderFiles:
                 yield path.relative_to(self._folder).as_posix(), path.stat().st_size
 
     def _put_small(self, path: Path, body: bytes) -> None:
-        """Another name for a file of these bytes, or a file of its own if there is none or it takes no more names."""
+        """Link to a file with the same bytes, or write a new one if there is none or it cannot be linked to."""
         same = self._shared.get(body)
         if same is not None and same != path:
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Tiles as files `{z}/{x}/{y}.{ext}` in a folder or bucket."""
+"""Output to files `{z}/{x}/{y}.{ext}` in a folder or bucket."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from tileserver.jobs.seed.output import Tiles
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 
 _TILE: Final = re.compile(r"(\d+)/(\d+)/(\d+)\.(?:png|webp|jpg)")
-# Of the files that are there before a run, so many are looked at.
+# Number of existing files to examine before a run.
 _LOOKED_AT: Final = 1000
 
 
 class FilesOutput:
-    """A set of files; its TileJSON comes last and says that all are there.
+    """A folder or bucket of tiles; its TileJSON is written last and marks the set as complete.
 
     Args:
-        name: what the person called it.
+        name: the output as given by the user.
         files: the folder or bucket.
-        journal_path: where the journal lies.
-        extension: of the tiles.
-        disk: the folder if it is one.
-        changed_only: leave files alone that have the bytes already.
+        journal_path: path of the journal.
+        extension: format of the tiles.
+        disk: the folder; None for a bucket.
+        changed_only: do not rewrite files whose bytes are the same.
     """
 
-    # What was delivered, so that whatever else is there can be removed in the end.
+    # The delivered tiles, so that all others can be deleted in the end.
     schema = "CREATE TABLE seed_files (z INTEGER, x INTEGER, y INTEGER, PRIMARY KEY (z, x, y)) WITHOUT ROWID;"
     copies = 1
-    # Half a block of most disks, and the file's own entry.
+    # Half a disk block, on average, and a directory entry.
     tile_bytes = 2048 + 256
 
     def __init__(
@@ -79,7 +79,7 @@ class FilesOutput:
         return document
 
     def clear(self) -> None:
-        """Remove the TileJSON, since the set is whole no more, and tiles that the new run may not replace."""
+        """Delete the TileJSON, since the set is no longer complete, and tiles that the new run may not replace."""
         try:
             if self._files.read(TILEJSON) is not None:
                 self._files.remove([TILEJSON])
@@ -102,12 +102,12 @@ class FilesOutput:
             )
         except (BaseError, OSError) as error:
             raise OutputError(
-                f"{self.name} does not take tiles ({_brief(error)}): "
+                f"{self.name} cannot be written ({_brief(error)}): "
                 "make room if it is full, then run the same command again"
             ) from error
 
     def record(self, journal: Journal, tiles: Tiles) -> None:
-        """See `Output`; `deliver` brought them."""
+        """See `Output`; `deliver` has written the tiles."""
         rows = ((tile.z, tile.x, tile.y) for tile, _ in tiles)
         journal.connection.executemany("INSERT OR REPLACE INTO seed_files VALUES (?, ?, ?)", rows)
 
@@ -120,7 +120,7 @@ class FilesOutput:
             self._files.put([(TILEJSON, text, "application/json")])
         except (BaseError, OSError) as error:
             raise OutputError(
-                f"{self.name} does not take its TileJSON ({_brief(error)}): run the same command again"
+                f"the TileJSON of {self.name} cannot be written ({_brief(error)}): run the same command again"
             ) from error
         journal.close()
         if not again:
@@ -128,7 +128,7 @@ class FilesOutput:
         return total
 
     def _tiles(self, journal: Journal) -> Iterator[tuple[str, int, bool]]:
-        """Names and sizes of tiles and of what a kill left of some, and whether this seeding made them."""
+        """Yield name and size of tiles and temporary files, and whether the file is a tile of this run."""
         query = "SELECT 1 FROM seed_files WHERE z = ? AND x = ? AND y = ?"
         for name, size in self._files.listing():
             tile = _TILE.fullmatch(name)
@@ -138,10 +138,10 @@ class FilesOutput:
                 yield name, size, False
 
     def _undescribed(self) -> dict[str, Any] | None:
-        """Nothing, or empty metadata where there are tiles only.
+        """Return None if there are no files, and empty metadata if there are tiles only.
 
         Raises:
-            ArchiveError: something else is there too.
+            ArchiveError: there are other files.
         """
         try:
             names = [name for (name, _), _ in zip(self._files.listing(), range(_LOOKED_AT), strict=False)]
@@ -152,16 +152,16 @@ class FilesOutput:
         others = [name for name in names if not _is_ours(name)]
         if others:
             raise ArchiveError(
-                f"{self.name} has files in it that are no tiles ({others[0]}): name another folder"
+                f"{self.name} contains files that are not tiles ({others[0]}): name another folder"
             )
         return {} if names else None
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a file is a tile, or what a kill left of some file of ours."""
+    """Return whether a file is a tile, or a temporary file that a kill left behind."""
     return _TILE.fullmatch(name) is not None or is_temporary(name.rpartition("/")[2])
 
 
 def _brief(error: Exception) -> str:
-    """The first line: stores add their whole configuration below it."""
+    """Return the first line of a message: stores append their whole configuration."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

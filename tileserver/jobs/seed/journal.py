@@ -1,4 +1,4 @@
-"""What has been done, in SQLite: a run that was killed goes on where its last commit was."""
+"""The journal of a seed run, in SQLite: an interrupted run resumes from its last commit."""
 
 from __future__ import annotations
 
@@ -25,23 +25,26 @@ TABLES: Final = ("seed_settings", "seed_nodes", "seed_pending", "seed_failures")
 
 
 class Journal:
-    """Progress of one seeding. Nothing counts until `commit`; one thread at a time.
+    """Progress of a seed run. Changes take effect with `commit`; for one thread at a time.
+
+    Args:
+        path: the database file; created if it is missing.
 
     Attributes:
-        connection: the database, in which an archive keeps its tiles too, so that a tile and the note that it is
-            done are one transaction.
-        is_new: nothing has been noted yet.
-        is_finished: an archive that only lacks its final name.
+        connection: the database. It also holds the tiles of an archive, so that a tile and its entry in the journal
+            are written in one transaction.
+        is_new: whether the journal is empty.
+        is_finished: whether the file is a complete archive that has not been moved to its final name.
 
     Raises:
-        ArchiveError: the file is no journal, or another process writes it.
-        OutputError: the disk does not take it.
+        ArchiveError: the file is not a journal, or another process is writing it.
+        OutputError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         try:
             self.connection = sqlite3.connect(path, timeout=1, check_same_thread=False)
-            # Held from the first write to the end: a second seeder must not write the same output.
+            # Locked from the first write to the end: no other process may write the same output.
             self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self.connection.execute("BEGIN EXCLUSIVE")
             self.connection.commit()
@@ -53,21 +56,23 @@ class Journal:
                 raise OutputError(
                     f"{path} cannot be written ({error}): make room, or name another output"
                 ) from error
-            raise ArchiveError(f"{path} is no journal of a seeding ({error}): move it away") from error
+            raise ArchiveError(f"{path} is not the journal of a seed run ({error}): move it away") from error
         self.is_finished = "metadata" in found and "seed_settings" not in found
         self.is_new = not found
         self._closed = False
         if not (self.is_new or self.is_finished or set(TABLES) <= found):
             self.close()
-            raise ArchiveError(f"{path} is no journal of a seeding: move it away")
+            raise ArchiveError(f"{path} is not the journal of a seed run: move it away")
 
     def create(self, settings: dict[str, str], more: str = "") -> None:
-        """Make empty tables, and those of the script `more`, in one transaction.
+        """Create the tables in one transaction.
 
-        What makes this run differ from others is kept as `settings`.
+        Args:
+            settings: identity and options of the run.
+            more: SQL script of further tables.
 
         Raises:
-            OutputError: the disk does not take them.
+            OutputError: the database cannot be written.
         """
         try:
             self.connection.executescript(f"BEGIN; {_SCHEMA} {more}")
@@ -78,7 +83,7 @@ class Journal:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What `create` and `note` were given; of a finished archive, what its metadata say about that."""
+        """Settings from `create` and `note`; of a complete archive, the same from its metadata."""
         if not self.is_finished:
             return dict(self.connection.execute("SELECT name, value FROM seed_settings"))
         rows = dict(self.connection.execute("SELECT name, value FROM metadata"))
@@ -86,51 +91,51 @@ class Journal:
         return {name: rows.get(row, "") for name, row in names.items()}
 
     def note(self, name: str, value: str) -> None:
-        """Add to the settings, and commit."""
+        """Add a setting, and commit."""
         self.connection.execute("INSERT OR REPLACE INTO seed_settings VALUES (?, ?)", (name, value))
         self.connection.commit()
 
     def done(self, tile: TileAddress) -> bool | None:
-        """None if the node is still to be made; else whether all ground below it is restored."""
+        """Return None if a node is not made yet, else whether all ground below it is restored."""
         row = self.connection.execute(
             "SELECT whole FROM seed_nodes WHERE z = ? AND x = ? AND y = ?", (tile.z, tile.x, tile.y)
         ).fetchone()
         return None if row is None else bool(row[0])
 
     def mark(self, tile: TileAddress, *, whole: bool) -> None:
-        """Note that a node is made, and that it did not fail."""
+        """Record that a node is made; an earlier failure is deleted."""
         place = (tile.z, tile.x, tile.y)
         self.connection.execute("INSERT OR REPLACE INTO seed_nodes VALUES (?, ?, ?, ?)", (*place, int(whole)))
         self.connection.execute("DELETE FROM seed_failures WHERE z = ? AND x = ? AND y = ?", place)
 
     def count(self, zoom: int) -> int:
-        """How many nodes of a zoom are done."""
+        """Return the number of nodes of a zoom that are made."""
         query = "SELECT count(*) FROM seed_nodes WHERE z = ?"
         return int(self.connection.execute(query, (zoom,)).fetchone()[0])
 
     def fail(self, tile: TileAddress, reason: str) -> None:
-        """Note why a unit could not be made."""
+        """Record why a node could not be made."""
         row = (tile.z, tile.x, tile.y, reason)
         self.connection.execute("INSERT OR REPLACE INTO seed_failures VALUES (?, ?, ?, ?)", row)
 
     def failures(self) -> list[tuple[int, int, int, str]]:
-        """z, x, y and reason of the units that failed."""
+        """Return z, x, y and reason of each failed node."""
         query = "SELECT z, x, y, reason FROM seed_failures ORDER BY z, x, y"
         return list(self.connection.execute(query))
 
     @property
     def failure_count(self) -> int:
-        """How many units failed."""
+        """Number of failed nodes."""
         return int(self.connection.execute("SELECT count(*) FROM seed_failures").fetchone()[0])
 
     def put_pending(self, tile: TileAddress, quarter: Raster) -> None:
-        """Keep a tile's picture at half its size, for the tile above it."""
+        """Store a tile's image at half its size, for the tile above."""
         pixels = zlib.compress(quarter.rgb.tobytes() + quarter.mask.tobytes(), 1)
         row = (tile.z, tile.x, tile.y, pixels)
         self.connection.execute("INSERT OR REPLACE INTO seed_pending VALUES (?, ?, ?, ?)", row)
 
     def pending(self, tile: TileAddress) -> Raster | None:
-        """What `put_pending` kept."""
+        """Return the image that `put_pending` stored, or None."""
         row = self.connection.execute(
             "SELECT pixels FROM seed_pending WHERE z = ? AND x = ? AND y = ?", (tile.z, tile.x, tile.y)
         ).fetchone()
@@ -142,16 +147,16 @@ class Journal:
         return Raster(window, values[: 3 * count].reshape(*shape, 3), values[3 * count :].reshape(shape))
 
     def drop_pending(self, tile: TileAddress) -> None:
-        """Forget a picture that nobody needs any more."""
+        """Delete an image that is no longer needed."""
         query = "DELETE FROM seed_pending WHERE z = ? AND x = ? AND y = ?"
         self.connection.execute(query, (tile.z, tile.x, tile.y))
 
     def commit(self) -> None:
-        """Make everything since the last commit last."""
+        """Commit all changes."""
         self.connection.commit()
 
     def close(self) -> None:
-        """Forget what was not committed, and let go of the file; a second call does nothing."""
+        """Roll back uncommitted changes and close the file; repeated calls do nothing."""
         if not self._closed:
             self._closed = True
             self.connection.rollback()

@@ -1,4 +1,4 @@
-"""From what a person calls an output to where its tiles go."""
+"""Open the output that a user names."""
 
 from __future__ import annotations
 
@@ -22,25 +22,27 @@ _STORES: Final = ("s3", "gs", "az")
 
 
 def open_output(name: str, extension: Extension, *, changed_only: bool = False) -> Output:
-    """The output that a name means: .mbtiles, .pmtiles, an address, or a folder. Touches nothing.
+    """Return the output for a name: an .mbtiles or .pmtiles file, a URL, or a folder. Writes nothing.
 
     Args:
-        name: what the person called it.
+        name: the output as given by the user.
         extension: format of the tiles.
-        changed_only: whether files that have the right bytes already are left alone.
+        changed_only: do not rewrite files whose bytes are the same.
 
     Raises:
-        ArchiveError: no store understands the address.
+        ArchiveError: the URL or path is invalid.
     """
     if "://" in name:
         if name.split("://")[0] not in _STORES:
-            raise ArchiveError(f"{name} is no address of a store: use s3://, gs:// or az://")
+            raise ArchiveError(f"{name} is not the URL of a store: use s3://, gs:// or az://")
         try:
             store = from_url(name)
         except (BaseError, ValueError) as error:
-            raise ArchiveError(f"{name} cannot be used ({error}): check address and environment") from error
+            raise ArchiveError(
+                f"{name} cannot be opened ({error}): check the URL and the environment"
+            ) from error
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
-        # Two addresses may look alike without their slashes.
+        # The digest distinguishes URLs that have the same slug.
         journal = Path(f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.seeding")
         return FilesOutput(name, BucketFiles(store), journal, extension, changed_only=changed_only)
     path = Path(name)

@@ -1,4 +1,4 @@
-"""What a seeder needs of the place where its tiles go."""
+"""The protocol of outputs of a seed run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Tiles = Iterable[tuple[TileAddress, bytes]]
 
 
 class Output(Protocol):
-    """Somewhere to put tiles.
+    """A destination for tiles.
 
     Attributes:
-        name: what the person called it.
-        journal_path: where the journal lies until all is done.
-        failures_path: where failures are listed.
-        disk: folder whose disk gets the bytes; None for a store elsewhere.
-        copies: how many times the bytes lie there at the end of the work.
-        tile_bytes: what a tile takes there besides its own bytes.
-        schema: tables that the journal has to have.
+        name: the output as given by the user.
+        journal_path: path of the journal, which exists until the output is complete.
+        failures_path: path of the list of failures.
+        disk: folder on the disk that receives the tiles; None for a bucket.
+        copies: number of copies of the tiles on that disk at the end of the run.
+        tile_bytes: disk space of a tile in addition to its length.
+        schema: SQL script of the tables that the output adds to the journal.
     """
 
     name: str
@@ -35,37 +35,42 @@ class Output(Protocol):
     schema: str
 
     def metadata(self) -> dict[str, Any] | None:
-        """What a finished output says about itself, or None where there is nothing.
+        """Return the metadata of an existing, complete output, or None if there is none.
 
-        Empty where tiles lie that say nothing: their run was interrupted, and its journal is not here.
+        Empty if there are tiles without metadata: their run was interrupted, and its journal is elsewhere.
 
         Raises:
-            ArchiveError: something else is there.
+            ArchiveError: there is something that orthosharp did not make.
         """
 
     def clear(self) -> None:
-        """Remove what a new run must not leave behind.
+        """Delete what must not remain from an earlier run.
 
         Raises:
-            OutputError: the store does not answer.
+            OutputError: the output cannot be written.
         """
 
     def deliver(self, tiles: Tiles) -> None:
-        """Bring tiles to a store, from any thread, before they are recorded.
+        """Write tiles to a folder or bucket, before they are recorded; thread-safe.
 
         Raises:
-            OutputError: it does not take them.
+            OutputError: the tiles cannot be written.
         """
 
     def record(self, journal: Journal, tiles: Tiles) -> None:
-        """Keep tiles in the journal's transaction."""
+        """Record tiles in the transaction of the journal."""
 
     def finish(self, journal: Journal, description: Description, *, again: bool) -> int:
-        """Make the output whole; `again` keeps the journal for another run. Closes it.
+        """Complete the output and close the journal.
+
+        Args:
+            journal: journal of the run.
+            description: metadata of the output.
+            again: whether to keep the journal, so that another run can retry failures.
 
         Returns:
-            Bytes of the output.
+            Size of the output in bytes.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the output cannot be written.
         """

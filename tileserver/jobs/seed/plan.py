@@ -1,8 +1,8 @@
-"""Which tiles, and in which order: pure arithmetic.
+"""Which tiles to make, and in which order: pure arithmetic.
 
-The order is that of a Hilbert curve over a quadtree, children before parents. A *unit* is the tile that one
-block of metatiles fills exactly (one metatile, or 2 x 2 of them at scale 2), together with all tiles below it.
-Whoever walks needs to remember no more than one branch of the tree.
+The order follows a Hilbert curve over a quadtree, children before parents. A *unit* is a tile that a block of
+metatiles covers exactly (one metatile, or 2 x 2 of them at scale 2), together with all tiles below it. A walk along the
+curve needs to remember a single branch of the tree.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tileserver.tiling.grid import Pyramid, TileAddress
 
 @dataclass(frozen=True)
 class SeedPlan:
-    """Tiles of some zooms over some ground.
+    """The tiles of a range of zooms within an area.
 
     Attributes:
-        pyramid: of the layer.
-        area: wanted ground.
-        min_zoom, max_zoom: wanted zooms, both included.
-        scale: 1 for tiles of 256 px, 2 for 512 px.
+        pyramid: the layer's pyramid.
+        area: the area to seed.
+        min_zoom, max_zoom: first and last zoom.
+        scale: 1 for tiles of 256 px, 2 for tiles of 512 px.
     """
 
     pyramid: Pyramid
@@ -35,18 +35,18 @@ class SeedPlan:
 
     @property
     def unit_zoom(self) -> int:
-        """Zoom of the tiles that a block of metatiles fills."""
+        """Zoom of the tiles that a block of metatiles covers."""
         return max(0, self.pyramid.min_metatile_zoom - (self.scale - 1))
 
     def walk(self) -> Iterator[TileAddress]:
-        """Units and the wanted tiles above them, children before parents, along the curve."""
+        """Yield units and the tiles of the plan above them, children before parents, along the curve."""
         grid = self.pyramid.grid
         for row in range(grid.rows0):
             for column in range(grid.columns0):
                 yield from self._walk(TileAddress(0, column, row, self.scale), column, row)
 
     def tiles(self, unit: TileAddress) -> Iterator[TileAddress]:
-        """The wanted tiles of a unit, the unit's own included, finest first."""
+        """Yield the tiles of the plan in a unit, including the unit's own, finest zoom first."""
         for zoom in range(self.max_zoom, max(self.min_zoom, unit.z) - 1, -1):
             side = 1 << (zoom - unit.z)
             for y in range(unit.y * side, (unit.y + 1) * side):
@@ -56,34 +56,34 @@ class SeedPlan:
                         yield tile
 
     def touches(self, tile: TileAddress) -> bool:
-        """Whether the tile shows any of the wanted ground."""
+        """Return whether a tile intersects the area."""
         return self.area.touches(self.pyramid.grid.bounds(tile.pixel_zoom, tile.window))
 
     def shows_photograph(self, tile: TileAddress) -> bool:
-        """Whether the tile shows any of the photograph, be it wanted or not."""
+        """Return whether a tile intersects the photograph, inside or outside the area."""
         if self.area.is_whole:
             return self.touches(tile)
         return self.pyramid.touches(tile.pixel_zoom, tile.window)
 
     def count(self, zoom: int) -> int:
-        """How many tiles of a zoom are wanted; takes time by the area's outline only."""
+        """Return the number of tiles of a zoom; the time it takes depends on the length of the area's outline."""
         grid = self.pyramid.grid
         roots = [(column, row) for row in range(grid.rows0) for column in range(grid.columns0)]
         return sum(self._count(TileAddress(0, column, row, self.scale), zoom) for column, row in roots)
 
     @property
     def tile_count(self) -> int:
-        """How many tiles are wanted."""
+        """Number of tiles."""
         return sum(self.count(zoom) for zoom in range(self.min_zoom, self.max_zoom + 1))
 
     @property
     def unit_count(self) -> int:
-        """How many units have to be restored for them."""
+        """Number of units to restore."""
         return self.count(self.unit_zoom)
 
     @property
     def metatiles_per_unit(self) -> int:
-        """How many metatiles fill a unit."""
+        """Number of metatiles in a unit."""
         return self.scale**2
 
     def _walk(self, tile: TileAddress, root_x: int, root_y: int) -> Iterator[TileAddress]:
@@ -113,7 +113,7 @@ class SeedPlan:
 
 
 def children(tile: TileAddress) -> list[TileAddress]:
-    """The four tiles of the next zoom that show the same ground."""
+    """Return the four tiles of the next zoom that cover the same ground."""
     return [
         TileAddress(tile.z + 1, 2 * tile.x + across, 2 * tile.y + down, tile.scale)
         for down in (0, 1)

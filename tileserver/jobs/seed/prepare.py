@@ -1,4 +1,4 @@
-"""From options to a plan, an identity and a journal; whatever makes no sense is refused before anything is written."""
+"""From options to plan and metadata of a seed run; invalid options are refused before anything is written."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ LAYER = "restored"
 
 @dataclass(frozen=True)
 class SeedRequest:
-    """What the person asked for.
+    """The tiles that the user requests.
 
     Attributes:
-        zooms: first and last, or None for all up to the native one.
-        bbox, area: 'W,S,E,N' or a GeoJSON file; at most one of them.
-        tms, format, quality, scale, skip_empty: as on the command line.
+        zooms: first and last zoom; None for all zooms up to the native one.
+        bbox, area: 'W,S,E,N', or the path of a GeoJSON file; at most one of them.
+        tms, format, quality, scale, skip_empty: the options of the same names.
     """
 
     zooms: tuple[int, int] | None = None
@@ -50,20 +50,20 @@ class SeedRequest:
 
     @property
     def encoding(self) -> TileEncoding:
-        """The part that says how a tile is encoded."""
+        """How tiles are encoded."""
         return TileEncoding(self.tms, self.format, self.quality, self.skip_empty)
 
 
 def make_plan(service: TileService, request: SeedRequest) -> SeedPlan:
-    """Which tiles are wanted.
+    """Determine which tiles to make.
 
     Raises:
-        SettingsError: there are none such, or the options contradict each other.
+        SettingsError: there are no such tiles, or the options contradict each other.
     """
     if request.bbox and request.area:
-        raise SettingsError("--bbox and --area say the same: give one of them")
+        raise SettingsError("--bbox and --area are mutually exclusive: give one of them")
     if request.quality is not None and default_quality(request.format) is None:
-        raise SettingsError(f"--quality has no meaning for {request.format}: it loses nothing")
+        raise SettingsError(f"--quality does not apply to {request.format}, which is lossless: leave it out")
     try:
         view = service.rasters.view(LAYER, request.tms)
     except OutsideError as error:
@@ -78,14 +78,14 @@ def make_plan(service: TileService, request: SeedRequest) -> SeedPlan:
     low, high = request.zooms or (min(pyramid.min_zoom, last), last)
     if not 0 <= low <= high <= pyramid.max_zoom:
         raise SettingsError(
-            f"--zooms {low}-{high}: this network reaches zooms 0-{pyramid.max_zoom} of this photograph, "
-            f"and restores at {pyramid.native_zoom}"
+            f"--zooms {low}-{high}: for this photograph the network supports zooms 0 to {pyramid.max_zoom}; "
+            f"it restores at zoom {pyramid.native_zoom}"
         )
     return SeedPlan(pyramid, Area(wanted, pyramid.extent), low, high, request.scale)
 
 
 def describe(service: TileService, plan: SeedPlan, request: SeedRequest) -> Description:
-    """Metadata of the archive."""
+    """Return the metadata of the output."""
     view = service.rasters.view(LAYER, request.tms)
     wanted = BBox(*transform_bounds(view.crs, WGS84, *plan.area.bounds, densify_pts=21))
     return Description(
@@ -105,7 +105,7 @@ def describe(service: TileService, plan: SeedPlan, request: SeedRequest) -> Desc
 
 
 def make_options(plan: SeedPlan, request: SeedRequest) -> str:
-    """Which tiles are wanted, as text that is equal when they are."""
+    """Return which tiles are requested, as text that is equal for equal requests."""
     outline = "whole" if plan.area.is_whole else hashlib.sha256(plan.area.shape.wkb).hexdigest()[:12]
     document = {
         "zooms": f"{plan.min_zoom}-{plan.max_zoom}",
@@ -116,25 +116,27 @@ def make_options(plan: SeedPlan, request: SeedRequest) -> str:
 
 
 def check_format(output: Output, request: SeedRequest) -> None:
-    """Refuse what an archive has no place for.
+    """Check that the output supports the tile matrix set.
 
     Raises:
-        SettingsError: another grid than Web Mercator's in an archive.
+        SettingsError: the output is an archive, and the set is not Web Mercator.
     """
     if isinstance(output, ArchiveOutput) and request.tms != WEB_MERCATOR:
         raise SettingsError(f"MBTiles and PMTiles hold Web Mercator only: seed {request.tms} into a folder")
 
 
 def check_room(output: Output, service: TileService, plan: SeedPlan, request: SeedRequest, jobs: int) -> None:
-    """Refuse to begin what cannot end.
+    """Check the disk space before a run begins.
 
     Raises:
-        SettingsError: the disk has too little room, or cannot be written to.
+        SettingsError: the disk has too little space, or is read-only.
     """
     if output.disk is None:
         return
     if not is_writable(output.disk):
-        raise SettingsError(f"{output.name} cannot be written, its folder is read-only: name another output")
+        raise SettingsError(
+            f"{output.name} cannot be written because its folder is read-only: name another output"
+        )
     free = free_bytes(output.disk)
     beside = output.tile_bytes * plan.tile_count
     if (most_bytes(plan) + beside) * output.copies < free:
@@ -142,6 +144,6 @@ def check_room(output: Output, service: TileService, plan: SeedPlan, request: Se
     needed = (estimate(service, plan, request.encoding, jobs).nbytes + beside) * output.copies
     if 1.05 * needed > free:
         raise SettingsError(
-            f"{output.name} needs about {size(needed)} while it is made, and its disk has {size(free)}: make room, "
-            "or ask for fewer zooms or a smaller area"
+            f"{output.name} needs about {size(needed)} of disk space while it is made, and {size(free)} are free: "
+            "make room, or request fewer zooms or a smaller area"
         )

@@ -1,4 +1,4 @@
-"""Begin, go on, leave alone, replace or refuse: what is done about the tiles that are there already."""
+"""Decide whether to begin a seed run, resume, replace or refuse, given the output that exists."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tileserver.jobs.seed.output import Output
 
 @dataclass(frozen=True)
 class OverwritePolicy:
-    """What may be made again that is there.
+    """When existing output may be replaced.
 
     Attributes:
-        overwrite: everything.
-        changed_only: everything if photograph or weights are others.
-        refresh_before: everything that was begun before this date; empty for never.
+        overwrite: always.
+        changed_only: if photograph or weights have changed.
+        refresh_before: if it was begun before this date; empty for never.
     """
 
     overwrite: bool = False
@@ -32,12 +32,12 @@ class OverwritePolicy:
 
 @dataclass(frozen=True)
 class ExistingOutput:
-    """What tiles that are there say about themselves.
+    """The provenance of existing tiles.
 
     Attributes:
-        identity: what made them; None if they do not say.
-        options: which they are, as JSON.
-        begun: when, ISO 8601.
+        identity: identity of the tiles; None if it is unknown.
+        options: which tiles were requested, as JSON.
+        begun: when the run began, in ISO 8601.
     """
 
     identity: Identity | None
@@ -46,20 +46,20 @@ class ExistingOutput:
 
     @classmethod
     def of_settings(cls, settings: dict[str, str]) -> ExistingOutput:
-        """What a journal notes."""
+        """Read it from the settings of a journal."""
         identity = identity_of({"orthosharp": settings.get("identity", "")})
         return cls(identity, settings.get("options", ""), settings.get("begun", ""))
 
     @classmethod
     def of_metadata(cls, metadata: dict[str, Any]) -> ExistingOutput:
-        """What a finished output says."""
+        """Read it from the metadata of a complete output."""
         options, date = (str(metadata.get(name, "")) for name in ("orthosharp_options", "date"))
         return cls(identity_of(metadata), options, date)
 
     def differences(self, description: Description) -> list[str]:
-        """What they have instead of what is wanted now, for people."""
+        """Describe how the existing tiles differ from the requested ones, for a message."""
         if self.identity is None:
-            return ["they do not say what made them"]
+            return ["their provenance is unknown"]
         before: dict[str, Any] = json.loads(self.options or "{}")
         others = [
             f"{name}: {before.get(name)}, not {value}"
@@ -69,11 +69,11 @@ class ExistingOutput:
         return description.identity.differences(self.identity) + others
 
     def is_outdated(self, policy: OverwritePolicy) -> bool:
-        """Whether they were begun too long ago."""
+        """Return whether the run began before the date in the policy."""
         return bool(self.begun) and self.begun < policy.refresh_before
 
-    def may_go(self, description: Description, policy: OverwritePolicy) -> bool:
-        """Whether others may take their place."""
+    def may_replace(self, description: Description, policy: OverwritePolicy) -> bool:
+        """Return whether the tiles may be replaced."""
         changed = self.identity is not None and self.identity != description.identity
         return policy.overwrite or self.is_outdated(policy) or (policy.changed_only and changed)
 
@@ -84,29 +84,29 @@ def open_journal(
     policy: OverwritePolicy,
     check_room: Callable[[], None] = lambda: None,
 ) -> Journal | None:
-    """The journal of the run that begins or goes on; None if all is done.
+    """Open the journal of a new or resumed run; None if the output is complete already.
 
     Args:
-        output: where tiles go.
-        description: of the run.
-        policy: what may be replaced.
-        check_room: called before anything new is begun; raises to prevent it.
+        output: destination of the tiles.
+        description: metadata of the run.
+        policy: when existing output may be replaced.
+        check_room: called before a new run begins; raises to prevent it.
 
     Raises:
-        ArchiveError: something else is there, or other tiles.
-        OutputError: nothing can be written.
+        ArchiveError: the output exists with other tiles, or orthosharp did not make it.
+        OutputError: the output cannot be written.
     """
     found = output.metadata()
     is_begun = output.journal_path.exists()
     if is_begun:
-        journal, is_complete = _go_on(output, description, policy)
+        journal, is_complete = _resume(output, description, policy)
         if journal is not None or is_complete:
             return journal
     if found is not None and _is_complete(ExistingOutput.of_metadata(found), output, description, policy):
         return None
     check_room()
     if is_begun:
-        # Only now, since a refusal touches nothing; and not what another process has begun meanwhile.
+        # Only now: a refused run must not change anything, nor delete what another process has just begun.
         output.journal_path.unlink()
     output.journal_path.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(output.journal_path)
@@ -124,11 +124,11 @@ def open_journal(
     return journal
 
 
-def _go_on(output: Output, description: Description, policy: OverwritePolicy) -> tuple[Journal | None, bool]:
-    """A journal to go on with if there is one, and whether nothing is left to do; neither if it may go."""
+def _resume(output: Output, description: Description, policy: OverwritePolicy) -> tuple[Journal | None, bool]:
+    """Return the journal to resume, if any, and whether the run is complete; (None, False) to start over."""
     journal = Journal(output.journal_path)
     try:
-        if journal.is_new or not _is_same(journal, output, description, policy):
+        if journal.is_new or not _is_requested_run(journal, output, description, policy):
             journal.close()
             return None, False
         if journal.is_finished and isinstance(output, ArchiveOutput):
@@ -143,39 +143,41 @@ def _go_on(output: Output, description: Description, policy: OverwritePolicy) ->
     return journal, False
 
 
-def _is_same(journal: Journal, output: Output, description: Description, policy: OverwritePolicy) -> bool:
-    """Whether a journal is of the run that is wanted; else it may go.
+def _is_requested_run(
+    journal: Journal, output: Output, description: Description, policy: OverwritePolicy
+) -> bool:
+    """Return whether a journal belongs to the requested run; if not, it may be replaced.
 
     Raises:
-        ArchiveError: it may not.
+        ArchiveError: it must not be replaced.
     """
     made = ExistingOutput.of_settings(journal.settings)
     differences = made.differences(description)
     if not differences and not made.is_outdated(policy):
         return True
-    if not made.may_go(description, policy):
-        raise ArchiveError(_refusal(f"{output.name} was begun with other options", differences))
+    if not made.may_replace(description, policy):
+        raise ArchiveError(_refusal(f"{output.name} was started with other options", differences))
     return False
 
 
 def _is_complete(
     made: ExistingOutput, output: Output, description: Description, policy: OverwritePolicy
 ) -> bool:
-    """Whether what is there is what is wanted; else it may go.
+    """Return whether the existing output is the requested one; if not, it may be replaced.
 
     Raises:
-        ArchiveError: it may not.
+        ArchiveError: it must not be replaced.
     """
-    if made.may_go(description, policy):
+    if made.may_replace(description, policy):
         return False
     differences = made.differences(description)
     if differences:
-        raise ArchiveError(_refusal(f"{output.name} has other tiles in it", differences))
+        raise ArchiveError(_refusal(f"{output.name} contains other tiles", differences))
     return True
 
 
 def _clear(output: Output, journal: Journal) -> None:
-    # Noted, so that a kill in between leaves no tiles of which nobody knows whose they are.
+    # Noted, so that the next run clears the output again after a kill in between.
     output.clear()
     journal.note("cleared", "yes")
 

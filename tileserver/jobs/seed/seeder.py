@@ -1,10 +1,9 @@
-"""Seeding: walk the plan, restore units ahead of time in threads, build the tiles above them, write."""
+"""Walk a plan, restore its units in threads, build the tiles above them, and write all tiles."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tileserver.errors import OutputError
-from tileserver.jobs.progress import Figures
+from tileserver.jobs.progress import Figures, Tally
 from tileserver.jobs.retry import FAILURES, with_retries
 from tileserver.jobs.seed.journal import Journal
 from tileserver.jobs.seed.output import Output
@@ -22,18 +21,18 @@ from tileserver.tiling.encode import Extension, encode
 from tileserver.tiling.grid import METATILE_PX, TileAddress
 from tileserver.tiling.raster import Raster, area_average, canvas, paste
 
-# What a kill may cost at most, in work.
+# A kill loses this much work at most.
 COMMIT_S: Final = 1.0
 
 
 @dataclass(frozen=True)
 class TileEncoding:
-    """How tiles are made and encoded, apart from the plan.
+    """How the tiles of a plan are encoded.
 
     Attributes:
         tms: tile matrix set.
-        format, quality: of the files; quality None is the server's.
-        skip_empty: leave tiles out that show nothing.
+        format, quality: format and quality of the images; without a quality, the server's.
+        skip_empty: leave out tiles without data.
     """
 
     tms: str
@@ -44,15 +43,20 @@ class TileEncoding:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `finished` is whether nothing is left but failures."""
+    """The result of a run.
 
-    figures: Figures
+    Attributes:
+        tally: counts of the run.
+        finished: whether everything was made, except for failures.
+    """
+
+    tally: Tally
     finished: bool
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A restored unit: its wanted tiles, and its own picture at half size; or why there is none."""
+    """A restored unit: its tiles, and its own image at half size; or the reason of its failure."""
 
     tiles: list[tuple[TileAddress, bytes]]
     quarter: Raster | None
@@ -63,12 +67,12 @@ class Seeder:
     """Makes the tiles of a plan.
 
     Args:
-        service: restores; the same that answers HTTP.
-        plan: which tiles.
-        encoding: how they are made.
-        output: where they go.
-        journal: what is done already.
-        jobs: units that are worked on at the same time.
+        service: renders tiles, as for HTTP.
+        plan: which tiles to make.
+        encoding: how to encode them.
+        output: where to write them.
+        journal: progress of the run.
+        jobs: number of units to work on at the same time.
     """
 
     def __init__(
@@ -87,40 +91,32 @@ class Seeder:
         self._journal = journal
         self._jobs = jobs
         self._stop = threading.Event()
-        self._tiles = self._nbytes = self._new_units = 0
+        unit_px = plan.metatiles_per_unit * METATILE_PX**2
+        self._tally = Tally(plan.unit_count, unit_px, units_before=journal.count(plan.unit_zoom))
 
     def run(self, report: Callable[[Figures], None], time_limit_s: float | None = None) -> Outcome:
-        """Make what is not made yet; what is made stays, however this ends.
+        """Make the tiles that are not made yet; finished tiles are kept if this is interrupted.
 
         Args:
-            report: called now and then.
-            time_limit_s: stop in order after this time.
+            report: called about once per second.
+            time_limit_s: stop after this time, in seconds.
 
         Raises:
-            OutputError: nothing can be written.
-            SourceChangedError: the photograph was replaced meanwhile.
+            OutputError: the output cannot be written.
+            SourceChangedError: the photograph was replaced during the run.
         """
-        started = time.monotonic()
-        total, before = self._plan.unit_count, self._journal.count(self._plan.unit_zoom)
-        committed = started
-
-        def figures() -> Figures:
-            megapixels = self._new_units * self._plan.metatiles_per_unit * METATILE_PX**2 / 1e6
-            failed, seconds = self._journal.failure_count, time.monotonic() - started
-            made = self._new_units
-            return Figures(before + made, total, made, self._tiles, self._nbytes, failed, megapixels, seconds)
-
+        committed = 0.0
         finished = True
         with ThreadPoolExecutor(self._jobs, "orthosharp-seed") as pool:
             try:
                 for node, unit in self._ahead(pool):
                     self._take(node, unit)
-                    moment = time.monotonic()
-                    if moment - committed > COMMIT_S:
+                    seconds = self._tally.seconds
+                    if seconds - committed > COMMIT_S:
                         self._journal.commit()
-                        report(figures())
-                        committed = moment
-                    if time_limit_s is not None and moment - started > time_limit_s:
+                        report(self._figures())
+                        committed = seconds
+                    if time_limit_s is not None and seconds > time_limit_s:
                         finished = False
                         break
                 self._journal.commit()
@@ -131,18 +127,21 @@ class Seeder:
             finally:
                 self._stop.set()
                 pool.shutdown(cancel_futures=True)
-        last = figures()
-        report(last)
-        return Outcome(last, finished)
+        report(self._figures())
+        return Outcome(self._tally, finished)
+
+    def _figures(self) -> Figures:
+        self._tally.failures = self._journal.failure_count
+        return self._tally.figures()
 
     def _ahead(self, pool: ThreadPoolExecutor) -> Iterator[tuple[TileAddress, Future[Unit] | None]]:
-        """What is left of the plan, in order; units are begun before it is their turn."""
+        """Yield the remaining nodes of the plan in order; units are started ahead of their turn."""
         waiting: deque[tuple[TileAddress, Future[Unit] | None]] = deque()
         running = 0
         for node in self._plan.walk():
             is_unit = node.z == self._plan.unit_zoom
             done = self._journal.done(node)
-            # A tile that was made of overviews is looked at again: what failed below it may be restored now.
+            # A tile that was rendered from overviews is visited again: failures below it may be restored by now.
             if done or (is_unit and done is not None):
                 continue
             waiting.append((node, pool.submit(self._unit, node) if is_unit else None))
@@ -164,45 +163,45 @@ class Seeder:
         if result.quarter is not None:
             self._journal.put_pending(node, result.quarter)
         self._journal.mark(node, whole=True)
-        self._new_units += 1
+        self._tally.units_made += 1
 
     def _write(self, tiles: list[tuple[TileAddress, bytes]]) -> None:
         self._output.record(self._journal, tiles)
-        self._tiles += len(tiles)
-        self._nbytes += sum(len(body) for _, body in tiles)
+        self._tally.tiles += len(tiles)
+        self._tally.nbytes += sum(len(body) for _, body in tiles)
 
     def _unit(self, unit: TileAddress) -> Unit:
-        """Restore and deliver a unit. Called in a thread."""
+        """Restore and deliver a unit; runs in a thread."""
         try:
             return with_retries(lambda: self._restore(unit), self._stop)
         except FAILURES as error:
             return Unit([], None, str(error))
 
     def _restore(self, unit: TileAddress) -> Unit:
-        tiles = [self._tile(tile, self._picture(tile)) for tile in self._plan.tiles(unit)]
+        tiles = [self._tile(tile, self._image(tile)) for tile in self._plan.tiles(unit)]
         written = [tile for tile in tiles if tile is not None]
         self._output.deliver(written)
         needed = self._plan.min_zoom < unit.z
-        return Unit(written, area_average(self._picture(unit), 2) if needed else None)
+        return Unit(written, area_average(self._image(unit), 2) if needed else None)
 
-    def _picture(self, tile: TileAddress) -> Raster:
+    def _image(self, tile: TileAddress) -> Raster:
         return self._service.raster("restored", self._encoding.tms, tile.pixel_zoom, tile.window)
 
     def _tile(self, tile: TileAddress, raster: Raster) -> tuple[TileAddress, bytes] | None:
-        """The encoded tile, or None where there is none to write."""
+        """Encode a tile; None if it is empty and left out."""
         if self._encoding.skip_empty and raster.is_empty:
             return None
         body = encode(raster, self._encoding.format, self._encoding.quality)
         return (tile, body) if body else None
 
     def _above(self, node: TileAddress) -> None:
-        """A tile above units: the average of the four below where all are restored, else as the server makes it."""
+        """Make a tile above units: the average of the four below if all are restored, else the server's tile."""
         raster = self._average(node)
         if raster is None and self._journal.done(node) is not None:
             return
 
         def make() -> list[tuple[TileAddress, bytes]]:
-            made = self._tile(node, raster if raster is not None else self._picture(node))
+            made = self._tile(node, raster if raster is not None else self._image(node))
             self._output.deliver([made] if made else [])
             return [made] if made else []
 
@@ -219,12 +218,12 @@ class Seeder:
                 self._journal.put_pending(node, area_average(raster, 2))
 
     def _average(self, node: TileAddress) -> Raster | None:
-        """The picture of a node out of the four below it; None unless all ground below it is restored."""
-        picture = canvas(node.window)
+        """Assemble a node's image from the four below it; None unless all ground below it is restored."""
+        image = canvas(node.window)
         for child in children(node):
             if self._plan.shows_photograph(child):
                 quarter = self._journal.pending(child)
                 if quarter is None:
                     return None
-                paste(picture, quarter)
-        return picture
+                paste(image, quarter)
+        return image
