@@ -105,7 +105,7 @@ TRAINING = (
     {"data"},
     {"pairs"},
     {"fit"},
-    {"refine", "evaluate"},
+    {"refine", "evaluate", "compare"},
     {"export"},
     {"cli"},
 )

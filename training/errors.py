@@ -1,10 +1,11 @@
 """Everything that training raises on purpose.
 
 TrainingError
-├── PairError      the two photographs make no pairs: no overlap, no CRS, wrong bands, too coarse
-├── DatasetError   a folder of pairs is missing, empty or damaged
-├── BaselineError  a picture to compare with shows other ground, or not all of it
-└── RunError       a training run's folder is missing, or holds another run
+├── PairError        the two photographs make no pairs: no overlap, no CRS, wrong bands, too coarse
+├── DatasetError     a folder of pairs is missing, empty or damaged
+├── BaselineError    a picture to compare with shows other ground, or not all of it
+├── ComparisonError  blind sheets cannot be drawn from these pictures, or scores do not fit their key
+└── RunError         a training run's folder is missing, or holds another run
 """
 
 
@@ -22,6 +23,10 @@ class DatasetError(TrainingError):
 
 class BaselineError(TrainingError):
     """A picture to compare with shows other ground, or not all of it."""
+
+
+class ComparisonError(TrainingError):
+    """Blind sheets cannot be drawn from these pictures, or scores do not fit their key."""
 
 
 class RunError(TrainingError):

@@ -232,7 +232,9 @@ def _shortest_rise(share: FloatArray) -> FloatArray:
     up_10 = (share[:, :-1] <= 0.1) & (share[:, 1:] > 0.1)
     up_90 = (share[:, :-1] < 0.9) & (share[:, 1:] >= 0.9)
     index = np.arange(share.shape[1] - 1)
-    last_10 = np.maximum.accumulate(np.where(up_10, index, -(10**6)), axis=1)
-    length = np.where(up_90, index - last_10, 10**6).min(1)
-    rise: FloatArray = np.where(length < 10**5, length * _STEP_PX, np.inf)
+    climb = np.diff(share, axis=1)
+    climb[climb == 0] = 1.0
+    starts = np.where(up_10, index + (0.1 - share[:, :-1]) / climb, -np.inf)
+    ends = np.where(up_90, index + (0.9 - share[:, :-1]) / climb, np.inf)
+    rise: FloatArray = (ends - np.maximum.accumulate(starts, axis=1)).min(1) * _STEP_PX
     return rise

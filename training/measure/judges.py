@@ -1,0 +1,82 @@
+"""All judges of one window together: metrics that see what people see in a restored photograph.
+
+| metric | meaning |
+| --- | --- |
+| `rise` | pixels from 10 to 90 % of an edge |
+| `overshoot` | rings beside edges, share of the step |
+| `rims` | tinted rims at edges, grey levels |
+| `blotches` | patches of colour that no single map of colours explains, grey levels |
+| `cast` | chroma given to what was bright and neutral, grey levels |
+| `weave` | fine detail on smooth ground relative to the later photo's |
+| `psnr` | dB to the truth after one map of colours; only with a truth |
+| `features` | distance to the truth in a fixed network's features; only with a truth and a judge |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.measure.colour_artefacts import blotches, neutral_cast, tinted_rims
+from training.measure.colour_map import Picture, matched_psnr
+from training.measure.edge_quality import edge_quality
+from training.measure.feature_distance import FeatureJudge
+from training.measure.weave import weave
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedWindow:
+    """One window of ground; all pictures uint8 or float32 [H, W, 3] in grey levels, on one grid.
+
+    Attributes:
+        picture: what is judged.
+        old: the old photo on the grid, bicubic.
+        new: a later photo, or the truth.
+        edges_of: the picture whose edges are measured: the old photo for everything that is compared with it.
+    """
+
+    picture: Picture
+    old: Picture
+    new: Picture
+    edges_of: Picture
+
+
+def judge_windows(
+    windows: Iterable[JudgedWindow], *, is_truth: bool = False, features: FeatureJudge | None = None
+) -> dict[str, float]:
+    """Medians over windows; for edges, over all edges. A metric that no window can tell is missing.
+
+    Args:
+        windows: of one picture.
+        is_truth: whether `new` is what the picture should have become, pixel on pixel.
+        features: judge of the distance to a truth; say its `name` beside the result.
+    """
+    kept = list(windows)
+    edges = edge_quality((w.picture, w.edges_of) for w in kept)
+    judged = {"rise": edges.rise_px, "overshoot": edges.overshoot} if edges.edges else {}
+    return judged | _medians([_colours_and_truth(w, is_truth, features) for w in kept])
+
+
+def _colours_and_truth(
+    window: JudgedWindow, is_truth: bool, features: FeatureJudge | None
+) -> dict[str, float | None]:
+    picture, old, new = window.picture, window.old, window.new
+    metrics: dict[str, float | None] = {
+        "rims": tinted_rims(picture, old),
+        "blotches": blotches(picture, old),
+        "cast": neutral_cast(picture, old),
+        "weave": weave(picture, old, new),
+    }
+    if is_truth:
+        metrics["psnr"] = matched_psnr(picture, new)
+    if is_truth and features is not None:
+        metrics["features"] = features.distance(picture, new)
+    return metrics
+
+
+def _medians(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    known = {name: [v for row in rows if (v := row.get(name)) is not None] for name in names}
+    return {name: float(np.median(values)) for name, values in known.items() if values}
