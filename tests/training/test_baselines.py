@@ -62,7 +62,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path, site):
     with pytest.raises(PairError, match="Byte"):
         check_baselines([write_photo(tmp_path / "deep.tif", picture.astype(np.uint16), 1.0, ORIGIN)], sites)
     (tmp_path / "text.tif").write_text("no picture")
-    with pytest.raises(PairError, match="no raster"):
+    with pytest.raises(PairError, match="not a raster"):
         check_baselines([tmp_path / "text.tif"], sites)
 
 

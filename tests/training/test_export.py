@@ -159,7 +159,7 @@ def test_scores_of_other_weights_and_wrong_names_are_refused(run, scores, tmp_pa
     with pytest.raises(RunError, match="evaluate the file of the run"):
         export(run, tmp_path / "a.safetensors", scores=tmp_path / "other.json", **WORDS)
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(RunError, match="no file that"):
+    with pytest.raises(RunError, match="was not written by"):
         export(run, tmp_path / "a.safetensors", scores=tmp_path / "list.json", **WORDS)
     with pytest.raises(RunError, match=r"name it a\.safetensors"):
         export(run, tmp_path / "a.onnx", **WORDS)

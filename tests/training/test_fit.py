@@ -18,6 +18,7 @@ from training.data.dataset import CropDataset, Item, load_sharp
 from training.errors import DatasetError, RunError, TrainingError
 from training.fit.config import FitConfig, LossWeights
 from training.fit.loading import StepSampler, source_px
+from training.fit.losses import Discriminator
 from training.fit.module import RestorationModule, restore
 from training.fit.run import fit
 from training.fit.schedule import crops_at, encoder_cycle, one_cycle
@@ -103,6 +104,20 @@ def test_half_precision_that_the_machine_lacks_is_refused(config, tmp_path, monk
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(RunError, match="this machine has 1"):
         fit(replace(config, devices=2), tmp_path / "run")
+
+
+def test_half_precision_multiplies_in_bf16_and_does_not_round_the_pictures(config, tmp_path, monkeypatch):
+    seen = {}
+    forward = Discriminator.forward
+
+    def noting(judge, rgb, old, features=()):
+        seen["pictures"] = rgb.dtype, old.dtype
+        judge.pixels[0].register_forward_hook(lambda _m, _i, out: seen.update(convolved=out.dtype))
+        return forward(judge, rgb, old, features)
+
+    monkeypatch.setattr(Discriminator, "forward", noting)
+    fit(replace(config, precision="bf16-mixed", steps=1), tmp_path / "run")
+    assert seen == {"pictures": (torch.float32, torch.float32), "convolved": torch.bfloat16}
 
 
 def test_a_terminal_gets_a_bar_under_the_lines(config, tmp_path):

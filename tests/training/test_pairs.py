@@ -104,7 +104,7 @@ def test_what_makes_no_pairs_is_refused_before_any_work(photos, tmp_path):
     degrees = write(tmp_path / "degrees.tif", np.zeros((64, 64, 3), np.uint8), 1e-5, (-73.5, 42), "EPSG:4326")
     cases = [
         ((far, new), "do not overlap"),
-        ((broken, new), "no raster that GDAL can read"),
+        ((broken, new), "not a raster that GDAL can read"),
         ((grey, new), "1 bands and new.tif 3"),
         ((nowhere, new), "no CRS"),
         ((two, new), "2 bands"),

@@ -163,9 +163,9 @@ def test_areas_that_hold_no_chips_are_refused(still, tmp_path):
         (json.dumps(tiny), "wholly inside --areas"),
         (json.dumps({"type": "Point", "coordinates": [0, 0]}), "Point"),
         (json.dumps({"type": "FeatureCollection", "features": []}), "nothing"),
-        ("{not json", "no GeoJSON"),
-        ("[1, 2]", "no GeoJSON"),
-        ('{"features": [{"geometry": null}]}', "no GeoJSON"),
+        ("{not json", "not a GeoJSON"),
+        ("[1, 2]", "not a GeoJSON"),
+        ('{"features": [{"geometry": null}]}', "not a GeoJSON"),
     ):
         path.write_text(content)
         with pytest.raises(PairError, match=message):

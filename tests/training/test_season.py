@@ -25,4 +25,4 @@ def test_colours_stay_the_old_photos_and_detail_the_new_ones():
 def test_a_season_of_no_pair_is_refused(tmp_path):
     result = CliRunner().invoke(main, ["fit", "--out", str(tmp_path / "x"), "--keep-season", str(tmp_path)])
     assert result.exit_code == 2
-    assert "none of PAIRS" in result.output
+    assert "not one of PAIRS" in result.output

@@ -58,7 +58,7 @@ def test_from_two_photographs_to_weights_that_the_server_takes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "why"), [("128,large", "no list"), ("2000", "64 to 1024"), ("256,128", "do not grow")]
+    ("sizes", "why"), [("128,large", "not a list"), ("2000", "64 to 1024"), ("256,128", "do not grow")]
 )
 def test_sizes_that_are_none_are_refused(tmp_path, sizes, why):
     result = CliRunner().invoke(main, ["fit", "--out", str(tmp_path / "x"), "--sizes", sizes])

@@ -102,7 +102,7 @@ def evaluate(
         raise click.BadParameter(f"{len(credit)} for {len(pairs)} sites: one each", param_hint="--credit")
     if sheet and sheet.suffix.lower() not in _SHEET_FORMATS:
         raise click.BadParameter(
-            f"{sheet.name} is no name of a picture: end it in .jpg", param_hint="--sheet"
+            f"{sheet.name} is not the name of a picture: end it in .jpg", param_hint="--sheet"
         )
     choices, loaded = Choices(baselines + rivals, aged, draws, seed), load_weights(weights)
     check_choices(pairs, choices, loaded.spec)

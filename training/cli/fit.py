@@ -18,7 +18,7 @@ def _sizes(text: str) -> tuple[int, ...]:
     try:
         sizes = tuple(map(int, text.split(",")))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no list of whole numbers with commas between them") from None
+        raise click.BadParameter(f"{text!r} is not a list of whole numbers separated by commas") from None
     if not all(64 <= size <= 1024 for size in sizes):
         raise click.BadParameter("every size is 64 to 1024 px")
     return sizes
@@ -140,9 +140,9 @@ def fit(
     from training.data.manifest import check_gsd, read_site
     from training.fit.run import fit as train
 
-    if strangers := set(keep_season) - set(pairs):
+    if missing := set(keep_season) - set(pairs):
         raise click.BadParameter(
-            f"{min(strangers)} is none of PAIRS: name it there too", param_hint="--keep-season"
+            f"{min(missing)} is not one of PAIRS: name it there too", param_hint="--keep-season"
         )
     sites = [read_site(folder) for folder in pairs]
     gsd_m = gsd_m or (float(sites[0]["gsd_m"]) if sites else FitConfig.gsd_m)
@@ -166,14 +166,16 @@ def _loss_weights(options: Sequence[str], pixels_only: bool) -> LossWeights:
         name, _, text = option.partition("=")
         if name not in lengths:
             known = ", ".join(sorted(lengths))
-            raise click.BadParameter(f"{name!r} is no term; known: {known}", param_hint="--weight")
+            raise click.BadParameter(
+                f"{name!r} is not a term of the loss; known: {known}", param_hint="--weight"
+            )
         try:
             values = tuple(map(float, text.split(",")))
         except ValueError:
-            raise click.BadParameter(f"{text!r} is no number", param_hint="--weight") from None
+            raise click.BadParameter(f"{text!r} is not a number", param_hint="--weight") from None
         if len(values) != lengths[name]:
             raise click.BadParameter(
-                f"{name} takes {lengths[name]} numbers, with commas between them", param_hint="--weight"
+                f"{name} takes {lengths[name]} numbers, separated by commas", param_hint="--weight"
             )
         chosen[name] = values if isinstance(getattr(LossWeights, name), tuple) else values[0]
     start = LossWeights.of_pixels() if pixels_only else LossWeights()

@@ -60,7 +60,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     type=click.FloatRange(min=0),
     default=300.0,
     show_default=True,
-    help="Of the lines in what is learnt.",
+    help="Weight of the lines in the loss.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
 def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices: Any) -> None:
@@ -79,7 +79,7 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
 
     weights, config = load_weights(run / WEIGHTS), run / CONFIG
     if not config.is_file():
-        raise RunError(f"{run.name} has no {CONFIG}: it is no run")
+        raise RunError(f"{run.name} has no {CONFIG}: it is not a run")
     if out.exists():
         raise RunError(f"{out.name} exists: name another folder")
     above = next(folder for folder in out.absolute().parents if folder.exists())

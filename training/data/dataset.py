@@ -91,7 +91,7 @@ class Item(NamedTuple):
 
 
 class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
-    """An endless supply of crops; what is cut is a function of the item and the seed alone.
+    """An endless supply of crops, each a function of the item and the seed alone.
 
     Each is the old and the new crop, uint8 [3, side, side], and whether they are exactly aligned (aged). What
     is aged is one of `sharp`, or as often the new side of a pair, whose textures are those that are wanted.

@@ -16,9 +16,9 @@ from scipy.ndimage import gaussian_filter
 from training.data.dataset import Pair
 from training.measure.metrics import luma
 
-# What is coarser than this stays as in the old photo.
+# Colours coarser than this stay as in the old photo.
 _SIGMA_PX: Final = 16.0
-# Haze takes colour away; a little more than the old photo has is nobody's season.
+# Haze takes colour away; a little more than the old photo has belongs to any season.
 _SATURATION: Final = 1.15
 _SAMPLE: Final = 8
 

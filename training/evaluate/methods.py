@@ -69,7 +69,7 @@ def make_pictures(
 
 
 def inner_px(side_px: int, stride: int) -> int:
-    """Side of what is compared of a chip of `side_px`."""
+    """Side of the part of a chip of `side_px` that is compared."""
     return side_px // stride * stride - 2 * _EDGE_PX
 
 

@@ -137,7 +137,7 @@ def _shelves(ground: Ground, names: Sequence[str], worst: str) -> list[dict[str,
 
 
 def _middle(picture: UInt8Array) -> UInt8Array:
-    """The middle at full size: detail is what is looked for."""
+    """The middle at full size, so that detail shows."""
     top, left = (max((side - PICTURE_PX) // 2, 0) for side in picture.shape[:2])
     return np.ascontiguousarray(picture[top : top + PICTURE_PX, left : left + PICTURE_PX])
 

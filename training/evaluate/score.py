@@ -85,7 +85,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Choices:
-    """What is scored beside the network, and how its intervals are drawn."""
+    """Options of an evaluation: the baselines, aged pairs, and the draws of the intervals."""
 
     baselines: tuple[Path, ...] = ()
     aged: bool = True
@@ -159,7 +159,7 @@ def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) ->
     Raises:
         DatasetError: a folder has no validation chips, too small or too few ones, pixels of other sizes
             than the network's, or the name of another.
-        PairError, BaselineError: a baseline is no georeferenced picture of this ground.
+        PairError, BaselineError: a baseline is not a georeferenced picture of this ground.
     """
     sites = [validation(folder) for folder in folders]
     for folder, (site, chips) in zip(folders, sites, strict=True):

@@ -34,7 +34,7 @@ _INFOS: Final = (
     MetricInfo("texture_distance", "texture distance", 3, "low", "distance from the new photo's textures; no colours"),
     MetricInfo("texture_to_bicubic", "texture over bicubic's", 2, "low", "texture distance over that of bicubic"),
     MetricInfo("high_frequency", "high frequencies", 2, "1", "energy of fine detail over the new photo's"),
-    MetricInfo("pattern", "pattern", 2, "1", "strongest regular pattern of 2, 4 or 8 px, whoever drew it"),
+    MetricInfo("pattern", "pattern", 2, "1", "strongest regular pattern of 2, 4 or 8 px, of any origin"),
     MetricInfo("drawn_pattern", "drawn pattern", 2, "1", "the same, of what the network drew itself"),
     MetricInfo("structure", "structure", 3, "high", "correlation of luma with the old photo at its own pixel size"),
     MetricInfo("structure_worst", "worst chip", 3, "high", "structure of the worst chip"),

@@ -93,7 +93,7 @@ def read_scores(path: Path, digest: str) -> dict[str, Any]:
         metrics = {"intervals": document["intervals"], "scores": document["scores"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"--scores {path.name} is no file that `orthosharp-train evaluate --json` wrote: write it again"
+            f"--scores {path.name} was not written by `orthosharp-train evaluate --json`: write it again"
         ) from error
     if measured != digest:
         raise RunError(

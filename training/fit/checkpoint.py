@@ -74,7 +74,9 @@ def load_progress(
                 {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
             )
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError) as error:
-        raise RunError(f"{run.name} holds no progress of such a run: start it without --resume") from error
+        raise RunError(
+            f"{run.name} has no saved progress of such a run: start it without --resume"
+        ) from error
     for key, optimiser in optimisers.items():
         _restore(optimiser, {n: t for n, t in tensors.items() if n.startswith(f"{key}/state.")})
     return step, scaler

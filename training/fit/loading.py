@@ -45,7 +45,7 @@ class StepSampler(Sampler[list[Item]]):
 
 
 def source_px(side_px: int, largest_scale: float, smallest_px: int) -> int:
-    """Side of what is cut out for a crop: room for the largest scale, where the pictures have it."""
+    """Side of the square that a crop is cut from: room for the largest scale, where the pictures have it."""
     return min(math.ceil(side_px * largest_scale), smallest_px)
 
 

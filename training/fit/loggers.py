@@ -1,4 +1,4 @@
-"""What is told of a run while it goes on: a bar and plain lines for people, scalars for TensorBoard and CSV."""
+"""Reports of a running fit: a bar and plain lines for people, scalars for TensorBoard and CSV."""
 
 from __future__ import annotations
 

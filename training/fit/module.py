@@ -1,4 +1,4 @@
-"""One training step: what is shown to the network, and what is wanted of it."""
+"""One training step: the crops that the network sees, and the terms of its loss."""
 
 from __future__ import annotations
 

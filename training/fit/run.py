@@ -160,7 +160,7 @@ def _check(config: FitConfig, run: Path, resume: bool) -> int:
             f"{run.name} holds weights and no progress of theirs, which this run would replace: name another folder"
         )
     if resume and not done:
-        raise RunError(f"{run.name} holds no progress of such a run: start it without --resume")
+        raise RunError(f"{run.name} has no saved progress of such a run: start it without --resume")
     if resume and (run / CONFIG).is_file() and (other := config.differences(run / CONFIG)):
         raise RunError(
             f"{run.name} was begun with other choices of {', '.join(other)}: resume it with those of its "

@@ -35,11 +35,11 @@ SCORES: Final = "validation.jsonl"
 SHEETS: Final = "sheets"
 
 _CHIPS_PER_SITE: Final = 12
-# Fewer patches than this are no distribution to compare.
+# Fewer patches than this do not make a distribution to compare.
 _FEWEST_PATCHES: Final = 4
 # Left out at a chip's edge, where the network sees no context, if enough is left.
 _EDGE_PX: Final = 32
-# Below this correlation with the old photo, what is painted is no longer that ground: it costs more than any texture.
+# Below this correlation with the old photo, the picture no longer shows that ground: this costs more than any texture.
 _STRUCTURE: Final = 0.95
 _STRUCTURE_COST: Final = 10.0
 _LOGGED: Final = ("texture_distance", "structure", "score")
@@ -117,7 +117,7 @@ class _Site:
 
 
 class Validation:
-    """The sites of a run that have validation chips enough to be looked at; none is no error."""
+    """The sites of a run that have validation chips enough to be looked at; there may be none."""
 
     def __init__(self, folders: Sequence[Path], stride: int) -> None:
         features = TextureFeatures()

@@ -68,7 +68,7 @@ def edges(rgb: UInt8Array, sigma_px: float = EDGE_SIGMA_PX, valid: BoolArray | N
     Args:
         rgb: uint8 [H, W, 3].
         sigma_px: blur before.
-        valid: bool [H, W]; by default all is. The border of the data is no edge.
+        valid: bool [H, W]; by default all is. The border of the data does not count as an edge.
 
     Returns:
         complex64 [H, W]: the gradient's magnitude at twice its angle.
@@ -98,7 +98,7 @@ def correlation_surface(
         valid: bool [H, W], where both show something; by default everywhere.
 
     Returns:
-        float32 [2 reach + 1, 2 reach + 1]; its centre is no shift, its columns are dx, its rows dy.
+        float32 [2 reach + 1, 2 reach + 1]; its centre stands for no shift, its columns are dx, its rows dy.
         Source: Kuglin and Hines 1975.
     """
     height, width = old.shape[:2]

@@ -19,7 +19,7 @@ class SeamSums:
 
     Attributes:
         difference: mean absolute difference, in grey levels, of the pixels on both sides of the border, computed in
-            their own window and in one centred on the border; 0 is no seam.
+            their own window and in one centred on the border; 0 where there is no seam.
         step, centred_step: mean absolute step across the border, between the two windows and in the centred one;
             step over centred_step is 1 where there is no seam.
     """

@@ -25,7 +25,7 @@ BoolArray = npt.NDArray[np.bool_]
 BLUR_PX: Final = 3.0
 # Of the window over which directions are averaged; about a wall's length, and wide enough for what registration leaves.
 _TENSOR_SIGMA_PX: Final = 6.0
-# Over which the strength of edges is made equal, and what is dark is told.
+# Window over which the strength of edges is made equal, and shadows are told from dark ground.
 _AROUND_PX: Final = 121
 # A shadow is darker than this share of its surroundings.
 _SHADOW: Final = 0.5

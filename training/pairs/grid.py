@@ -108,7 +108,7 @@ def colour_bands(source: Any) -> list[int]:
 
 
 def check_photo(path: Path, source: Any) -> None:
-    """Refuse a raster that is no georeferenced photograph in bytes.
+    """Refuse a raster that is not a georeferenced photograph in bytes.
 
     Raises:
         PairError: no CRS, no place on the ground, unfit bands or values.
@@ -117,7 +117,7 @@ def check_photo(path: Path, source: Any) -> None:
     if source.crs is None:
         raise PairError(f"{name} has no CRS: give it one with gdal_edit.py -a_srs EPSG:CODE {name}")
     if source.transform.is_identity:
-        raise PairError(f"{name} has no place on the ground: georeference it first")
+        raise PairError(f"{name} has no geotransform: georeference it first")
     if source.count not in (1, 3, 4):
         raise PairError(f"{name} has {source.count} bands: choose three with gdal_translate -b 1 -b 2 -b 3")
     if source.colorinterp[0] == ColorInterp.palette:
@@ -137,7 +137,7 @@ def open_photo(path: Path) -> Any:
     try:
         return rasterio.open(path)
     except RasterioError as error:
-        raise PairError(f"{path.name} is no raster that GDAL can read: convert it to GeoTIFF") from error
+        raise PairError(f"{path.name} is not a raster that GDAL can read: convert it to GeoTIFF") from error
 
 
 def ground_of(source: Any) -> Bounds:

@@ -93,7 +93,7 @@ class PairOptions:
 
 
 class _Site:
-    """Both photographs on one grid, and what is measured and made of each chip."""
+    """Both photographs on one grid, with the measurements and the pictures of each chip."""
 
     def __init__(self, grid: Grid, keys: list[Key], old: Photo, new: Photo, out: Path) -> None:
         self.grid, self.keys, self.old, self.new, self.out = grid, keys, old, new, out

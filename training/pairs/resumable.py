@@ -86,7 +86,9 @@ def claim(work: Path, plan: dict[str, Any]) -> None:
             )
         return
     if work.parent.exists() and any(work.parent.iterdir()):
-        raise PairError(f"{work.parent.name} is not empty and holds no such pairs: choose another folder")
+        raise PairError(
+            f"{work.parent.name} is not empty, and its pairs are not these: choose another folder"
+        )
     work.mkdir(parents=True, exist_ok=True)
     write_atomic(path, text.encode())
 

@@ -62,7 +62,7 @@ def read_areas(path: Path, crs: CRS) -> BaseGeometry:
     """The polygons of a GeoJSON file, in a CRS. Without an old-style `crs` member its coordinates are degrees.
 
     Raises:
-        PairError: it is no GeoJSON of polygons.
+        PairError: it is not a GeoJSON file of polygons.
     """
     try:
         document: dict[str, Any] = json.loads(path.read_text())
@@ -79,7 +79,7 @@ def read_areas(path: Path, crs: CRS) -> BaseGeometry:
         area: BaseGeometry = union_all([polygon.buffer(0) for polygon in polygons])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, CRSError, GEOSException) as error:
         raise PairError(
-            f"{path.name} is no GeoJSON of polygons: export it as GeoJSON, EPSG:4326, from your GIS"
+            f"{path.name} is not a GeoJSON file of polygons: export it as GeoJSON, EPSG:4326, from your GIS"
         ) from error
     return area
 

@@ -40,7 +40,7 @@ from training.refine.lines import Direction, Float32Array, line_finder, without_
 # Finer lines than this many pixels apart are not the old photo's: it was not enlarged.
 _SHORTEST_PX: Final = 3.0
 _CROPS: Final = 8
-# Of them, so many show new photos, one in four of which is looked at: what is sharp is to get no more detail.
+# Of them, so many show new photos, one in four of which is looked at: sharp pictures are not to get more detail.
 _SHARP: Final = 1
 _SHARP_EVERY: Final = 4
 # At most; a multiple of the network's stride.
@@ -49,7 +49,7 @@ _MARGIN_PX: Final = 16
 _SCALES: Final = (0.7, 1.4)
 _STRONGEST: Final = 4.0
 _EMA: Final = 0.995
-# What is coarser than this is the old photo's to tell; what is finer than the other is called detail.
+# Shapes coarser than the first follow the old photo; structure finer than the second is called detail.
 _SHAPE_SIGMA_PX: Final = 1.25
 _DETAIL_SIGMA_PX: Final = 1.0
 # Chips of a site that are looked at: as floats, all of a city's would not fit into memory, and these show enough.
@@ -67,7 +67,7 @@ class Choices(NamedTuple):
         fidelity: how far luma is drawn back to the old photo's, 0 to 1; see `back_project`.
         detail: share of the new photo's energy that fine detail is to have; 0 leaves it alone.
         steps, lr: of AdamW under half a cosine.
-        line_weight: of what is left of the lines, beside mean squared error.
+        line_weight: of the remaining power of the lines, beside mean squared error.
         seed: of every draw.
     """
 
@@ -119,7 +119,7 @@ def back_project(restored: Tensor, old: Tensor, fidelity: float) -> Tensor:
 
 
 def with_detail(pictures: Tensor, gain: float | Tensor) -> Tensor:
-    """Make what is finer than about two pixels stronger by `gain`; pictures are [B, 3, H, W]."""
+    """Amplify detail finer than about two pixels by `gain`; pictures are [B, 3, H, W]."""
     return pictures + gain * (pictures - _blur(pictures, _DETAIL_SIGMA_PX))
 
 
@@ -142,7 +142,7 @@ def refine(
         weights: of the trained network.
         folders: of pairs. Only those whose old photo is coarser than the grid show its lines.
         choices: what it is taught.
-        say: told what is found and how the learning goes.
+        say: called with lines about the sites and the course of training.
         progress: called with steps done and steps in all.
 
     Returns:
