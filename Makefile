@@ -63,7 +63,7 @@ format: $(VENV)/.stamp-dev ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.stamp-dev ## rewrite the tables of docs/settings.md from the declarations of the settings
-	$(BIN)/python -m tileserver.cli.settings_table docs/settings.md
+	$(BIN)/python -m tileserver.cli.docs_table docs/settings.md
 
 bench: bench-tools $(VENV)/.stamp-dev .venv-bench/.stamp ## measure the server beside nginx, MapProxy and titiler; minutes
 	$(BIN)/python -m benchmarks.serving $(BENCH_ARGS)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sr_model.layers import RestorationNetwork, conv3, inset_cells
+from sr_model.network_layers import RestorationNetwork, conv3, inset_cells
 
 
 class LinearResidualBlock(nn.Module):

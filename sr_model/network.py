@@ -5,7 +5,7 @@ blurred after, so that it draws no checkerboard), a skip connection at every sca
 the head. Shapes in comments are [channels, height, width] for an input of [3, H, W].
 
 Sources: Ronneberger et al. 2015 (U-Net); Howard and Gugger 2018 (the whole, as fastai's lesson 7);
-`sr_model.layers` for the rest.
+`sr_model.network_layers` for the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from torch import Tensor, nn
 
 from sr_model.errors import WeightsError
 from sr_model.half_scale import HalfScaleUNet
-from sr_model.layers import ResidualBlock, RestorationNetwork, ShuffleUp, conv3, inset_cells, join_scales
+from sr_model.network_layers import (
+    ResidualBlock,
+    RestorationNetwork,
+    ShuffleUp,
+    conv3,
+    inset_cells,
+    join_scales,
+)
 from sr_model.spec import HALF_SCALE_SIZES, ModelSpec
 
 
@@ -178,7 +185,7 @@ def build(spec: ModelSpec) -> RestorationNetwork:
 def multiplications_per_px(spec: ModelSpec) -> float:
     """Multiplications that the convolutions of a spec's network need for one pixel of output, without halo.
 
-    This is the network as trained, before runtimes fold layers (`sr_model.layers.fold_shuffles`).
+    This is the network as trained, before runtimes fold layers (`sr_model.network_layers.fold_shuffles`).
 
     Raises:
         WeightsError: as `build`.

@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from sr_model.layers import RestorationNetwork, fold_shuffles
+from sr_model.network_layers import RestorationNetwork, fold_shuffles
 from sr_model.weights import Weights
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and `--help` needs none of i
     import torch
     from torch import Tensor
 
-    from sr_model.layers import RestorationNetwork
+    from sr_model.network_layers import RestorationNetwork
 
 _SPEC_KEY: Final = "orthosharp_spec"
 _DIGEST_KEY: Final = "orthosharp_digest"

@@ -14,7 +14,7 @@ from torch import Tensor
 from sr_model import tensor_binding, tensors
 from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError
-from sr_model.layers import fold_shuffles
+from sr_model.network_layers import fold_shuffles
 from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, check_finite, correct, normalise
 from sr_model.weights import Weights

@@ -4,8 +4,8 @@ import torch
 from torchvision.models.resnet import BasicBlock
 
 from sr_model import ModelSpec, WeightsError
-from sr_model.layers import ShuffleUp, fold_shuffles
 from sr_model.network import build, multiplications_per_px
+from sr_model.network_layers import ShuffleUp, fold_shuffles
 from sr_model.spec import HALF_SCALE_SIZES
 
 SPECS = {

@@ -15,6 +15,7 @@ from command_calls import call, refused
 from pydantic.fields import FieldInfo
 
 from tileserver.cli.config_file import read_config, read_maps
+from tileserver.cli.docs_table import rewrite
 from tileserver.cli.exits import refusing
 from tileserver.cli.main import main
 from tileserver.cli.options import (
@@ -29,7 +30,6 @@ from tileserver.cli.options import (
     value_range,
     value_type,
 )
-from tileserver.cli.settings_table import rewrite
 from tileserver.errors import SettingsError, StartError, StoreError
 from tileserver.settings import OPTIONS, Command, Option, Settings
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 
 from sr_model import PixelWindow
+from tileserver.photo.nodata import Array, Mask, hidden_by_alpha, hidden_by_value, nodata_options
 from tileserver.tiling.raster import Raster, UInt8Array
-
-Array = np.ndarray[Any, Any]
-Mask = npt.NDArray[np.bool_]
 
 # The values that become black and white, for dtypes with a default.
 RANGES: Final = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
@@ -57,29 +53,15 @@ def warp(dataset: DatasetReader, bands: tuple[int, ...], options: dict[str, Any]
     Returns:
         bool [height, width]; True where the pixel has no data.
     """
-    nodata, own_alpha = dataset.nodata, ColorInterp.alpha in dataset.colorinterp
-    options = {**options, "resampling": WARP_KERNEL, "dtype": dataset.dtypes[0]}
-    if nodata is not None:
-        options |= {"nodata": nodata, "src_nodata": nodata}
-    elif not own_alpha:
-        # An alpha band made by GDAL covers the photograph's extent, less what its mask hides.
-        options["add_alpha"] = True
+    own_alpha = ColorInterp.alpha in dataset.colorinterp
+    options = {**options, "resampling": WARP_KERNEL, "dtype": dataset.dtypes[0], **nodata_options(dataset)}
     with WarpedVRT(dataset, **options) as vrt:
         vrt.read(bands, out=np.moveaxis(values, 2, 0))
-        if nodata is not None:
-            missing: Mask = np.isnan(values) if math.isnan(nodata) else np.equal(values, nodata)
-            hidden: Mask = np.logical_and.reduce(missing, axis=2)
-            return hidden
+        if dataset.nodata is not None:
+            return hidden_by_value(values, dataset.nodata)
         # Cheap: GDAL still holds the blocks it has just warped.
         alpha = vrt.read(vrt.colorinterp.index(ColorInterp.alpha) + 1)
-    if own_alpha:
-        # Fully transparent pixels only, as in GDAL's own mask.
-        hidden = alpha == 0
-    else:
-        # Pixels whose kernel touched the border, too. An 8-bit mask has 255 at most, whatever the band's dtype.
-        largest = np.iinfo(alpha.dtype).max if np.issubdtype(alpha.dtype, np.integer) else 255
-        hidden = alpha != (255 if alpha.max(initial=0) == 255 else largest)
-    return hidden
+    return hidden_by_alpha(alpha, own=own_alpha)
 
 
 def to_raster(values: Array, hidden: Mask, window: PixelWindow, rescale: tuple[float, float]) -> Raster:

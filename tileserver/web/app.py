@@ -28,8 +28,9 @@ from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.tiling.layer import supported_tms
 from tileserver.web.cached_tiles import CachedTiles
+from tileserver.web.health import status_routes
 from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy
-from tileserver.web.routes import LayerFactory, safe_crs_dependencies, short_routes, status_routes
+from tileserver.web.routes import LayerFactory, safe_crs_dependencies, short_routes
 from tileserver.web.tile_endpoint import TileEndpoint
 
 logger = logging.getLogger("orthosharp")

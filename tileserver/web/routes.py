@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from attrs import define, field
 from fastapi import APIRouter, Depends, Query
@@ -13,20 +13,19 @@ from pydantic import BaseModel
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from titiler.core.dependencies import CoordCRSParams, CRSParams, DefaultDependency, DstCRSParams
 from titiler.core.factory import TilerFactory
 from titiler.core.routing import EndpointScope
 
 from tileserver.errors import BadParameterError
-from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import BBox, TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR, Layer, supported_tms
 from tileserver.web import wmts
 from tileserver.web.layer_reader import LayerInput, LayerReader
 from tileserver.web.tile_endpoint import TileEndpoint
-from tileserver.web.tilejson import DEFAULT_FORMAT, page_config
+from tileserver.web.tilejson import DEFAULT_FORMAT
 from tileserver.web.tilejson import tilejson as tilejson_of
 
 _CRS_NAME = re.compile(r"\[?(EPSG|ESRI|OGC|IAU_2015):[A-Za-z0-9]{1,12}\]?", re.IGNORECASE)
@@ -222,35 +221,5 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
         return JSONResponse(
             tilejson_of(endpoint.service, base_url(request), "restored", WEB_MERCATOR, tile_format)
         )
-
-    return router
-
-
-def status_routes(service: TileService) -> APIRouter:
-    """Return the routes for health, readiness, metrics and the page's configuration."""
-    router = APIRouter()
-
-    @router.get("/healthz")
-    async def healthz() -> dict[str, Literal["ok"]]:
-        return {"status": "ok"}
-
-    @router.get("/readyz")
-    async def readyz() -> JSONResponse:
-        if service.outdated:
-            return JSONResponse({"detail": service.outdated}, 503)
-        if service.ready:
-            return JSONResponse({"status": "ready", "runtime": service.restorer.runtime})
-        return JSONResponse(
-            {"detail": "the network is warming up: ask again in a moment"}, 503, {"Retry-After": "1"}
-        )
-
-    # On the event loop, because all threads may be busy.
-    @router.get("/metrics", response_class=PlainTextResponse)
-    async def metrics() -> PlainTextResponse:
-        return PlainTextResponse(service.metrics.exposition(), media_type="text/plain; version=0.0.4")
-
-    @router.get("/config.json")
-    def config() -> JSONResponse:
-        return JSONResponse(page_config(service))
 
     return router

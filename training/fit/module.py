@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from sr_model.layers import RestorationNetwork
 from sr_model.network import ResNetUNet, build
+from sr_model.network_layers import RestorationNetwork
 from sr_model.pixels import correct, normalise
 from sr_model.spec import ModelSpec
 from sr_model.tensors import denormalise_tensor, normalise_tensor

@@ -1,0 +1,41 @@
+"""Routes that say how the server is: health, readiness, metrics, and the page's configuration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from tileserver.service import TileService
+from tileserver.web.tilejson import page_config
+
+
+def status_routes(service: TileService) -> APIRouter:
+    """Return the routes for health, readiness, metrics and the page's configuration."""
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, Literal["ok"]]:
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz() -> JSONResponse:
+        if service.outdated:
+            return JSONResponse({"detail": service.outdated}, 503)
+        if service.ready:
+            return JSONResponse({"status": "ready", "runtime": service.restorer.runtime})
+        return JSONResponse(
+            {"detail": "the network is warming up: ask again in a moment"}, 503, {"Retry-After": "1"}
+        )
+
+    # On the event loop, because all threads may be busy.
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
+        return PlainTextResponse(service.metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+    @router.get("/config.json")
+    def config() -> JSONResponse:
+        return JSONResponse(page_config(service))
+
+    return router
