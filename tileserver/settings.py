@@ -99,6 +99,21 @@ def _is_on_earth(bbox: BBox) -> bool:
     return -180 <= bbox[0] < bbox[2] <= 180 and -90 <= bbox[1] < bbox[3] <= 90
 
 
+def _halo(value: Any, parse: Callable[[Any], Any]) -> Any:
+    if value in ("off", "auto"):
+        return value
+    try:
+        amount, radius_px = (float(part) for part in _split(value))
+    except (TypeError, ValueError):
+        amount = radius_px = -1.0
+    if not (0 < amount <= 3 and 0.3 <= radius_px <= 3):
+        raise ValueError(
+            f"{value!r} is neither off, auto, nor AMOUNT,RADIUS (up to 3, and 0.3 to 3 of the photograph's pixels), "
+            "such as 0.7,1.2"
+        )
+    return parse((amount, radius_px))
+
+
 Bands = Annotated[
     tuple[int, ...],
     _numbers(
@@ -109,6 +124,10 @@ Bands = Annotated[
 Rescale = Annotated[
     tuple[float, float],
     _numbers("MIN,MAX with MIN below MAX, such as 0,4095", lambda pair: pair[0] < pair[1]),
+]
+Halo = Annotated[
+    tuple[float, float] | Literal["off", "auto"],
+    WrapValidator(_halo),
 ]
 Bounds = Annotated[
     BBox, _numbers("WEST,SOUTH,EAST,NORTH in degrees, such as -73.55,42.38,-73.52,42.40", _is_on_earth)
@@ -192,6 +211,10 @@ class Settings(BaseSettings):
     ] = Field(None, gt=0, description="Pixel size on the ground that the network restores at.")
     native_zoom: Annotated[int | None, _picture(EVERY, metavar="ZOOM", default_text="by resolution")] = Field(
         None, ge=0, le=24, description="Zoom in Web Mercator that the network restores at, as for pixel_size."
+    )
+    halo: Annotated[Halo, _picture(PIXELS, metavar="AMOUNT,RADIUS")] = Field(
+        "off",
+        description="Unsharp mask of the photograph to undo first, or off; auto undoes half of what its edges show.",
     )
     tone: Annotated[Literal["model", "old"] | None, _picture(PIXELS)] = Field(
         None, description="Deprecated name of colours: model is corrected, old is photo."

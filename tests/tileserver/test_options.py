@@ -40,6 +40,7 @@ EXAMPLES = {
     "MIN,MAX": "5,4000",
     "W,S,E,N": "-73.5,42,-73,43",
     "FIRST,LAST": "12,19",
+    "AMOUNT,RADIUS": "0.7,1.2",
     "ORIGIN,...": "https://a.example,https://b.example:8080",
 }
 each_setting = pytest.mark.parametrize("name", OPTIONS)

@@ -216,3 +216,22 @@ def test_windows_of_a_metatile_are_read_with_the_networks_halo(demo: TileService
     part = PixelWindow(window.x + 17, window.y + 9, 64, 64)
     cut = demo.raster("restored", MERCATOR, view.pyramid.native_zoom, part).rgb
     assert (whole[9 : 9 + 64, 17 : 17 + 64] == cut).all()
+
+
+def test_a_halo_is_undone_where_it_is_asked_for(make_photo: MakePhoto, open_map: Open) -> None:
+    """The photograph's own sharpening: less contrast beside its edges, the same means, and keys of its own."""
+    photo = make_photo()
+    services = {halo: open_map(photo, halo=halo) for halo in ("off", (0.8, 1.2), "auto")}
+    tile = middle_tile(services["off"])
+    off, undone, auto = (shown(pixels(service, tile)) for service in services.values())
+    assert undone.std() < off.std()
+    assert np.abs(undone.mean(0) - off.mean(0)).max() < 1
+    assert auto.std() <= off.std()
+    assert len({service.content for service in services.values()}) == 3
+
+
+def test_a_halo_of_nonsense_is_refused(make_photo: MakePhoto, tiny_weights: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    for halo in ("5,1", "0.5", "a,b", "0.5,0"):
+        refused(restore(make_photo(), output, HALF_SCALE, "--halo", halo), "--halo", "AMOUNT,RADIUS")
+    refused(restore(make_photo(), output, tiny_weights, "--halo", "0.5,1"), "leave it out")

@@ -44,5 +44,5 @@ def hidden_by_alpha(alpha: Array, *, own: bool) -> Mask:
         return hidden
     # An 8-bit mask has 255 at most, whatever the band's dtype.
     largest = np.iinfo(alpha.dtype).max if np.issubdtype(alpha.dtype, np.integer) else 255
-    hidden = alpha != (255 if alpha.max(initial=0) == 255 else largest)
-    return hidden
+    opaque = 255 if alpha.max(initial=0) == 255 else largest
+    return np.not_equal(alpha, opaque)

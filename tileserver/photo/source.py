@@ -27,9 +27,10 @@ from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.fingerprint import file_states, files_of, fingerprint
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
+from tileserver.photo.nodata import Array, Mask
 from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
 from tileserver.photo.traits import estimate_traits
-from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, Array, Mask, row_parts, to_raster, warp
+from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, row_parts, to_raster, warp
 from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.raster import Raster

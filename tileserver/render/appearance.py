@@ -25,17 +25,24 @@ class Appearance:
         scale: pixel size that it is restored at.
         resolved_gsd_m: metres on the ground that the photograph resolves: its pixel size, or more where it is soft.
         grey: whether it is black and white.
+        halo: amount, and radius in the photograph's pixels, of the unsharp mask that is undone before the network.
+        nominal_gsd_m: pixel size of the photograph in metres.
         finish: what is done to restored pixels.
     """
 
     scale: OutputScale
     resolved_gsd_m: float
     grey: bool
+    halo: tuple[float, float]
+    nominal_gsd_m: float
     finish: Finish
 
     def context(self, spec: ModelSpec, output_gsd_m: float) -> PhotoContext:
         """What the model is told of the photograph, where restored pixels have that size on the ground."""
-        return PhotoContext(spec.ratio_of(self.resolved_gsd_m, output_gsd_m), self.grey)
+        ratio = spec.ratio_of(self.resolved_gsd_m, output_gsd_m)
+        amount, radius_px = self.halo
+        # The ratio counts in pixels of what the photograph resolves, the radius in those that it has.
+        return PhotoContext(ratio, self.grey, amount, radius_px * self.nominal_gsd_m / self.resolved_gsd_m)
 
 
 def choose_appearance(spec: ModelSpec, source: Source, settings: Settings) -> Appearance:
@@ -52,6 +59,8 @@ def choose_appearance(spec: ModelSpec, source: Source, settings: Settings) -> Ap
         scale=_scale(spec, source, settings, resolved),
         resolved_gsd_m=resolved,
         grey=source.is_grey,
+        halo=_halo(spec, source, settings),
+        nominal_gsd_m=source.info.pixel.gsd_m,
         finish=_finish(spec, source, settings),
     )
 
@@ -93,6 +102,21 @@ def _wanted_gsd_m(source: Source, settings: Settings) -> float | None:
         raise SettingsError("--pixel-size and --native-zoom are mutually exclusive")
     mercator = View.of_tms(source, supported_tms().get(WEB_MERCATOR), OutputScale(1.0))
     return mercator.pixel(settings.native_zoom).gsd_m
+
+
+def _halo(spec: ModelSpec, source: Source, settings: Settings) -> tuple[float, float]:
+    """Amount and radius of the unsharp mask to undo; all of a measured one would look smoky, so half of it."""
+    if settings.halo == "off":
+        return 0.0, 1.0
+    if not spec.is_relative:
+        raise SettingsError(
+            f"--halo: {spec.name} was trained on photographs as they are, with their halos: leave it out"
+        )
+    if settings.halo == "auto":
+        traits = source.traits
+        return traits.halo_amount / 2, min(max(traits.halo_radius_px, 0.3), 3.0)
+    amount, radius_px = settings.halo
+    return amount, radius_px
 
 
 def _finish(spec: ModelSpec, source: Source, settings: Settings) -> Finish:
