@@ -48,9 +48,9 @@ def own_texture_share(seen: Tensor, spec: ModelSpec, ratio: float) -> Tensor:
     right, down = gradients[:, :1], gradients[:, 1:]
     products = F.avg_pool2d(torch.cat([right * right, down * down, right * down], 1), CELL_PX // FINE_PX)
     energy = products[:, :1] + products[:, 1:2]
-    across, along, both = _two_boxes(products, radii.tensor).split(1, 1)
+    across, along, both = _two_boxes(products, radii.tensor).chunk(3, 1)
     directed = torch.hypot(across - along, 2 * both) / (across + along + NOTHING)
-    energy, directed = _two_boxes(torch.cat([energy, energy * directed], 1), radii.area).split(1, 1)
+    energy, directed = _two_boxes(torch.cat([energy, energy * directed], 1), radii.area).chunk(2, 1)
     directed = directed / (energy + NOTHING)
     undirected = 1 - _smooth_step(directed, directed_limits(ratio))
     woods = _smooth_step(energy.sqrt(), TEXTURED) * undirected

@@ -78,11 +78,17 @@ def undirected_texture(luma: Float32Array, ratio: float) -> Float32Array:
         float32 [h / 2, w / 2], from 0 to 1.
     """
     radii = TextureRadii.of(ratio)
-    down, right = _gradients(luma)
-    products = block_means(np.stack([right * right, down * down, right * down]), 2)
+    products = _gradient_products(luma)
     energy = products[0] + products[1]
     across, along, both = two_boxes(products, radii.tensor)
-    directed = np.hypot(across - along, 2 * both) / (across + along + np.float32(NOTHING))
+    whole = across + along + np.float32(NOTHING)
+    across -= along
+    across *= across
+    both *= np.float32(2)
+    both *= both
+    across += both
+    directed = np.sqrt(across, out=across)
+    directed /= whole
     energy, directed = two_boxes(np.stack([energy, energy * directed]), radii.area)
     directed /= energy + np.float32(NOTHING)
     texture = _smooth_step(np.sqrt(energy), TEXTURED)
@@ -96,27 +102,40 @@ def directed_limits(ratio: float) -> tuple[float, float]:
     return DIRECTED[0] - less, DIRECTED[1] - less
 
 
-def _gradients(luma: Float32Array) -> tuple[Float32Array, Float32Array]:
-    """Down and to the right, per pixel of the output: float32 [h, w] each, by Sobel's operator on blocks of 2 px.
+def _gradient_products(luma: Float32Array) -> Float32Array:
+    """Means over cells of the products of gradients: right squared, down squared, both: [h, w] to [3, h / 2, w / 2].
 
-    Its smoothing comes near the derivative of a Gaussian whose deviation is 0.75 blocks.
+    Gradients are per pixel of the output, by Sobel's operator on blocks of 2 px, whose smoothing comes near the
+    derivative of a Gaussian of 0.75 blocks.
     """
     around = np.pad(luma, 1, mode="edge")
-    rows = around[:-1] + around[1:]
-    rows = rows[:-1] + rows[1:]  # 1 2 1
-    right = rows[:, 2:] - rows[:, :-2]
-    down = around[2:] - around[:-2]
-    down = down[:, :-1] + down[:, 1:]
-    down = down[:, :-1] + down[:, 1:]
     # Four times the sum of weights, a distance of two blocks, and two pixels in each.
-    for gradient in (down, right):
-        gradient *= np.float32(1 / 16)
-    return down, right
+    around *= np.float32(1 / 16)
+    rows = _one_two_one(around)
+    right = rows[:, 2:] - rows[:, :-2]
+    down = _one_two_one((around[2:] - around[:-2]).T).T
+    products = np.empty((3, luma.shape[0] // 2, luma.shape[1] // 2), np.float32)
+    product = right * right
+    products[0] = block_means(product, 2)
+    products[1] = block_means(np.multiply(down, down, out=product), 2)
+    products[2] = block_means(np.multiply(right, down, out=product), 2)
+    return products
+
+
+def _one_two_one(values: Float32Array) -> Float32Array:
+    """Sums along the first axis with weights of 1, 2 and 1: [h, w] to [h - 2, w]."""
+    pairs = values[:-1] + values[1:]
+    sums: Float32Array = pairs[:-1] + pairs[1:]
+    return sums
 
 
 def _smooth_step(values: Float32Array, limits: tuple[float, float]) -> Float32Array:
     """0 below the limits, 1 above, and a cubic without a kink between."""
     low, high = limits
-    share = np.clip((values - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
-    step: Float32Array = share * share * (3 - 2 * share)
+    share = values - np.float32(low)
+    share *= np.float32(1 / (high - low))
+    np.clip(share, 0, 1, out=share)
+    step: Float32Array = 3 - 2 * share
+    share *= share
+    step *= share
     return step

@@ -88,13 +88,13 @@ def test_the_share_is_left_out_of_the_change():
 
 
 def test_between_woods_and_meadow_there_is_no_border():
-    """The share goes from one to the other over tens of pixels, so that nobody sees where."""
+    """The share goes from one to the other over some twenty pixels, so that nobody sees where: a cell has four."""
     x = np.arange(384)
     mixed = np.where(x < 192, woods(), meadow())
     cells = share(mixed)
     assert cells[20:-20, :20].mean() > 0.4
     assert (cells[20:-20, -20:] == np.float32(0.15)).all()
-    assert max(np.abs(np.diff(cells, axis=axis)).max() for axis in (0, 1)) < 0.06
+    assert max(np.abs(np.diff(cells, axis=axis)).max() for axis in (0, 1)) < 0.18
 
 
 @pytest.mark.parametrize("ratio", RATIOS)

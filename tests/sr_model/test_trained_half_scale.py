@@ -48,6 +48,11 @@ def test_a_tile_keeps_the_means_of_the_photograph(ground, restorer):
             assert np.abs(change[y : y + 256, x : x + 256].mean((0, 1))).max() < 0.5
 
 
+def test_the_photographs_own_texture_is_part_of_the_weights(restorer):
+    spec = restorer.spec
+    assert (spec.own_texture, spec.own_texture_in_woods) == (0.15, 0.5)
+
+
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
 def test_a_grey_photograph_stays_grey(ground, runtime):
     restorer = Restorer.open(WEIGHTS, runtime=runtime, device="cpu")

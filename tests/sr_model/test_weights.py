@@ -166,6 +166,10 @@ def test_a_ratio_that_training_did_not_see_is_a_warning_up_to_a_limit():
         {"ratio": 3},
         {"max_ratio": 2},
         {"colours": "sepia"},
+        {"own_texture": -0.1},
+        {"own_texture_in_woods": 1.5},
+        {"own_texture": float("nan")},
+        {"own_texture": 0.15, "colours": "network"},
     ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(changes):
@@ -173,9 +177,10 @@ def test_a_spec_that_contradicts_itself_is_refused(changes):
         dataclasses.replace(RELATIVE, **changes)
 
 
-def test_the_weights_of_a_pair_have_no_colours_of_the_photograph():
+@pytest.mark.parametrize("changes", [{"colours": "photo"}, {"own_texture": 0.15}])
+def test_the_weights_of_a_pair_have_no_colours_or_texture_of_the_photograph(changes):
     with pytest.raises(WeightsError, match="spec is damaged"):
-        dataclasses.replace(SPEC, colours="photo")
+        dataclasses.replace(SPEC, **changes)
 
 
 def test_the_bundled_weights_are_small_and_verify():
