@@ -17,7 +17,6 @@ from tileserver.render.finish import Finish
 from tileserver.settings import Settings
 from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
 
-
 # Two crops of one sharpened photograph were estimated at 1.07 and 1.43 of its pixels: a photograph is taken at its word
 # unless it clearly resolves less.
 _CLEARLY_SOFT: Final = 1.5
