@@ -28,7 +28,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-all test-clients clients lint format bench bench-tools browser clean distclean
+.PHONY: help demo setup test test-all test-clients clients lint format docs bench bench-tools browser clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,9 @@ clients: tests/system/js/package.json
 format: $(VENV)/.stamp-dev ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.stamp-dev ## rewrite the tables of docs/settings.md from the declarations of the settings
+	$(BIN)/python -m tileserver.cli.settings_table docs/settings.md
 
 bench: bench-tools $(VENV)/.stamp-dev .venv-bench/.stamp ## measure the server beside nginx, MapProxy and titiler; minutes
 	$(BIN)/python -m benchmarks.serving $(BENCH_ARGS)

@@ -1,4 +1,4 @@
-"""How fast the bundled network is through each runtime, as megapixels of its window per second.
+"""Measure the bundled network's speed in each runtime, in megapixels of its input window per second.
 
 Run: .venv/bin/python -m benchmarks.network [--side 1152] [--rounds 7] [--architecture resnet34]
 """
@@ -22,13 +22,13 @@ import torch
 from sr_model import ModelSpec, Weights, bundled_weights_path, load_weights, save_weights
 from sr_model.network import build
 from sr_model.onnx_model import to_onnx
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.pixels import UInt8Array, normalise
 from sr_model.runtimes import choose_runtime
 
 
 def megapixels_per_s(work: Callable[[], object], pixels: int, rounds: int) -> list[float]:
-    """One warm-up, then a rate per round."""
+    """Return the rate of each round, after one round to warm up."""
     work()
     rates = []
     for _ in range(rounds):
@@ -39,7 +39,7 @@ def megapixels_per_s(work: Callable[[], object], pixels: int, rounds: int) -> li
 
 
 def untrained() -> Weights:
-    """The large network: for its speed it does not matter what it learnt."""
+    """Return untrained weights of the large network, whose speed does not depend on training."""
     spec = ModelSpec.resnet34()
     with tempfile.TemporaryDirectory() as folder:
         save_weights(Path(folder) / "resnet34.safetensors", spec, build(spec).state_dict())
@@ -47,7 +47,7 @@ def untrained() -> Weights:
 
 
 def on_gpu(weights: Weights, window: UInt8Array, rounds: int) -> dict[str, list[float]]:
-    """The network alone on planes that are there already, and from bytes to bytes, for each size of batch."""
+    """Measure, for several batch sizes, the network alone (input already on the device) and from bytes to bytes."""
     runtime = choose_runtime(weights, device="cuda")
     rates = {}
     for count in (1, 2, 4, 8):
@@ -63,7 +63,7 @@ def on_gpu(weights: Weights, window: UInt8Array, rounds: int) -> dict[str, list[
         name = f"{runtime.name}, {count} together"
         rates[f"{name}, network alone"] = megapixels_per_s(alone, pixels, rounds)
         rates[f"{name}, bytes to bytes"] = megapixels_per_s(
-            lambda windows=windows: runtime.restore(windows, [PhotoTraits()] * len(windows)), pixels, rounds
+            lambda windows=windows: runtime.restore(windows, [PhotoContext()] * len(windows)), pixels, rounds
         )
     return rates
 
@@ -71,11 +71,13 @@ def on_gpu(weights: Weights, window: UInt8Array, rounds: int) -> dict[str, list[
 def main() -> None:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", type=int, default=1152, help="window in px; a metatile with its halo")
+    parser.add_argument(
+        "--side", type=int, default=1152, help="side of the window in px: a metatile with its halo"
+    )
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--architecture", choices=("compact", "resnet34"), default="compact")
+    parser.add_argument("--architecture", choices=("half_scale", "resnet34"), default="half_scale")
     options = parser.parse_args()
-    weights = load_weights(bundled_weights_path()) if options.architecture == "compact" else untrained()
+    weights = load_weights(bundled_weights_path()) if options.architecture == "half_scale" else untrained()
     window = np.random.default_rng(0).integers(0, 256, (1, options.side, options.side, 3)).astype(np.uint8)
     planes, pixels = normalise(window, weights.spec), options.side**2
     ours = choose_runtime(weights, "openvino", "cpu")
@@ -83,7 +85,7 @@ def main() -> None:
     session = onnxruntime.InferenceSession(to_onnx(weights), providers=["CPUExecutionProvider"])
     works: dict[str, Callable[[], object]] = {
         f"{ours.name}, network alone": lambda: ours.forward(planes),
-        f"{ours.name}, bytes to bytes": lambda: ours.restore(window),
+        f"{ours.name}, bytes to bytes": lambda: ours.restore(window, [PhotoContext()]),
         "torch cpu fp32, network alone": lambda: eager.forward(planes),
         "onnxruntime cpu fp32, network alone": lambda: session.run(["output"], {"input": planes}),
     }
@@ -97,8 +99,8 @@ def main() -> None:
         "megapixels_per_s": medians,
         "best": {name: round(max(values), 2) for name, values in rates.items()},
         "openvino over": {
-            rival: round(medians[f"{ours.name}, network alone"] / medians[f"{rival}, network alone"], 2)
-            for rival in ("torch cpu fp32", "onnxruntime cpu fp32")
+            other: round(medians[f"{ours.name}, network alone"] / medians[f"{other}, network alone"], 2)
+            for other in ("torch cpu fp32", "onnxruntime cpu fp32")
         },
     }
     print(json.dumps(report, indent=2))

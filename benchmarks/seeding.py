@@ -1,13 +1,13 @@
-"""How fast seeding is beside the network alone, and how much memory it takes on 1 and on 100 times the ground.
+"""Measure the speed of `seed` and `restore` beside the network alone, and their memory on areas of 1 and 100 units.
 
 Run: .venv/bin/python benchmarks/seeding.py speed [--of seed|restore] [--metatiles 6] [--device cpu] [--jobs 3]
      .venv/bin/python benchmarks/seeding.py memory [--of seed|restore] [--metatiles 2]
 
-`speed` gives megapixels of restored picture per second, halo not counted: of the network alone, fed with windows
-of a metatile and its halo, in the runtime that serves and in ONNX Runtime (float32); and end to end, by the command
-itself, into PMTiles with all zooms or into a COG.
-`memory` takes squares whose sides are as 1 to 10, with a network that costs nothing, each in a process of its own,
-and compares their peaks.
+`speed` gives restored megapixels per second, without the halo: of the network alone on windows of a metatile and its
+halo, in the server's runtime and in ONNX Runtime (float32); and of the command itself, end to end, into PMTiles with
+all zooms or into a COG.
+`memory` compares the peaks of two runs, each in a process of its own and with a network that does nothing, on squares
+whose sides are as 1 to 10.
 """
 
 from __future__ import annotations
@@ -38,23 +38,25 @@ from sr_model.onnx_model import to_onnx
 from sr_model.pixels import UInt8Array, normalise
 from sr_model.runtimes import choose_runtime
 from sr_model.weights import bundled_weights_path, load_weights
-from tileserver.cli import main as cli
-from tileserver.grid import METATILE_PX
-from tileserver.render import MARGIN_PX, trim_px
+from tileserver.cli.main import main as cli
+from tileserver.render.renderer import MARGIN_PX, trim_px
+from tileserver.tiling.grid import METATILE_PX
 
 DEMO = Path(__file__).parents[1] / "examples" / "demo" / "2010.tif"
 TILE_PX = 2048
+# Pixels of the photograph; restored ones are about half as large.
+GSD_M = 0.6096
 OUTPUTS = {"seed": "out.pmtiles", "restore": "out.tif"}
 
 
 def free(restorer: Restorer, rgb: UInt8Array) -> UInt8Array:
-    """A network that costs nothing: gives back what it gets, less what nobody looks at."""
+    """Stand in for `Restorer.restore`, at no cost: returns its input without the trim."""
     trim = trim_px(restorer.spec)
     return rgb[:, trim:-trim, trim:-trim]
 
 
-def photograph(folder: Path, metatiles: int, gsd_m: float) -> Path:
-    """A square photograph of `metatiles` metatiles on a side: one piece of texture, repeated by a VRT."""
+def photograph(folder: Path, metatiles: int) -> Path:
+    """Write a square photograph, one texture repeated by a VRT, that fills `metatiles` metatiles on a side."""
     random = np.random.default_rng(0)
     with rasterio.open(DEMO) as demo:
         piece = demo.read((1, 2, 3), out_shape=(3, TILE_PX, TILE_PX))
@@ -69,9 +71,8 @@ def photograph(folder: Path, metatiles: int, gsd_m: float) -> Path:
     }
     with rasterio.open(folder / "piece.tif", "w", compress="jpeg", photometric="ycbcr", **profile) as dataset:
         dataset.write(piece)
-    # Pixels of Web Mercator at 42 degrees north that the network works at, so that nothing is resampled much.
-    side = metatiles * METATILE_PX
-    transform = Affine(gsd_m, 0, 600_000.0, 0, -gsd_m, 4_700_000.0)
+    side = metatiles * METATILE_PX // 2
+    transform = Affine(GSD_M, 0, 600_000.0, 0, -GSD_M, 4_700_000.0)
     bands = []
     for band in (1, 2, 3):
         sources = "".join(
@@ -93,9 +94,9 @@ def photograph(folder: Path, metatiles: int, gsd_m: float) -> Path:
 
 
 def work(command: str, source: Path, output: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Summary of `orthosharp seed` or `restore`, in this process."""
+    """Run `orthosharp seed` or `restore` in this process, and return its JSON summary."""
     arguments = [command, str(source), str(output), "--jobs", str(options.jobs), "--json"]
-    arguments += ["--device", options.device]
+    arguments += ["--device", options.device, "--resolution", str(GSD_M)]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         cli(arguments)
@@ -105,7 +106,7 @@ def work(command: str, source: Path, output: Path, options: argparse.Namespace) 
 
 
 def raw_rates(device: str, rounds: int) -> dict[str, float]:
-    """Megapixels of metatile per second through the network alone: in what serves, and in ONNX Runtime on the CPU."""
+    """Return megapixels of metatiles per second of the network alone: in the server's runtime and in ONNX Runtime."""
     weights = load_weights(bundled_weights_path())
     metatile = PixelWindow(0, 0, METATILE_PX, METATILE_PX)
     outer = aligned_window(metatile, max(weights.spec.halo_px, MARGIN_PX), weights.spec.stride)
@@ -122,27 +123,26 @@ def raw_rates(device: str, rounds: int) -> dict[str, float]:
         for name, forward in works.items():
             start = time.perf_counter()
             forward()
-            # The first pass finds the memory.
+            # The first pass allocates memory and is not counted.
             seconds[name] += [time.perf_counter() - start] if number else []
     return {name: METATILE_PX**2 / 1e6 / statistics.median(taken) for name, taken in seconds.items()}
 
 
 def cpu_seconds() -> float:
-    """Of all threads of this process so far."""
+    """Return the CPU time of all threads of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def speed(options: argparse.Namespace) -> dict[str, Any]:
-    gsd_m = load_weights(bundled_weights_path()).spec.gsd_m
     before = raw_rates(options.device, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        source = photograph(Path(folder), options.metatiles, gsd_m)
+        source = photograph(Path(folder), options.metatiles)
         busy = cpu_seconds()
         summary = work(options.of, source, Path(folder) / OUTPUTS[options.of], options)
         busy = (cpu_seconds() - busy) / (summary["seconds"] * (os.cpu_count() or 1))
     after = raw_rates(options.device, options.rounds)
-    # The machine may have slowed down or sped up meanwhile.
+    # The machine's speed may have changed meanwhile.
     alone = {name: (rate + after[name]) / 2 for name, rate in before.items()}
     rate = summary["megapixels_per_s"]
     return {
@@ -167,12 +167,11 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def peak(options: argparse.Namespace) -> dict[str, Any]:
-    # As the command sets it, but before GDAL makes the photograph.
+    # The command sets this too, but too late: GDAL writes the photograph first.
     os.environ.setdefault("GDAL_CACHEMAX", "64")
     Restorer.restore = free  # type: ignore[method-assign]
-    gsd_m = load_weights(bundled_weights_path()).spec.gsd_m
     with tempfile.TemporaryDirectory() as folder:
-        source = photograph(Path(folder), options.metatiles, gsd_m)
+        source = photograph(Path(folder), options.metatiles)
         summary = work(options.of, source, Path(folder) / OUTPUTS[options.of], options)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {

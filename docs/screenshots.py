@@ -1,4 +1,4 @@
-"""Takes the screenshots of the page that the documentation shows.
+"""Take the screenshots of the page for the documentation.
 
 Start the demo (`make demo`), then: `.venv/bin/python docs/screenshots.py [http://127.0.0.1:8000]`. Needs the
 extra `dev` and a Chromium.
@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 FOLDER = Path(__file__).parent / "images"
 MOST_BYTES = 1_500_000
-# Every tile has come, and has faded in.
+# All tiles are loaded, and have faded in.
 SETTLED = """() => document.querySelector('#map').getAttribute('aria-busy') === 'false'
     && [...document.querySelectorAll('.leaflet-tile')].every(
         (tile) => Number(tile.style.opacity || 1) === 1)"""
@@ -26,7 +26,7 @@ SETTLED = """() => document.querySelector('#map').getAttribute('aria-busy') === 
 
 @dataclass(frozen=True)
 class Shot:
-    """One screenshot: its file, the window in CSS pixels, and screen pixels for each of these."""
+    """One screenshot: its file, the window in CSS pixels, and device pixels per CSS pixel."""
 
     name: str
     width: int
@@ -41,7 +41,7 @@ VILLAGE_LAT, VILLAGE_LNG = 42.3942, -73.5272
 
 def take(browser: Browser, url: str, shot: Shot) -> Path:
     """Take one screenshot, of the village at the native zoom with the handle in the middle."""
-    # On a dense screen the tiles of a zoom have the pixels of the next one.
+    # On a high-density screen the tiles of a zoom have the pixels of the next one.
     zoom = httpx.get(f"{url}/config.json").raise_for_status().json()["native_zoom"] - (shot.density > 1)
     page = browser.new_page(
         viewport={"width": shot.width, "height": shot.height}, device_scale_factor=shot.density
@@ -56,7 +56,7 @@ def take(browser: Browser, url: str, shot: Shot) -> Path:
 
 
 def small_png(data: bytes) -> bytes:
-    """The same picture in 256 colours if it would be too large otherwise."""
+    """Return a PNG, reduced to 256 colours if it would be too large otherwise."""
     if len(data) <= MOST_BYTES:
         return data
     sink = io.BytesIO()
@@ -66,7 +66,7 @@ def small_png(data: bytes) -> bytes:
 
 
 def main() -> None:
-    """Take all of them."""
+    """Take all screenshots."""
     url = (sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000").rstrip("/")
     executable = next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

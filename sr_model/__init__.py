@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     )
     from sr_model.halo import dehalo
     from sr_model.network import multiplications_per_px
-    from sr_model.photo import PhotoTraits
+    from sr_model.photo import PhotoContext
     from sr_model.pixels import fill_nodata
     from sr_model.restorer import Restorer
     from sr_model.spec import ModelSpec
     from sr_model.tone import ToneMap
     from sr_model.weights import Weights, bundled_weights_path, load_weights, save_weights
-    from sr_model.windows import PixelWindow, aligned_window, crop_slices, inset, tile_windows
+    from sr_model.windows import PixelWindow, aligned_window, crop_slices
 
     __version__: str
 
@@ -33,7 +33,7 @@ __all__ = [
     "InferenceError",
     "InputError",
     "ModelSpec",
-    "PhotoTraits",
+    "PhotoContext",
     "PixelWindow",
     "Restorer",
     "RuntimeUnavailableError",
@@ -47,11 +47,9 @@ __all__ = [
     "crop_slices",
     "dehalo",
     "fill_nodata",
-    "inset",
     "load_weights",
     "multiplications_per_px",
     "save_weights",
-    "tile_windows",
 ]
 
 _MODULES = {
@@ -65,13 +63,13 @@ _MODULES = {
     ),
     "halo": ("dehalo",),
     "network": ("multiplications_per_px",),
-    "photo": ("PhotoTraits",),
+    "photo": ("PhotoContext",),
     "pixels": ("fill_nodata",),
     "restorer": ("Restorer",),
     "spec": ("ModelSpec",),
     "tone": ("ToneMap",),
     "weights": ("Weights", "bundled_weights_path", "load_weights", "save_weights"),
-    "windows": ("PixelWindow", "aligned_window", "crop_slices", "inset", "tile_windows"),
+    "windows": ("PixelWindow", "aligned_window", "crop_slices"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

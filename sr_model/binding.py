@@ -4,7 +4,8 @@ The change that a network makes loses its own low-pass, in luminance and in chro
 the photograph's pixels stay as they were: no cast, no blotches, and low zooms agree. The photograph's chroma, mottled
 by film and compression, is then cleaned by a guided filter with the restored luminance as guide (He, Sun and Tang
 2013), on means over blocks (He and Sun 2015). Luminance is that of Rec. 601; the chroma of a band is its difference
-from that.
+from that. Before all of this, a share of the change is left out where the photograph's own texture is to stay, see
+`sr_model.texture`.
 
 Blocks lie on the global pixel grid, as windows begin at multiples of the stride. `sr_model.tensor_binding` does the
 same on a GPU.
@@ -12,16 +13,17 @@ same on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from sr_model.boxes import block_means, box_means, enlarge_columns, enlarge_rows
-from sr_model.photo import PhotoTraits
+from sr_model.boxes import block_means, box_means, enlarge_columns, enlarge_rows, two_boxes
+from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, check_finite
 from sr_model.spec import ModelSpec
+from sr_model.texture import own_texture_share
 
 # Of red, green and blue in luminance (ITU-R BT.601).
 LUMA: Final = (0.299, 0.587, 0.114)
@@ -53,8 +55,7 @@ class FilterRadii:
     @classmethod
     def of(cls, spec: ModelSpec, ratio: float) -> FilterRadii:
         """Those for a ratio, or for the nearest that training saw: no halo covers more."""
-        low, high = spec.ratio_range
-        ratio = min(max(ratio, low), high)
+        ratio = spec.trained_ratio(ratio)
         both = round(2 * ratio)
         return cls((both // 2, both - both // 2), round(1.25 * ratio - 0.375))
 
@@ -70,7 +71,7 @@ def bind_colours(
     planes: Float32Array,
     correction: Float32Array,
     spec: ModelSpec,
-    photos: Sequence[PhotoTraits],
+    photos: Sequence[PhotoContext],
     trim_px: int,
 ) -> UInt8Array:
     """A restored picture with the network's edges and the photograph's colours.
@@ -95,11 +96,45 @@ def bind_colours(
     bound = np.empty((batch, height - 2 * trim_px, width - 2 * trim_px, 3), np.uint8)
     for number, photo in enumerate(photos):
         seen = planes[number, :3, cut : height - cut, cut : width - cut]
-        made = _Made.of(seen, correction[number], spec)
+        kept = _kept_change(planes[number, :3], cut, spec, photo.ratio)
+        made = _Made.of(seen, correction[number], kept, spec)
         radii = FilterRadii.of(spec, photo.ratio)
         draw = _draw_grey if photo.grey else _draw_colours
         draw(made, radii, trim_px - cut, bound[number])
     return bound
+
+
+def _kept_change(
+    planes: Float32Array, cut: int, spec: ModelSpec, ratio: float
+) -> Iterator[tuple[slice, Float32Array | None]]:
+    """Strips of a window without `cut` pixels on each side, and the share of its change that each keeps.
+
+    The share is float32 [rows, w], or None where all is kept.
+    """
+    _, height, width = planes.shape
+    if spec.keeps_texture:
+        own = own_texture_share(_fine_luma(planes, spec), spec, ratio)
+        for rows, (kept,) in _strips(1 - own[None], cut, height - 2 * cut):
+            yield rows, kept
+    else:
+        step = _strip_rows(width - 2 * cut)
+        for top in range(0, height - 2 * cut, step):
+            yield slice(top, min(top + step, height - 2 * cut)), None
+
+
+def _fine_luma(planes: Float32Array, spec: ModelSpec) -> Float32Array:
+    """Luminance in grey levels, but for a constant: normalised float32 [3, H, W] to [H / 2, W / 2]."""
+    _, height, width = planes.shape
+    luma = np.empty((height // FINE_PX, width // FINE_PX), np.float32)
+    scales = [np.float32(255 * weight * std) for weight, std in zip(LUMA, spec.std, strict=True)]
+    step = _strip_rows(width)
+    for top in range(0, height, step):
+        part = planes[:, top : top + step]
+        strip = part[0] * scales[0]
+        for band in (1, 2):
+            strip += part[band] * scales[band]
+        luma[top // FINE_PX : (top + step) // FINE_PX] = block_means(strip, FINE_PX)
+    return luma
 
 
 @dataclass(frozen=True)
@@ -117,22 +152,27 @@ class _Made:
     change: Float32Array
 
     @classmethod
-    def of(cls, seen: Float32Array, correction: Float32Array, spec: ModelSpec) -> _Made:
-        """From normalised float32 [3, h, w] and its correction."""
+    def of(
+        cls,
+        seen: Float32Array,
+        correction: Float32Array,
+        kept: Iterable[tuple[slice, Float32Array | None]],
+        spec: ModelSpec,
+    ) -> _Made:
+        """From normalised float32 [3, h, w], its correction, and the share of the correction that is kept."""
         bands, height, width = seen.shape
         luma = np.zeros((height, width), np.float32)
         fine = np.empty((bands, height // FINE_PX, width // FINE_PX), np.float32)
         change = np.empty((bands, height // CELL_PX, width // CELL_PX), np.float32)
         finite = True
-        step = _strip_rows(width)
-        for top in range(0, height, step):
-            rows, fine_rows, cell_rows = (
-                slice(top // px, (top + step) // px) for px in (1, FINE_PX, CELL_PX)
-            )
+        for rows, share in kept:
+            fine_rows, cell_rows = (slice(rows.start // px, rows.stop // px) for px in (FINE_PX, CELL_PX))
             for band in range(bands):
                 # Values that are not finite are reported below.
                 with np.errstate(invalid="ignore", over="ignore"):
                     added = correction[band, rows] * np.float32(255 * spec.std[band])
+                    if share is not None:
+                        added *= share
                     change[band, cell_rows] = block_means(added, CELL_PX)
                     added += seen[band, rows] * np.float32(255 * spec.std[band])
                     added += np.float32(255 * spec.mean[band])
@@ -160,13 +200,9 @@ def _luma(bands: Float32Array) -> Float32Array:
     return luma
 
 
-def _lowpass(maps: Float32Array, radii: FilterRadii) -> Float32Array:
-    return box_means(box_means(maps, radii.lowpass[0]), radii.lowpass[1])
-
-
 def _draw_grey(made: _Made, radii: FilterRadii, cut: int, drawn: UInt8Array) -> None:
     """Luminance alone, into uint8 [h - 2 cut, w - 2 cut, 3]."""
-    drifts = _lowpass(_luma(made.change), radii)[None]
+    drifts = two_boxes(_luma(made.change), radii.lowpass)[None]
     for rows, (drift,) in _strips(drifts, cut, drawn.shape[0]):
         luma = made.luma[rows.start + cut : rows.stop + cut, cut : cut + drawn.shape[1]] - drift
         luma += np.float32(0.5)
@@ -211,7 +247,7 @@ def _colour_maps(made: _Made, radii: FilterRadii) -> Float32Array:
     drifts = np.empty((3, *made.change.shape[1:]), np.float32)
     drifts[0] = _luma(made.change)
     drifts[1], drifts[2] = made.change[0] - drifts[0], made.change[2] - drifts[0]
-    drifts = _lowpass(drifts, radii)
+    drifts = two_boxes(drifts, radii.lowpass)
     factor = CELL_PX // FINE_PX
     fine_drifts = enlarge_rows(enlarge_columns(drifts, factor), factor, 0, drifts.shape[1])
     # Luminance, red and blue chroma; then products of the first with all three.

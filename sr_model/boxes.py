@@ -34,6 +34,11 @@ def box_means(maps: Float32Array, radius: int) -> Float32Array:
     return means
 
 
+def two_boxes(maps: Float32Array, radii: tuple[int, int]) -> Float32Array:
+    """Two `box_means`, one after the other, which come near a Gaussian."""
+    return box_means(box_means(maps, radii[0]), radii[1])
+
+
 def _sums(values: Float32Array, width: int, axis: int) -> Float32Array:
     """Sums of `width` successive cells, by doubling: a sum of 13 is one of 8, one of 4 and one more cell."""
 

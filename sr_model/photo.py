@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class PhotoTraits:
+class PhotoContext:
     """Properties of a whole photograph: they must be the same for all its windows, or there would be seams.
 
     Attributes:

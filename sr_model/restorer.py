@@ -9,7 +9,7 @@ import numpy as np
 
 from sr_model.errors import InputError
 from sr_model.halo import dehalo
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.pixels import UInt8Array, check_rgb
 from sr_model.runtimes import DeviceName, Runtime, RuntimeName, choose_runtime
 from sr_model.spec import ModelSpec
@@ -100,7 +100,7 @@ class Restorer:
         return cls(weights.spec, weights.digest, chosen, trim_px)
 
     def restore(
-        self, rgb: UInt8Array, photos: PhotoTraits | Sequence[PhotoTraits] | None = None
+        self, rgb: UInt8Array, photos: PhotoContext | Sequence[PhotoContext] | None = None
     ) -> UInt8Array:
         """Restore windows on the model's grid.
 
@@ -119,8 +119,8 @@ class Restorer:
         """
         check_rgb(rgb, self.spec.stride, self._trim_px)
         if photos is None:
-            photos = PhotoTraits(self.spec.ratio or 1.0)
-        if isinstance(photos, PhotoTraits):
+            photos = PhotoContext(self.spec.ratio or 1.0)
+        if isinstance(photos, PhotoContext):
             photos = [photos] * len(rgb)
         if len(photos) != len(rgb):
             raise InputError(
@@ -129,7 +129,7 @@ class Restorer:
         return self._runtime.restore(_without_halos(rgb, photos), photos)
 
 
-def _without_halos(rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
+def _without_halos(rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
     """Windows as they were before the unsharp masks of their photographs."""
     if not any(photo.halo_amount for photo in photos):
         return rgb

@@ -22,6 +22,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._ -]{1,64}")
 _OPTIONAL: Final = ("training", "metrics")
 _PAIR: Final = {"gsd_m": 0.0, "gsd_range_m": (0.0, 0.0), "source_gsd_range_m": (0.0, 0.0)}
 _RELATIVE: Final = {"ratio": 0.0, "ratio_range": (0.0, 0.0), "max_ratio": 0.0, "colours": "network"}
+_OWN_TEXTURE: Final = {"own_texture": 0.0, "own_texture_in_woods": 0.0}
 # A ratio that was computed from pixel sizes is not exact.
 _ROUNDING: Final = 1e-6
 
@@ -76,6 +77,8 @@ class ModelSpec:
         max_ratio: the largest ratio that may be asked for (relative).
         colours: `network`, whose output is taken as it is, or `photo`: edges are the network's, means of luminance
             and chroma are the photograph's, see `sr_model.binding` (relative).
+        own_texture, own_texture_in_woods: shares, 0 to 1, of the photograph's own texture that the picture keeps
+            everywhere, and where texture has no direction, see `sr_model.texture` (relative, `photo` only).
         stride: total stride of the network; origins and sizes of windows are multiples of it.
         halo_px: context around a window, a multiple of `stride`, that covers the effective receptive field.
         config: sizes of the architecture.
@@ -94,6 +97,8 @@ class ModelSpec:
     ratio_range: tuple[float, float] = (0.0, 0.0)
     max_ratio: float = 0.0
     colours: Literal["network", "photo"] = "network"
+    own_texture: float = 0.0
+    own_texture_in_woods: float = 0.0
     stride: int
     halo_px: int
     config: Config = field(default_factory=dict, hash=False)
@@ -108,6 +113,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         for pair in ("gsd_range_m", "source_gsd_range_m", "ratio_range", "mean", "std"):
             object.__setattr__(self, pair, tuple(float(value) for value in getattr(self, pair)))
+        for share in _OWN_TEXTURE:
+            object.__setattr__(self, share, float(getattr(self, share)))
         frozen = {key: tuple(v) if isinstance(v, list | tuple) else int(v) for key, v in self.config.items()}
         object.__setattr__(self, "config", MappingProxyType(frozen))
         for name in _OPTIONAL:
@@ -130,8 +137,10 @@ class ModelSpec:
         low, high = self.gsd_range_m
         if not 0 < low <= self.gsd_m <= high:
             raise _damaged(f"gsd_m {self.gsd_m} is outside gsd_range_m {low}-{high}")
-        if any(getattr(self, name) != empty for name, empty in _RELATIVE.items()):
-            raise _damaged("the weights of a pair cannot have a ratio, or colours of the photograph")
+        if any(getattr(self, name) != empty for name, empty in (_RELATIVE | _OWN_TEXTURE).items()):
+            raise _damaged(
+                "the weights of a pair cannot have a ratio, or colours or texture of the photograph"
+            )
 
     def _check_relative(self) -> None:
         low, high = self.ratio_range
@@ -143,6 +152,13 @@ class ModelSpec:
             )
         if self.colours not in ("network", "photo"):
             raise _damaged(f"colours {self.colours!r} is neither 'network' nor 'photo'")
+        shares = [getattr(self, name) for name in _OWN_TEXTURE]
+        if not all(0 <= share <= 1 for share in shares):
+            raise _damaged(
+                f"shares of the photograph's own texture are {shares}, and not all between 0 and 1"
+            )
+        if self.colours == "network" and self.keeps_texture:
+            raise _damaged("it keeps the photograph's texture, and yet the network's colours")
 
     @classmethod
     def compact(
@@ -224,6 +240,11 @@ class ModelSpec:
         return self.ratio != 0
 
     @property
+    def keeps_texture(self) -> bool:
+        """Whether the picture keeps a share of the photograph's own texture, see `sr_model.texture`."""
+        return any(getattr(self, name) for name in _OWN_TEXTURE)
+
+    @property
     def planes(self) -> int:
         """Planes of the network's input: red, green, blue, and grain where it was trained with it."""
         return 3 + bool(self.config.get("grain", 0))
@@ -247,6 +268,11 @@ class ModelSpec:
         if not (photo_gsd_m > 0 and output_gsd_m > 0):
             raise ValueError(f"pixel sizes must be positive, got {photo_gsd_m} m and {output_gsd_m} m")
         return photo_gsd_m / output_gsd_m
+
+    def trained_ratio(self, ratio: float) -> float:
+        """A ratio, or the nearest to it that training saw (relative)."""
+        low, high = self.ratio_range
+        return min(max(ratio, low), high)
 
     def check_source_gsd(self, gsd_m: float) -> None:
         """Refuse a photograph that the weights cannot restore; relative weights refuse none, see `scale_warnings`.
@@ -326,7 +352,7 @@ class ModelSpec:
             chosen = dict(document.pop(name))
             if chosen:
                 document[name] = chosen
-        for name, empty in (_PAIR | _RELATIVE).items():
+        for name, empty in (_PAIR | _RELATIVE | _OWN_TEXTURE).items():
             if document[name] == empty:
                 del document[name]
         return json.dumps(document, sort_keys=True, separators=(",", ":"))

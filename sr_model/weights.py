@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from safetensors import SafetensorError, safe_open
 
+from sr_model.atomic import write_atomic
 from sr_model.errors import WeightsError
 from sr_model.spec import ModelSpec
 
@@ -126,19 +125,4 @@ def load_weights(path: Path) -> Weights:
 
 def bundled_weights_path() -> Path:
     """The small weights that ship with the package."""
-    return Path(__file__).parent / "bundled" / "compact.safetensors"
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write to a temporary sibling, fsync, rename: `path` holds the old bytes or the new ones, never half."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    return Path(__file__).parent / "bundled" / "half_scale.safetensors"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from tileserver.cli import main
+from tileserver.cli.main import main
 
 
 def call(*arguments: object) -> Result:

@@ -1,4 +1,4 @@
-"""Small photographs and a tiny network, made for the tests; no fixture needs a file from elsewhere."""
+"""Small photographs and a tiny network, generated for the tests."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from starlette.testclient import TestClient
 
 from sr_model import ModelSpec, save_weights
 from sr_model.network import build
-from tileserver.app import create_app
-from tileserver.grid import TileAddress
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
+from tileserver.web.app import create_app
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let one warning pass that is not ours: rasterio 1.4 multiplies matrices as affine 3 would rather not."""
+    """Ignore a warning that rasterio 1.4 causes: it multiplies matrices in a way that affine 3 deprecates."""
     config.addinivalue_line("filterwarnings", "ignore:Use `@` matmul:PendingDeprecationWarning")
 
 
@@ -69,7 +69,7 @@ class Photo:
 
 
 def picture(photo: Photo) -> np.ndarray:
-    """Blotches of several sizes and straight edges: [bands, height, width] in 0-255, the same everywhere."""
+    """Return blotches of several sizes and straight edges: [bands, height, width] in 0-255, on every machine alike."""
     random = np.random.default_rng(photo.seed)
     total = np.full((photo.bands, photo.height, photo.width), 100.0)
     for cell, strength in ((64, 40.0), (16, 30.0), (4, 20.0)):
@@ -174,7 +174,7 @@ def holed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def restored(holed: Path, tiny_weights: Path) -> Path:
-    """What `orthosharp restore` makes of it."""
+    """The output of `orthosharp restore` on it."""
     path = holed.with_name("restored.tif")
     assert restore(holed, path, tiny_weights).exit_code == 0
     return path
@@ -215,8 +215,8 @@ def served(photo: Path, new_photo: Path, tiny_weights: Path) -> Iterator[TestCli
 
 
 def middle_tile(service: TileService, zoom_offset: int = 0, tms: str = "WebMercatorQuad") -> TileAddress:
-    """The tile in the middle of the photograph, so many zooms above the native one."""
-    pyramid = service.pictures.view("restored", tms).pyramid
+    """Return the tile in the middle of the photograph, `zoom_offset` zooms finer than the native one."""
+    pyramid = service.rasters.view("restored", tms).pyramid
     zoom = pyramid.native_zoom + zoom_offset
     window = pyramid.grid.covering(zoom, pyramid.extent)
     return TileAddress(zoom, (window.x + window.width // 2) // 256, (window.y + window.height // 2) // 256)
@@ -232,7 +232,7 @@ class Server:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without any ORTHOSHARP_ setting of the person who runs the tests."""
+    """Return the environment without ORTHOSHARP_ variables."""
     return {key: value for key, value in os.environ.items() if not key.startswith("ORTHOSHARP_")}
 
 
@@ -241,7 +241,7 @@ def command_line(*arguments: object) -> list[str]:
     script = Path(sys.executable).with_name("orthosharp")
     program = [str(script)] if script.exists() else [shutil.which("orthosharp") or sys.executable]
     if program == [sys.executable]:
-        program += ["-m", "tileserver.cli"]
+        program += ["-m", "tileserver.cli.main"]
     return [*program, *map(str, arguments)]
 
 

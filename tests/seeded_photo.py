@@ -8,7 +8,7 @@ from typing import Final
 
 from command_calls import seed
 
-from tileserver.archives import Archive, open_archive
+from tileserver.archives.readers import Archive, open_archive
 from tileserver.service import TileService
 
 OUTPUTS: Final = ("a.mbtiles", "a.pmtiles", "folder")

@@ -1,12 +1,15 @@
 """What people install: the wheel holds what it needs, and make repeats nothing and says what is wrong."""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from email.parser import Parser
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -115,6 +118,51 @@ def test_installed_wheel_loads_its_weights_without_the_repository(wheel, tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert all(Path(line).is_relative_to(site) for line in done.stdout.split())
+
+
+def normalised(requirement):
+    """Return the name in a requirement as package indexes compare them (PEP 503)."""
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(*extras):
+    """Return the names of what pyproject.toml requires, and of what these extras do."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = [line for extra in extras for line in project["optional-dependencies"][extra]]
+    return {normalised(line) for line in (*project["dependencies"], *optional)}
+
+
+def third_party_imports(package):
+    """Return the dotted name of everything that a package imports from others, inside functions too."""
+    names = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = {*sys.stdlib_module_names, *PACKAGES}
+    return {name for name in names if name.split(".")[0] not in ours}
+
+
+@pytest.mark.parametrize(
+    ("package", "extras"), [("sr_model", ()), ("tileserver", ()), ("training", ("training",))]
+)
+def test_every_import_is_a_declared_dependency(package, extras):
+    providers, known = packages_distributions(), declared(*extras)
+    imported = {name.split(".")[0] for name in third_party_imports(package)}
+    assert imported
+    undeclared = {
+        name for name in imported if not {normalised(found) for found in providers.get(name, ())} & known
+    }
+    assert not undeclared
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_private_of_another_library_is_imported(package):
+    names = third_party_imports(package)
+    assert not {name for name in names if any(part.startswith("_") for part in name.split("."))}
 
 
 def test_bundled_weights_are_small():

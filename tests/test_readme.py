@@ -1,4 +1,4 @@
-"""What the documents name exists: links, make targets, commands, options, settings and routes."""
+"""Everything that the documents name exists: links, paths, rooms, make targets, commands, options and routes."""
 
 import re
 from pathlib import Path
@@ -8,19 +8,19 @@ import mercantile
 import pytest
 from click.testing import CliRunner
 
-from tileserver.cli import main as orthosharp
-from tileserver.settings import Settings
-from training.cli import main as orthosharp_train
+from tileserver.cli.main import main as orthosharp
+from training.cli.main import main as orthosharp_train
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-SETTINGS_PAGE = ROOT / "docs" / "settings.md"
+ARCHITECTURE_PAGE = ROOT / "docs" / "architecture.md"
 COMMANDS = {"orthosharp": orthosharp, "orthosharp-train": orthosharp_train}
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 CALL = re.compile(r"(?:^|[\s/])(orthosharp(?:-train)?) ([a-z]+)\b([^|#\n]*)")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:8000(/[^\"`\s]*)")
+PATH = re.compile(r"`((?:tileserver|sr_model|training|tests|benchmarks|docs|examples)/[\w./-]*)`")
 MAKE = re.compile(r"^make\b((?: [A-Z_]+=(?:\"[^\"]*\"|\S+))*)((?: [a-z][a-z-]*)*)", re.MULTILINE)
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -47,6 +47,22 @@ def test_links_lead_somewhere(document):
         linked = (document.parent / path).resolve() if path else document
         assert linked.exists(), target
         assert not anchor or anchor in anchors_of(linked), target
+
+
+@each_document
+def test_paths_exist(document):
+    for path in PATH.findall(document.read_text()):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("package", ["tileserver", "training"])
+def test_architecture_names_every_room(package):
+    diagram = re.search(rf"^{package}/.*\n((?:  .*\n)+)", ARCHITECTURE_PAGE.read_text(), re.MULTILINE)
+    assert diagram
+    named = set(re.findall(r"^  ([\w.]+)/? ", diagram[1], re.MULTILINE))
+    folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+    assert named - {"viewer"} == folders | modules
 
 
 @each_document
@@ -86,16 +102,3 @@ def test_addresses_answer(document, served):
     for path in ADDRESS.findall(document.read_text()):
         answer = served.get(path.format(z=tile.z, x=tile.x, y=tile.y))
         assert answer.status_code == 200, path
-
-
-def test_settings_page_names_every_setting():
-    named = set(re.findall(r"`ORTHOSHARP_([A-Z_]+)`", SETTINGS_PAGE.read_text()))
-    assert named == {name.upper() for name in Settings.model_fields}
-
-
-def test_settings_page_gives_the_defaults():
-    rows = re.findall(r"^\| `ORTHOSHARP_([A-Z_]+)` \| `([^`-]+)` \|", SETTINGS_PAGE.read_text(), re.MULTILINE)
-    assert rows
-    for name, written in rows:
-        default = Settings.model_fields[name.lower()].default
-        assert type(default)(written) == default, name

@@ -1,20 +1,20 @@
-"""Everything that tileserver raises on purpose, and the one table that says what it means in HTTP.
+"""The exceptions of tileserver, and the HTTP status of each.
 
 TileServerError
-├── StartError                the server cannot start: `orthosharp` prints the reason and exits with 2
-│   ├── SettingsError         an option that makes no sense, or a demo that is not there
-│   ├── SourceError           the photograph cannot be served: unreadable, no CRS, no fitting bands
-│   └── ArchiveError          a file or folder of tiles that cannot be read, or must not be written
-├── RequestError              the request is wrong
-│   ├── OutsideError          no such place, zoom, layer or tile matrix set
-│   └── BadParameterError     a value that cannot be understood, or is too large
-├── OverloadedError           a queue is full or a deadline has passed: come back later
-├── AbandonedError            everybody who waited for this has left
-├── StoreError                the store of tiles failed; costs time, never a tile
-│   └── DamagedError          a stored tile is not what was put there
+├── StartError                the server cannot start; `orthosharp` prints the reason and exits with status 2
+│   ├── SettingsError         an invalid option, or the demo's files are missing
+│   ├── SourceError           the photograph cannot be served: unreadable, no CRS, unsuitable bands
+│   └── ArchiveError          a file or folder of tiles cannot be read, or must not be overwritten
+├── RequestError              the request is invalid
+│   ├── OutsideError          the place, zoom, layer or tile matrix set does not exist
+│   └── BadParameterError     a value is malformed or too large
+├── OverloadedError           a queue is full or a deadline has passed
+├── AbandonedError            every client that asked for this has disconnected
+├── StoreError                the tile store failed; the tile is rendered instead
+│   └── DamagedError          a stored tile differs from what was written
 ├── ReadError                 a block of the photograph cannot be read
-├── OutputError               what was made cannot be written: no room, or a store that does not answer
-└── SourceChangedError        the file was replaced while it was being served
+├── OutputError               output cannot be written: the disk is full, or the store does not respond
+└── SourceChangedError        the photograph was replaced while it was served
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from sr_model import InferenceError
 
 
 class TileServerError(Exception):
-    """Root of the tree; its message ends with the way out and never names a local path."""
+    """Base class. Messages say how to solve the problem, and never contain a local path."""
 
 
 class StartError(TileServerError):
-    """The server cannot start. Only the person at the terminal sees the message, so it may name paths."""
+    """The server cannot start. The message is printed to the terminal only, so it may contain paths."""
 
 
 class SettingsError(StartError):
-    """An option that makes no sense, or a demo that is not there."""
+    """An option is invalid, or the demo's files are missing."""
 
 
 class SourceError(StartError):
-    """The photograph cannot be served: unreadable, no CRS, no fitting bands."""
+    """The photograph cannot be served: it is unreadable, has no CRS, or its bands are unsuitable."""
 
 
 class ArchiveError(StartError):
-    """A file or folder of tiles that cannot be read, or must not be written."""
+    """A file or folder of tiles cannot be read, or must not be overwritten."""
 
 
 class RequestError(TileServerError):
-    """The request is wrong."""
+    """The request is invalid."""
 
 
 class OutsideError(RequestError):
-    """No such place, zoom, layer or tile matrix set."""
+    """The place, zoom, layer or tile matrix set does not exist."""
 
 
 class BadParameterError(RequestError):
-    """A value that cannot be understood, or is too large."""
+    """A value is malformed or too large."""
 
 
 class OverloadedError(TileServerError):
     """A queue is full or a deadline has passed.
 
     Attributes:
-        retry_after_s: when to come back, in seconds.
+        retry_after_s: when to try again, in seconds.
     """
 
     def __init__(self, message: str, retry_after_s: int = 2) -> None:
@@ -69,15 +69,15 @@ class OverloadedError(TileServerError):
 
 
 class AbandonedError(TileServerError):
-    """Everybody who waited for this has left."""
+    """Every client that asked for this has disconnected."""
 
 
 class StoreError(TileServerError):
-    """The store of tiles failed; costs time, never a tile."""
+    """The tile store failed. The tile is rendered instead."""
 
 
 class DamagedError(StoreError):
-    """A stored tile is not what was put there."""
+    """A stored tile differs from what was written."""
 
 
 class ReadError(TileServerError):
@@ -85,20 +85,20 @@ class ReadError(TileServerError):
 
 
 class OutputError(TileServerError):
-    """What was made cannot be written. Only the person at the terminal sees the message."""
+    """Output cannot be written. The message is printed to the terminal only, so it may contain paths."""
 
 
 class SourceChangedError(TileServerError):
-    """The file was replaced while it was being served."""
+    """The photograph was replaced while it was served."""
 
 
-# The first class that matches counts, so special ones stand before general ones.
+# The first matching class decides, so subclasses come before their base classes.
 HTTP_STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (OutsideError, 404),
     (BadParameterError, 422),
     (RequestError, 400),
     (OverloadedError, 503),
-    (AbandonedError, 499),  # nginx's word for it; nobody is there to read it
+    (AbandonedError, 499),  # nginx's "client closed request"; seen in metrics only
     (SourceChangedError, 503),
     (ReadError, 502),
     (InferenceError, 500),

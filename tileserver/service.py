@@ -1,138 +1,168 @@
-"""memory -> store -> single flight -> render -> memory and store. HTTP and the seeder call this, nothing else."""
+"""The tiles of one map: looked up in memory and store, else rendered once and cached. Used by HTTP and the seeder."""
 
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from sr_model import PixelWindow
-from tileserver.cache import Recipe, TileKey
-from tileserver.encode import encode
+from tileserver.archives.identity import MapIdentity
 from tileserver.errors import DamagedError
-from tileserver.finish import Finish
-from tileserver.pictures import Pictures
-from tileserver.raster import Raster
-from tileserver.render import Renderer
+from tileserver.photo.source import SOURCE_CHANGED, Source
+from tileserver.render.layers import LayerRasters
+from tileserver.render.pipeline import Pipeline, open_pipeline
+from tileserver.render.single_flight import SingleFlight
 from tileserver.settings import Settings
 from tileserver.shared import Shared
-from tileserver.single_flight import SingleFlight
-from tileserver.source import SOURCE_CHANGED, Source
 from tileserver.stages import Stages, Wanted, always
-from tileserver.tile import Tile, TileRequest
+from tileserver.tiling.encode import encode
+from tileserver.tiling.raster import Raster
+from tileserver.tiling.tile import Tile, TileKey, TileRequest
 
 __all__ = ["Tile", "TileRequest", "TileService"]
 
 
 class TileService:
-    """Answers tile requests of one map; safe to call from many threads.
+    """Makes the tiles of one map; safe to call from many threads.
 
     Args:
         settings: what to serve, and how.
-        shared: what it uses together with other maps; its own if not given.
+        shared: caches, store and networks shared with other maps; the service opens its own if None.
 
     Raises:
         StartError, sr_model.SrModelError: a photograph, the store, the weights or the limits cannot be served.
 
     Attributes:
-        recipe_digest: of everything that decides the pixels of all layers.
-        seeded_content: the same for restored pixels alone, in which a later photograph has no part.
-        content: what the keys of tiles begin with: `recipe_digest`, or another one where an archive is served from.
-        finish: what is done to restored pixels.
+        recipe_digest: digest of everything that affects the pixels of any layer.
+        identity: what made the restored tiles, field by field; archives store it.
+        content: content digest that tile keys begin with: `recipe_digest`, or another one if tiles are served from
+            an archive.
     """
 
     def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
         self.settings = settings
         with ExitStack() as opened:
-            self.old, self.new = Source.open_pair(settings)
-            self._sources = [source for source in (self.old, self.new) if source]
-            for source in self._sources:
-                opened.callback(source.close)
+            self.old = opened.enter_context(closing(Source.of_settings(settings)))
+            self.new = _open_later(settings)
+            if self.new is not None:
+                opened.callback(self.new.close)
             if shared is None:
-                shared = Shared(settings)
-                opened.callback(shared.close)
+                shared = opened.enter_context(closing(Shared(settings)))
             self.shared, self.metrics = shared, shared.metrics
-            network = shared.networks.lease(settings, self.old.info.pixel.gsd_m)
-            opened.callback(shared.networks.release, network)
-            self.restorer = network.restorer
-            self.finish = Finish(settings.contrast, settings.tone)
+            pipeline = opened.enter_context(open_pipeline(self.old, settings, shared.networks))
+            self.restorer, self._renderer = pipeline.restorer, pipeline.renderer
             self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
             self.ready = False
-            self.recipe_digest = Recipe.of(self.restorer, self._sources, self.finish).digest
-            self.seeded_content = Recipe.of(self.restorer, [self.old], self.finish).digest
-            self.content = shared.bind(self)
-            self._renderer = Renderer(self.restorer.spec, network.queue, self.finish)
+            self.recipe_digest = pipeline.recipe_digest(self.new)
+            self.identity = _identity(pipeline, settings, self.recipe_digest)
+            self.content = shared.bind(self.identity)
             caches = shared.metatiles, self.metrics, self.content, settings.limits
-            self.pictures = Pictures(self.old, self.new, self._renderer, *caches)
+            self.rasters = LayerRasters(self.old, self.new, self._renderer, *caches)
             self._opened = opened.pop_all()
 
     @property
     def outdated(self) -> str:
-        """Why nothing new can be made at the moment; empty where it can."""
-        return SOURCE_CHANGED if any(source.is_changed for source in self._sources) else ""
+        """Why no new tile can be rendered at the moment; empty if tiles can be rendered."""
+        sources = (self.old, self.new)
+        return SOURCE_CHANGED if any(source.is_changed for source in sources if source) else ""
 
     def warm_up(self) -> None:
-        """Run the network as metatiles do and fit the tone of overviews, so that no visitor waits for it."""
+        """Run the network once and fit the tone map, so that the first request does not wait for either."""
         self.restorer.warm_up(self._renderer.window_px)
-        self.pictures.tone()
+        self.rasters.warm_up()
         self.ready = True
 
     def key(self, request: TileRequest) -> TileKey:
-        """Check a request and give its cache key, without any pixels.
+        """Check a request, and return its cache key without rendering anything.
 
         Raises:
-            OutsideError: no such layer, matrix set, zoom or place.
+            OutsideError: the layer, tile matrix set, zoom or place does not exist.
         """
-        self.pictures.view(request.layer, request.tms).pyramid.check(request.tile)
+        self.rasters.view(request.layer, request.tms).pyramid.check(request.tile)
         return TileKey.of(self.content, request)
 
     def cached(self, request: TileRequest) -> Tile | None:
-        """The tile if it is in memory; never waits, and never complains about the request."""
-        found = self.shared.tiles.at_hand(TileKey.of(self.content, request))
-        return found if found and self.pictures.serves(request.layer, request.tms, request.tile) else None
+        """Return the tile if it is in memory and served, else None. Never waits, and raises no RequestError."""
+        found = self.shared.tiles.in_memory(TileKey.of(self.content, request))
+        return found if found and self.rasters.serves(request.layer, request.tms, request.tile) else None
 
     def tile(self, request: TileRequest, wanted: Wanted = always) -> Tile:
-        """The tile, rendered if need be. Concurrent calls for the same tile share one rendering.
+        """Return a tile, rendering it if it is not cached. Concurrent calls for the same tile share one rendering.
 
         Args:
-            request: what to show.
-            wanted: whether the caller still waits; what nobody waits for is dropped before it is inferred.
+            request: layer, tile matrix set, address and format.
+            wanted: returns whether the caller still waits; a tile that no caller waits for is dropped before it
+                reaches the network.
 
         Raises:
-            OutsideError, OverloadedError, AbandonedError, ReadError, SourceChangedError,
-            sr_model.InferenceError.
+            OutsideError: the layer, tile matrix set, zoom or place does not exist.
+            OverloadedError: a queue is full, or a deadline has passed.
+            AbandonedError: no caller waits any more.
+            ReadError, SourceChangedError: the photograph cannot be read, or was replaced.
+            sr_model.InferenceError: the network failed.
         """
         key, stages, start = self.key(request), Stages(), time.perf_counter()
 
-        def find_or_render(anybody: Wanted) -> Tile:
-            stages.wanted = anybody
-            own = key
+        def find_or_render(any_wanted: Wanted) -> Tile:
+            stages.wanted = any_wanted
+            rendered_key = key
             try:
                 if found := self.shared.tiles.get(key):
                     return found
             except DamagedError:
-                # Made as it is without the archive, and called so: no ETag stands for two pictures.
-                own = key._replace(content=self.recipe_digest)
-            own = own.variant(self.pictures.makeshift(request.layer, request.tms, request.tile.pixel_zoom))
-            return (own != key and self.shared.tiles.at_hand(own)) or self._render(own, request, stages)
+                # Rendered with the key of a server without the archive: one ETag must not stand for two images.
+                rendered_key = key._replace(content=self.recipe_digest)
+            rendered_key = rendered_key.variant(
+                self.rasters.provisional_tone_digest(request.layer, request.tms, request.tile.pixel_zoom)
+            )
+            if rendered_key != key and (found := self.shared.tiles.in_memory(rendered_key)):
+                return found
+            return self._render(rendered_key, request, stages)
 
         tile = self._flights.do(key, find_or_render, wanted)
-        # What no stage accounts for was waiting for another request's work.
+        # Time outside all stages was spent waiting for another request that rendered the same tile.
         stages.add("queue", max(0.0, time.perf_counter() - start - sum(stages.seconds.values())))
         self.metrics.observe(stages)
-        return replace(tile, stages=stages)
+        return replace(tile, seconds=stages.seconds)
 
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> Raster:
-        """Pixels of any window, for pictures that are no tiles; the same pixels as the tiles'; raises as `tile`."""
-        return self.pictures.raster(layer, tms, zoom, window, Stages())
+        """Return the pixels of any window, equal to those of the tiles that cover it; raises as `tile`."""
+        return self.rasters.raster(layer, tms, zoom, window, Stages())
 
     def close(self) -> None:
-        """Let go of the network and close files."""
+        """Release the network and close the photographs."""
         self._opened.close()
 
     def _render(self, key: TileKey, request: TileRequest, stages: Stages) -> Tile:
         tile = request.tile
-        raster = self.pictures.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
+        raster = self.rasters.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
         with stages.measure("encode"):
             body = encode(raster, request.extension)
         return replace(self.shared.tiles.put(key, body), hit=False)
+
+
+def _open_later(settings: Settings) -> Source | None:
+    """Open the later photograph to compare with, if any; raises as `Source.open`."""
+    if settings.new is None:
+        return None
+    return Source.open(
+        settings.new,
+        bands=settings.new_bands,
+        rescale=settings.new_rescale,
+        open_datasets=settings.open_datasets,
+    )
+
+
+def _identity(pipeline: Pipeline, settings: Settings, content: str) -> MapIdentity:
+    restorer, info = pipeline.restorer, pipeline.photograph.info
+    return MapIdentity(
+        content=content,
+        seeded_content=pipeline.recipe_digest(),
+        source=info.name,
+        fingerprint=info.fingerprint,
+        model=restorer.spec.name,
+        weights=restorer.digest,
+        contrast=settings.contrast,
+        colours=settings.colours,
+    )

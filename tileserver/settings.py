@@ -1,161 +1,286 @@
-"""Settings of the server: options of the command line, or ORTHOSHARP_* in the environment."""
+"""Settings of the server, each declared once: flags, environment, orthosharp.toml and docs are generated from here."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WrapValidator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tileserver.grid import BBox, Limits
+from tileserver.tiling.grid import BBox, Limits
+
+logger = logging.getLogger("orthosharp")
 
 RuntimeName = Literal["auto", "torch", "openvino"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Command = Literal["serve", "seed", "restore", "info", "cache clean"]
+Section = Literal["Photograph", "Network", "Picture", "Cache", "Limits under load", "Server"]
 
+SERVE: Final[frozenset[Command]] = frozenset({"serve"})
+# The later photograph is shown, never restored.
+SHOWN: Final[frozenset[Command]] = SERVE | {"cache clean"}
+PIXELS: Final[frozenset[Command]] = SHOWN | {"seed", "restore"}
+EVERY: Final[frozenset[Command]] = PIXELS | {"info"}
+
+# Values of the deprecated setting `tone`.
+_COLOURS_OF_TONE: Final = {"model": "corrected", "old": "photo"}
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 
+@dataclass(frozen=True)
+class Option:
+    """How a setting is presented to users, beyond its name, type, default, constraints and description.
+
+    Attributes:
+        section: heading in help texts and in docs/settings.md.
+        commands: commands of `orthosharp` that have a flag for it.
+        per_map: it stands below [maps.NAME] in orthosharp.toml; otherwise above the tables, for all maps.
+        metavar: placeholder for the value.
+        default_text: the default in words, where the value does not tell.
+        positional: the commands take it as an argument, not as a flag.
+    """
+
+    section: Section
+    commands: frozenset[Command] = SERVE
+    per_map: bool = False
+    metavar: str | None = None
+    default_text: str | None = None
+    positional: bool = False
+
+
+_photograph = partial(Option, "Photograph", per_map=True)
+_network = partial(Option, "Network")
+_picture = partial(Option, "Picture", per_map=True)
+_cache = partial(Option, "Cache")
+_limit = partial(Option, "Limits under load")
+_server = partial(Option, "Server")
+_FIRST_BANDS: Final = "the first three, or the first"
+_RANGE: Final = "the data type's range"
+
+
+def _split(value: Any) -> Any:
+    """'4,1,2' as ('4', '1', '2'); anything but text is left alone."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _numbers(expected: str, is_valid: Callable[[Any], bool]) -> WrapValidator:
+    """Accept a sequence of numbers or its text, such as '4,1,2'; one message covers every way to get it wrong."""
+
+    def validate(value: Any, parse: Callable[[Any], Any]) -> Any:
+        try:
+            numbers = parse(_split(value))
+        except ValidationError:
+            numbers = None
+        if numbers is None or not is_valid(numbers):
+            raise ValueError(f"{value!r} is not {expected}")
+        return numbers
+
+    return WrapValidator(validate)
+
+
+def _check_origin(origin: str) -> str:
+    if origin != "*" and not _ORIGIN.fullmatch(origin):
+        raise ValueError(
+            f"{origin!r} is not an origin: give scheme and host without a path, such as https://map.example, "
+            "or * for all"
+        )
+    return origin
+
+
+def _is_on_earth(bbox: BBox) -> bool:
+    return -180 <= bbox[0] < bbox[2] <= 180 and -90 <= bbox[1] < bbox[3] <= 90
+
+
+Bands = Annotated[
+    tuple[int, ...],
+    _numbers(
+        "one band (grey) or three (red, green, blue), counted from 1, such as 4,1,2",
+        lambda bands: len(bands) in (1, 3) and min(bands) >= 1,
+    ),
+]
+Rescale = Annotated[
+    tuple[float, float],
+    _numbers("MIN,MAX with MIN below MAX, such as 0,4095", lambda pair: pair[0] < pair[1]),
+]
+Bounds = Annotated[
+    BBox, _numbers("WEST,SOUTH,EAST,NORTH in degrees, such as -73.55,42.38,-73.52,42.40", _is_on_earth)
+]
+Zooms = Annotated[
+    tuple[int, int], _numbers("FIRST,LAST, such as 12,19", lambda pair: 0 <= pair[0] <= pair[1])
+]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], BeforeValidator(_split)]
+
+
 class Settings(BaseSettings):
-    """What `create_app` needs to know. Nothing is read from the environment until an instance is made."""
+    """Everything `create_app` needs; the environment is read when an instance is made.
 
-    model_config = SettingsConfigDict(env_prefix="ORTHOSHARP_", frozen=True, extra="forbid")
+    A field is the whole declaration of a setting (see CONTRIBUTING.md, "Add an option").
 
-    source: str = Field(description="The old photograph: a GeoTIFF, better a COG.")
-    new: str | None = Field(None, description="A later photograph of the same ground, to compare with.")
-    weights: Path | None = Field(None, description="Weights of the network; the bundled ones if not given.")
-    runtime: RuntimeName = "auto"
-    device: DeviceName = "auto"
-    bands: Annotated[tuple[int, ...], NoDecode] | None = Field(
-        None, description="Bands that are red, green and blue, counted from 1: '4,1,2', or one for grey."
-    )
-    rescale: Annotated[tuple[float, float], NoDecode] | None = Field(
-        None, description="Values that become black and white: '0,4095'. By default the range of the dtype."
-    )
-    contrast: float = Field(
-        1.0, ge=0.5, le=2.0, description="Factor around middle grey for restored pixels; 1 changes nothing."
-    )
-    tone: Literal["model", "old"] = Field(
-        "model", description="Whose colours restored pixels have: the network's, or the old photograph's."
-    )
-    new_bands: Annotated[tuple[int, ...], NoDecode] | None = Field(
-        None, description="Bands of the later photograph, as `bands`."
-    )
-    new_rescale: Annotated[tuple[float, float], NoDecode] | None = Field(
-        None, description="Values of the later photograph that become black and white, as `rescale`."
-    )
-    bounds: Annotated[BBox, NoDecode] | None = Field(
-        None, description="Ground that is served, in degrees: 'WEST,SOUTH,EAST,NORTH'; all if not given."
-    )
-    zooms: Annotated[tuple[int, int], NoDecode] | None = Field(
-        None, description="First and last zoom that are served, in Web Mercator's: '12,19'."
-    )
-    name: str | None = Field(None, description="Title of the page; the file's name if not given.")
-    credit: str | None = Field(None, description="Whose photograph it is; by default what the file says.")
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    Raises:
+        pydantic.ValidationError: a value is missing or out of range.
+    """
 
-    threads: int = Field(
-        max(4, min(32, 2 * (os.cpu_count() or 2))), ge=1, description="Requests worked on at once."
+    model_config = SettingsConfigDict(
+        env_prefix="ORTHOSHARP_", enable_decoding=False, frozen=True, extra="forbid"
     )
-    max_requests: int = Field(512, ge=1, description="Requests that may wait; more get 503 at once.")
-    queue_size: int = Field(
-        64, ge=1, description="Metatiles that may wait for the network; more get 503 at once."
+
+    source: Annotated[str, _photograph(EVERY, metavar="FILE", positional=True)] = Field(
+        description="Old photograph to restore: a GeoTIFF, preferably a Cloud Optimized GeoTIFF (COG)."
     )
-    deadline_s: float = Field(60.0, gt=0, description="Longest time from a request to its answer; then 503.")
-    batch: int | None = Field(
-        None,
-        ge=1,
-        le=64,
-        description="Waiting metatiles that go through the network together; what the device takes if not given.",
+    new: Annotated[str | None, _photograph(SHOWN, metavar="FILE")] = Field(
+        None, description="Later photograph of the same ground, to compare with."
     )
-    cache_bytes: int = Field(
+    bands: Annotated[Bands | None, _photograph(EVERY, metavar="R,G,B", default_text=_FIRST_BANDS)] = Field(
+        None, description="Bands for red, green and blue, counted from 1, or a single band for grey."
+    )
+    rescale: Annotated[Rescale | None, _photograph(EVERY, metavar="MIN,MAX", default_text=_RANGE)] = Field(
+        None, description="Values that map to black and to white."
+    )
+    new_bands: Annotated[Bands | None, _photograph(SHOWN, metavar="R,G,B", default_text=_FIRST_BANDS)] = (
+        Field(None, description="Bands of the later photograph.")
+    )
+    new_rescale: Annotated[Rescale | None, _photograph(SHOWN, metavar="MIN,MAX", default_text=_RANGE)] = (
+        Field(None, description="Values of the later photograph that map to black and to white.")
+    )
+    bounds: Annotated[Bounds | None, _photograph(metavar="W,S,E,N", default_text="all of it")] = Field(
+        None, description="Part of the photograph that is served, in degrees."
+    )
+    zooms: Annotated[Zooms | None, _photograph(metavar="FIRST,LAST", default_text="all")] = Field(
+        None, description="First and last zoom that are served, counted as in Web Mercator."
+    )
+    name: Annotated[
+        str | None, _photograph(SERVE | {"seed"}, metavar="TEXT", default_text="the file's name")
+    ] = Field(None, description="Title of the map.")
+    credit: Annotated[
+        str | None,
+        _photograph(SERVE | {"seed", "restore"}, metavar="TEXT", default_text="from the file's tags"),
+    ] = Field(None, description="Credit line of the photograph.")
+
+    weights: Annotated[
+        Path | None, _network(EVERY, per_map=True, metavar="FILE", default_text="the bundled network")
+    ] = Field(None, description="Weights file, as written by orthosharp-train export.")
+    runtime: Annotated[RuntimeName, _network(PIXELS)] = Field(
+        "auto", description="Inference runtime; auto chooses a GPU if there is one, else OpenVINO."
+    )
+    device: Annotated[DeviceName, _network(PIXELS)] = Field(
+        "auto", description="Device that runs the network; a missing one is an error, not a slower server."
+    )
+    batch: Annotated[int | None, _network(metavar="N", default_text="by device")] = Field(
+        None, ge=1, le=64, description="Metatiles that go through the network together."
+    )
+
+    colours: Annotated[Literal["corrected", "photo"], _picture(PIXELS)] = Field(
+        "corrected",
+        description="Colours of restored pixels: corrected for haze and fading, or those of the photograph itself.",
+    )
+    colour_strength: Annotated[float, _picture(PIXELS, metavar="SHARE")] = Field(
+        1.0, ge=0, le=1, description="Share of that correction which is applied; 0 applies nothing."
+    )
+    resolution: Annotated[
+        float | None, _picture(EVERY, metavar="METRES", default_text="estimated from edges")
+    ] = Field(None, gt=0, description="Finest detail on the ground that the photograph resolves.")
+    pixel_size: Annotated[
+        float | None, _picture(EVERY, metavar="METRES", default_text="half the resolution")
+    ] = Field(None, gt=0, description="Pixel size on the ground that the network restores at.")
+    native_zoom: Annotated[int | None, _picture(EVERY, metavar="ZOOM", default_text="by resolution")] = Field(
+        None, ge=0, le=24, description="Zoom in Web Mercator that the network restores at, as for pixel_size."
+    )
+    tone: Annotated[Literal["model", "old"] | None, _picture(PIXELS)] = Field(
+        None, description="Deprecated name of colours: model is corrected, old is photo."
+    )
+    contrast: Annotated[float, _picture(PIXELS, metavar="FACTOR")] = Field(
+        1.0, ge=0.5, le=2.0, description="Contrast of restored pixels around mid-grey; 1 changes nothing."
+    )
+
+    cache_bytes: Annotated[int, _cache(metavar="N")] = Field(
         512 * 2**20, ge=0, description="Memory for restored metatiles and encoded tiles."
     )
-    store: str | None = Field(
+    store: Annotated[str | None, _cache(metavar="STORE")] = Field(
         None,
-        description="What keeps tiles over restarts: a folder, s3://, gs://, az://, or a seeded archive.",
+        description="Store that keeps tiles across restarts: a folder, s3://, gs://, az://, "
+        "or an archive made by orthosharp seed (read-only).",
     )
-    store_bytes: int | None = Field(
-        None, ge=2**20, description="Bound of a folder of tiles; the oldest make room."
+    store_bytes: Annotated[int | None, _cache(metavar="N", default_text="unlimited")] = Field(
+        None, ge=2**20, description="Size limit of a folder; its least recently used tiles are deleted."
     )
-    store_timeout_s: float = Field(
-        2.0, gt=0, description="Longest wait for the store before a tile is rendered."
+    store_timeout_s: Annotated[float, _cache(metavar="SECONDS")] = Field(
+        2.0, gt=0, description="Longest wait for the store before a tile is rendered instead."
     )
-    overload: Literal["refuse", "old"] = Field(
+
+    threads: Annotated[int, _limit(metavar="N", default_text="by the number of cores")] = Field(
+        max(4, min(32, 2 * (os.cpu_count() or 2))), ge=1, description="Requests rendered at the same time."
+    )
+    max_requests: Annotated[int, _limit(metavar="N")] = Field(
+        512, ge=1, description="Requests inside the server at the same time; further ones get 503."
+    )
+    queue_size: Annotated[int, _limit(metavar="N")] = Field(
+        64,
+        ge=1,
+        description="Metatiles waiting for the network, and tiles waiting for a thread; further ones get 503.",
+    )
+    deadline_s: Annotated[float, _limit(metavar="SECONDS")] = Field(
+        60.0, gt=0, description="Longest time from a tile's request to its answer; then 503."
+    )
+    overload: Annotated[Literal["refuse", "old"], _limit()] = Field(
         "refuse",
-        description="What a restored tile becomes when the network has no time: 503, or the old picture.",
+        description="Answer to a restored tile that there is no time for: 503, or the old photograph.",
     )
-    max_age_s: int = Field(
-        600, ge=0, description="How long browsers keep a tile before they ask for its ETag."
+    max_pictures: Annotated[int, _limit(metavar="N")] = Field(
+        4,
+        ge=1,
+        description="Previews, bbox, point and feature requests at the same time; further ones get 503.",
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("*",), description="Sites whose pages may read the pictures: 'https://map.example', or * for all."
+    max_image_px: Annotated[int, _limit(metavar="PX")] = Field(
+        2048, ge=256, le=8192, description="Longest side of a preview or bbox image."
     )
-    max_pictures: int = Field(
-        4, ge=1, description="Previews, bbox, point and feature pictures made at once; more get 503."
-    )
-    max_image_px: int = Field(2048, ge=256, le=8192, description="Longest side of a preview or bbox picture.")
-    open_datasets: int = Field(
+    open_datasets: Annotated[int, _limit(metavar="N")] = Field(
         8, ge=1, description="Files kept open at the same time, per photograph and overview."
     )
 
-    @field_validator(
-        "bands", "rescale", "new_bands", "new_rescale", "cors_origins", "bounds", "zooms", mode="before"
+    host: Annotated[str, _server(metavar="ADDRESS")] = Field(
+        "127.0.0.1", description="Address to listen on; 0.0.0.0 lets other machines in."
     )
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        """Accept '4,1,2' from the command line and the environment."""
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    port: Annotated[int, _server(metavar="PORT")] = Field(
+        8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
+    max_age_s: Annotated[int, _server(metavar="SECONDS")] = Field(
+        600, ge=0, description="How long browsers keep a tile before they check whether it changed."
+    )
+    cors_origins: Annotated[Origins, _server(metavar="ORIGIN,...")] = Field(
+        ("*",),
+        description="Origins whose pages may read the tiles, such as https://map.example, or * for all.",
+    )
 
-    @field_validator("cors_origins")
+    @model_validator(mode="before")
     @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if origin != "*" and not _ORIGIN.fullmatch(origin):
-                raise ValueError(
-                    f"{origin!r} is no origin: give scheme and host without a path, such as "
-                    "https://map.example, or * for all"
-                )
-        return value
+    def _rename_tone(cls, values: Any) -> Any:
+        """Accept the old name of `colours`, with a warning."""
+        if not isinstance(values, dict) or values.get("tone") not in _COLOURS_OF_TONE:
+            return values
+        colours = _COLOURS_OF_TONE[values["tone"]]
+        logger.warning("tone is deprecated: set colours to %s instead of tone to %s", colours, values["tone"])
+        return {"colours": colours, **values}
 
     @property
     def limits(self) -> Limits:
         """Which tiles are served: bounds in degrees, zooms of Web Mercator."""
         return Limits(self.bounds, self.zooms)
 
-    @field_validator("bands", "new_bands")
-    @classmethod
-    def _one_or_three(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and (len(value) not in (1, 3) or min(value) < 1):
-            raise ValueError(
-                "give one band (grey) or three (red, green, blue), counted from 1, such as 4,1,2"
-            )
-        return value
 
-    @field_validator("bounds")
-    @classmethod
-    def _on_earth(cls, value: BBox | None) -> BBox | None:
-        if value is not None and not (
-            -180 <= value[0] < value[2] <= 180 and -90 <= value[1] < value[3] <= 90
-        ):
-            raise ValueError("give WEST,SOUTH,EAST,NORTH in degrees, such as -73.55,42.38,-73.52,42.40")
-        return value
+def _option_of(name: str, field: FieldInfo) -> Option:
+    for marker in field.metadata:
+        if isinstance(marker, Option):
+            return marker
+    raise TypeError(f"Settings.{name} has no Option: annotate it as CONTRIBUTING.md describes")
 
-    @field_validator("zooms")
-    @classmethod
-    def _first_and_last(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
-        if value is not None and not 0 <= value[0] <= value[1]:
-            raise ValueError("give FIRST,LAST, such as 12,19")
-        return value
 
-    @field_validator("rescale", "new_rescale")
-    @classmethod
-    def _increasing(
-        cls, value: tuple[float, float] | None, info: ValidationInfo
-    ) -> tuple[float, float] | None:
-        if value is not None and not value[0] < value[1]:
-            raise ValueError(f"{info.field_name} needs MIN,MAX with MIN below MAX, such as 0,4095")
-        return value
+# How each setting is presented, in the order of declaration.
+OPTIONS: Final = {name: _option_of(name, field) for name, field in Settings.model_fields.items()}

@@ -1,27 +1,33 @@
-"""One request's way through the pipeline: where its time goes, and whether anybody still waits for it."""
+"""The stages of the pipeline: time spent in each, and whether the request is still wanted."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 STAGES: Final = ("queue", "read", "infer", "encode")
+# Seconds by stage of a tile that was cached.
+ZERO_SECONDS: Final[Mapping[str, float]] = dict.fromkeys(STAGES, 0.0)
 
+# Returns whether any client still waits for the result.
 Wanted = Callable[[], bool]
 
 
 def always() -> bool:
-    """Whether somebody waits, where nobody ever leaves: seeding, warming up."""
+    """Return True: a `Wanted` for work that no client can abandon, such as seeding."""
     return True
 
 
 class Stages:
-    """Seconds spent waiting, reading, in the network and encoding, for one request.
+    """Time that one request spends in each stage: waiting, reading, in the network, encoding.
 
     Args:
-        wanted: whether anybody still waits for it.
+        wanted: returns whether any client still waits for the result.
+
+    Attributes:
+        seconds: seconds by the stage's name.
     """
 
     def __init__(self, wanted: Wanted = always) -> None:
@@ -29,18 +35,19 @@ class Stages:
         self.seconds = dict.fromkeys(STAGES, 0.0)
 
     def add(self, stage: str, seconds: float) -> None:
-        """Count seconds towards a stage."""
+        """Add seconds to a stage."""
         self.seconds[stage] += seconds
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Count the time of a block."""
+        """Add the time that the `with` block takes to a stage."""
         start = time.perf_counter()
         try:
             yield
         finally:
             self.add(stage, time.perf_counter() - start)
 
-    def server_timing(self) -> str:
-        """Value of the header Server-Timing, in milliseconds."""
-        return ", ".join(f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in self.seconds.items())
+
+def server_timing(seconds: Mapping[str, float]) -> str:
+    """Return the value of the Server-Timing header, in milliseconds, from seconds by stage."""
+    return ", ".join(f"{stage};dur={1000 * taken:.1f}" for stage, taken in seconds.items())

@@ -3,7 +3,7 @@
 TrainingError
 ├── PairError      the two photographs make no pairs: no overlap, no CRS, wrong bands, too coarse
 ├── DatasetError   a folder of pairs is missing, empty or damaged
-├── RivalError     a picture to compare with shows other ground, or not all of it
+├── BaselineError  a picture to compare with shows other ground, or not all of it
 └── RunError       a training run's folder is missing, or holds another run
 """
 
@@ -20,7 +20,7 @@ class DatasetError(TrainingError):
     """A folder of pairs is missing, empty or damaged."""
 
 
-class RivalError(TrainingError):
+class BaselineError(TrainingError):
     """A picture to compare with shows other ground, or not all of it."""
 
 

@@ -1,6 +1,6 @@
-"""Our server beside nginx, MapProxy and titiler on the same machine, photograph and bytes, as ratios.
+"""Compare the server with nginx, MapProxy and titiler on the same machine, photograph and bytes, as ratios.
 
-Run: make bench. The rivals come from .venv-bench, nginx and wrk from the system. Everything stays on loopback.
+Run: make bench. MapProxy and titiler come from .venv-bench, nginx and wrk from the system. All traffic is on loopback.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ import mercantile
 
 from benchmarks.serving.pipeline import clients, metatile
 from benchmarks.serving.servers import Running, mapproxy, nginx, orthosharp, titiler
-from tileserver.grid import METATILE_TILES
+from tileserver.tiling.grid import METATILE_TILES
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "examples" / "demo" / "2010.tif"
-# A desktop's map: 8 x 6 tiles, which a browser asks for over six connections.
+# The viewport of a desktop: 8 x 6 tiles, which a browser requests over six connections.
 COLUMNS, ROWS, CONNECTIONS = 8, 6, 6
 
-# How hard the storm blows, and a memory that it fills within seconds.
+# The storm requests STORM_TIMES as many tiles as can be made; it fills a cache of this size within seconds.
 STORM_TIMES, STORM_CONNECTIONS, STORM_CACHE_BYTES = 10, 256, 64 * 2**20
 
-# wrk's own idiom: globals of a thread, gathered at the end.
+# As usual with wrk, each thread has its own globals, which done() sums up.
 STORM = """
 local paths, threads = {{{paths}}}, {{}}
 function delay() return {delay_ms} end
@@ -49,7 +49,7 @@ function done() local sum = 0; for _, t in ipairs(threads) do sum = sum + t:get(
 
 
 def wrk(url: str, seconds: float, *options: str) -> dict[str, float]:
-    """Requests per second and the time of the slowest hundredth, in milliseconds."""
+    """Run wrk; return requests per second and the 99th percentile of the latency in milliseconds."""
     command = ["wrk", "-t1", "-c16", f"-d{seconds:g}s", "--latency", *options, url]
     text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
@@ -61,11 +61,11 @@ def wrk(url: str, seconds: float, *options: str) -> dict[str, float]:
 
 
 def tiles_of(server: Running, place: int = 0) -> tuple[int, list[tuple[int, int]]]:
-    """Zoom and tiles of a viewport in the middle of the photograph, at its native zoom.
+    """Return the zoom and the tiles of a viewport in the middle of the photograph, at its native zoom.
 
     Args:
-        server: asked for them.
-        place: how many tiles the viewport begins right of a metatile's border, and as many below one.
+        server: the server that shows the photograph.
+        place: offset of the viewport from a metatile's corner, in tiles to the right and down.
     """
     config = httpx.get(f"{server.url}/config.json").json()
     zoom, (lon, lat, _) = config["native_zoom"], config["center"]
@@ -78,7 +78,7 @@ def tiles_of(server: Running, place: int = 0) -> tuple[int, list[tuple[int, int]
 
 
 def warm(python: Path, seconds: float, rounds: int) -> dict[str, Any]:
-    """One cached tile, small as WebP and large as PNG: ours, nginx and MapProxy on the same bytes, in turns."""
+    """Measure one cached tile, as small WebP and large PNG, served by orthosharp, nginx and MapProxy in turns."""
     with tempfile.TemporaryDirectory() as place, orthosharp(PHOTO) as ours:
         folder = Path(place)
         folder.chmod(0o755)  # nginx reads as another user
@@ -90,12 +90,12 @@ def warm(python: Path, seconds: float, rounds: int) -> dict[str, Any]:
             (folder / name).write_bytes(httpx.get(ours.url + one, timeout=120).raise_for_status().content)
         sizes = {file.suffix[1:]: file.stat().st_size for file in folder.glob("tile.*")}
         with nginx(folder) as files, mapproxy(python, folder, ours.url) as proxy:
-            theirs = f"{proxy.url}/tiles/restored/GLOBAL_WEBMERCATOR/{zoom}/{x}/{y}.webp"
-            httpx.get(theirs, timeout=120).raise_for_status()
+            proxied = f"{proxy.url}/tiles/restored/GLOBAL_WEBMERCATOR/{zoom}/{x}/{y}.webp"
+            httpx.get(proxied, timeout=120).raise_for_status()
             urls = {
                 "orthosharp": ours.url + path,
                 "nginx": f"{files.url}/tile.webp",
-                "mapproxy": theirs,
+                "mapproxy": proxied,
                 "orthosharp, png": ours.url + large,
                 "nginx, png": f"{files.url}/tile.png",
             }
@@ -114,7 +114,7 @@ def warm(python: Path, seconds: float, rounds: int) -> dict[str, Any]:
 
 
 async def fetch(urls: list[str]) -> float:
-    """Seconds until all have come, as a browser asks."""
+    """Return the seconds until all URLs are loaded, over as many connections as a browser opens."""
     limits = httpx.Limits(max_connections=CONNECTIONS)
     async with httpx.AsyncClient(limits=limits, timeout=600) as client:
         start = time.perf_counter()
@@ -124,10 +124,10 @@ async def fetch(urls: list[str]) -> float:
 
 
 def cold(python: Path, rounds: int) -> dict[str, Any]:
-    """A viewport of fresh tiles: restored by us, and untouched by titiler. A new process for each.
+    """Measure a viewport of fresh tiles: restored by orthosharp, and unchanged by titiler, each in a new process.
 
-    A map shows any part of the grid of metatiles: 8 x 6 tiles lie on 4 of them at best, on 9 at worst, on 6.2 in the
-    mean of all sixteen places; these four have the same mean.
+    A viewport may lie anywhere on the grid of metatiles: 8 x 6 tiles touch 4 to 9 of them, 6.2 on average over all
+    sixteen offsets; the four offsets measured have the same average.
     """
     seconds: dict[str, list[float]] = {"orthosharp restored": [], "titiler untouched": []}
     for place in [*range(METATILE_TILES)] * rounds:
@@ -149,7 +149,7 @@ def cold(python: Path, rounds: int) -> dict[str, Any]:
 
 
 def storm(seconds: float) -> dict[str, Any]:
-    """Ten times what can be served, of tiles that no cache holds all of; warm tiles are asked for the while."""
+    """Request ten times as many tiles as can be made, more than the cache can hold, and cached tiles meanwhile."""
     with (
         tempfile.TemporaryDirectory() as name,
         orthosharp(PHOTO, ORTHOSHARP_CACHE_BYTES=str(STORM_CACHE_BYTES)) as ours,
@@ -160,7 +160,7 @@ def storm(seconds: float) -> dict[str, Any]:
         httpx.get(probe, timeout=120).raise_for_status()
         before = wrk(probe, 2)
         bounds = httpx.get(f"{ours.url}/config.json").json()["bounds"]
-        # Large, slow to encode, and together more than the tiles' share of the memory.
+        # Tiles that are large, slow to encode, and together larger than the tile cache.
         paths = [
             f"/restored/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}@2x.png"
             for tile in mercantile.tiles(*bounds, zoom + 1)
@@ -178,28 +178,28 @@ def storm(seconds: float) -> dict[str, Any]:
         time.sleep(min(10.0, seconds / 4))
         first = ours.rss_bytes
         during = wrk(probe, max(2.0, seconds / 2), "-c2")
-        said, _ = attack.communicate(timeout=seconds + 60)
+        output, _ = attack.communicate(timeout=seconds + 60)
         memory = ours.rss_bytes / first
-        # Nobody asked for the probe in the storm's second half, so it may have to be made anew.
+        # The probed tile was not requested in the storm's second half, so it may have to be rendered again.
         started = time.perf_counter()
         answer = httpx.get(probe, timeout=120)
         first_s = time.perf_counter() - started
         time.sleep(max(0.0, 1 - first_s))
         after = wrk(probe, 2)
-    odd, rate = re.search(r"odd answers: (\d+)", said), re.search(r"Requests/sec:\s+([\d.]+)", said)
+    odd, rate = re.search(r"odd answers: (\d+)", output), re.search(r"Requests/sec:\s+([\d.]+)", output)
     return {
-        "asked per second": float(rate[1]) if rate else said,
+        "requested per second": float(rate[1]) if rate else output,
         "can be made per second": capacity,
-        "answers that are neither tile nor 503 (aim 0)": int(odd[1]) if odd else said,
+        "responses that are neither tile nor 503 (aim 0)": int(odd[1]) if odd else output,
         "memory at the end / at the start (aim 1.10)": memory,
-        "p99 of warm tiles in ms (aim 50)": during["p99_ms"],
-        "first answer after the storm": f"{answer.status_code} after {first_s:.2f} s",
+        "p99 of cached tiles in ms (aim 50)": during["p99_ms"],
+        "first response after the storm": f"{answer.status_code} after {first_s:.2f} s",
         "rate a second after / before (aim 1)": after["per_s"] / before["per_s"],
     }
 
 
 def rounded(value: Any) -> Any:
-    """Three digits, for the table."""
+    """Round floats to three significant digits, for the table."""
     if isinstance(value, dict):
         return {name: rounded(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -210,25 +210,30 @@ def rounded(value: Any) -> Any:
 def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rivals", type=Path, default=ROOT / ".venv-bench/bin/python", help="their Python")
-    parser.add_argument("--seconds", type=float, default=5, help="of each warm measurement")
+    parser.add_argument(
+        "--baselines",
+        type=Path,
+        default=ROOT / ".venv-bench/bin/python",
+        help="the Python that has MapProxy and titiler",
+    )
+    parser.add_argument("--seconds", type=float, default=5, help="duration of each warm measurement")
     parser.add_argument("--storm-seconds", type=float, default=120)
     parser.add_argument("--rounds", type=int, default=3)
     works = ("warm", "cold", "metatile", "clients", "storm")
-    parser.add_argument("--photo", type=Path, default=PHOTO, help="for metatile and clients")
-    parser.add_argument("--weights", type=Path, help="for clients: instead of the bundled ones")
+    parser.add_argument("--photo", type=Path, default=PHOTO, help="photograph for metatile and clients")
+    parser.add_argument("--weights", type=Path, help="weights for clients, instead of the bundled ones")
     parser.add_argument("--only", choices=works, action="append")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     options = parser.parse_args()
-    rivals = {"warm", "cold", "storm"} & set(options.only or works)
+    compares = {"warm", "cold", "storm"} & set(options.only or works)
     missing = [
         tool for tool in ("wrk", "nginx") if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin")
     ]
-    if rivals and missing:
-        raise SystemExit(f"install what the benchmark compares with: apt-get install {' '.join(missing)}")
+    if compares and missing:
+        raise SystemExit(f"the benchmark needs these tools: apt-get install {' '.join(missing)}")
     measure: dict[str, Callable[[], dict[str, Any]]] = {
-        "warm": lambda: warm(options.rivals, options.seconds, options.rounds),
-        "cold": lambda: cold(options.rivals, max(1, options.rounds // 2)),
+        "warm": lambda: warm(options.baselines, options.seconds, options.rounds),
+        "cold": lambda: cold(options.baselines, max(1, options.rounds // 2)),
         "metatile": lambda: metatile(options.photo, max(5, options.rounds)),
         "clients": lambda: clients(options.photo, 2 * options.seconds, options.weights),
         "storm": lambda: storm(options.storm_seconds),

@@ -1,4 +1,4 @@
-"""What the pipeline adds to the network: one cold metatile, and the rate under many clients. In this process."""
+"""Measure what the pipeline costs beside the network: one cold metatile, and the rate with many clients."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from rio_tiler.io import Reader
 
 from sr_model import PixelWindow, Restorer, aligned_window, fill_nodata
 from sr_model.pixels import UInt8Array
-from tileserver.encode import encode
-from tileserver.grid import METATILE_PX, METATILE_TILES, TileAddress
-from tileserver.render import with_margin
+from tileserver.photo.view import View
+from tileserver.render.renderer import with_margin
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
-from tileserver.view import View
+from tileserver.tiling.encode import encode
+from tileserver.tiling.grid import METATILE_PX, METATILE_TILES, TileAddress
 
 MERCATOR = "WebMercatorQuad"
 CLIENTS = (1, 4, 16, 64)
 
 
 def open_cold(photo: Path, weights: Path | None = None) -> tuple[TileService, View, list[TileRequest]]:
-    """A service that keeps nothing, and a tile in the middle of every metatile that the photograph fills."""
+    """Return a service without cache, its view, and a tile of each metatile that lies mostly on the photograph."""
     service = TileService(
         Settings(source=str(photo), weights=weights, cache_bytes=0, queue_size=10_000, deadline_s=600)
     )
     service.warm_up()
-    view = service.pictures.view("restored", MERCATOR)
+    view = service.rasters.view("restored", MERCATOR)
     pyramid = view.pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     wanted = [
@@ -44,14 +44,14 @@ def open_cold(photo: Path, weights: Path | None = None) -> tuple[TileService, Vi
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def metatile(photo: Path, rounds: int) -> dict[str, Any]:
-    """A tile of a metatile that nobody has seen, in the middle of the photograph, against its parts done by hand."""
+    """Measure a tile of an uncached metatile in the middle of the photograph, beside its steps one by one."""
     service, view, requests = open_cold(photo)
     request = requests[len(requests) // 2]
     x, y = (value // METATILE_TILES * METATILE_PX for value in (request.tile.x, request.tile.y))
@@ -68,16 +68,16 @@ def metatile(photo: Path, rounds: int) -> dict[str, Any]:
         "forward": lambda: service.restorer._runtime.forward(planes),
         "encode": lambda: encode(shown, request.extension),
     }
-    # In turns, so that a machine which slows down slows all of them.
+    # In turns, so that a machine that slows down affects all of them.
     rows = [{name: seconds(part) for name, part in parts.items()} for _ in range(rounds)]
     taken = {name: statistics.median(row[name] for row in rows) for name in parts}
     service.close()
-    by_hand = sum(value for name, value in taken.items() if name != "cold tile")
-    return {"seconds": taken, "of read + forward + encode (aim 1.15)": taken["cold tile"] / by_hand}
+    steps_s = sum(value for name, value in taken.items() if name != "cold tile")
+    return {"seconds": taken, "of read + forward + encode (aim 1.15)": taken["cold tile"] / steps_s}
 
 
 def plain_read(photo: Path, view: View, window: PixelWindow) -> UInt8Array:
-    """What titiler does for a tile: rio-tiler's reader with a warp, by one thread."""
+    """Read a window as titiler does for a tile: rio-tiler's reader with a warp, in one thread."""
     bounds = view.pyramid.grid.bounds(view.pyramid.native_zoom, window)
     with Reader(str(photo)) as reader:
         image = reader.part(
@@ -94,7 +94,7 @@ def plain_read(photo: Path, view: View, window: PixelWindow) -> UInt8Array:
 
 
 def network_alone(restorer: Restorer, side_px: int) -> float:
-    """Megapixels per second, on planes that lie in the device's memory already."""
+    """Return megapixels per second of the network, with its input already in the device's memory."""
     shape = (restorer.batch, restorer.spec.planes, side_px, side_px)
     planes = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     runtime: Any = restorer._runtime
@@ -103,11 +103,11 @@ def network_alone(restorer: Restorer, side_px: int) -> float:
         runtime.forward(planes)
 
     if "cuda" in restorer.runtime:
-        there = torch.from_numpy(planes).cuda()
+        on_device = torch.from_numpy(planes).cuda()
 
         def forward() -> None:
             with torch.inference_mode():
-                runtime._infer(there)
+                runtime._infer(on_device)
             torch.cuda.synchronize()
 
     alone_s = min(seconds(forward) for _ in range(6))
@@ -115,7 +115,7 @@ def network_alone(restorer: Restorer, side_px: int) -> float:
 
 
 def clients(photo: Path, duration_s: float, weights: Path | None = None) -> dict[str, Any]:
-    """Megapixels that go through the network per second, end to end over the network alone, by number of clients."""
+    """Measure megapixels per second through the whole pipeline beside the network alone, by number of clients."""
     service, _, requests = open_cold(photo, weights)
     side = service._renderer.window_px
     raw_mpx_s = network_alone(service.restorer, side)

@@ -1,4 +1,4 @@
-"""The server under test and its rivals, each in a process of its own on a free port of this machine."""
+"""The server under test and those it is compared with, each in a process of its own on a free local port."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE_S = 180
+START_TIMEOUT_S = 180
 
 NGINX = """
 worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log; daemon off;
@@ -39,20 +39,20 @@ globals: {{cache: {{base_dir: {folder}/cache, lock_dir: {folder}/locks}}}}
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers."""
+    """A server that answers requests."""
 
     process: subprocess.Popen[bytes]
     url: str
 
     @property
     def rss_bytes(self) -> int:
-        """Memory of the process."""
+        """Resident memory of the process in bytes."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free local port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -65,10 +65,10 @@ def _running(command: list[str], port: int, probe: str, **environment: str) -> I
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         while not _answers(url + probe):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{command[0]} did not start: try it by hand: {' '.join(command)}")
+                raise SystemExit(f"{command[0]} did not start: run it by hand: {' '.join(command)}")
             time.sleep(0.1)
         yield Running(process, url)
     finally:
@@ -81,23 +81,32 @@ def _answers(url: str) -> bool:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return bool(answer.status < 400)
     except urllib.error.HTTPError as error:
-        return error.code == 404  # it is there, and has nothing at this path
+        return error.code == 404  # it runs, and has nothing at this path
     except OSError:
         return False
 
 
 @contextmanager
 def orthosharp(photo: Path, *options: str, **environment: str) -> Iterator[Running]:
-    """Our server with the settings that everybody gets, but for those in `environment`."""
+    """Run orthosharp with default settings, except for those in `environment`."""
     port = free_port()
-    command = [sys.executable, "-m", "tileserver.cli", "serve", str(photo), "--port", str(port), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "tileserver.cli.main",
+        "serve",
+        str(photo),
+        "--port",
+        str(port),
+        *options,
+    ]
     with _running(command, port, "/readyz", **environment) as server:
         yield server
 
 
 @contextmanager
 def titiler(python: Path, photo: Path) -> Iterator[Running]:
-    """titiler's own application, one process."""
+    """Run titiler's own application in one process."""
     port = free_port()
     command = [str(python), "-m", "uvicorn", "titiler.application.main:app", "--port", str(port)]
     with _running([*command, "--log-level", "warning"], port, f"/cog/info?url={photo}") as server:
@@ -106,7 +115,7 @@ def titiler(python: Path, photo: Path) -> Iterator[Running]:
 
 @contextmanager
 def nginx(folder: Path) -> Iterator[Running]:
-    """nginx with one worker over the files of a folder."""
+    """Run nginx with one worker on the files of a folder."""
     port = free_port()
     configuration = folder / "nginx.conf"
     configuration.write_text(NGINX.format(folder=folder, port=port))
@@ -117,7 +126,7 @@ def nginx(folder: Path) -> Iterator[Running]:
 
 @contextmanager
 def mapproxy(python: Path, folder: Path, ours: str) -> Iterator[Running]:
-    """MapProxy under gunicorn with one process, its file cache filled from our server."""
+    """Run MapProxy under gunicorn in one process; its file cache is filled from `ours`, the URL of orthosharp."""
     port = free_port()
     configuration = folder / "mapproxy.yaml"
     configuration.write_text(MAPPROXY.format(folder=folder, url=ours))

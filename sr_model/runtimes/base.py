@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array
 
 
@@ -34,7 +34,7 @@ class Runtime(Protocol):
             InferenceError: the network failed.
         """
 
-    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
         """Bytes to bytes: uint8 [B, H, W, 3] to [B, H - 2 t, W - 2 t, 3], t being the trim of the runtime.
 
         Args:

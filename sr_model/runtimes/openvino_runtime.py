@@ -10,7 +10,7 @@ from typing import Any, Final
 from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError, RuntimeUnavailableError
 from sr_model.graph import openvino_correction
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
 from sr_model.weights import Weights
 
@@ -52,7 +52,7 @@ class OpenVinoRuntime:
         with self._lock:
             return self._infer(planes).copy()
 
-    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
         """See `Runtime.restore`."""
         planes = normalise(rgb, self._spec)
         if self._spec.colours == "photo":

@@ -15,7 +15,7 @@ from sr_model import tensor_binding, tensors
 from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError
 from sr_model.layers import fold_shuffles
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, check_finite, correct, normalise
 from sr_model.weights import Weights
 
@@ -64,7 +64,7 @@ class TorchRuntime:
         """See `Runtime.forward`; a batch that does not fit into the GPU's memory is split."""
         return self._in_parts(lambda part, _: self._forward(part), planes)
 
-    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
+    def restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
         """See `Runtime.restore`; a batch that does not fit into the GPU's memory is split."""
         return self._in_parts(lambda part, at: self._restore(part, photos[at : at + len(part)]), rgb)
 
@@ -103,7 +103,7 @@ class TorchRuntime:
             output: Float32Array = self._infer(self._to_device(planes)).float().cpu().numpy()
             return output
 
-    def _restore(self, rgb: UInt8Array, photos: Sequence[PhotoTraits]) -> UInt8Array:
+    def _restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
         if not self._cuda:
             # Apple's GPUs share the memory with the CPU.
             seen_planes = normalise(rgb, self._spec)

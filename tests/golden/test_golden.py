@@ -1,4 +1,4 @@
-"""A tile that everything had a hand in: warp, fill, network, mask, codec. Remake it with ORTHOSHARP_GOLDEN=write."""
+"""A golden tile of the whole pipeline: warp, fill, network, mask, codec. ORTHOSHARP_GOLDEN=write replaces it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
+from tileserver.tiling.grid import TileAddress
 
 GOLDEN = Path(__file__).parent / "restored.png"
 # GDAL, OpenVINO and the CPU may round differently; a shift by a tenth of a pixel is far above this.
@@ -19,7 +19,7 @@ MEAN_TOLERANCE, MAX_TOLERANCE, MASK_TOLERANCE = 0.25, 6, 0.002
 
 
 def histogram(error: np.ndarray) -> str:
-    """Share of channel values by error, for the person who reads the failure."""
+    """Return the histogram of errors, for the failure message."""
     edges = (0, 1, 2, 3, 5, 9, 17, 33, 256)
     counts, _ = np.histogram(error, edges)
     lines = [
@@ -33,7 +33,7 @@ def test_the_tile_across_the_edge_of_the_hole(
     make_service: Callable[..., TileService], make_photo: Callable[..., Path]
 ) -> None:
     service = make_service(source=str(make_photo("golden", hole="mask")))
-    pyramid = service.pictures.view("restored", "WebMercatorQuad").pyramid
+    pyramid = service.rasters.view("restored", "WebMercatorQuad").pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     tile = TileAddress(
         pyramid.native_zoom, (extent.x + extent.width // 4) // 256, (extent.y + extent.height // 4) // 256

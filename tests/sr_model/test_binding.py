@@ -4,11 +4,11 @@ import torch
 
 from sr_model import InferenceError, ModelSpec, tensor_binding
 from sr_model.binding import LUMA, REACH_PX, FilterRadii, bind_colours, network_trim_px
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.pixels import normalise
 
 SPEC = ModelSpec.half_scale()
-COLOUR, GREY = PhotoTraits(), PhotoTraits(grey=True)
+COLOUR, GREY = PhotoContext(), PhotoContext(grey=True)
 
 
 def ground(side: int = 256, seed: int = 0, tint=(1.0, 0.9, 0.7)) -> np.ndarray:
@@ -23,7 +23,7 @@ def levels(values: np.ndarray) -> np.ndarray:
     return np.moveaxis(values / (255 * SPEC.std[0]), -1, 0)[None].astype(np.float32)
 
 
-def bound(rgb: np.ndarray, change: np.ndarray, photo: PhotoTraits = COLOUR, trim_px: int = 0) -> np.ndarray:
+def bound(rgb: np.ndarray, change: np.ndarray, photo: PhotoContext = COLOUR, trim_px: int = 0) -> np.ndarray:
     return bind_colours(normalise(rgb[None], SPEC), levels(change), SPEC, [photo], trim_px)[0]
 
 
@@ -43,7 +43,7 @@ def test_a_cast_of_the_network_does_not_reach_the_picture():
         assert np.abs(bound(rgb, np.broadcast_to(cast, rgb.shape)) - plain).max() <= 1
 
 
-@pytest.mark.parametrize("photo", [COLOUR, GREY, PhotoTraits(1.41), PhotoTraits(2.83), PhotoTraits(3.6)])
+@pytest.mark.parametrize("photo", [COLOUR, GREY, PhotoContext(1.41), PhotoContext(2.83), PhotoContext(3.6)])
 def test_a_tile_keeps_the_means_of_the_photograph(photo):
     """So that lower zooms, which are made of the photograph, agree with restored ones."""
     rgb = ground(512)
@@ -129,8 +129,8 @@ def test_a_trimmed_picture_is_the_middle_of_the_whole_one(photo):
 @pytest.mark.parametrize("ratio", [1.41, 2.0, 2.83, 3.6])
 def test_windows_agree_on_the_ground_that_they_share(ratio):
     rgb, change = ground(384), noise(384)
-    one = bound(rgb[:256, :256], change[:256, :256], PhotoTraits(ratio), REACH_PX)
-    other = bound(rgb[40:296, 72:328], change[40:296, 72:328], PhotoTraits(ratio), REACH_PX)
+    one = bound(rgb[:256, :256], change[:256, :256], PhotoContext(ratio), REACH_PX)
+    other = bound(rgb[40:296, 72:328], change[40:296, 72:328], PhotoContext(ratio), REACH_PX)
     shared = 256 - 2 * REACH_PX
     difference = np.abs(one[40:, 72:].astype(int) - other[: shared - 40, : shared - 72])
     assert difference.max() <= 1
@@ -140,7 +140,7 @@ def test_windows_agree_on_the_ground_that_they_share(ratio):
 @pytest.mark.parametrize("trim_px", [0, 32])
 def test_tensors_and_arrays_give_the_same_picture(trim_px):
     """On the CPU here; tests/sr_model/test_cuda.py does it on a GPU."""
-    photos = [COLOUR, GREY, PhotoTraits(2.83), COLOUR]
+    photos = [COLOUR, GREY, PhotoContext(2.83), COLOUR]
     rgb = np.stack([ground(128, seed) for seed in range(4)])
     planes = normalise(rgb, SPEC)
     change = np.concatenate([levels(noise(128, 40, seed)) for seed in range(4)])[..., 8:-8, 8:-8].copy()

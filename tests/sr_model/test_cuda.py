@@ -6,7 +6,7 @@ import torch
 
 from sr_model import ModelSpec, Restorer, load_weights, pixels, save_weights, tensors
 from sr_model.network import build
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.runtimes import choose_runtime
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
@@ -26,7 +26,7 @@ def windows(count, side_px=256):
 
 
 def restored_by(runtime, rgb):
-    return runtime.restore(rgb, [PhotoTraits()] * len(rgb))
+    return runtime.restore(rgb, [PhotoContext()] * len(rgb))
 
 
 def assert_nearly_equal(one, other):

@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter
 
 from sr_model import InputError
 from sr_model.halo import dehalo, support_px
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 
 MASKS = [(0.3, 0.7), (1.0, 0.7), (1.0, 1.2), (2.0, 0.7), (2.0, 1.7)]
 
@@ -99,4 +99,4 @@ def test_a_mask_that_cannot_be_is_refused(amount, sigma):
     with pytest.raises(InputError, match="cannot be undone"):
         dehalo(np.zeros((8, 8, 3), np.uint8), amount, sigma)
     with pytest.raises(ValueError, match="cannot be undone"):
-        PhotoTraits(halo_amount=amount, halo_radius_px=sigma)
+        PhotoContext(halo_amount=amount, halo_radius_px=sigma)

@@ -27,7 +27,7 @@ def loaded_by(statement: str) -> set[str]:
     [
         "import sr_model; sr_model.__version__; dir(sr_model)",
         "from sr_model import ModelSpec, PixelWindow, SrModelError, fill_nodata, load_weights, aligned_window",
-        "from sr_model import Restorer, PhotoTraits, ToneMap, dehalo",
+        "from sr_model import Restorer, PhotoContext, ToneMap, dehalo",
         "import sr_model.binding, sr_model.boxes, sr_model.errors, sr_model.windows, sr_model.spec, sr_model.weights",
     ],
 )

@@ -20,7 +20,7 @@ from sr_model import (
     save_weights,
 )
 from sr_model.network import build
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 from sr_model.runtimes.torch_runtime import TorchRuntime
 
 SPECS = {
@@ -212,4 +212,4 @@ def test_the_warm_up_finds_out_what_fits(weights, monkeypatch):
 def test_a_single_window_that_does_not_fit_says_so(weights, monkeypatch):
     memory = SmallMemory(weights, monkeypatch, holds=0)
     with pytest.raises(InferenceError, match="does not fit"):
-        memory.runtime.restore(noise(2, 64, 64, 3), [PhotoTraits()] * 2)
+        memory.runtime.restore(noise(2, 64, 64, 3), [PhotoContext()] * 2)

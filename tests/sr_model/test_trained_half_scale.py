@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from sr_model import InputError, Restorer, bundled_weights_path
 from sr_model.halo import dehalo
-from sr_model.photo import PhotoTraits
+from sr_model.photo import PhotoContext
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
 WEIGHTS = bundled_weights_path().with_name("half_scale.safetensors")
@@ -31,7 +31,7 @@ def restorer() -> Restorer:
 
 @pytest.mark.parametrize("ratio", [1.41, 2.0, 2.83])
 def test_windows_of_the_same_ground_agree(ground, restorer, ratio):
-    photo, halo = PhotoTraits(ratio), restorer.spec.halo_px
+    photo, halo = PhotoContext(ratio), restorer.spec.halo_px
     assert halo <= 72
     one, other = (restorer.restore(ground[None, y:, x:], photo)[0].astype(int) for y, x in ((0, 0), (40, 72)))
     difference = np.abs(one[40:, 72:] - other)
@@ -53,7 +53,7 @@ def test_a_grey_photograph_stays_grey(ground, runtime):
     restorer = Restorer.open(WEIGHTS, runtime=runtime, device="cpu")
     grey = ground[:256, :256, 1:2].repeat(3, 2)
     colour, black_and_white = restorer.restore(
-        np.stack([ground[:256, :256], grey]), [PhotoTraits(), PhotoTraits(grey=True)]
+        np.stack([ground[:256, :256], grey]), [PhotoContext(), PhotoContext(grey=True)]
     )
     assert (np.ptp(black_and_white, axis=2) == 0).all()
     assert np.ptp(colour, axis=2).mean() > 5
@@ -61,11 +61,11 @@ def test_a_grey_photograph_stays_grey(ground, runtime):
 
 def test_each_window_needs_its_photograph(ground, restorer):
     with pytest.raises(InputError, match="2 windows, but 1 photographs"):
-        restorer.restore(np.stack([ground[:256, :256]] * 2), [PhotoTraits()])
+        restorer.restore(np.stack([ground[:256, :256]] * 2), [PhotoContext()])
 
 
 def test_halos_are_undone_before_the_network(ground, restorer):
-    halos = PhotoTraits(halo_amount=0.6, halo_radius_px=1.2)
+    halos = PhotoContext(halo_amount=0.6, halo_radius_px=1.2)
     undone = dehalo(ground[:320, :320], 0.6, 2.4)
     assert (restorer.restore(ground[None, :320, :320], halos) == restorer.restore(undone[None])).all()
     one, other = (restorer.restore(ground[None, y:, x:], halos)[0].astype(int) for y, x in ((0, 0), (40, 72)))

@@ -17,7 +17,7 @@ from pathlib import Path
 PROGRAM = """
 import shutil, sys
 from tileserver import retry
-from tileserver.cli import main
+from tileserver.cli.main import main
 shutil.disk_usage = lambda _: shutil._ntuple_diskusage(10**12, 0, 10**12)
 retry.RETRY_OUTPUT_S = (0.01,)
 main(sys.argv[1:])

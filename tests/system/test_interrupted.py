@@ -99,7 +99,8 @@ def test_killed_at_random_steps_and_moments(
     assert kills > 0
     assert made_of(output) == undisturbed(name)
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    left = {path.name for path in tmp_path.rglob("*") if "seeding" in path.name or path.suffix == ".part"}
+    unfinished = (".part", ".tmp")
+    left = {path.name for path in tmp_path.rglob("*") if "seeding" in path.name or path.suffix in unfinished}
     assert not left
 
 

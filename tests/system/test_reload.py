@@ -1,4 +1,4 @@
-"""SIGHUP and replaced files, on a real server that is being asked all the while."""
+"""SIGHUP and replaced files, on a real server that answers requests all the while."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 120) -> None:
 
 
 @contextmanager
-def asked_all_the_while(url: str) -> Iterator[list[int]]:
-    """A visitor who looks at one tile again and again; yields the statuses."""
+def requested_all_the_while(url: str) -> Iterator[list[int]]:
+    """Request a URL again and again during the block; yields the list of statuses."""
     statuses: list[int] = []
     stop = threading.Event()
 
@@ -45,7 +45,7 @@ def asked_all_the_while(url: str) -> Iterator[list[int]]:
 
 
 def middle(url: str) -> str:
-    """Address of a tile in the middle of the photograph."""
+    """Return the URL of a tile in the middle of the photograph."""
     document = httpx.get(f"{url}/config.json").json()
     lon, lat, _ = document["center"]
     zoom = document["native_zoom"]
@@ -53,14 +53,14 @@ def middle(url: str) -> str:
     return f"{url}/tiles/{tile.z}/{tile.x}/{tile.y}.png"
 
 
-def test_hang_up_swaps_the_weights_and_drops_no_request(tmp_path: Path) -> None:
+def test_sighup_swaps_the_weights_and_drops_no_request(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "old.tif", Photo())
     weights = write_tiny_weights(tmp_path / "w.safetensors", name="first")
     with running_server(photo, "--weights", weights, "--runtime", "openvino") as server:
         url = middle(server.url)
         before = httpx.get(url, timeout=120)
         assert "model=first" in before.headers["x-orthosharp"]
-        with asked_all_the_while(url) as statuses:
+        with requested_all_the_while(url) as statuses:
             wait_until(lambda: statuses)
             weights.write_bytes(b"garbage")
             server.process.send_signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""No seams between metatiles, with the weights and the photograph that ship."""
+"""No seams between metatiles, with the bundled weights and the demo photograph."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_model import PixelWindow, aligned_window, crop_slices, fill_nodata, inset
-from tileserver.grid import METATILE_PX
-from tileserver.render import trim_px
+from sr_model import PhotoContext, PixelWindow, aligned_window, crop_slices, fill_nodata
+from tileserver.render.appearance import choose_appearance
+from tileserver.render.renderer import trim_px
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.stages import Stages
+from tileserver.tiling.grid import METATILE_PX
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
 MERCATOR = "WebMercatorQuad"
@@ -25,7 +26,8 @@ LENGTH_PX = 768
 
 @pytest.fixture(scope="module", params=["openvino", "torch"])
 def demo(request: pytest.FixtureRequest) -> Iterator[TileService]:
-    service = TileService(Settings(source=str(DEMO), runtime=request.param, device="cpu"))
+    settings = Settings(source=str(DEMO), runtime=request.param, device="cpu", colours="photo")
+    service = TileService(settings)
     yield service
     service.close()
 
@@ -33,7 +35,7 @@ def demo(request: pytest.FixtureRequest) -> Iterator[TileService]:
 @pytest.fixture(scope="module")
 def border(demo: TileService) -> tuple[int, int]:
     """Column of a border between metatiles and the row where a metatile begins, near the middle of the demo."""
-    pyramid = demo.pictures.view("restored", MERCATOR).pyramid
+    pyramid = demo.rasters.view("restored", MERCATOR).pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     column = round((extent.x + extent.width / 2) / METATILE_PX) * METATILE_PX
     row = (extent.y + extent.height // 2) // METATILE_PX * METATILE_PX
@@ -41,8 +43,14 @@ def border(demo: TileService) -> tuple[int, int]:
     return column, row
 
 
+def context(service: TileService) -> PhotoContext:
+    view = service.rasters.view("restored", MERCATOR)
+    appearance = choose_appearance(service.restorer.spec, service.old, service.settings)
+    return appearance.context(service.restorer.spec, view.pixel(view.pyramid.native_zoom).gsd_m)
+
+
 def metatile_pixels(service: TileService, window: PixelWindow) -> np.ndarray:
-    zoom = service.pictures.view("restored", MERCATOR).pyramid.native_zoom
+    zoom = service.rasters.view("restored", MERCATOR).pyramid.native_zoom
     return service.raster("restored", MERCATOR, zoom, window).rgb.astype(np.float64)
 
 
@@ -52,12 +60,11 @@ def test_metatiles_agree_with_a_window_centred_on_their_border(
     column, row = border
     spec = demo.restorer.spec
     strip = PixelWindow(column - STRIP_PX, row + 128, 2 * STRIP_PX, LENGTH_PX)
-    view = demo.pictures.view("restored", MERCATOR)
+    view = demo.rasters.view("restored", MERCATOR)
     outer = aligned_window(strip, 3 * spec.halo_px, spec.stride)
     old = view.read(view.pyramid.native_zoom, outer)
-    centred = demo.restorer.restore(fill_nodata(old.rgb, old.mask)[None])[0][
-        crop_slices(inset(outer, trim_px(spec)), strip)
-    ]
+    restored = demo.restorer.restore(fill_nodata(old.rgb, old.mask)[None], context(demo))[0]
+    centred = restored[crop_slices(outer.grown(-trim_px(spec)), strip)]
     difference = np.abs(metatile_pixels(demo, strip) - centred)
     record_property("mean_difference", float(difference.mean()))
     assert difference.mean() <= 1, f"largest {difference.max():.0f} of 255"
@@ -72,12 +79,12 @@ def test_gradient_across_the_border_is_that_of_elsewhere(
     """
     column, row = border
     spec = demo.restorer.spec
-    view = demo.pictures.view("restored", MERCATOR)
+    view = demo.rasters.view("restored", MERCATOR)
     pair = PixelWindow(column - 1, row + 128, 2, LENGTH_PX)
     outer = aligned_window(pair, 3 * spec.halo_px, spec.stride)
     old = view.read(view.pyramid.native_zoom, outer)
-    restored = demo.restorer.restore(fill_nodata(old.rgb, old.mask)[None])[0]
-    centred = restored[crop_slices(inset(outer, trim_px(spec)), pair)].astype(float)
+    restored = demo.restorer.restore(fill_nodata(old.rgb, old.mask)[None], context(demo))[0]
+    centred = restored[crop_slices(outer.grown(-trim_px(spec)), pair)].astype(float)
     across = metatile_pixels(demo, pair)
     ratio = np.abs(np.diff(across, axis=1)).mean() / np.abs(np.diff(centred, axis=1)).mean()
     record_property("gradient_ratio", float(ratio))
@@ -85,12 +92,12 @@ def test_gradient_across_the_border_is_that_of_elsewhere(
 
 
 def test_finer_zooms_have_no_seam_either(demo: TileService, border: tuple[int, int]) -> None:
-    """Interpolation at a border sees the neighbour's pixels through the margin."""
+    """Interpolation at a border reads the neighbour's pixels from the margin."""
     column, row = border
-    view = demo.pictures.view("restored", MERCATOR)
+    view = demo.rasters.view("restored", MERCATOR)
     zoom = view.pyramid.native_zoom + 1
     strip = PixelWindow(2 * column - 8, 2 * (row + 256), 16, 512)
-    pixels = demo.pictures.raster("restored", MERCATOR, zoom, strip, Stages()).rgb.astype(float)
+    pixels = demo.rasters.raster("restored", MERCATOR, zoom, strip, Stages()).rgb.astype(float)
     steps = np.abs(np.diff(pixels, axis=1)).mean(axis=(0, 2))
     # Bicubic interpolation alternates between two kinds of steps; the border is of the odd kind.
     same_kind = np.delete(steps[1::2], 3)

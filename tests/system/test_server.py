@@ -1,4 +1,4 @@
-"""A real server in a process of its own, asked over a real socket."""
+"""A real server in a process of its own, over a real socket."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import httpx
 import pytest
 from conftest import Server, middle_tile, running_server
 
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def server(photo: Path, tiny_weights: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def twin(photo: Path, tiny_weights: Path) -> Iterator[TileService]:
-    """The same service in this process."""
+    """A service with the same settings in this process."""
     service = TileService(Settings(source=str(photo), weights=tiny_weights, runtime="openvino"))
     yield service
     service.close()
@@ -43,7 +43,7 @@ def test_banner_says_what_to_paste(server: Server) -> None:
 
 
 def test_64_clients_on_4_metatiles_cost_4_inferences(server: Server, twin: TileService) -> None:
-    pyramid = twin.pictures.view("restored", "WebMercatorQuad").pyramid
+    pyramid = twin.rasters.view("restored", "WebMercatorQuad").pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     # The four metatiles around the corner that is nearest the middle of the photograph.
     column = round((extent.x + extent.width / 2) / 1024) * 4

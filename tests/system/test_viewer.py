@@ -1,4 +1,4 @@
-"""The page in a real browser, over a real server: either side of the handle shows what was asked for."""
+"""The page in a real browser, with a real server: each side of the handle shows the layer selected for it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PHONE = {"width": 360, "height": 740}
 
 @pytest.fixture(scope="module")
 def origin(photo: Path, new_photo: Path, tiny_weights: Path) -> Iterator[str]:
-    """The address of a server over two small photos, in a process of its own."""
+    """URL of a server with two small photos, in a process of its own."""
     options = ["--new", new_photo, "--weights", tiny_weights, "--name", NAME, "--credit", CREDIT]
     with running_server(photo, *options) as server:
         yield server.url
@@ -60,7 +60,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, origin: str) -> Iterator[Callable[..., Visit]]:
-    """Makes visits; at the end none of them may have met an error or left the server."""
+    """Return a function that opens visits, none of which may log an error or request anything from another server."""
     visits: list[Visit] = []
 
     def make(*, strict: bool = True, **options: object) -> Visit:
@@ -83,7 +83,7 @@ def visit(browser: Browser, origin: str) -> Iterator[Callable[..., Visit]]:
 def view(
     origin: str, *, left: str = "old", right: str = "restored", swipe: float = 50, zoom_in: int = 0
 ) -> str:
-    """The hash of a view at the photo's middle and native zoom."""
+    """Return the fragment of a view at the photo's centre, `zoom_in` zooms from the native one."""
     config = httpx.get(f"{origin}/config.json", timeout=60).json()
     lng, lat, _ = config["center"]
     zoom = config["native_zoom"] + zoom_in
@@ -103,7 +103,7 @@ def drag_handle(page: Page, to_x: float) -> None:
 # What the page does
 
 
-def test_the_handle_parts_the_old_photo_from_the_restored_one(
+def test_the_handle_separates_the_old_photo_from_the_restored_one(
     visit: Callable[..., Visit], origin: str
 ) -> None:
     a_visit = visit()
@@ -238,7 +238,7 @@ def test_a_phone_swipes_by_touch_and_gets_dense_tiles(visit: Callable[..., Visit
     assert a_visit.place() == pytest.approx(before, abs=2e-6), "the map moved with the handle"
 
 
-def test_tiles_are_asked_for_only_inside_the_photo_and_its_zooms(
+def test_tiles_are_requested_only_inside_the_photo_and_its_zooms(
     visit: Callable[..., Visit], origin: str
 ) -> None:
     a_visit = visit()
@@ -250,7 +250,7 @@ def test_tiles_are_asked_for_only_inside_the_photo_and_its_zooms(
     assert {httpx.get(url, timeout=60).status_code for url in tiles} == {200}
 
 
-def test_slow_tiles_show_the_old_photo_and_failed_ones_are_asked_for_again(
+def test_slow_tiles_show_the_old_photo_and_failed_ones_are_requested_again(
     visit: Callable[..., Visit], origin: str
 ) -> None:
     a_visit = visit(strict=False)  # the browser itself complains of status 503
@@ -265,7 +265,7 @@ def test_slow_tiles_show_the_old_photo_and_failed_ones_are_asked_for_again(
 
     page.route("**/restored/tiles/**", refuse)
     page.goto(f"{origin}/{view(origin)}")
-    page.locator("#status").get_by_text("Drawing").wait_for()
+    page.locator("#status").get_by_text("Loading").wait_for()
     page.wait_for_function(
         "() => [...document.querySelectorAll('.leaflet-tile-pane img')].every((tile) => tile.naturalWidth)"
     )
@@ -277,7 +277,7 @@ def test_slow_tiles_show_the_old_photo_and_failed_ones_are_asked_for_again(
     assert not page.locator("#status").is_visible()
 
 
-def test_tiles_that_never_come_are_said_in_words_and_can_be_asked_for_again(
+def test_tiles_that_fail_are_reported_in_words_and_can_be_requested_again(
     visit: Callable[..., Visit], origin: str
 ) -> None:
     a_visit = visit(strict=False)
@@ -288,10 +288,10 @@ def test_tiles_that_never_come_are_said_in_words_and_can_be_asked_for_again(
     note = page.locator("#status")
     for _ in range(100):
         page.clock.run_for(12_000)  # longer than the longest wait before another try
-        if "did not come" in note.inner_text():
+        if "could not be loaded" in note.inner_text():
             break
         page.wait_for_timeout(100)
-    assert "the old photo may show there" in note.inner_text()
+    assert "the old photo may show there instead" in note.inner_text()
     page.unroute("**/restored/tiles/**")
     page.clock.resume()
     page.get_by_role("button", name="Try again").click()
@@ -301,7 +301,7 @@ def test_tiles_that_never_come_are_said_in_words_and_can_be_asked_for_again(
 
 
 def test_the_page_works_under_a_prefix(visit: Callable[..., Visit], origin: str) -> None:
-    """A proxy that cuts a prefix off and tells the server nothing of it."""
+    """Behind a proxy that strips a prefix without telling the server."""
     a_visit = visit()
     prefix = f"{origin}/maps/old-photos"
 
@@ -318,7 +318,7 @@ def test_the_page_works_under_a_prefix(visit: Callable[..., Visit], origin: str)
     assert page.input_value("#share-url") == url.replace("/restored/", "/old/")
 
 
-def test_a_server_that_does_not_answer_is_said_in_words(visit: Callable[..., Visit], origin: str) -> None:
+def test_a_server_that_does_not_answer_is_reported_in_words(visit: Callable[..., Visit], origin: str) -> None:
     a_visit = visit(strict=False)
     a_visit.page.route("**/config.json", lambda route: route.fulfill(status=503, body="{}"))
     a_visit.page.goto(origin)

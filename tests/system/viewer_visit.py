@@ -1,4 +1,4 @@
-"""A visit of the page in a browser, for the tests of the viewer."""
+"""A browser page that shows the viewer, for its tests."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from playwright.sync_api import BrowserContext, Page
 PATCH_PX = 48
 TILE_PX = 256
 
-# Every tile has come, and has faded in.
+# All tiles are loaded, and have faded in.
 SETTLED = """() => document.querySelector('#map').getAttribute('aria-busy') === 'false'
     && [...document.querySelectorAll('.leaflet-tile')].every(
         (tile) => !tile.src || tile.style.opacity === '' || Number(tile.style.opacity) === 1)"""
 
 
 class Visit:
-    """A visit of the page, with what the browser complained of and what it asked for."""
+    """A browser page on the viewer; records the errors that the browser logs and the requests it makes."""
 
     def __init__(self, context: BrowserContext, origin: str) -> None:
         self.origin = origin
@@ -43,7 +43,7 @@ class Visit:
         return self.page
 
     def go(self, view: str) -> None:
-        """Change the hash, as somebody does who edits the address."""
+        """Change the URL fragment, as when the user edits the address."""
         self.page.evaluate(
             """(view) => new Promise((done) => {
                 addEventListener('hashchange', done, { once: true });
@@ -58,7 +58,7 @@ class Visit:
         self.page.wait_for_function(SETTLED)
 
     def patch(self, x: float, y: float) -> np.ndarray:
-        """What the screen shows around a point of the page: [PATCH_PX, PATCH_PX, 3] in CSS pixels."""
+        """Return the screen's pixels around a point of the page: int16 [PATCH_PX, PATCH_PX, 3] in CSS pixels."""
         clip = {
             "x": int(x) - PATCH_PX // 2,
             "y": int(y) - PATCH_PX // 2,
@@ -69,7 +69,7 @@ class Visit:
         return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), dtype=np.int16)
 
     def expected(self, layer: str, x: float, y: float) -> np.ndarray:
-        """The same pixels, put together from the server's tiles by the arithmetic of Web Mercator alone."""
+        """Return the pixels that `patch` should show, assembled from the server's tiles by Web Mercator arithmetic."""
         zoom, lat, lng = self.place()
         size = self.page.locator("#map").bounding_box()
         assert size is not None
@@ -96,7 +96,7 @@ class Visit:
         )
 
     def place(self) -> tuple[int, float, float]:
-        """Zoom, latitude and longitude, as the address bar has them."""
+        """Return zoom, latitude and longitude from the address bar."""
         found = re.search(r"#map=(\d+)/(-?[\d.]+)/(-?[\d.]+)&", self.page.url)
         assert found, f"no place in {self.page.url}"
         return int(found[1]), float(found[2]), float(found[3])

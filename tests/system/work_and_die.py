@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tileserver.archives import pmtiles
-from tileserver.cli import main
-from tileserver.seed import archive_output, journal, run
+from tileserver.cli.main import main
+from tileserver.jobs.seed import archive_output, journal
+from tileserver.jobs.seed import seeder as run
 
 # Less than a run of the test takes, so that it is killed again and again, and more than one metatile takes.
 MOST_STEPS = 250
@@ -73,7 +74,7 @@ def child(steps: int, seconds: float, arguments: list[str]) -> None:
     Path.replace = countdown.around(Path.replace)  # type: ignore[method-assign]
     Path.unlink = countdown.around(Path.unlink)  # type: ignore[method-assign]
     Path.mkdir = countdown.around(Path.mkdir)  # type: ignore[method-assign]
-    pmtiles._pictures = countdown.before_each(pmtiles._pictures)
+    pmtiles._images = countdown.before_each(pmtiles._images)
     run.COMMIT_S = 0.0  # type: ignore[misc]
     # Nothing catches it: it ends the process in the middle of whatever it does, as a kill does.
     signal.setitimer(signal.ITIMER_REAL, seconds)

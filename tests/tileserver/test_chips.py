@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,21 @@ def test_chips_lie_where_the_picture_does(
         "nothing to do"
         in restore(holed, folder, tiny_weights, "--chips", "300", "--format", extension).stderr
     )
+
+
+@pytest.mark.parametrize("suffix", [".pgw", ".wld"])
+def test_world_files_alone_say_where_a_chip_lies(
+    holed: Path, tiny_weights: Path, tmp_path: Path, suffix: str
+) -> None:
+    """For programs that know neither GDAL's .aux.xml nor .prj."""
+    folder, bare = tmp_path / "chips", tmp_path / "bare.png"
+    assert restore(holed, folder, tiny_weights, "--chips", "900").exit_code == 0
+    chip = min(folder.glob("*.png"))
+    shutil.copy(chip, bare)
+    shutil.copy(chip.with_suffix(suffix), bare.with_suffix(suffix))
+    with rasterio.open(chip) as whole, rasterio.open(bare) as dataset:
+        assert dataset.crs is None
+        assert dataset.transform.almost_equals(whole.transform, precision=1e-9)
 
 
 def test_chips_of_another_size_leave_none_of_the_old_ones(

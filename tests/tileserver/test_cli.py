@@ -11,7 +11,7 @@ from click.testing import Result
 from command_calls import call
 from command_calls import refused as refused_at_all
 
-from tileserver import cli
+from tileserver.cli import serve as cli
 from tileserver.service import TileService
 
 MakePhoto = Callable[..., Path]
@@ -33,7 +33,7 @@ def refused(result: Result, *words: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"crs": None}, ("where on Earth", "gdal_edit.py")),
+        ({"crs": None}, ("not georeferenced", "gdal_edit.py")),
         ({"gsd_m": 10.0}, ("10 m per pixel", "orthosharp-train")),
         ({"gsd_m": 0.05}, ("0.05 m per pixel", "finer")),
         ({"dtype": "float32"}, ("--rescale MIN,MAX",)),
@@ -109,6 +109,6 @@ def test_a_later_photograph_of_other_ground_is_warned_of(
 ) -> None:
     far = make_photo("far", origin=(650_000.0, 4_695_000.0))
     cli.report(make_service(new=str(far)))
-    assert "other ground" in capsys.readouterr().err
+    assert "does not overlap" in capsys.readouterr().err
     cli.report(make_service(new=str(make_photo("near"))))
-    assert "other ground" not in capsys.readouterr().err
+    assert "does not overlap" not in capsys.readouterr().err

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from sr_model import InferenceError
-from tileserver.batching import NetworkQueue
-from tileserver.cache import MemoryCache
+from tileserver.cache.memory_cache import MemoryCache
 from tileserver.errors import AbandonedError, OverloadedError
-from tileserver.single_flight import SingleFlight
+from tileserver.render.network_queue import NetworkQueue
+from tileserver.render.single_flight import SingleFlight
 from tileserver.stages import Stages, Wanted
 
 WINDOW = np.zeros((16, 16, 3), np.uint8)
 
 
 class SlowNetwork:
-    """Adds one to every pixel, when it is let."""
+    """Adds one to every pixel, once its gate is open."""
 
     batch = 1
 
@@ -64,7 +64,7 @@ def test_concurrent_calls_share_one_computation() -> None:
     assert len(calls) == 1
 
 
-def test_an_error_reaches_all_and_is_not_kept() -> None:
+def test_an_error_reaches_all_callers_and_is_not_kept() -> None:
     flight: SingleFlight[str, int] = SingleFlight()
 
     def fail(_: object) -> int:
@@ -93,7 +93,7 @@ def test_full_queue_refuses_at_once_and_the_rest_is_served() -> None:
     queue.close()
 
 
-def test_windows_that_wait_together_go_together() -> None:
+def test_waiting_windows_form_a_batch() -> None:
     network = SlowNetwork()
     queue = NetworkQueue(network, max_waiting=8, deadline_s=10, batch=4)
     with ThreadPoolExecutor(8) as pool:
@@ -107,8 +107,8 @@ def test_windows_that_wait_together_go_together() -> None:
     queue.close()
 
 
-def test_the_network_says_how_many_go_together() -> None:
-    """Fewer from the day on that they did not fit."""
+def test_the_network_limits_the_batch() -> None:
+    """The limit shrinks once a batch did not fit."""
     network = SlowNetwork()
     network.batch = 4
     queue = NetworkQueue(network, max_waiting=20, deadline_s=10)
@@ -138,7 +138,7 @@ def test_a_device_may_be_fed_by_two_threads() -> None:
         queue.restore(WINDOW, Stages())
 
 
-def test_deadline_passes_while_waiting_and_what_has_begun_is_not_wasted() -> None:
+def test_the_deadline_ends_the_wait_but_not_a_pass_that_has_begun() -> None:
     network = SlowNetwork()
     queue = NetworkQueue(network, max_waiting=8, deadline_s=0.1)
     with ThreadPoolExecutor(1) as pool:
@@ -154,7 +154,7 @@ def test_deadline_passes_while_waiting_and_what_has_begun_is_not_wasted() -> Non
     queue.close()
 
 
-def test_what_nobody_waits_for_is_not_inferred() -> None:
+def test_abandoned_windows_are_not_inferred() -> None:
     network = SlowNetwork()
     queue = NetworkQueue(network, max_waiting=2, deadline_s=10)
     left = threading.Event()
@@ -175,7 +175,7 @@ def test_what_nobody_waits_for_is_not_inferred() -> None:
     queue.close()
 
 
-def test_a_flight_is_wanted_while_one_on_board_waits() -> None:
+def test_a_flight_is_wanted_while_one_caller_waits() -> None:
     flight: SingleFlight[str, bool] = SingleFlight()
     boarded, gate, left = threading.Event(), threading.Event(), threading.Event()
 
@@ -194,7 +194,7 @@ def test_a_flight_is_wanted_while_one_on_board_waits() -> None:
         assert first.result() is second.result() is True
 
 
-def test_who_boards_a_flight_that_is_given_up_starts_over() -> None:
+def test_a_caller_that_joins_an_abandoned_flight_starts_over() -> None:
     flight: SingleFlight[str, int] = SingleFlight()
     boarded, gate, calls = threading.Event(), threading.Event(), []
 
@@ -247,7 +247,7 @@ def test_a_network_that_loses_a_window_is_an_error_for_that_window(monkeypatch: 
 
 # threading lets a thread end by SystemExit in silence; pytest does not.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_worker_that_dies_has_a_successor_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_dies_is_replaced_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     network = SlowNetwork()
     network.gate.set()
     queue = NetworkQueue(network, max_waiting=8, deadline_s=60)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tileserver.config_file import read_config
+from tileserver.cli.config_file import read_config
 from tileserver.errors import SettingsError
 
 
@@ -59,7 +59,7 @@ def test_every_mistake_is_listed_once_with_its_line(tmp_path: Path) -> None:
 
 def test_a_default_that_is_no_name_is_a_mistake_too(tmp_path: Path) -> None:
     path = written(tmp_path, 'default = ["a"]\n[maps.a]\nsource = "a.tif"\n')
-    with pytest.raises(SettingsError, match=r"toml:1: default names no map: use one of a"):
+    with pytest.raises(SettingsError, match=r"toml:1: default is not the name of a map: use one of a"):
         read_config(path, {})
 
 

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from conftest import Photo, write_photo
 from starlette.testclient import TestClient
 
-from tileserver.app import create_app
-from tileserver.cli import main
-from tileserver.grid import TileAddress
+from tileserver.cli.main import main
 from tileserver.service import TileRequest, TileService
+from tileserver.tiling.grid import TileAddress
+from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
 NAMES = ["a.mbtiles", "a.pmtiles"]

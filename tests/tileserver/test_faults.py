@@ -1,4 +1,4 @@
-"""Faults on purpose: the right status, nothing wrong kept, and recovery without a restart.
+"""Injected faults: the right status, nothing wrong cached, and recovery without a restart.
 
 Others are where their subject is: stores in test_store, a dying worker in test_concurrency, weights and files that
 are replaced under a running server in system/test_reload.
@@ -19,11 +19,11 @@ from conftest import middle_tile
 from damage import block, overwrite
 from starlette.testclient import TestClient
 
-from tileserver.app import create_app
 from tileserver.errors import ReadError
-from tileserver.raster import Raster
+from tileserver.photo.view import View
 from tileserver.service import Tile, TileRequest, TileService
-from tileserver.view import View
+from tileserver.tiling.raster import Raster
+from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -34,7 +34,7 @@ def test_a_block_that_does_not_decode(make_service: MakeService, make_photo: Cal
     offset, size = block(path, 2, 2)
     good = overwrite(path, offset, b"\xff" * size)
     service = make_service(source=str(path))
-    service.warm_up()  # one bad block under a sample of the tone does not keep the map from starting
+    service.warm_up()  # one damaged block under a sample of the tone map does not prevent the start
     client = TestClient(create_app(service.settings, service))
     tile = middle_tile(service)
     west = f"{tile.z}/{tile.x - 2}/{tile.y}"
@@ -51,7 +51,7 @@ def test_a_block_that_does_not_decode(make_service: MakeService, make_photo: Cal
         assert client.get(f"/{layer}/tiles/{MERCATOR}/{tile.z}/{tile.x}/{tile.y}.png").status_code == 200
 
 
-def test_a_tone_that_lacks_a_sample_is_kept_apart(
+def test_a_provisional_tone_map_has_keys_of_its_own(
     make_service: MakeService,
     make_photo: Callable[..., Path],
     tmp_path: Path,
@@ -67,7 +67,7 @@ def test_a_tone_that_lacks_a_sample_is_kept_apart(
 
     def overview() -> tuple[Tile, Tile]:
         service = make_service(**settings)
-        reach = service.pictures.view("restored", MERCATOR).pyramid.reach_zoom
+        reach = service.rasters.view("restored", MERCATOR).pyramid.min_metatile_zoom
         tile = middle_tile(service)
         up = tile.z - reach + 1
         above = replace(tile, z=reach - 1, x=tile.x >> up, y=tile.y >> up)
@@ -76,12 +76,12 @@ def test_a_tone_that_lacks_a_sample_is_kept_apart(
 
     with monkeypatch.context() as patched:
         patched.setattr(View, "read", fails_at_first)
-        makeshift, again = overview()
+        provisional, again = overview()
     assert again.hit
-    assert again.etag == makeshift.etag
+    assert again.etag == provisional.etag
     proper, _ = overview()
-    assert not proper.hit, "a tile in another tone must not be found under this one's key"
-    assert proper.etag != makeshift.etag
+    assert not proper.hit, "a tile made with a provisional tone map must not be found under the final key"
+    assert proper.etag != provisional.etag
     assert overview()[0].hit
 
 
@@ -134,4 +134,4 @@ def test_a_clock_that_goes_back(
     assert first.body
     assert second.body
     assert service.tile(TileRequest("old", MERCATOR, tile, "webp")).hit
-    assert all(seconds >= 0 for seconds in second.stages.seconds.values())
+    assert all(seconds >= 0 for seconds in second.seconds.values())

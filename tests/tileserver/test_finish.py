@@ -1,15 +1,15 @@
-"""Contrast and the old photograph's colours: no seams, no flashing, and the network's detail stays."""
+"""Contrast and the old photograph's colours: no seams, and the network's detail is kept."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tileserver.finish import BLOCK_PX, Finish
+from tileserver.render.finish import BLOCK_PX, Finish
 
 
 def pair(side: int = 320) -> tuple[np.ndarray, np.ndarray]:
-    """An old picture, and the same redder, darker and with more detail."""
+    """Return an old image, and the same image redder, darker and with more detail."""
     random = np.random.default_rng(0)
     x = np.arange(side)
     slow = 110 + 40 * np.sin(x[:, None] / 60) + 30 * np.cos(x[None, :] / 45)
@@ -19,12 +19,12 @@ def pair(side: int = 320) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.clip(picture, 0, 255).astype(np.uint8) for picture in (old, restored))  # type: ignore[return-value]
 
 
-def test_nothing_is_done_by_default() -> None:
+def test_default_changes_nothing() -> None:
     old, restored = pair()
     assert Finish().apply(old, restored) is restored
 
 
-def test_old_tone_gives_colours_back_and_leaves_detail() -> None:
+def test_old_tone_restores_colours_and_keeps_detail() -> None:
     old, restored = pair()
     finished = Finish(tone="old").apply(old, restored).astype(float)
     middle = slice(64, -64)
@@ -41,7 +41,7 @@ def test_old_tone_gives_colours_back_and_leaves_detail() -> None:
     assert detail(finished) == pytest.approx(detail(restored), rel=0.03)
 
 
-def test_two_windows_agree_where_both_see_enough() -> None:
+def test_two_windows_agree_where_both_have_enough_context() -> None:
     old, restored = pair()
     finish = Finish(contrast=1.3, tone="old")
     whole = finish.apply(old, restored).astype(int)

@@ -7,13 +7,23 @@ import math
 import mercantile
 import morecantile
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError
-from tileserver.grid import METATILE_PX, Pyramid, QuadGrid, TileAddress, is_quadtree, magnified, nearest_zoom
-from tileserver.pictures import supported_tms
+from tileserver.tiling.grid import (
+    METATILE_PX,
+    BBox,
+    Pyramid,
+    QuadGrid,
+    TileAddress,
+    at_zoom,
+    is_quadtree,
+    nearest_zoom,
+)
+from tileserver.tiling.layer import supported_tms
 
 MERCATOR = QuadGrid.from_tms(morecantile.tms.get("WebMercatorQuad"))
 
@@ -24,6 +34,29 @@ windows = st.builds(
     width=st.integers(1, 3000),
     height=st.integers(1, 3000),
 )
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> BBox:
+    left, bottom = draw(st.integers(-30, 30)), draw(st.integers(-30, 30))
+    return BBox(left, bottom, left + draw(st.integers(1, 20)), bottom + draw(st.integers(1, 20)))
+
+
+@given(boxes(), boxes())
+def test_overlap_and_intersection_agree_with_shapely(one: BBox, other: BBox) -> None:
+    expected = shapely.box(*one).intersection(shapely.box(*other))
+    shared = one.intersection(other)
+    assert one.overlaps(other) == other.overlaps(one) == (expected.area > 0)
+    assert shared == other.intersection(one)
+    # A common border or corner is no ground.
+    assert shared == (BBox(*expected.bounds) if expected.area > 0 else None)
+
+
+@given(boxes())
+def test_centre_and_sides_agree_with_shapely(box: BBox) -> None:
+    shape = shapely.box(*box)
+    assert box.centre == (shape.centroid.x, shape.centroid.y)
+    assert box.width * box.height == shape.area
 
 
 @st.composite
@@ -73,15 +106,15 @@ def test_tile_at_2x_is_its_four_children(tile: TileAddress) -> None:
 
 @given(windows, st.integers(-2, 3))
 def test_pieces_cover_a_window_once(window: PixelWindow, offset: int) -> None:
-    pyramid = Pyramid(MERCATOR, 18, (0.0, 0.0, 1.0, 1.0))
+    pyramid = Pyramid(MERCATOR, 18, BBox(0.0, 0.0, 1.0, 1.0))
     pieces = list(pyramid.pieces(18 + offset, window))
-    assert sum(part.width * part.height for _, part in pieces) == window.width * window.height
+    assert sum(part.area_px for _, part in pieces) == window.area_px
     for metatile, part in pieces:
         assert metatile.x % METATILE_PX == metatile.y % METATILE_PX == 0
         assert window.x <= part.x
         assert part.right <= window.right
         if offset <= 0:
-            native = magnified(part, -offset)
+            native = at_zoom(part, -offset)
             assert metatile.x <= native.x
             assert native.right <= metatile.right
             assert metatile.y <= native.y
@@ -89,7 +122,7 @@ def test_pieces_cover_a_window_once(window: PixelWindow, offset: int) -> None:
 
 
 def test_one_metatile_fills_sixteen_four_and_one_tiles() -> None:
-    pyramid = Pyramid(MERCATOR, 18, (0.0, 0.0, 1.0, 1.0))
+    pyramid = Pyramid(MERCATOR, 18, BBox(0.0, 0.0, 1.0, 1.0))
     for offset, count in ((0, 4), (-1, 2), (-2, 1)):
         zoom = 18 + offset
         tiles = [TileAddress(zoom, count * 5 + i, count * 7 + j) for i in range(count) for j in range(count)]

@@ -13,11 +13,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from sr_model import InferenceError
-from tileserver.app import create_app
 from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceChangedError, TileServerError
-from tileserver.grid import TileAddress
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import TileAddress
+from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -113,7 +113,7 @@ def test_tilejson_names_tiles_that_exist(served: TestClient) -> None:
         ("/tiles/a/0/0.png", 422, "z: "),
         ("/tiles/99999999999999999999/0/0.png", 404, "zoom"),
         ("/tiles/1/1.5/0.png", 422, "x: "),
-        ("/nolayer/tiles/WebMercatorQuad/1/1/1.png", 404, "nothing at this address"),
+        ("/nolayer/tiles/WebMercatorQuad/1/1/1.png", 404, "no such address"),
         ("/old/tiles/NoSuchSet/1/1/1.png", 404, "tileMatrixSets"),
         ("/old/tiles/GNOSISGlobalGrid/1/1/1.png", 404, "tileMatrixSets"),
         ("/old/tiles/NZTM2000Quad/1/1/1.png", 404, ""),
@@ -124,23 +124,23 @@ def test_tilejson_names_tiles_that_exist(served: TestClient) -> None:
         ("/restored/bbox/nan,2,3,4.png", 422, "minx,miny"),
         ("/restored/preview/99999x99999.png", 422, "2048"),
         ("/restored/preview.png?max_size=0", 422, "2048"),
-        ("/restored/point/0,0", 404, "no pixel"),
+        ("/restored/point/0,0", 404, "no data"),
         ("/restored/preview/1x2.png?dst_crs=EPSG:9999999", 422, "EPSG:3857"),
         ("/old/point/1e300,5", 422, "lon,lat"),
         ("/old/point/nan,5", 422, "lon,lat"),
         ("/old/point/5,inf", 422, "lon,lat"),
-        ("/old/point/1e8,5?coord_crs=EPSG:3857", 404, "no pixel"),
+        ("/old/point/1e8,5?coord_crs=EPSG:3857", 404, "no data"),
         ("/restored/bbox/-1e308,-1e308,1e308,1e308.png?coord_crs=EPSG:3857", 422, "minx,miny"),
         ("/old/bbox/-73.54,42,-73.53,42.0000000001.png", 422, "narrow"),
         ("/restored/tiles/WebMercatorQuad?maxzoom=1000000000", 422, "0 to 24"),
         ("/restored/tiles/WebMercatorQuad?minzoom=-1", 422, "0 to 24"),
         ("/restored/statistics?histogram_range=5,1", 404, ""),
         ("/restored/statistics?histogram_bins=1000000000", 404, ""),
-        ("/viewer/../app.py", 404, "nothing at this address"),
-        ("/viewer/nothing.js", 404, "nothing at this address"),
+        ("/viewer/../app.py", 404, "no such address"),
+        ("/viewer/nothing.js", 404, "no such address"),
     ],
 )
-def test_what_bad_requests_get(served: TestClient, url: str, status: int, word: str) -> None:
+def test_bad_requests_get_a_status_and_one_line(served: TestClient, url: str, status: int, word: str) -> None:
     before = service_of(served).metrics.inferences._value.get()
     answer = served.get(url.format(middle=path_of(served)))
     assert answer.status_code == status, answer.text
@@ -170,7 +170,7 @@ def test_page_its_files_and_its_configuration(served: TestClient) -> None:
     "url",
     ["/", "/viewer/main.js", "/tiles/{middle}.png", "/tiles/19/0/0.png", "/nowhere", "/metrics", "/old/info"],
 )
-def test_every_answer_tells_browsers_to_be_careful(served: TestClient, url: str) -> None:
+def test_every_response_has_security_headers(served: TestClient, url: str) -> None:
     for method in ("GET", "GET", "HEAD"):  # the second time from memory, where there is one
         answer = served.request(method, url.format(middle=path_of(served)))
         policy = answer.headers["content-security-policy"]
@@ -216,13 +216,13 @@ def broken(make_service: MakeService) -> TestClient:
         (OSError(2, "No such file", "/secret/path/old.tif"), 500),
     ],
 )
-def test_failures_are_told_and_not_kept(
+def test_failures_are_reported_and_never_cached(
     broken: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     service = service_of(broken)
     url = f"/tiles/{path_of(broken)}.png"
     with monkeypatch.context() as patch:
-        patch.setattr(service.pictures, "raster", lambda *_: (_ for _ in ()).throw(error))
+        patch.setattr(service.rasters, "raster", lambda *_: (_ for _ in ()).throw(error))
         for _ in range(2):
             answer = broken.get(url)
             assert answer.status_code == status
@@ -242,7 +242,7 @@ def test_empty_tiles_are_transparent_or_204(
 ) -> None:
     service = make_service(source=str(make_photo("holed", hole="alpha")))
     client = TestClient(create_app(service.settings, service))
-    pyramid = service.pictures.view("old", MERCATOR).pyramid
+    pyramid = service.rasters.view("old", MERCATOR).pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     tile = TileAddress(
         pyramid.native_zoom, (extent.x + extent.width // 8) // 256, (extent.y + extent.height // 4) // 256

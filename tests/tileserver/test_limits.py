@@ -1,4 +1,4 @@
-"""Every line, body and picture has a bound, and what is full says so at once."""
+"""Queues, request bodies and images are bounded, and a full queue refuses at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from conftest import middle_tile, path_of, service_of
 from starlette.testclient import TestClient
 
 from sr_model import PixelWindow, Restorer
-from tileserver.app import create_app
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
-from tileserver.tiles import TileEndpoint
-from tileserver.workers import Workers
+from tileserver.tiling.grid import TileAddress
+from tileserver.web.app import create_app
+from tileserver.web.tile_endpoint import TileEndpoint
+from tileserver.web.workers import Workers
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -33,7 +33,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
 
 
 class Slow:
-    """A network that restores when it is let, and says what it has begun."""
+    """A network that waits for its gate before it restores, and counts the passes it has begun."""
 
     def __init__(self, service: TileService, monkeypatch: pytest.MonkeyPatch) -> None:
         self.gate = threading.Event()
@@ -52,8 +52,8 @@ class Slow:
 def slow_server(
     make_service: MakeService, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., tuple[TestClient, Slow]]]:
-    """Makes servers whose network waits for `Slow.gate`."""
-    # Of two callers the second would hold its window already, though the network has not begun it.
+    """Return a function that makes servers whose network waits for `Slow.gate`."""
+    # A second caller would take its window out of the queue before the network begins it.
     monkeypatch.setattr(Restorer, "callers", 1)
     with ExitStack() as stack:
 
@@ -75,27 +75,27 @@ def workers_of(client: TestClient) -> Workers:
     return endpoint.workers
 
 
-def test_the_line_for_a_thread_and_the_wait_in_it_are_bounded(slow_server: SlowServer) -> None:
+def test_the_queue_for_a_thread_is_bounded_in_length_and_time(slow_server: SlowServer) -> None:
     client, network = slow_server(threads=1, queue_size=1, deadline_s=3.0)
     url = f"/tiles/{path_of(client)}"
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(client.get, f"{url}.png")
         wait_until(lambda: network.begun == 1)
         second = pool.submit(client.get, f"{url}.webp")
-        wait_until(lambda: workers_of(client).inside == 2)
+        wait_until(lambda: workers_of(client).unfinished == 2)
         third = client.get(f"{url}.jpg")
         assert (third.status_code, third.headers["retry-after"]) == (503, "2")
         for late in (first.result(timeout=60), second.result(timeout=60)):
             assert (late.status_code, late.headers["retry-after"]) == (503, "5")
         assert client.get("/metrics").status_code == 200
         network.gate.set()
-    # The first one's answer came too late, but its inference ran: its picture is kept.
-    wait_until(lambda: workers_of(client).inside == 0)
+    # The first answer came too late, but its inference was finished and its tile cached.
+    wait_until(lambda: workers_of(client).unfinished == 0)
     assert client.get(f"{url}.png").headers["cache-status"] == "orthosharp; hit"
     assert network.begun == 1
 
 
-def test_work_is_dropped_when_all_who_wait_for_it_have_left(slow_server: SlowServer) -> None:
+def test_work_is_dropped_when_every_client_has_disconnected(slow_server: SlowServer) -> None:
     client, network = slow_server(threads=4)
     app, tile = client.app, middle_tile(service_of(client))
     other = TileAddress(tile.z, tile.x // 4 * 4 - 1, tile.y)
@@ -132,13 +132,13 @@ def test_work_is_dropped_when_all_who_wait_for_it_have_left(slow_server: SlowSer
     second.result(60)
     network.gate.set()
     first.result(60)
-    wait_until(lambda: workers_of(client).inside == 0)
+    wait_until(lambda: workers_of(client).unfinished == 0)
     assert sorted(statuses) == [200, 499]
     assert network.begun == 1
     assert service_of(client).cached(TileRequest("restored", MERCATOR, other, "png")) is None
 
 
-def test_under_overload_the_old_picture_may_stand_in(slow_server: SlowServer) -> None:
+def test_the_old_layer_may_stand_in_under_overload(slow_server: SlowServer) -> None:
     client, network = slow_server(threads=2, queue_size=1, deadline_s=1.0, overload="old")
     url = f"/tiles/{path_of(client)}"
     answers = [client.get(f"{url}.png") for _ in range(2)]
@@ -151,11 +151,11 @@ def test_under_overload_the_old_picture_may_stand_in(slow_server: SlowServer) ->
     assert answers[0].content == old.content
     assert client.get(f"/difference/tiles/{MERCATOR}/{path_of(client)}.png").status_code == 503
     network.gate.set()
-    wait_until(lambda: workers_of(client).inside == 0)
+    wait_until(lambda: workers_of(client).unfinished == 0)
     assert "AI-restored" in client.get(f"{url}.png").headers["x-orthosharp"]
 
 
-def test_pictures_have_a_bound_of_their_own(slow_server: SlowServer) -> None:
+def test_images_have_a_limit_of_their_own(slow_server: SlowServer) -> None:
     client, network = slow_server(max_pictures=1)
     west, south, east, north = client.get("/tilejson.json").json()["bounds"]
     point = f"{(west + east) / 2},{(south + north) / 2}"
@@ -176,7 +176,7 @@ def test_pictures_have_a_bound_of_their_own(slow_server: SlowServer) -> None:
     assert client.get(f"/old/point/{point}").status_code == 200
 
 
-def test_a_crowd_is_refused_at_once(make_service: MakeService) -> None:
+def test_requests_beyond_the_limit_are_refused_at_once(make_service: MakeService) -> None:
     service = make_service(max_requests=1)
     app = create_app(service.settings, service)
     client = TestClient(app)
@@ -195,14 +195,14 @@ def test_a_crowd_is_refused_at_once(make_service: MakeService) -> None:
     assert client.get("/tilejson.json").status_code == 200
 
 
-def test_no_picture_reads_many_times_its_pixels(
+def test_no_image_reads_many_times_its_pixels(
     make_service: MakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = make_service(max_image_px=256)
     client = TestClient(create_app(service.settings, service))
     read: list[PixelWindow] = []
-    raster = service.pictures.raster
-    monkeypatch.setattr(service.pictures, "raster", lambda *args: read.append(args[3]) or raster(*args))
+    raster = service.rasters.raster
+    monkeypatch.setattr(service.rasters, "raster", lambda *args: read.append(args[3]) or raster(*args))
     bounds = ",".join(map(str, client.get("/tilejson.json").json()["bounds"]))
     for layer in ("old", "restored"):
         for url in (f"bbox/{bounds}/1x256.png", f"bbox/{bounds}/256x1.png", "preview/1x256.png"):
@@ -212,10 +212,10 @@ def test_no_picture_reads_many_times_its_pixels(
 
 
 def test_bbox_of_the_whole_globe_is_small(served: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = service_of(served).pictures
+    rasters = service_of(served).rasters
     zooms: list[int] = []
-    raster = pictures.raster
-    monkeypatch.setattr(pictures, "raster", lambda *args: zooms.append(args[2]) or raster(*args))
+    raster = rasters.raster
+    monkeypatch.setattr(rasters, "raster", lambda *args: zooms.append(args[2]) or raster(*args))
     assert served.get("/old/bbox/-180,-90,180,90.png?max_size=256").status_code == 200
     assert zooms <= [2]
 

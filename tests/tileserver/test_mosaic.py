@@ -13,9 +13,9 @@ from conftest import Photo, middle_tile, write_photo
 from rasterio.windows import Window
 
 from tileserver.errors import SourceChangedError
-from tileserver.grid import TileAddress
+from tileserver.photo.source import Source
 from tileserver.service import TileRequest, TileService
-from tileserver.source import Source
+from tileserver.tiling.grid import TileAddress
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -118,7 +118,7 @@ def test_a_replaced_file_of_a_mosaic_is_noticed(mosaic: tuple[Path, Path], make_
     assert Source.open(str(path)).info.fingerprint != service.old.info.fingerprint
 
 
-def test_a_mosaic_without_overviews_is_told_the_way_to_them(mosaic: tuple[Path, Path]) -> None:
+def test_a_mosaic_without_overviews_gets_a_warning_with_the_command(mosaic: tuple[Path, Path]) -> None:
     _, path = mosaic
     path.write_text(path.read_text().replace('<OverviewList resampling="average">2 4</OverviewList>', ""))
     (warning,) = Source.open(str(path)).info.warnings

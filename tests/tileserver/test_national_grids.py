@@ -18,9 +18,9 @@ from rasterio.transform import from_bounds
 from rasterio.warp import reproject
 from starlette.testclient import TestClient
 
-from tileserver.app import create_app
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
+from tileserver.tiling.grid import TileAddress
+from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
 NEW_ZEALAND = "NZTM2000Quad"
@@ -35,7 +35,7 @@ def test_one_inference_fills_a_metatile_of_a_national_grid(
     make_service: MakeService, wellington: Path
 ) -> None:
     service = make_service(source=str(wellington))
-    pyramid = service.pictures.view("restored", NEW_ZEALAND).pyramid
+    pyramid = service.rasters.view("restored", NEW_ZEALAND).pyramid
     assert pyramid.grid.cell(pyramid.native_zoom) == pytest.approx(0.3048, rel=0.42)
     tile = middle_tile(service, tms=NEW_ZEALAND)
     left, top = tile.x // 4 * 4, tile.y // 4 * 4
@@ -66,7 +66,7 @@ def test_tiles_lie_where_the_grid_says(make_service: MakeService, wellington: Pa
     assert np.abs(ours - np.moveaxis(theirs, 0, 2)).mean() < 0.5
 
 
-def test_a_grid_of_ones_own_is_served(
+def test_a_custom_grid_is_served(
     make_service: MakeService, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As morecantile finds it in the folder that TILEMATRIXSET_DIRECTORY names."""

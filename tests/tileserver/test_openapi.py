@@ -1,4 +1,4 @@
-"""Requests made from our own OpenAPI document, wrong ones too: no 5xx and no answer that it does not name."""
+"""Valid and invalid requests generated from the OpenAPI document: no 5xx, and no undocumented response."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
-from tileserver.app import create_app
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.web.app import create_app
 
 # Of each operation; together they are a minute's work.
 EXAMPLES = 8
@@ -31,7 +31,7 @@ CONFORMS = [
 
 @dataclass(frozen=True)
 class Served:
-    """A small server: its document, and path parameters that name what it has."""
+    """The OpenAPI document of a small server, and path parameters that exist on it."""
 
     document: schemathesis.BaseSchema
     folder: Path
@@ -71,7 +71,7 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def requests(operation: schemathesis.APIOperation[Any], known: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Right and wrong by the document, and such as name a place that the photograph shows."""
+    """Generate requests that the document allows or forbids, and some for a place on the photograph."""
     kinds = [operation.as_strategy(mode) for mode in GenerationMode]
     named = {one.name: known[one.name] for one in operation.path_parameters if one.name in known}
     if named:

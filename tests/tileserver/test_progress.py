@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tileserver import progress
-from tileserver.progress import Figures, JsonReporter, LineReporter, describe, summarise
+from tileserver.jobs import progress
+from tileserver.jobs.progress import Figures, JsonReporter, LineReporter, describe, summarise
 
 HALF = Figures(
     units=50, all_units=100, units_made=20, tiles=400, nbytes=10**6, failures=3, megapixels=21.0, seconds=10.0
@@ -72,7 +72,7 @@ def test_the_last_line_has_size_and_rate(capsys: pytest.CaptureFixture[str]) -> 
     assert whole == (
         "town.pmtiles: 400 tiles written in 0:00:10 (40.0 tiles/s, 2.10 megapixels/s); 123.5 MB in all"
     )
-    assert stopped.endswith("not finished: run the same command again to go on")
+    assert stopped.endswith("not finished: run the same command again to continue")
     found = json.loads(machine)
     assert (found["event"], found["bytes"], found["megapixels_per_s"]) == ("done", 123, 2.1)
 
@@ -80,7 +80,7 @@ def test_the_last_line_has_size_and_rate(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_a_terminal_gets_a_bar() -> None:
     script = (
-        "from tileserver.progress import Figures, reporter\n"
+        "from tileserver.jobs.progress import Figures, reporter\n"
         "with reporter(as_json=False) as report:\n"
         "    report(Figures(50, 100, 20, 400, 10**6, 3, 21.0, 10.0))\n"
     )

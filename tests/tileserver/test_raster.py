@@ -1,4 +1,4 @@
-"""Arithmetic between zooms."""
+"""Resampling of rasters between zooms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sr_model import PixelWindow
-from tileserver.raster import Raster, area_average, canvas, difference, paste, upsample
+from tileserver.tiling.raster import Raster, area_average, canvas, difference, paste, upsample
 
 RANDOM = np.random.default_rng(3)
 
@@ -30,8 +30,8 @@ def test_area_average_is_the_rounded_mean(factor: int) -> None:
 
 @pytest.mark.parametrize("share_valid", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("factor", [2, 4, 8])
-def test_area_average_rounds_halves_up_whatever_is_hidden(factor: int, share_valid: float) -> None:
-    """To the last bit: other bytes would need another version of the recipe."""
+def test_area_average_rounds_halves_up_with_any_mask(factor: int, share_valid: float) -> None:
+    """Exact to the bit: other bytes would require another RECIPE_VERSION."""
     raster = noise(PixelWindow(0, 0, 32, 16), share_valid).crop(PixelWindow(0, 0, 24, 16))
     valid = (raster.mask != 0).reshape(16 // factor, factor, 24 // factor, factor).astype(np.int64)
     blocks = raster.rgb.reshape(16 // factor, factor, 24 // factor, factor, 3).astype(np.int64)
@@ -43,7 +43,7 @@ def test_area_average_rounds_halves_up_whatever_is_hidden(factor: int, share_val
     np.testing.assert_array_equal(small.rgb, (2 * total + some) // (2 * some) * shown[..., None])
 
 
-def test_area_average_leaves_out_what_has_no_data() -> None:
+def test_area_average_ignores_pixels_without_data() -> None:
     raster = noise(PixelWindow(0, 0, 8, 8), 0.6)
     raster.rgb[raster.mask != 0] = 200
     small = area_average(raster, 4)
@@ -54,7 +54,7 @@ def test_area_average_leaves_out_what_has_no_data() -> None:
 
 @given(st.sampled_from((2, 4, 8)), st.integers(0, 3), st.integers(0, 3))
 def test_upsampled_tiles_have_no_seams(factor: int, column: int, row: int) -> None:
-    """Tiles cut out of one picture, each with only its own metatile's margin, agree with the whole."""
+    """Tiles cut from one image, each with only its own metatile's margin, agree with the whole."""
     whole = noise(PixelWindow(-4, -4, 40, 40))
     big = upsample(whole, PixelWindow(0, 0, 32 * factor, 32 * factor), factor)
     side = 8 * factor
@@ -63,7 +63,7 @@ def test_upsampled_tiles_have_no_seams(factor: int, column: int, row: int) -> No
     np.testing.assert_array_equal(upsample(near, window, factor).rgb, big.crop(window).rgb)
 
 
-def test_upsampling_keeps_the_place_of_things() -> None:
+def test_upsampling_does_not_shift_the_image() -> None:
     raster = canvas(PixelWindow(0, 0, 16, 16))
     raster.mask[:] = 255
     raster.rgb[:, 8:] = 255

@@ -21,13 +21,13 @@ from rasterio.warp import Resampling, reproject, transform_bounds
 from rio_cogeo.cogeo import cog_validate
 
 from sr_model import PixelWindow, load_weights
-from tileserver import disk, retry
-from tileserver.cache import key
 from tileserver.errors import ReadError
-from tileserver.grid import TileAddress
-from tileserver.render import Renderer
+from tileserver.jobs import disk, retry
+from tileserver.render import recipe as key
+from tileserver.render.renderer import Renderer
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import BBox, TileAddress
 
 # Not the default, so that a command that forgot it would show.
 FINISH = ("--contrast", 1.3, "--tone", "old")
@@ -97,12 +97,12 @@ def test_web_mercator_has_the_pixels_of_the_tiles(
     result = restore(holed, path, tiny_weights, "--tms", "WebMercatorQuad", *FINISH)
     assert result.exit_code == 0, result.output
     assert cog_validate(path, strict=True)[0]
-    pyramid = service.pictures.view("restored", "WebMercatorQuad").pyramid
+    pyramid = service.rasters.view("restored", "WebMercatorQuad").pyramid
     zoom = pyramid.native_zoom
     with rasterio.open(path) as dataset:
         assert dataset.crs.to_epsg() == 3857
         assert dataset.block_shapes[0] == (256, 256)
-        window = pyramid.grid.covering(zoom, tuple(dataset.bounds))
+        window = pyramid.grid.covering(zoom, BBox(*dataset.bounds))
         assert (window.x % 256, window.y % 256, window.width % 256, window.height % 256) == (0, 0, 0, 0)
         assert (window.width, window.height) == (dataset.width, dataset.height)
         rgba = np.dstack([*dataset.read(), dataset.dataset_mask()])
@@ -164,7 +164,7 @@ def test_a_second_process_keeps_away(
     monkeypatch.setattr(Renderer, "metatile", meanwhile)
     assert restore(holed, path, tiny_weights, "--jobs", "1").exit_code == 0
     assert others[0].returncode == 2
-    assert "another process is restoring" in others[0].stderr
+    assert "another process is using" in others[0].stderr
     with rasterio.open(path) as ours, rasterio.open(restored) as alone:
         np.testing.assert_array_equal(ours.read(), alone.read())
 
@@ -178,7 +178,7 @@ def test_a_finished_file_is_not_made_twice_nor_replaced_unasked(
     letter = tmp_path / "letter.tif"
     letter.write_text("Dear server")
     for options in ((), ("--overwrite",)):
-        refused(restore(holed, letter, tiny_weights, *options), "not of our making")
+        refused(restore(holed, letter, tiny_weights, *options), "not made by orthosharp")
     assert (restored.read_bytes(), letter.read_text()) == (before, "Dear server")
 
 
@@ -190,7 +190,7 @@ def test_another_recipe_makes_another_picture(
     rectangle = ("--bbox", "-73.541,42.396,-73.540,42.397")
     assert restore(holed, path, tiny_weights, *rectangle).exit_code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("tileserver.restore.command.write_cog", interrupt_now)
+        patch.setattr("tileserver.cli.restore.write_cog", interrupt_now)
         assert restore(holed, part, tiny_weights, *rectangle).exit_code == 130
     monkeypatch.setattr(key, "RECIPE_VERSION", key.RECIPE_VERSION + 1)
     for output in (path, part):
@@ -288,13 +288,13 @@ def test_refusals_touch_nothing(
     holed: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out.tif"
-    refused(restore(holed, output, tiny_weights, "--bbox", "10,10,11,11"), "nothing of the photograph")
+    refused(restore(holed, output, tiny_weights, "--bbox", "10,10,11,11"), "does not intersect")
     refused(restore(holed, output, tiny_weights, "--tms", "Nowhere"), "--tms Nowhere")
     refused(restore(holed, tmp_path / "out.jpg", tiny_weights), ".tif", "--chips")
-    refused(restore(holed, tmp_path / "no" / "out.tif", tiny_weights), "make it first")
+    refused(restore(holed, tmp_path / "no" / "out.tif", tiny_weights), "create it first")
     refused(restore(holed, output, tiny_weights, "--bbox", "1,2,3,4", "--area", "a"), "one of them")
     refused(restore(tmp_path / "none.tif", output, tiny_weights), "none.tif")
-    refused(restore(holed, ".", tiny_weights, "--chips", "300"), "no name for an output")
+    refused(restore(holed, ".", tiny_weights, "--chips", "300"), "cannot be the output")
     usage = shutil.disk_usage(tmp_path)._replace(free=10**5)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
     refused(restore(holed, output, tiny_weights), "100.0 kB", "make room")
@@ -309,10 +309,10 @@ def test_the_photograph_itself_is_never_the_output(
     link = tmp_path / "link.tif"
     link.symlink_to(source)
     for name in (source, link):
-        refused(restore(source, name, tiny_weights, "--overwrite"), "the photograph itself")
+        refused(restore(source, name, tiny_weights, "--overwrite"), "is the photograph")
     mosaic = tmp_path / "mosaic.vrt"
     rasterio.shutil.copy(source, mosaic, driver="VRT")
-    refused(restore(mosaic, source, tiny_weights, "--overwrite"), "the photograph itself")
+    refused(restore(mosaic, source, tiny_weights, "--overwrite"), "is the photograph")
     assert source.read_bytes() == before
 
 

@@ -17,10 +17,10 @@ from damage import block, overwrite
 from fake_s3 import FakeS3, running_s3
 from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
-from tileserver import retry
-from tileserver.archives import open_archive
+from tileserver.archives.readers import open_archive
 from tileserver.errors import OutputError, ReadError
-from tileserver.source import Source
+from tileserver.jobs import retry
+from tileserver.photo.source import Source
 
 # Before the tests shorten it.
 RETRY_OUTPUT_S = retry.RETRY_OUTPUT_S
@@ -51,7 +51,7 @@ def test_a_damaged_block_costs_its_metatiles_and_the_next_run_makes_them(
     assert all("cannot be read" in reason for _, reason in places)
     assert all(tuple(map(int, place.split("/"))) not in first for place, _ in places)
     open_archive(path).close()  # it is whole in itself
-    low = seeded.service.pictures.view("restored", "WebMercatorQuad").pyramid.reach_zoom
+    low = seeded.service.rasters.view("restored", "WebMercatorQuad").pyramid.min_metatile_zoom
     assert all(whole[place] == body for place, body in first.items() if place[0] >= low)
 
     overwrite(source, offset, good)
@@ -101,7 +101,7 @@ def test_patience_lasts_for_more_than_a_minute() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retry, "RETRY_OUTPUT_S", RETRY_OUTPUT_S)
         with pytest.raises(OutputError):
-            retry.patiently(away, Stop())
+            retry.with_retries(away, Stop())
     assert pauses == sorted(pauses)
     assert 60 < sum(pauses) < 600
 
@@ -142,7 +142,7 @@ def test_a_bucket_that_takes_nothing_more_stops_the_run_and_the_next_one_goes_on
     s3.mood = lambda method, puts: 403 if method == "PUT" and puts > 30 else 200
     result = seed(seeded.source, "s3://bucket/town", tiny_weights, *OPTIONS)
     assert result.exit_code == 1, result.output
-    assert "does not take tiles" in result.stderr
+    assert "cannot be written" in result.stderr
     assert "Traceback" not in result.output
     assert len(s3.objects) == 30
     assert "/bucket/town/tilejson.json" not in s3.objects
@@ -159,7 +159,7 @@ def test_a_time_limit_and_another_try(seeded: SeededPhoto, tiny_weights: Path, t
     result = seed(seeded.source, path, tiny_weights, *OPTIONS, "--time-limit", "0s")
     assert result.exit_code == 130
     assert not path.exists()
-    refused(seed(seeded.source, path, tiny_weights, "--zooms", "12-18"), "begun with other options")
+    refused(seed(seeded.source, path, tiny_weights, "--zooms", "12-18"), "started with other options")
     result = seed(seeded.source, path, tiny_weights, *OPTIONS, "--json")
     assert result.exit_code == 0, result.output
     events = [json.loads(line) for line in result.stdout.splitlines()]

@@ -11,15 +11,15 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from tileserver.archives.description import Description
 from tileserver.archives.identity import Identity, identity_of
+from tileserver.archives.metadata import Description
 from tileserver.errors import ArchiveError
-from tileserver.grid import TileAddress
-from tileserver.seed.files import BucketFiles, FolderFiles
-from tileserver.seed.files_output import FilesOutput
-from tileserver.seed.journal import Journal
-from tileserver.seed.opening import open_output
-from tileserver.seed.resume import Renewal, open_journal
+from tileserver.jobs.seed.file_sink import BucketFiles, FolderFiles
+from tileserver.jobs.seed.files_output import FilesOutput
+from tileserver.jobs.seed.journal import Journal
+from tileserver.jobs.seed.open_output import open_output
+from tileserver.jobs.seed.resume import OverwritePolicy, open_journal
+from tileserver.tiling.grid import BBox, TileAddress
 
 IDENTITY = Identity(
     "c" * 64, "old", "f" * 64, "tiny", "d" * 64, 1.0, "model", "restored", "WebMercatorQuad", "png", None, 1
@@ -29,7 +29,7 @@ DESCRIPTION = Description(
     "Test Survey",
     "Test Survey",
     "AI-restored",
-    (-1.0, -1.0, 1.0, 1.0),
+    BBox(-1.0, -1.0, 1.0, 1.0),
     0,
     1,
     "2026",
@@ -40,7 +40,7 @@ DESCRIPTION = Description(
 
 OTHER = replace(DESCRIPTION, identity=replace(IDENTITY, content="e" * 64, weights="0" * 64))
 FIRST, SECOND, THIRD = TileAddress(0, 0, 0), TileAddress(1, 1, 0), TileAddress(1, 0, 0)
-OVERWRITE, CHANGED = Renewal(overwrite=True), Renewal(changed_only=True)
+OVERWRITE, CHANGED = OverwritePolicy(overwrite=True), OverwritePolicy(changed_only=True)
 
 
 def bucket(folder: Path, store: MemoryStore, *, changed_only: bool = False) -> FilesOutput:
@@ -57,10 +57,10 @@ def run(
     output: FilesOutput,
     tiles: dict[TileAddress, bytes],
     description: Description = DESCRIPTION,
-    renewal: Renewal = Renewal(),  # noqa: B008 - frozen
+    policy: OverwritePolicy = OverwritePolicy(),  # noqa: B008 - frozen
 ) -> int:
     """Seed these tiles."""
-    journal = open_journal(output, description, renewal)
+    journal = open_journal(output, description, policy)
     assert journal is not None
     output.deliver(tiles.items())
     output.record(journal, tiles.items())
@@ -87,7 +87,7 @@ def test_a_bucket_from_the_first_tile_to_its_tilejson(tmp_path: Path) -> None:
     assert identity_of(found) == IDENTITY
     assert found["tiles"] == ["{z}/{x}/{y}.png"]
     assert obstore.get(store, "1/1/0.png").attributes["Content-Type"] == "image/png"
-    assert open_journal(output, DESCRIPTION, Renewal()) is None
+    assert open_journal(output, DESCRIPTION, OverwritePolicy()) is None
 
 
 def test_overwriting_takes_tiles_and_nothing_else(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_overwriting_takes_tiles_and_nothing_else(tmp_path: Path) -> None:
     for name in ("1/1/0.webp", "photos/old.tif", "notes.txt"):
         obstore.put(store, name, b"x")
     with pytest.raises(ArchiveError, match="weights: dddddddddddd, not 000000000000"):
-        open_journal(bucket(tmp_path, store), OTHER, Renewal())
+        open_journal(bucket(tmp_path, store), OTHER, OverwritePolicy())
     run(bucket(tmp_path, store), {FIRST: b"three"}, OTHER, OVERWRITE)
     assert names(store) == {"0/0/0.png", "tilejson.json", "photos/old.tif", "notes.txt"}
 
@@ -154,15 +154,30 @@ def test_a_link_is_made_to_these_bytes_only(tmp_path: Path) -> None:
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"a.png": b"one", "b.png": b"one"}
 
 
+def test_what_a_kill_left_half_written_is_ours_and_goes(tmp_path: Path) -> None:
+    path = tmp_path / "tiles"
+    leftovers = ["1/0/.0.png.0123abcd.tmp", ".tilejson.json.4567cdef.tmp"]
+    for name in leftovers:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(b"half")
+    run(folder_of(path), {FIRST: b"picture", SECOND: b"picture"}, policy=OVERWRITE)
+    assert files(path) == {"0/0/0.png", "1/1/0.png", "tilejson.json"}
+    for name in leftovers:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(b"half")
+    run(folder_of(path, changed_only=True), {FIRST: b"other"}, OTHER, CHANGED)
+    assert files(path) == {"0/0/0.png", "tilejson.json"}
+
+
 @pytest.mark.parametrize("kind", ["bucket", "folder"])
 def test_tiles_whose_journal_is_elsewhere_are_not_replaced_unasked(tmp_path: Path, kind: str) -> None:
     store, path = MemoryStore(), tmp_path / "tiles"
     output = bucket(tmp_path, store) if kind == "bucket" else folder_of(path)
     output.deliver({FIRST: b"mine", SECOND: b"too"}.items())
     with pytest.raises(ArchiveError, match=r"do not say what made them.*--overwrite"):
-        open_journal(output, DESCRIPTION, Renewal(changed_only=True, refresh_before="2999-01-01"))
+        open_journal(output, DESCRIPTION, OverwritePolicy(changed_only=True, refresh_before="2999-01-01"))
     assert {"0/0/0.png", "1/1/0.png"} == (names(store) if kind == "bucket" else files(path))
-    run(output, {FIRST: b"new"}, renewal=OVERWRITE)
+    run(output, {FIRST: b"new"}, policy=OVERWRITE)
     assert {"0/0/0.png", "tilejson.json"} == (names(store) if kind == "bucket" else files(path))
 
 
@@ -175,7 +190,7 @@ def test_a_kill_while_old_tiles_are_cleared_leaves_none_of_them(
         patch.setattr(FilesOutput, "clear", lambda self: (self._files.remove(["tilejson.json"]), 1 / 0))
         with pytest.raises(ZeroDivisionError):
             open_journal(bucket(tmp_path, store), OTHER, OVERWRITE)
-    run(bucket(tmp_path, store), {FIRST: b"three"}, OTHER, Renewal())
+    run(bucket(tmp_path, store), {FIRST: b"three"}, OTHER, OverwritePolicy())
     assert names(store) == {"0/0/0.png", "tilejson.json"}
 
 
@@ -194,15 +209,15 @@ def test_a_bucket_with_something_else_in_it(tmp_path: Path, text: bytes) -> None
 
 def test_an_interrupted_set_is_as_old_as_its_first_tiles(tmp_path: Path) -> None:
     old = replace(DESCRIPTION, date="2026-01-02T00:00:00+00:00")
-    journal = open_journal(folder_of(tmp_path / "tiles"), old, Renewal())
+    journal = open_journal(folder_of(tmp_path / "tiles"), old, OverwritePolicy())
     assert journal is not None
     journal.close()
     today = replace(DESCRIPTION, date="2026-03-04T00:00:00+00:00")
-    again = open_journal(folder_of(tmp_path / "tiles"), today, Renewal(refresh_before="2026-01-02"))
+    again = open_journal(folder_of(tmp_path / "tiles"), today, OverwritePolicy(refresh_before="2026-01-02"))
     assert again is not None
     assert again.settings["begun"] == old.date
     again.close()
-    younger = open_journal(folder_of(tmp_path / "tiles"), today, Renewal(refresh_before="2026-02-01"))
+    younger = open_journal(folder_of(tmp_path / "tiles"), today, OverwritePolicy(refresh_before="2026-02-01"))
     assert younger is not None
     assert younger.settings["begun"] == today.date
     younger.close()
@@ -211,24 +226,24 @@ def test_an_interrupted_set_is_as_old_as_its_first_tiles(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["a.mbtiles", "a.pmtiles", "tiles"])
 def test_a_journal_of_other_tiles_or_of_others_is_refused(tmp_path: Path, name: str) -> None:
     output = open_output(str(tmp_path / name), "png")
-    journal = open_journal(output, OTHER, Renewal())
+    journal = open_journal(output, OTHER, OverwritePolicy())
     assert journal is not None
     journal.close()
     with pytest.raises(ArchiveError, match=r"begun with other options .*weights"):
-        open_journal(output, DESCRIPTION, Renewal())
+        open_journal(output, DESCRIPTION, OverwritePolicy())
     # That of a version whose identity had other fields.
     journal = Journal(output.journal_path)
     journal.note("identity", '{"source": "old"}')
     journal.close()
-    with pytest.raises(ArchiveError, match="do not say"):
-        open_journal(output, DESCRIPTION, Renewal())
+    with pytest.raises(ArchiveError, match="provenance is unknown"):
+        open_journal(output, DESCRIPTION, OverwritePolicy())
     journal = Journal(output.journal_path)
     journal.connection.execute("DROP TABLE seed_nodes")
     journal.close()
     for text in (None, b"Dear server" * 100):
         if text:
             output.journal_path.write_bytes(text)
-        with pytest.raises(ArchiveError, match="is no journal"):
+        with pytest.raises(ArchiveError, match="not the journal"):
             open_journal(output, DESCRIPTION, OVERWRITE)
 
 

@@ -17,9 +17,9 @@ from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
 from tileserver.errors import SettingsError
-from tileserver.grid import Pyramid, QuadGrid, TileAddress
-from tileserver.seed.area import Area, wanted_area, wanted_bbox
-from tileserver.seed.plan import SeedPlan, children
+from tileserver.jobs.area import Area, wanted_area, wanted_bbox
+from tileserver.jobs.seed.plan import SeedPlan, children
+from tileserver.tiling.grid import BBox, Pyramid, QuadGrid, TileAddress
 
 WGS84 = CRS.from_epsg(4326)
 WEST, SOUTH, EAST, NORTH = -73.6, 42.3, -73.5, 42.4
@@ -34,7 +34,7 @@ def make_plan(
 ) -> SeedPlan:
     matrices = morecantile.tms.get(tms)
     crs = CRS.from_user_input(matrices.rasterio_crs)
-    extent = transform_bounds(WGS84, crs, WEST, SOUTH, EAST, NORTH)
+    extent = BBox(*transform_bounds(WGS84, crs, WEST, SOUTH, EAST, NORTH))
     pyramid = Pyramid(QuadGrid.from_tms(matrices), native_zoom, extent)
     wanted = wanted_bbox(",".join(map(repr, bbox)), crs) if bbox else None
     return SeedPlan(pyramid, Area(wanted, extent), *zooms, scale)
@@ -136,8 +136,8 @@ def test_an_area_of_any_shape(tmp_path: Path) -> None:
         ("1,2,3", "W,S,E,N"),
         ("a,b,c,d", "W,S,E,N"),
         ("-73.5,42.3,-73.6,42.4", "in this order"),
-        ("42.3,-73.6,42.4,-73.5", "nothing of the photograph"),
-        ("nan,nan,nan,nan", "no rectangle"),
+        ("42.3,-73.6,42.4,-73.5", "does not intersect"),
+        ("nan,nan,nan,nan", "not a rectangle"),
         ("10,10,11,11", "orthosharp info"),
     ],
 )
@@ -150,12 +150,12 @@ def test_rectangles_that_are_none(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Dear server", "no GeoJSON"),
-        ('{"type": "Point", "coordinates": [1, 2]}', "no polygon"),
-        ('{"type": "FeatureCollection", "features": []}', "no polygon"),
+        ("Dear server", "not GeoJSON"),
+        ('{"type": "Point", "coordinates": [1, 2]}', "no polygons"),
+        ('{"type": "FeatureCollection", "features": []}', "no polygons"),
         ('{"type": "Polygon", "coordinates": [[[0,0],[500000,0],[500000,1],[0,0]]]}', "WGS 84"),
-        ("[]", "no GeoJSON"),
-        ("{}", "no GeoJSON"),
+        ("[]", "not GeoJSON"),
+        ("{}", "not GeoJSON"),
     ],
 )
 def test_areas_that_are_none(tmp_path: Path, text: str, words: str) -> None:
@@ -167,7 +167,7 @@ def test_areas_that_are_none(tmp_path: Path, text: str, words: str) -> None:
 
 def test_a_world_of_tiles_is_walked_one_branch_at_a_time() -> None:
     """Counting takes the length of the outline, not the area; the walk is lazy."""
-    extent = (-2e7, -2e7, 2e7, 2e7)
+    extent = BBox(-2e7, -2e7, 2e7, 2e7)
     pyramid = Pyramid(QuadGrid.from_tms(morecantile.tms.get("WebMercatorQuad")), 13, extent)
     plan = SeedPlan(pyramid, Area(None, extent), 0, 13)
     assert plan.unit_count > 0.9 * 4**11

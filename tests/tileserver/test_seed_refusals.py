@@ -15,7 +15,7 @@ from conftest import Photo, clean_environment, command_line, write_photo, write_
 from private_mounts import private_mounts
 from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
-from tileserver import disk
+from tileserver.jobs import disk
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
@@ -39,8 +39,8 @@ def test_other_tiles_are_refused_with_the_difference(
 
 def test_refusals_touch_nothing(seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path) -> None:
     source, path = seeded.source, tmp_path / "a.mbtiles"
-    refused(seed(source, path, tiny_weights, "--bbox", "10,10,11,11"), "nothing of the photograph")
-    refused(seed(source, path, tiny_weights, "--zooms", "12-25"), "reaches zooms 0-21")
+    refused(seed(source, path, tiny_weights, "--bbox", "10,10,11,11"), "does not intersect")
+    refused(seed(source, path, tiny_weights, "--zooms", "12-25"), "zooms 0 to 21")
     refused(seed(source, path, tiny_weights, "--zooms", "high"), "12-19")
     refused(seed(source, path, tiny_weights, "--zooms", "19-12"), "ends before it begins")
     refused(seed(source, path, tiny_weights, "--bbox", "10,10,11,11", "--area", "a"), "one of them")
@@ -49,7 +49,7 @@ def test_refusals_touch_nothing(seeded: SeededPhoto, tiny_weights: Path, tmp_pat
     refused(seed(source, path, tiny_weights, "--format", "png", "--quality", "5"), "--quality")
     refused(seed(source, path, tiny_weights, "--tms", "WorldCRS84Quad"), "folder")
     refused(seed(source, path, tiny_weights, "--tms", "Nowhere"), "--tms")
-    refused(seed(source, tmp_path / "no" / "a.mbtiles", tiny_weights), "make it first")
+    refused(seed(source, tmp_path / "no" / "a.mbtiles", tiny_weights), "create it first")
     refused(seed(tmp_path / "none.tif", path, tiny_weights), "none.tif")
     refused(seed(source, "ftp://somewhere/tiles", tiny_weights), "s3://")
     assert not list(tmp_path.iterdir())

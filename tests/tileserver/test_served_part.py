@@ -1,4 +1,4 @@
-"""Bounds and zooms of a map: what lies outside is not there, what lies inside is what it would be without them."""
+"""Bounds and zooms of a map: tiles outside are not served, tiles inside are the same as without limits."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from conftest import middle_tile
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tileserver.app import create_app
 from tileserver.errors import SettingsError
-from tileserver.grid import TileAddress
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
+from tileserver.tiling.grid import BBox, TileAddress
+from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -26,7 +26,7 @@ NAMES = {"w": "http://www.opengis.net/wmts/1.0", "ows": "http://www.opengis.net/
 
 
 def inside(tile: TileAddress) -> tuple[float, float, float, float]:
-    """Most of a tile's ground, in degrees."""
+    """Return bounds in degrees that cover most of a tile."""
     box = mercantile.bounds(tile.x, tile.y, tile.z)
     width, height = (box.east - box.west) / 10, (box.north - box.south) / 10
     return box.west + width, box.south + height, box.east - width, box.north - height
@@ -93,7 +93,7 @@ def test_wmts_names_the_part(part: tuple[TestClient, TileAddress, TileService]) 
     assert [element.text for element in matrices] == [str(tile.z - 2), str(tile.z - 1), str(tile.z)]
 
 
-def test_pictures_of_any_size_stay_within_the_part(
+def test_images_of_any_size_stay_within_the_part(
     part: tuple[TestClient, TileAddress, TileService],
 ) -> None:
     client, tile, whole = part
@@ -113,12 +113,12 @@ def test_pictures_of_any_size_stay_within_the_part(
     assert sizes[0][0] < sizes[1][0] / 2
 
 
-def test_what_another_map_has_cached_does_not_leak(photo: Path, tiny_weights: Path) -> None:
+def test_tiles_cached_by_another_map_do_not_leak(photo: Path, tiny_weights: Path) -> None:
     settings = Settings(source=str(photo), weights=tiny_weights, runtime="openvino")
     shared = Shared(settings)
     whole = TileService(settings, shared)
     tile = middle_tile(whole)
-    narrow = TileService(settings.model_copy(update={"bounds": inside(tile)}), shared)
+    narrow = TileService(settings.model_copy(update={"bounds": BBox(*inside(tile))}), shared)
     assert narrow.content == whole.content, "limits decide no pixels"
     beside = TileRequest("old", MERCATOR, TileAddress(tile.z, tile.x + 1, tile.y), "png")
     whole.tile(beside)
@@ -133,7 +133,7 @@ def test_zooms_of_other_sets_are_those_of_the_same_ground(make_service: MakeServ
     whole = make_service()
     mercator = middle_tile(whole)
     service = make_service(zooms=(mercator.z - 1, mercator.z))
-    geographic = service.pictures.view("old", "WGS1984Quad").pyramid
+    geographic = service.rasters.view("old", "WGS1984Quad").pyramid
     assert (geographic.min_zoom, geographic.max_zoom) == (
         geographic.native_zoom - 1,
         geographic.native_zoom,
@@ -143,7 +143,7 @@ def test_zooms_of_other_sets_are_those_of_the_same_ground(make_service: MakeServ
 @pytest.mark.parametrize(
     ("limits", "word"),
     [
-        ({"bounds": (10.0, 10.0, 11.0, 11.0)}, "nothing of the photograph"),
+        ({"bounds": (10.0, 10.0, 11.0, 11.0)}, "do not intersect the photograph"),
         ({"zooms": (10, 25)}, "reaches zoom 21"),
     ],
 )

@@ -1,4 +1,4 @@
-"""One inference per metatile, whoever asks; nothing that fails is kept."""
+"""One inference per metatile for all requests; failures are never cached."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from PIL import Image
 
 from sr_model import InferenceError
 from tileserver.errors import OutsideError, OverloadedError, ReadError, SourceChangedError
-from tileserver.grid import METATILE_PX, TileAddress
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
+from tileserver.tiling.grid import METATILE_PX, TileAddress
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -63,7 +63,7 @@ def test_64_concurrent_requests_in_4_metatiles_are_4_inferences(make_service: Ma
     service = make_service()
     first = metatile_corner(service)
     # The photograph covers parts of at least two by two metatiles around its middle one.
-    pyramid = service.pictures.view("restored", MERCATOR).pyramid
+    pyramid = service.rasters.view("restored", MERCATOR).pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     left = first.x - 4 if extent.x < (first.x - 1) * 256 else first.x
     top = first.y - 4 if extent.y < (first.y - 1) * 256 else first.y
@@ -79,22 +79,22 @@ def test_64_concurrent_requests_in_4_metatiles_are_4_inferences(make_service: Ma
     assert all(service.cached(one) for one in requests)
 
 
-def test_a_tile_at_2x_is_the_picture_of_the_next_zoom(make_service: MakeService) -> None:
+def test_a_tile_at_2x_has_the_pixels_of_the_next_zoom(make_service: MakeService) -> None:
     service = make_service()
     for offset in (-4, -3, -1, 0, 1):
         tile = middle_tile(service, offset)
         doubled = pixels(service, TileAddress(tile.z, tile.x, tile.y, 2))
         assert doubled.shape == (512, 512, 3)
         child = TileAddress(tile.z + 1, 2 * tile.x + 1, 2 * tile.y)
-        if service.pictures.view("restored", MERCATOR).pyramid.touches(child.z, child.window):
+        if service.rasters.view("restored", MERCATOR).pyramid.touches(child.z, child.window):
             np.testing.assert_array_equal(doubled[:256, 256:], pixels(service, child))
 
 
 @pytest.mark.parametrize("taste", [{}, {"tone": "old"}, {"contrast": 1.2}])
 def test_zooming_never_flashes(make_service: MakeService, taste: dict[str, object]) -> None:
-    """Mean colours of a tile and of its children agree at all zooms, though overviews never meet the network."""
+    """Mean colours of a tile and its children agree at all zooms, although overviews bypass the network."""
     service = make_service(**taste)
-    native = service.pictures.view("restored", MERCATOR).pyramid.native_zoom
+    native = service.rasters.view("restored", MERCATOR).pyramid.native_zoom
     for offset in range(-4, 2):
         child = middle_tile(service, offset)
         near = pixels(service, child)
@@ -152,7 +152,7 @@ def test_hole_is_kept_and_its_edge_has_no_dark_fringe(
 ) -> None:
     holed = make_service(source=str(make_photo("holed", hole="mask")))
     whole = make_service()
-    pyramid = holed.pictures.view("restored", MERCATOR).pyramid
+    pyramid = holed.rasters.view("restored", MERCATOR).pyramid
     extent = pyramid.grid.covering(pyramid.native_zoom, pyramid.extent)
     # A tile inside the hole, and one across its eastern edge.
     y = (extent.y + extent.height // 4) // 256
@@ -209,7 +209,7 @@ def test_replaced_photograph_is_not_served_under_old_keys(
     assert make_service(source=str(make_photo(seed=9))).key(request(tile)).etag != tag
 
 
-def test_keys_tell_everything_apart(make_service: MakeService, tmp_path: Path) -> None:
+def test_keys_differ_in_every_part(make_service: MakeService, tmp_path: Path) -> None:
     service = make_service()
     tile = middle_tile(service)
     doubled = TileAddress(tile.z, tile.x, tile.y, 2)
@@ -225,7 +225,7 @@ def test_keys_tell_everything_apart(make_service: MakeService, tmp_path: Path) -
     assert len(tags) == 8
 
 
-def test_the_wait_for_the_network_ends_and_what_it_has_begun_is_kept(
+def test_the_wait_for_the_network_ends_and_its_result_is_cached(
     make_service: MakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = make_service(deadline_s=0.5)
@@ -238,7 +238,7 @@ def test_the_wait_for_the_network_ends_and_what_it_has_begun_is_kept(
         return restore(rgb)
 
     monkeypatch.setattr(service.restorer, "restore", slow)
-    pyramid = service.pictures.view("restored", "WebMercatorQuad").pyramid
+    pyramid = service.rasters.view("restored", "WebMercatorQuad").pyramid
     zoom = pyramid.native_zoom
     parts = [part for _, part in pyramid.pieces(zoom, pyramid.grid.covering(zoom, pyramid.extent))]
     # Of as many metatiles.

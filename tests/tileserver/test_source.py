@@ -15,8 +15,9 @@ from rasterio.enums import ColorInterp
 
 from sr_model import PixelWindow
 from tileserver.errors import OutsideError, ReadError, SourceChangedError, SourceError
-from tileserver.source import Source
-from tileserver.view import View
+from tileserver.photo.scale import OutputScale
+from tileserver.photo.source import Source
+from tileserver.photo.view import View
 
 MakePhoto = Callable[..., Path]
 MERCATOR = morecantile.tms.get("WebMercatorQuad")
@@ -30,7 +31,7 @@ def middle(view: View, zoom: int, size: int = 256) -> PixelWindow:
 
 
 def open_view(path: Path, **options: object) -> View:
-    return View(Source.open(str(path), **options), MERCATOR, 0.3048)  # type: ignore[arg-type]
+    return View.of_tms(Source.open(str(path), **options), MERCATOR, OutputScale(0.3048))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -69,7 +70,7 @@ def test_bands_and_range_can_be_chosen(make_photo: MakePhoto) -> None:
     np.testing.assert_array_equal(grey.rgb[..., 0], plain.rgb[..., 1])
 
 
-def test_a_colour_with_a_band_of_nodatas_value_is_no_nodata(tmp_path: Path) -> None:
+def test_a_colour_with_one_band_equal_to_nodata_is_not_nodata(tmp_path: Path) -> None:
     red = np.zeros((3, 300, 300), np.uint8)
     red[0] = 200
     profile = {"driver": "GTiff", "count": 3, "dtype": "uint8", "width": 300, "height": 300, "nodata": 0}
@@ -127,7 +128,7 @@ def test_ground_size_is_in_metres(
     assert not view.read(18, middle(view, 18, 64)).is_empty
 
 
-def test_native_zoom_minds_the_latitude(make_photo: MakePhoto) -> None:
+def test_native_zoom_depends_on_the_latitude(make_photo: MakePhoto) -> None:
     north = open_view(make_photo("north", crs="EPSG:32633", origin=(500_000.0, 7_700_000.0)))  # 69.4 degrees
     equator = open_view(make_photo("equator", crs="EPSG:32633", origin=(500_000.0, 10_000.0)))
     assert (north.pyramid.native_zoom, equator.pyramid.native_zoom) == (17, 19)
@@ -135,10 +136,10 @@ def test_native_zoom_minds_the_latitude(make_photo: MakePhoto) -> None:
 
 def test_other_matrix_sets(make_photo: MakePhoto) -> None:
     source = Source.open(str(make_photo()))
-    view = View(source, morecantile.tms.get("WGS1984Quad"), 0.3048)
+    view = View.of_tms(source, morecantile.tms.get("WGS1984Quad"), OutputScale(0.3048))
     assert view.read(18, middle(view, 18, 64)).is_full
     with pytest.raises(OutsideError, match="WebMercatorQuad"):
-        View(source, morecantile.tms.get("GNOSISGlobalGrid"), 0.3048)
+        View.of_tms(source, morecantile.tms.get("GNOSISGlobalGrid"), OutputScale(0.3048))
 
 
 def test_windows_may_lie_outside(make_photo: MakePhoto) -> None:
@@ -171,10 +172,10 @@ def test_credit_and_fingerprint(make_photo: MakePhoto) -> None:
 
 
 @pytest.mark.parametrize("overviews", [(), (2, 4, 8)])
-def test_pixels_tell_photographs_apart_that_have_no_date(
+def test_fingerprint_samples_pixels_where_files_have_no_modification_time(
     make_photo: MakePhoto, overviews: tuple[int, ...]
 ) -> None:
-    """As over HTTP; here in GDAL's own memory."""
+    """As over HTTP; here in GDAL's in-memory file system."""
     found = set()
     for seed in (1, 2, 2):
         rasterio.shutil.copyfiles(
@@ -185,8 +186,8 @@ def test_pixels_tell_photographs_apart_that_have_no_date(
     assert len(found) == 2
 
 
-def test_statistics_beside_a_photograph_make_no_other_one_of_it(make_photo: MakePhoto) -> None:
-    """QGIS and `gdalinfo -stats` write them when somebody looks."""
+def test_statistics_beside_a_photograph_do_not_change_its_fingerprint(make_photo: MakePhoto) -> None:
+    """QGIS and `gdalinfo -stats` write them into an .aux.xml file."""
     path = make_photo()
     before = Source.open(str(path)).info.fingerprint
     notes = path.with_name(f"{path.name}.aux.xml")
@@ -240,9 +241,7 @@ def corrupt(path: Path) -> None:
         ({"dtype": "float32"}, "--rescale"),
     ],
 )
-def test_what_cannot_be_served_says_what_to_do(
-    make_photo: MakePhoto, changes: dict[str, object], message: str
-) -> None:
+def test_errors_name_the_remedy(make_photo: MakePhoto, changes: dict[str, object], message: str) -> None:
     with pytest.raises(SourceError, match=message):
         Source.open(str(make_photo(**changes)))
 
@@ -285,20 +284,20 @@ def test_rows_may_run_north(make_photo: MakePhoto) -> None:
     assert bottom < top
 
 
-def test_a_signature_is_no_part_of_the_name(make_photo: MakePhoto) -> None:
+def test_a_signature_is_not_part_of_the_name(make_photo: MakePhoto) -> None:
     path = make_photo()
     signed = path.rename(path.with_name("old.tif?sig=secret.x"))
     assert Source.open(str(signed)).info.name == "old"
 
 
-def test_sets_without_tiles_there_are_refused(make_photo: MakePhoto) -> None:
+def test_sets_that_do_not_cover_the_photograph_are_refused(make_photo: MakePhoto) -> None:
     source = Source.open(str(make_photo()))
     for name in ("EuropeanETRS89_LAEAQuad", "NZTM2000Quad", "LINZAntarticaMapTilegrid"):
         with pytest.raises(OutsideError, match="WebMercatorQuad"):
-            View(source, morecantile.tms.get(name), 0.3048)
+            View.of_tms(source, morecantile.tms.get(name), OutputScale(0.3048))
 
 
-def test_infrared_that_is_tagged_as_transparency_is_told(make_photo: Callable[..., Path]) -> None:
+def test_infrared_tagged_as_alpha_is_warned_about(make_photo: Callable[..., Path]) -> None:
     path = make_photo(bands=4)
     with rasterio.open(path, "r+") as dataset:
         dataset.colorinterp = (*dataset.colorinterp[:3], ColorInterp.alpha)
@@ -310,8 +309,10 @@ def test_infrared_that_is_tagged_as_transparency_is_told(make_photo: Callable[..
 
 
 @pytest.mark.parametrize(("dtype", "opaque"), [("uint8", 254), ("uint8", 1), ("uint16", 255)])
-def test_what_is_not_wholly_transparent_is_shown(make_photo: MakePhoto, dtype: str, opaque: int) -> None:
-    """Programs write alphas below their type's largest value; GDAL's own mask takes them for valid."""
+def test_pixels_that_are_not_fully_transparent_are_shown(
+    make_photo: MakePhoto, dtype: str, opaque: int
+) -> None:
+    """Programs write alpha values below the dtype's maximum; GDAL's own mask treats them as valid."""
     path = make_photo(dtype=dtype, hole="alpha", bands=4, width=256, height=192)
     wanted = open_view(path)
     window = middle(wanted, wanted.pyramid.native_zoom)

@@ -17,14 +17,14 @@ from fake_s3 import running_s3
 from private_mounts import private_mounts
 from seeded_photo import SeededPhoto
 
-from tileserver.cache.circuit import Circuit
-from tileserver.cache.folder import FolderTiles
-from tileserver.cache.guard import GuardedStore
-from tileserver.cache.key import TileKey
-from tileserver.cache.opening import open_store
+from tileserver.cache.circuit_breaker import CircuitBreaker
+from tileserver.cache.folder_store import FolderTiles
+from tileserver.cache.guarded_store import GuardedStore
+from tileserver.cache.open_store import open_store
 from tileserver.cache.store import object_path, seal, unseal
 from tileserver.errors import DamagedError, SettingsError, StoreError
 from tileserver.service import TileRequest, TileService
+from tileserver.tiling.tile import TileKey
 
 CONTENT = "a" * 64
 
@@ -159,7 +159,7 @@ def test_a_hit_makes_a_tile_young_again(tmp_path: Path) -> None:
 def test_processes_over_one_folder_never_corrupt_it(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
-        "from tileserver.cache.folder import FolderTiles; from tileserver.cache.key import TileKey\n"
+        "from tileserver.cache.folder_store import FolderTiles; from tileserver.tiling.tile import TileKey\n"
         "store = FolderTiles(Path(sys.argv[1]), 2**20)\n"
         "keys = [TileKey('a' * 64, 'restored', 'W', 19, x, 0, 1, 'png') for x in range(40)]\n"
         "for turn in range(5):\n"
@@ -204,7 +204,7 @@ class Moody:
 @pytest.fixture
 def moody() -> Iterator[tuple[Moody, GuardedStore, list[str], list[float]]]:
     now, errors, store = [0.0], list[str](), Moody()
-    circuit = Circuit(failures=3, rest_s=10, clock=lambda: now[0])
+    circuit = CircuitBreaker(failures=3, pause_s=10, clock=lambda: now[0])
     guard = GuardedStore(store, 1.0, errors.append, circuit)
     yield store, guard, errors, now
     store.mood = "good"
@@ -259,7 +259,7 @@ def test_a_full_disk_costs_no_tile(tmp_path: Path) -> None:
     namespace = private_mounts()
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
-        "from tileserver.cache.folder import FolderTiles; from tileserver.cache.key import TileKey\n"
+        "from tileserver.cache.folder_store import FolderTiles; from tileserver.tiling.tile import TileKey\n"
         "from tileserver.errors import StoreError\n"
         "store = FolderTiles(Path(sys.argv[1])); full = 0\n"
         "keys = [TileKey('a' * 64, 'restored', 'W', 19, x, 0, 1, 'png') for x in range(40)]\n"
@@ -313,7 +313,7 @@ def test_a_seeded_folder_is_no_store(seeded: SeededPhoto) -> None:
     """It would be served as an empty one, and get files that no web server is to give away."""
     folder = seeded.folder / "folder"
     before = sorted(folder.iterdir())
-    with pytest.raises(SettingsError, match="orthosharp seed made"):
+    with pytest.raises(SettingsError, match="made by orthosharp seed"):
         open_store(str(folder))
     assert sorted(folder.iterdir()) == before
 

@@ -14,11 +14,11 @@ from tileserver.service import TileRequest, TileService
 
 def test_what_holds_no_store_is_refused(seeded: SeededPhoto) -> None:
     folder = seeded.folder
-    refused(call("cache", "info", folder / "nothing"), "there is no", "--store")
+    refused(call("cache", "info", folder / "nothing"), "does not exist", "--store")
     refused(call("cache", "info", folder / "a.pmtiles"), "is an archive")
     refused(call("cache", "clean", folder / "a.mbtiles", seeded.source), "is an archive")
-    refused(call("cache", "info", folder / "folder"), "orthosharp seed made")
-    refused(call("cache", "info", seeded.source), "no folder")
+    refused(call("cache", "info", folder / "folder"), "made by orthosharp seed")
+    refused(call("cache", "info", seeded.source), "cannot be used as a folder")
 
 
 def test_clean_keeps_what_any_map_shows(
@@ -34,9 +34,35 @@ def test_clean_keeps_what_any_map_shows(
         for name, source, more in (("one", photo, ""), ("two", new_photo, 'tone = "old"'))
     ]
     config.write_text('runtime = "openvino"\nstore = "tiles"\n' + "".join(tables))
-    refused(call("cache", "clean", store, photo, "--config", config), "leave SOURCE out")
+    refused(call("cache", "clean", store, photo, "--config", config), "mutually exclusive")
     would = call("cache", "clean", store, "--config", config, "--dry-run").stdout
     assert len(list(store.iterdir())) == 3
     assert call("cache", "clean", store, "--config", config).stdout.split()[0] == would.split()[0] != "0"
     assert "2 tiles" in call("cache", "info", store).stdout
     assert call("cache", "clean", store, "--config", config).stdout == "0 bytes freed\n"
+
+
+def test_clean_keeps_what_serve_shows_with_the_same_options(
+    make_service: Callable[..., TileService], photo: Path, new_photo: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "tiles"
+    service = make_service(store=str(store), tone="old", contrast=1.5, rescale=(10, 200), new=str(new_photo))
+    service.tile(TileRequest("restored", "WebMercatorQuad", middle_tile(service), "png"))
+    service.shared.close()
+    line = [
+        "cache",
+        "clean",
+        store,
+        photo,
+        "--weights",
+        tiny_weights,
+        "--runtime",
+        "openvino",
+        "--tone",
+        "old",
+    ]
+    line += ["--contrast", "1.5", "--rescale", "10,200", "--new", new_photo]
+    assert call(*line).stdout == "0 bytes freed\n"
+    for option in ("--new-bands=1", "--contrast=1", "--tone=model", "--rescale=10,201"):
+        assert call(*line, option, "--dry-run").stdout.split()[0] != "0", option
+    assert "1 tiles" in call("cache", "info", store).stdout

@@ -1,13 +1,13 @@
-"""What desktop programs learn from the capabilities."""
+"""The WMTS capabilities, as desktop programs read them."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
-from tileserver.pictures import supported_tms
 from tileserver.service import TileService
-from tileserver.wmts import capabilities
+from tileserver.tiling.layer import supported_tms
+from tileserver.web.wmts import capabilities
 
 
 def test_web_mercator_comes_first_and_far_sets_not_at_all(make_service: Callable[..., TileService]) -> None:

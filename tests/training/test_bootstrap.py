@@ -1,27 +1,25 @@
 import numpy as np
 import pytest
 
-from training.bootstrap import Bootstrap, _kernel_distance, blocks_of
-from training.metrics import (
-    drawn_pattern_ratio,
+from training.measure.bootstrap import Bootstrap, _kernel_distance, blocks_of
+from training.measure.metrics import (
     drawn_powers,
     kernel_distance,
     kernel_sums,
+    pattern_peak,
     pattern_powers,
-    pattern_ratio,
 )
-from training.pairs_manifest import Chip
 
 
-def chip(column, row, step):
+def bounds(column, row, step):
     left, top = 1000.0 + column * step, 5000.0 - row * step
-    return Chip(f"{column}_{row}", column, row, (left, top - 100, left + 100, top), "validation", 0, 0, 9, 0)
+    return left, top - 100, left + 100, top
 
 
 def test_chips_side_by_side_have_blocks_of_their_own_and_overlapping_ones_share():
-    apart = [chip(column, row, 100) for column in range(3) for row in range(2)]
+    apart = [bounds(column, row, 100) for column in range(3) for row in range(2)]
     assert len(set(blocks_of(apart).tolist())) == 6
-    overlapping = [chip(column, 0, 50) for column in range(6)]
+    overlapping = [bounds(column, 0, 50) for column in range(6)]
     assert blocks_of(overlapping).tolist() == [0, 1, 1, 2, 2, 3]
 
 
@@ -30,9 +28,9 @@ def test_an_interval_holds_the_true_mean_about_as_often_as_it_says():
     held = 0
     for seed in range(200):
         values = random.normal(5, 2, 40)
-        figure = Bootstrap(np.arange(40), draws=400, seed=seed).mean(values.tolist())
-        assert figure.value == pytest.approx(values.mean())
-        held += figure.low <= 5 <= figure.high
+        estimate = Bootstrap(np.arange(40), draws=400, seed=seed).mean(values.tolist())
+        assert estimate.value == pytest.approx(values.mean())
+        held += estimate.low <= 5 <= estimate.high
     assert 180 <= held <= 199
 
 
@@ -64,20 +62,24 @@ def test_a_far_distribution_has_an_interval_apart_from_a_near_one():
     truth, near, far = (random.normal(mean, 1, (60, 8)) for mean in (0, 0, 1))
     owner = np.arange(60) // 4
     bootstrap = Bootstrap(owner)
-    figures = [
+    estimates = [
         bootstrap.kernel(kernel_distance(x, truth), kernel_sums(x, truth, owner, 15)) for x in (near, far)
     ]
-    assert figures[0].low < 0 < figures[0].high < figures[1].low < figures[1].value < figures[1].high
+    assert (
+        estimates[0].low < 0 < estimates[0].high < estimates[1].low < estimates[1].value < estimates[1].high
+    )
 
 
 def test_patterns_have_the_value_that_metrics_give_and_an_interval():
     random = np.random.default_rng(4)
     pictures = [random.integers(0, 255, (200, 200, 3)).astype(np.uint8) for _ in range(4)]
     bootstrap = Bootstrap(np.arange(4), draws=100)
-    figure = bootstrap.pattern(np.stack([pattern_powers(picture) for picture in pictures]))
-    assert figure.value == pytest.approx(pattern_ratio(pictures))
-    assert figure.low < figure.high
+    powers = np.stack([pattern_powers(picture) for picture in pictures])
+    estimate = bootstrap.pattern(powers)
+    assert estimate.value == pytest.approx(float(pattern_peak(powers.sum(0))))
+    assert estimate.low < estimate.high
     others = [np.roll(picture, 3, axis=0) for picture in pictures]
     parts = [drawn_powers(phases) for phases in zip(pictures, others, strict=True)]
-    drawn = bootstrap.drawn_pattern(*(np.stack(part) for part in zip(*parts, strict=True)))
-    assert drawn.value == pytest.approx(drawn_pattern_ratio([pictures, others]))
+    power, own = (np.stack(part) for part in zip(*parts, strict=True))
+    drawn = bootstrap.drawn_pattern(power, own)
+    assert drawn.value == pytest.approx(1 + float(pattern_peak(own.sum(0), near=power.sum(0))))

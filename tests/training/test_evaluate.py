@@ -9,11 +9,11 @@ from training_data import strip, write_photo, write_site
 
 from sr_model import Restorer, load_weights
 from training.errors import DatasetError
-from training.evaluate import Choices, check_choices, document, evaluate_site
-from training.evaluate_report import evaluation_page
-from training.evaluate_tables import summary
-from training.metrics import TextureFeatures
-from training.seams import seam_sums
+from training.evaluate.report import evaluation_page
+from training.evaluate.score import Choices, check_choices, document, evaluate_site
+from training.evaluate.tables import summary
+from training.measure.metrics import TextureFeatures
+from training.measure.seams import seam_sums
 
 SPLITS = ("train", "validation", "validation", "validation")
 ORIGIN = (753_000.0, 1_300_000.0)
@@ -31,8 +31,8 @@ def restorer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def choices(tmp_path_factory, site):
-    """A rival that knows the truth, with a name that a page must escape."""
-    path = tmp_path_factory.mktemp("rival") / "G&N.tif"
+    """A baseline that knows the truth, with a name that a page must escape."""
+    path = tmp_path_factory.mktemp("baseline") / "G&N.tif"
     return Choices((write_photo(path, strip(site, "new", SPLITS), 1.0, ORIGIN),), draws=200)
 
 
@@ -43,10 +43,10 @@ def scores(restorer, site, choices):
 
 def value(scores, truth, method, name):
     (score,) = (s for s in scores if (s.truth, s.method) == (truth, method))
-    return score.figures[name].value
+    return score.estimates[name].value
 
 
-def test_every_way_has_its_figures(scores):
+def test_every_way_has_its_metrics(scores):
     real = ["bicubic", "unsharp mask", "G&N", "orthosharp", "new photo"]
     assert [score.method for score in scores if score.truth == "new photo"] == real
     assert [score.method for score in scores if score.truth == "aged"] == [m for m in real if m != "G&N"]
@@ -57,7 +57,7 @@ def test_every_way_has_its_figures(scores):
     assert value(scores, "new photo", "bicubic", "moved_px") < 0.01
 
 
-def test_a_rival_that_knows_the_truth_beats_all(scores):
+def test_a_baseline_that_knows_the_truth_beats_all(scores):
     for name, sign in (("psnr_db", 1), ("ssim", 1), ("perceptual", -1), ("improvement", 1), ("omission", -1)):
         best = value(scores, "new photo", "G&N", name)
         for method in ("bicubic", "unsharp mask", "orthosharp"):
@@ -66,11 +66,11 @@ def test_a_rival_that_knows_the_truth_beats_all(scores):
     assert value(scores, "new photo", "G&N", "texture_to_bicubic") < 0.5
 
 
-def test_intervals_hold_their_figure(scores):
+def test_intervals_hold_their_value(scores):
     for score in scores:
         for name in ("structure", "consistency", "high_frequency"):
-            figure = score.figures[name]
-            assert figure.low - 1e-9 <= figure.value <= figure.high + 1e-9, (score.method, name)
+            estimate = score.estimates[name]
+            assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9, (score.method, name)
 
 
 def test_the_same_seed_gives_the_same_document(scores, restorer, site, choices):
@@ -114,7 +114,7 @@ def test_a_folder_without_validation_and_tiny_chips_are_refused(tmp_path, restor
     # A spectrum of what all phases show; a distance of two patches; and both.
     [(200, 2, "--size 256"), (256, 1, "larger"), (256, 2, None), (320, 1, None)],
 )
-def test_chips_that_lack_a_figure_are_refused_before_any_work(tmp_path, restorer, size, chips, why):
+def test_chips_that_lack_a_metric_are_refused_before_any_work(tmp_path, restorer, size, chips, why):
     folder = write_site(tmp_path / "site", ("validation",) * chips, size=size)
     if why:
         with pytest.raises(DatasetError, match=why):
@@ -132,7 +132,7 @@ def test_folders_of_one_name_are_refused(tmp_path, restorer):
 
 
 def test_a_halo_that_is_too_small_shows_a_seam(tmp_path):
-    """The figure is near nothing with the halo that covers what the network sees, and not without one."""
+    """The metric is near nothing with the halo that covers what the network sees, and not without one."""
     path = write_tiny_weights(tmp_path / "tiny.safetensors")
     weights = load_weights(path)
     old = np.random.default_rng(0).integers(0, 255, (320, 320, 3)).astype(np.uint8)

@@ -15,18 +15,18 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from stac_model.schema import SCHEMA_URI, MLModelProperties
 from training_data import make_ground, write_run, write_site
 
-import training.onnx_file
+import training.export.onnx_file
 from sr_model import Restorer, load_weights
 from sr_model.onnx_model import to_onnx
 from sr_model.pixels import correct, normalise
-from training.config import FitConfig
-from training.dataset import load_pairs
+from training.data.dataset import load_pairs
 from training.errors import RunError
-from training.evaluate import Choices, document, evaluate_site
-from training.export import export, measure_halo
-from training.metrics import TextureFeatures
-from training.onnx_file import onnx_difference, write_onnx
-from training.seams import seam_sums
+from training.evaluate.score import Choices, document, evaluate_site
+from training.export.export import export, measure_halo
+from training.export.onnx_file import onnx_difference, write_onnx
+from training.fit.config import FitConfig
+from training.measure.metrics import TextureFeatures
+from training.measure.seams import seam_sums
 
 SPLITS = ("train", "train", "validation", "validation")
 WORDS = {"name": "toy", "provenance": "Trained on a test.", "credit": "Test Survey", "licence": "CC-BY-4.0"}
@@ -101,7 +101,7 @@ def test_an_onnx_model_that_differs_is_refused_and_not_written(exported, tmp_pat
         write_tiny_weights(tmp_path / "other.safetensors", config={"width": 16, "blocks": 1, "grain": 1})
     )
     assert onnx_difference(to_onnx(other), exported.weights) > 1 / 255
-    monkeypatch.setattr(training.onnx_file, "to_onnx", lambda _: to_onnx(other))
+    monkeypatch.setattr(training.export.onnx_file, "to_onnx", lambda _: to_onnx(other))
     with pytest.raises(RunError, match="differs from torch"):
         write_onnx(tmp_path / "wrong.onnx", exported.weights)
     assert not (tmp_path / "wrong.onnx").exists()

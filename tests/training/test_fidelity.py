@@ -4,8 +4,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as moved
 from training_data import make_ground
 
-from training.fidelity import compare, correctness, match_colours, place, put_in_place, shift_between
-from training.metrics import TextureFeatures, consistency
+from training.measure.fidelity import compare, correctness, match_colours, place, put_in_place, shift_between
+from training.measure.metrics import TextureFeatures, consistency
 
 
 @pytest.fixture(scope="module")

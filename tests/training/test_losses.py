@@ -6,8 +6,8 @@ from safetensors.torch import save_file
 from torchvision.models import vgg16
 from training_data import write_vgg
 
-from training import losses
 from training.errors import TrainingError
+from training.fit import losses
 
 
 @pytest.fixture(scope="module")
@@ -134,32 +134,6 @@ def test_texture_on_a_flat_field_does_not_count_as_lost_structure():
     flat = torch.full((2, 3, 64, 64), 0.5) + torch.randn(2, 1, 1, 1) * 0.1
     textured = flat + 0.02 * torch.randn(2, 3, 64, 64)
     assert float(losses.structure_loss(textured, flat)) < 0.1
-
-
-def test_the_shifted_term_forgives_two_pixels_and_not_four():
-    torch.manual_seed(2)
-    new = torch.rand(2, 3, 64, 64)
-    moved = [losses.shifted_loss(new.roll((shift, -shift), (-2, -1)), new) for shift in (0, 2, 4)]
-    assert moved[0].shape == (2,)
-    # What was rolled in from the other side lies within the two outermost pixels, which are not compared.
-    assert float(moved[1].max()) == float(moved[0].max()) == 0
-    assert float(moved[2].min()) > 0.1
-
-
-def test_the_contextual_term_asks_what_there_is_and_not_where():
-    torch.manual_seed(3)
-    new = torch.randn(2, 8, 12, 12)
-    elsewhere = new.roll((5, 3), (-2, -1))
-    other = torch.randn(2, 8, 12, 12).requires_grad_()
-    assert float(losses.contextual_loss(elsewhere, new)) == pytest.approx(
-        float(losses.contextual_loss(new, new)), abs=1e-4
-    )
-    worse = losses.contextual_loss(other, new)
-    assert float(worse.detach()) > 10 * abs(float(losses.contextual_loss(new, new)))
-    worse.backward()
-    assert torch.isfinite(other.grad).all()
-    large = torch.randn(1, 4, 80, 80)
-    assert torch.isfinite(losses.contextual_loss(large, large.flip(-1)))
 
 
 @pytest.mark.parametrize("loss", [losses.feature_loss, losses.gram_loss])

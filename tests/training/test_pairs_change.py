@@ -4,9 +4,9 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 from training_data import make_ground as ground
 
-from training.change import change_map, change_score
-from training.pairs_manifest import Chip
-from training.pairs_select import change_limit, drop_changed
+from training.data.manifest import Chip
+from training.pairs.change import change_map, change_score
+from training.pairs.selection import change_limit, drop_changed
 
 
 def photo(picture: np.ndarray, seed: int = 1) -> np.ndarray:

@@ -15,9 +15,9 @@ from test_pairs_change import with_houses
 from training_data import FEET, make_ground, write_photo
 
 from training.errors import PairError
-from training.pairs import make_pairs
-from training.pairs_grid import common_grid
-from training.pairs_select import plan_chips
+from training.pairs.grid import common_grid
+from training.pairs.make import make_pairs
+from training.pairs.selection import plan_chips
 
 SMALL = {"size_px": 128, "max_shift_m": 4.0, "min_confidence": 3.0, "jobs": 2}
 SIDE = 520
@@ -194,7 +194,7 @@ def test_a_block_that_leaves_nothing_is_refused_before_any_work(still, tmp_path)
 
 
 def test_a_shift_shears_the_window_about_its_centre(still):
-    from training.register import LocalShift
+    from training.measure.register import LocalShift
 
     grid = common_grid(*still, None, 128)
     centre = grid.centre_px(1, 1)

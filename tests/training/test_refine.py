@@ -14,13 +14,13 @@ from sr_model.network import build
 from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
 from sr_model.weights import load_weights, save_weights
-from training.cli import main
-from training.dataset import load_pairs
-from training.lineage import lineage
-from training.lines import without_lines
-from training.metrics import high_frequency_ratio, structure_kept
-from training.model_card import model_card
-from training.refine import truer, with_detail
+from training.cli.main import main
+from training.data.dataset import load_pairs
+from training.export.lineage import lineage
+from training.export.model_card import model_card
+from training.measure.metrics import band_energy, structure_kept
+from training.refine.lines import without_lines
+from training.refine.refine import back_project, with_detail
 
 PERIOD_PX = 4
 
@@ -82,7 +82,7 @@ def test_shapes_come_back_from_the_old_photo_and_its_haze_does_not():
     hazy, wrong = ground * 0.5 + 90, ground.copy()
     wrong[100:130, 100:130] = 200 - wrong[100:130, 100:130]  # a roof that was never there
     before = np.abs(wrong - ground)[104:126, 104:126].mean()
-    half, whole = (truer(tensor(wrong), tensor(hazy), fidelity)[0] for fidelity in (0.5, 1.0))
+    half, whole = (back_project(tensor(wrong), tensor(hazy), fidelity)[0] for fidelity in (0.5, 1.0))
     for restored, left in ((half, 0.5), (whole, 0.0)):
         picture = 255 * restored.permute(1, 2, 0).numpy()
         assert np.abs(picture - ground)[104:126, 104:126].mean() == pytest.approx(
@@ -90,12 +90,12 @@ def test_shapes_come_back_from_the_old_photo_and_its_haze_does_not():
         )
         # Elsewhere nothing moves but by the little that the roof bends the line of all brightnesses.
         assert np.abs(picture - ground)[150:, 150:].mean() < 3
-    assert truer(tensor(wrong), tensor(hazy), 0.0).equal(tensor(wrong))
+    assert back_project(tensor(wrong), tensor(hazy), 0.0).equal(tensor(wrong))
 
 
 def test_still_water_is_left_alone():
     water = tensor(np.full((64, 64, 3), 40.0))
-    assert torch.allclose(truer(water, water * 2, 1.0), water, atol=1e-4)
+    assert torch.allclose(back_project(water, water * 2, 1.0), water, atol=1e-4)
 
 
 def test_detail_is_made_stronger_and_what_is_coarser_stays():
@@ -146,7 +146,7 @@ def test_a_network_that_paints_too_much_learns_to_keep_to_the_old_photo_and_to_d
     before, after = restored(run, pair.old), restored(out, pair.old)
     old, new = pair.old[32:224, 32:224], pair.new[32:224, 32:224]
     assert 1 - structure_kept(after, old, 2.0) < 0.6 * (1 - structure_kept(before, old, 2.0))
-    assert high_frequency_ratio([after], [new]) < high_frequency_ratio([before], [new])
+    assert band_energy(after, new)[0] < band_energy(before, new)[0]
 
 
 def test_what_was_taught_and_on_which_photographs_is_declared(run, pairs, tmp_path):

@@ -4,8 +4,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as move
 from training_data import make_ground as ground
 
-from training.register import agreed_shifts, correlation_surface, fit_field, read_shift, window_places
-from training.residual import residual_shift
+from training.measure.register import agreed_shifts, correlation_surface, fit_field, read_shift, window_places
+from training.pairs.residual import residual_shift
 
 
 def photo(picture: np.ndarray, seed: int) -> np.ndarray:

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from training.cli import main
-from training.dataset import Pair
-from training.season import keep_season
+from training.cli.main import main
+from training.data.dataset import Pair
+from training.data.season import keep_season
 
 
 def test_colours_stay_the_old_photos_and_detail_the_new_ones():

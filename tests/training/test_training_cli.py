@@ -7,7 +7,7 @@ from PIL import Image
 from training_data import old_and_new, write_run, write_site, write_vgg
 
 from sr_model import Restorer, load_weights
-from training.cli import main
+from training.cli.main import main
 
 
 def run(*arguments):
@@ -122,6 +122,19 @@ def test_pairs_of_other_pixels_than_the_network_s_are_refused(tmp_path):
         assert result.exit_code == 2, result.output
         assert "fine has 0.1 m per pixel" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_the_old_name_of_baseline_still_works_and_says_what_it_is_called_now(tmp_path):
+    weights = write_tiny_weights(tmp_path / "tiny.safetensors")
+    site = write_site(tmp_path / "town", ("train", "validation"), size=400)
+    (tmp_path / "bicubic.tif").write_text("")
+    for option, warns in (("--baseline", False), ("--rival", True)):
+        words = ["evaluate", weights, site, option, tmp_path / "bicubic.tif"]
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code == 2, result.output
+        assert "another row is called 'bicubic' too" in result.output
+        assert ("--rival is called --baseline now" in result.output) == warns
+    assert "--rival" not in CliRunner().invoke(main, ["evaluate", "--help"]).output
 
 
 def test_credits_are_one_per_site(tmp_path):

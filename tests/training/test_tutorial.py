@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from sr_model import Restorer
-from tileserver.cli import main as orthosharp
-from training.cli import main as orthosharp_train
+from tileserver.cli.main import main as orthosharp
+from training.cli.main import main as orthosharp_train
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "demo"

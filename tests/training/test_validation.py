@@ -7,11 +7,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_data import old_and_new
 
 from sr_model import load_weights
-from training.config import FitConfig, LossWeights
-from training.dataset import load_pairs
-from training.fit import fit
-from training.pairs import make_pairs
-from training.validation import Look, Validation
+from training.data.dataset import load_pairs
+from training.fit.config import FitConfig, LossWeights
+from training.fit.run import fit
+from training.fit.validation import Look, Validation
+from training.pairs.make import make_pairs
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
 from torchvision.models import vgg16
 
-from training.config import FitConfig
-from training.pairs_manifest import Chip, write_manifest
+from training.data.manifest import Chip, write_manifest
+from training.fit.config import FitConfig
 
 FEET = "EPSG:6537"  # New York Long Island, US survey feet
 

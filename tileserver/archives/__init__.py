@@ -1,6 +1,1 @@
-"""Tiles in one file, or in a folder of files: MBTiles 1.3, PMTiles 3, and `{z}/{x}/{y}.{ext}`."""
-
-from tileserver.archives.identity import Identity
-from tileserver.archives.read import Archive, open_archive
-
-__all__ = ["Archive", "Identity", "open_archive"]
+"""Sets of tiles in one file or in a folder: MBTiles 1.3, PMTiles 3, and `{z}/{x}/{y}.{ext}`."""

@@ -1,28 +1,25 @@
-"""What made a set of tiles: two sets of the same identity have the same bytes for the same tile."""
+"""The provenance of a set of tiles: in two sets with the same identity, each tile has the same bytes."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tileserver.encode import Extension, default_quality
-
-if TYPE_CHECKING:  # a service may look for its tiles in an archive
-    from tileserver.service import TileService
+from tileserver.tiling.encode import Extension, default_quality
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that decides the bytes of a set's tiles.
+    """Everything that affects the bytes of the tiles in a set.
 
     Attributes:
-        content: digest of photograph and recipe; see `TileService.seeded_content`.
-        source, fingerprint: the photograph's name, and a digest that changes with its file.
-        model, weights: the network's name, and the digest of its weights.
-        contrast, tone: how restored pixels were finished.
-        layer, tms: what the tiles show, and their tile matrix set.
-        format, quality, scale: how they are encoded; `quality` is None where a format has none.
+        content: content digest of photograph and recipe; see `MapIdentity.seeded_content`.
+        source, fingerprint: name and fingerprint of the photograph.
+        model, weights: name of the network, and digest of its weights.
+        contrast, colours: finish of the restored pixels.
+        layer, tms: layer and tile matrix set of the tiles.
+        format, quality, scale: encoding of the tiles; `quality` is None for lossless formats.
     """
 
     content: str
@@ -31,41 +28,15 @@ class Identity:
     model: str
     weights: str
     contrast: float
-    tone: str
+    colours: str
     layer: str
     tms: str
     format: Extension
     quality: int | None
     scale: int
 
-    @classmethod
-    def of(
-        cls,
-        service: TileService,
-        tms: str,
-        extension: Extension,
-        *,
-        quality: int | None = None,
-        scale: int = 1,
-    ) -> Identity:
-        """That of a set of the service's restored tiles; without `quality` in that of the server."""
-        return cls(
-            content=service.seeded_content,
-            source=service.old.info.name,
-            fingerprint=service.old.info.fingerprint,
-            model=service.restorer.spec.name,
-            weights=service.restorer.digest,
-            contrast=service.finish.contrast,
-            tone=service.finish.tone,
-            layer="restored",
-            tms=tms,
-            format=extension,
-            quality=quality or default_quality(extension),
-            scale=scale,
-        )
-
     def differences(self, other: Identity) -> list[str]:
-        """What the other one has instead, field by field, for people."""
+        """Describe each field in which `other` differs from this identity, for a message."""
         mine, theirs = asdict(self), asdict(other)
         named = [
             f"{name}: {_short(theirs[name])}, not {_short(mine[name])}"
@@ -74,18 +45,18 @@ class Identity:
         ]
         if named or self.content == other.content:
             return named
-        return ["bands, range, runtime or version: the same photograph and weights through another recipe"]
+        return ["the recipe: bands, range, runtime or version differ, photograph and weights do not"]
 
     def to_json(self) -> str:
-        """JSON that `from_json` reads."""
+        """Return the JSON that `from_json` reads."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Identity:
-        """Read what `to_json` wrote.
+        """Parse the JSON that `to_json` writes.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the text is not such JSON, or comes from another version.
         """
         document = json.loads(text)
         names = {item.name for item in fields(cls)}
@@ -94,8 +65,49 @@ class Identity:
         return cls(**document)
 
 
+@dataclass(frozen=True)
+class MapIdentity:
+    """Everything that affects the bytes of a served map's restored tiles, except their encoding.
+
+    Attributes:
+        content: digest of everything that affects the pixels of any layer.
+        seeded_content: the same for restored pixels only, which a later photograph does not affect.
+        source, fingerprint: name and fingerprint of the photograph.
+        model, weights: name of the network, and digest of its weights.
+        contrast, colours: finish of the restored pixels.
+    """
+
+    content: str
+    seeded_content: str
+    source: str
+    fingerprint: str
+    model: str
+    weights: str
+    contrast: float
+    colours: str
+
+    def of_tiles(
+        self, tms: str, extension: Extension, *, quality: int | None = None, scale: int = 1
+    ) -> Identity:
+        """Return the identity of a set of restored tiles of the map; `quality` defaults to the server's."""
+        return Identity(
+            content=self.seeded_content,
+            source=self.source,
+            fingerprint=self.fingerprint,
+            model=self.model,
+            weights=self.weights,
+            contrast=self.contrast,
+            colours=self.colours,
+            layer="restored",
+            tms=tms,
+            format=extension,
+            quality=quality or default_quality(extension),
+            scale=scale,
+        )
+
+
 def identity_of(metadata: dict[str, Any]) -> Identity | None:
-    """What made a set of tiles, out of its metadata; None where this version of orthosharp did not."""
+    """Read the identity from a set's metadata; None if this version of orthosharp did not make the set."""
     found = metadata.get("orthosharp")
     try:
         return Identity.from_json(found if isinstance(found, str) else json.dumps(found))
@@ -104,6 +116,6 @@ def identity_of(metadata: dict[str, Any]) -> Identity | None:
 
 
 def _short(value: object) -> str:
-    """Digests are told apart by their beginnings."""
+    """Shorten digests: their first digits suffice to tell them apart."""
     text = str(value)
     return text[:12] if len(text) == 64 else text

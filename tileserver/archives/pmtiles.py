@@ -1,7 +1,7 @@
-"""Write PMTiles 3: clustered, every picture once, in memory that does not grow with the archive.
+"""Write PMTiles 3: clustered, with each distinct image stored once, in memory that does not grow with the archive.
 
-The package `pmtiles` has the format's arithmetic, which is used here; its own writer keeps the whole directory
-in memory and takes two tiles for the same when a 64-bit hash says so.
+The arithmetic of the format comes from the package `pmtiles`. Its writer is not used: it keeps the whole directory in
+memory, and treats tiles as identical if a 64-bit hash is equal.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pmtiles.tile import (
     zxy_to_tileid,
 )
 
-from tileserver.archives.description import Description
-from tileserver.archives.tables import flipped
-from tileserver.encode import Extension
+from tileserver.archives.mbtiles import flipped
+from tileserver.archives.metadata import Description
+from tileserver.tiling.encode import Extension
 
 TILE_TYPES: Final[dict[Extension, TileType]] = {
     "png": TileType.PNG,
@@ -36,7 +36,7 @@ TILE_TYPES: Final[dict[Extension, TileType]] = {
     "jpg": TileType.JPEG,
 }
 HEADER_BYTES: Final = 127
-# Header and root directory lie in the first 16 KiB, so that one request fetches both.
+# Header and root directory fit into the first 16 KiB, so that a client fetches both in one request.
 _ROOT_BYTES: Final = 16 * 1024 - HEADER_BYTES
 _LEAF_ENTRIES: Final = 4096
 
@@ -45,9 +45,9 @@ def write_pmtiles(connection: sqlite3.Connection, path: Path, description: Descr
     """Write the tiles of `TileTables` as a PMTiles archive.
 
     Args:
-        connection: database with the tables; gets a temporary one.
-        path: file to write; not synced.
-        description: the archive's metadata.
+        connection: database with the tables; a temporary table is added and dropped.
+        path: file to write; it is not flushed to the disk.
+        description: metadata of the archive.
     """
     connection.create_function("hilbert", 3, _hilbert, deterministic=True)
     connection.execute("DROP TABLE IF EXISTS temp.clustered")
@@ -63,7 +63,7 @@ def write_pmtiles(connection: sqlite3.Connection, path: Path, description: Descr
         file.write(metadata)
         leaves.seek(0)
         shutil.copyfileobj(leaves, file)
-        for body in _pictures(connection):
+        for body in _images(connection):
             file.write(body)
     connection.execute("DROP TABLE temp.clustered")
 
@@ -74,7 +74,7 @@ class _Directories:
     leaf_bytes: int
     tiles: int
     entries: int
-    pictures: int
+    images: int
     data_bytes: int
 
 
@@ -82,12 +82,12 @@ class _Directories:
 class _Counts:
     tiles: int = 0
     entries: int = 0
-    pictures: int = 0
+    images: int = 0
     data_bytes: int = 0
 
 
 def _directories(connection: sqlite3.Connection, leaves: IO[bytes]) -> _Directories:
-    """Root directory, and leaf directories into a file; leaves grow until the root fits its place."""
+    """Build the root directory, and write leaf directories to a file; leaves grow until the root fits."""
     tiles = connection.execute("SELECT count(*) FROM clustered").fetchone()[0]
     leaf_entries = _LEAF_ENTRIES
     while True:
@@ -106,13 +106,13 @@ def _directories(connection: sqlite3.Connection, leaves: IO[bytes]) -> _Director
             leaves.seek(0)
             leaves.truncate()
         if len(root) <= _ROOT_BYTES:
-            return _Directories(root, leaf_bytes, tiles, counts.entries, counts.pictures, counts.data_bytes)
+            return _Directories(root, leaf_bytes, tiles, counts.entries, counts.images, counts.data_bytes)
         leaf_entries *= 2
 
 
 def _entries(connection: sqlite3.Connection, counts: _Counts) -> Iterator[Entry]:
-    """Directory entries in order; a run of neighbours that show the same picture is one entry."""
-    # Only pictures that several tiles show have to be remembered: there are few.
+    """Yield directory entries in order; consecutive tiles with the same image form one entry."""
+    # Only images that several tiles share need an entry here, and there are few of those.
     offsets: dict[int, int] = {}
     run: Entry | None = None
     for hilbert, tile_id, shared, length in connection.execute(
@@ -123,7 +123,7 @@ def _entries(connection: sqlite3.Connection, counts: _Counts) -> Iterator[Entry]
         if offset is None:
             offset = counts.data_bytes
             counts.data_bytes += length
-            counts.pictures += 1
+            counts.images += 1
             if shared:
                 offsets[tile_id] = offset
         if run is not None and run.offset == offset and run.tile_id + run.run_length == hilbert:
@@ -137,8 +137,8 @@ def _entries(connection: sqlite3.Connection, counts: _Counts) -> Iterator[Entry]
         yield run
 
 
-def _pictures(connection: sqlite3.Connection) -> Iterator[bytes]:
-    """The pictures in the order in which `_entries` met them."""
+def _images(connection: sqlite3.Connection) -> Iterator[bytes]:
+    """Yield each image once, in the order in which `_entries` numbers them."""
     written: set[int] = set()
     for tile_id, shared, body in connection.execute(
         "SELECT tile_id, shared, tile_data FROM clustered JOIN images USING (tile_id) ORDER BY hilbert"
@@ -182,7 +182,7 @@ def _header(description: Description, directories: _Directories, metadata_bytes:
         "tile_data_length": directories.data_bytes,
         "addressed_tiles_count": directories.tiles,
         "tile_entries_count": directories.entries,
-        "tile_contents_count": directories.pictures,
+        "tile_contents_count": directories.images,
         "clustered": True,
         "internal_compression": Compression.GZIP,
         "tile_compression": Compression.NONE,

@@ -1,6 +1,1 @@
-"""Where finished work is kept, always within a bound in bytes."""
-
-from tileserver.cache.key import Recipe, TileKey
-from tileserver.cache.memory import MemoryCache
-
-__all__ = ["MemoryCache", "Recipe", "TileKey"]
+"""Caches of finished work in memory and in stores, each with a limit in bytes."""

@@ -1,71 +1,71 @@
-"""What keeps encoded tiles longer than a process lives. One small protocol; `opening` chooses among its kinds."""
+"""The protocol of tile stores, which keep encoded tiles across restarts; see `open_store` for the kinds."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Final, Protocol
 
-from tileserver.cache.key import TileKey
 from tileserver.errors import DamagedError
+from tileserver.tiling.tile import TileKey
 
-# Behind the picture's end, where every reader of PNG, WebP and JPEG stops looking.
+# Appended to the image, where readers of PNG, WebP and JPEG ignore it.
 _SEAL_MARK: Final = b"orthosharp1:"
 _DIGEST_BYTES: Final = 16
 
 
 class TileStore(Protocol):
-    """Keeps encoded tiles; safe to call from many threads, may be shared with other processes and hosts.
+    """Stores encoded tiles. Thread-safe; may be shared with other processes and hosts.
 
-    It may be slow and may fail: whoever calls it for a visitor does so through `GuardedStore`.
+    A store may be slow and may fail: requests use it through `GuardedStore`.
 
     Attributes:
-        name: what logs call it; never a path or a secret.
-        writable: whether `put` does anything.
+        name: name for log messages; never a path or a secret.
+        writable: whether `put` stores anything.
     """
 
     name: str
     writable: bool
 
     def get(self, key: TileKey) -> bytes | None:
-        """The tile's file as it was put, or None.
+        """Return the tile as it was stored, or None if there is none.
 
         Raises:
             StoreError: the store cannot be reached.
-            DamagedError: what it holds is not what was put there.
+            DamagedError: the stored tile differs from what was written.
         """
 
     def put(self, key: TileKey, body: bytes) -> None:
-        """Keep a tile; a reader sees all of it or nothing.
+        """Store a tile atomically.
 
         Raises:
             StoreError: the store is full, read-only or cannot be reached.
         """
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Release all resources."""
 
 
 def object_path(key: TileKey) -> str:
-    """Where a tile lies in a folder or a bucket. Its first part decides whether it may still be served."""
+    """Return the path of a tile in a folder or bucket; it begins with the content digest."""
     scale = "" if key.scale == 1 else f"@{key.scale}x"
     return f"{key.content}/{key.layer}/{key.tms}/{key.z}/{key.x}/{key.y}{scale}.{key.ext}"
 
 
 def seal(key: TileKey, body: bytes) -> bytes:
-    """The file with a digest behind it; stays a valid picture."""
+    """Append a digest to an encoded tile; the result is still a valid image."""
     return body + _SEAL_MARK + _digest(key, body)
 
 
 def unseal(key: TileKey, data: bytes) -> bytes:
-    """The file that `seal` was given.
+    """Verify and remove the digest that `seal` appended.
 
     Raises:
-        DamagedError: a byte is wrong or missing, or it is another tile's.
+        DamagedError: a byte is wrong or missing, or the data belong to another tile.
     """
     end = len(data) - len(_SEAL_MARK) - _DIGEST_BYTES
     body = data[: max(0, end)]
     if end < 0 or data[end:] != _SEAL_MARK + _digest(key, body):
-        raise DamagedError("a tile in the store is damaged: it is made again")
+        raise DamagedError("a tile in the store is damaged: it is rendered again")
     return body
 
 

@@ -1,28 +1,28 @@
 /**
- * @file What the server says of itself (config.json), checked once so that the rest of the page can trust it.
+ * @file The page's configuration (config.json), checked once so that the rest of the page can rely on it.
  */
 
 /**
  * @typedef {object} Config
- * @property {string} name            title of the source
- * @property {string} credit          whose photograph it is
- * @property {string} ai_notice       which model made the restored pictures
+ * @property {string} name            title of the map
+ * @property {string} credit          copyright holder of the photograph
+ * @property {string} ai_notice       the model that made the restored layer
  * @property {string[]} layers        "old", "restored", "difference" and perhaps "new"
- * @property {Object<string, string>} tiles  layer -> absolute address with {z}, {x}, {y}
+ * @property {Object<string, string>} tiles  absolute URL template with {z}, {x}, {y}, by layer
  * @property {number[]} bounds        west, south, east, north of the old photo, in degrees
- * @property {Object<string, number[]>} layerBounds  the same for every layer: the new photo may show less
+ * @property {Object<string, number[]>} layerBounds  bounds by layer: the new photo may cover less
  * @property {number[]} center        longitude, latitude, zoom
- * @property {number} minzoom         the server draws no tile further out
- * @property {number} maxzoom         the server draws no tile closer
- * @property {number} native_zoom     the zoom whose pixels are the network's own
+ * @property {number} minzoom         first zoom that the server has tiles for
+ * @property {number} maxzoom         last zoom that the server has tiles for
+ * @property {number} native_zoom     the zoom at which the network works
  */
 
 /**
- * Fetches and checks config.json beside the page.
+ * Fetches config.json beside the page, and checks it.
  *
- * @param {string} pageUrl  the address of the page, which may lie under a path prefix
+ * @param {string} pageUrl  URL of the page, which may lie below a path prefix
  * @returns {Promise<Config>}
- * @throws {Error} a sentence for the reader when the server does not answer, or answers something else
+ * @throws {Error} a sentence to show to the user, if the server does not answer or a field is missing
  */
 export async function loadConfig(pageUrl) {
   const config = await fetchJson(new URL("config.json", pageUrl));
@@ -44,23 +44,23 @@ export async function loadConfig(pageUrl) {
 
 async function fetchJson(url) {
   const response = await fetch(url, { cache: "no-cache" });
-  if (!response.ok) throw new Error(`The server answered ${response.status} when asked what it shows.`);
+  if (!response.ok) throw new Error(`The server answered ${response.status} to the request for its configuration.`);
   return response.json();
 }
 
 /**
- * The absolute form of a tile address. `new URL()` alone would escape the braces, and would lose the
- * path prefix of a proxy that the server knows nothing of.
+ * Makes a tile URL template absolute. `new URL()` would escape the braces, and lose a path prefix that a
+ * proxy adds without telling the server.
  *
- * @param {string} template  "/old/tiles/{z}/{x}/{y}.webp", with or without the prefix that the page has
+ * @param {string} template  "/old/tiles/{z}/{x}/{y}.webp", with or without the page's path prefix
  * @param {string} pageUrl
  * @returns {string}
  */
 export function absoluteTemplate(template, pageUrl) {
   if (/^https?:\/\//.test(template)) return template;
   const folder = new URL(".", pageUrl);
-  const inside = template.startsWith(folder.pathname)
+  const path = template.startsWith(folder.pathname)
     ? template.slice(folder.pathname.length)
     : template.replace(/^\//, "");
-  return folder.origin + folder.pathname + inside;
+  return folder.origin + folder.pathname + path;
 }

@@ -1,39 +1,39 @@
 /**
- * @file The pictures on the map: the old photo underneath everywhere, and one layer on either side of the handle.
+ * @file The layers on the map: the old photo everywhere at the bottom, and one layer on each side of the handle.
  */
 
 /* global L */
 
 const LABELS = { old: "Old photo", restored: "AI-restored", difference: "Difference", new: "New photo" };
 
-/** Zooms that the browser may enlarge beyond the server's last one. */
+/** Zooms beyond the server's last one, at which the browser enlarges tiles. */
 const OVERZOOM = 2;
 
-/** What a reader calls a layer. */
+/** The label of a layer. */
 export function labelOf(layer) {
   return LABELS[layer] ?? layer;
 }
 
-/** The closest zoom that the map allows. */
-export function closestZoom(config) {
+/** The map's largest zoom. */
+export function maxMapZoom(config) {
   return config.maxzoom + OVERZOOM;
 }
 
-/** Corners as Leaflet wants them, from west, south, east, north. */
+/** Converts west, south, east, north to Leaflet's bounds. */
 export function toLatLngBounds([west, south, east, north]) {
   return L.latLngBounds([south, west], [north, east]);
 }
 
 /**
- * A tile address for Leaflet. On a dense screen Leaflet writes "@2x" for {r}: the same tile at 512 px, and not,
- * as its own `detectRetina` would have it, four tiles of the next zoom.
+ * A URL template for Leaflet, which replaces {r} by "@2x" on a high-density screen: the same tile at 512 px,
+ * where Leaflet's own `detectRetina` would load four tiles of the next zoom.
  */
 export function leafletTemplate(template) {
   return template.replace("{y}", "{y}{r}");
 }
 
 /**
- * One layer of tiles; asks for nothing outside the layer's bounds and the server's zooms.
+ * A Leaflet layer that requests no tile outside the layer's bounds and the server's zooms.
  *
  * @param {import("./config.js").Config} config
  * @param {string} layer
@@ -43,20 +43,20 @@ export function tileLayer(config, layer, options = {}) {
   return L.tileLayer(leafletTemplate(config.tiles[layer]), {
     bounds: toLatLngBounds(config.layerBounds[layer]),
     minZoom: config.minzoom,
-    maxZoom: closestZoom(config),
+    maxZoom: maxMapZoom(config),
     maxNativeZoom: config.maxzoom,
     minNativeZoom: config.minzoom,
-    updateWhenZooming: false, // a passing zoom would cost inferences that nobody sees
+    updateWhenZooming: false, // tiles of the zooms passed through would cost inferences in vain
     ...options,
   });
 }
 
 /**
- * One side of the handle: a pane that the swipe clips, and the layer in it.
+ * One side of the handle: a pane that the handle clips, and the layer in it.
  *
- * The old photo lies underneath the whole map, so a side that shows it needs no layer of its own, and a side whose
- * tiles are slow shows it until they come. A tile that has come is opaque (`side-tile` in style.css): where
- * the new photo has no data the reader sees the ground colour and never, by mistake, the old photo.
+ * The old photo lies at the bottom of the whole map, so a side that shows it needs no layer of its own, and a side
+ * whose tiles are slow shows it until they are loaded. Loaded tiles are opaque (`side-tile` in style.css): where
+ * the new photo has no data, the background shows, and not the old photo by mistake.
  */
 export class Side {
   #map;
@@ -74,12 +74,12 @@ export class Side {
     map.createPane(pane).classList.add("side-pane");
   }
 
-  /** The element that holds the tiles. */
+  /** The DOM element that contains the tiles. */
   get element() {
     return this.#map.getPane(this.#pane);
   }
 
-  /** Shows another layer; one that the server does not have is ignored. */
+  /** Shows another layer; ignores one that the server does not have. */
   show(layer) {
     if (layer === this.layer || !this.#config.layers.includes(layer)) return;
     this.#shown?.remove();

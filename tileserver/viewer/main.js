@@ -1,11 +1,11 @@
 /**
- * @file The page: one map, two pictures of the same place, and a handle between them.
+ * @file The page: a map with two layers of the same place, and a handle between them.
  */
 
 /* global L */
 
 import { loadConfig } from "./config.js";
-import { closestZoom, labelOf, Side, tileLayer, toLatLngBounds } from "./layers.js";
+import { labelOf, maxMapZoom, Side, tileLayer, toLatLngBounds } from "./layers.js";
 import { format, parse } from "./permalink.js";
 import { setUpShare } from "./share.js";
 import { Swipe } from "./swipe.js";
@@ -22,22 +22,22 @@ function writeCaption(config) {
 
 function makeMap(config) {
   const map = L.map("map", {
-    attributionControl: false, // the caption below the map says it, and is never folded away
+    attributionControl: false, // the caption below the map has the credit, and is never collapsed
     zoomControl: false,
     minZoom: config.minzoom,
-    maxZoom: closestZoom(config),
+    maxZoom: maxMapZoom(config),
     maxBounds: toLatLngBounds(config.bounds).pad(0.5),
     maxBoundsViscosity: 0.7,
   });
   L.control.zoom({ position: "bottomright" }).addTo(map);
   L.control.scale({ position: "bottomleft", imperial: false }).addTo(map);
   addZoomNote(map, config);
-  // Leaflet hears only of the window; the caption below the map can grow by a line as well.
+  // Leaflet notices only the window's resizing, but the map also shrinks when the caption gets another line.
   new ResizeObserver(() => map.invalidateSize({ animate: false })).observe(map.getContainer());
   return map;
 }
 
-/** Says which zoom is shown, and whether its pixels are the network's own; @2x tiles are those of the next zoom. */
+/** Shows the zoom, and whether its pixels have the network's own size; @2x tiles have those of the next zoom. */
 function addZoomNote(map, config) {
   const note = L.DomUtil.create("div", "zoom-note");
   const control = L.control({ position: "bottomleft" });
@@ -50,7 +50,7 @@ function addZoomNote(map, config) {
   });
 }
 
-/** The two selects; `changed` runs after either of them. */
+/** Fills the two selects; calls `changed` after either of them has changed. */
 function setUpSelects(config, sides, changed) {
   for (const [id, side] of Object.entries(sides)) {
     byId(id).append(...config.layers.map((layer) => new Option(labelOf(layer), layer)));
@@ -93,7 +93,7 @@ async function start() {
   const save = () => {
     const { lat, lng } = map.getCenter();
     const view = { zoom: map.getZoom(), lat, lng, left: sides.left.layer, right: sides.right.layer };
-    // replaceState: moving about a map must not fill the browser's history.
+    // replaceState, because moving the map must not fill the browser's history.
     history.replaceState(null, "", format({ ...view, swipe: swipe.percent }));
   };
 
@@ -101,7 +101,7 @@ async function start() {
     describe();
     save();
   });
-  // The old photo comes first: its tiles are quick, and browsers ask a server for only a few things at once.
+  // The old photo first: its tiles are fast, and browsers limit the number of concurrent requests.
   watch.follow(tileLayer(config, "old")).addTo(map);
   open(parse(location.hash, first));
   save();

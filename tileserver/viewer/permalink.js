@@ -1,5 +1,5 @@
 /**
- * @file The view as an address: #map=18/42.3939600/-73.5271600&left=old&right=restored&swipe=50
+ * @file The view as a URL fragment: #map=18/42.3939600/-73.5271600&left=old&right=restored&swipe=50
  */
 
 /**
@@ -9,31 +9,34 @@
  * @property {number} lng      degrees
  * @property {string} left     layer on the left
  * @property {string} right    layer on the right
- * @property {number} swipe    per cent of the map's width
+ * @property {number} swipe    position of the handle, in per cent of the map's width
  */
 
-/** The hash for a view. Seven decimals of a degree are less than half a pixel at zoom 22. */
+/** Returns the fragment of a view. Seven decimals of a degree are less than half a pixel at zoom 22. */
 export function format({ zoom, lat, lng, left, right, swipe }) {
   return `#map=${zoom}/${lat.toFixed(7)}/${lng.toFixed(7)}&left=${left}&right=${right}&swipe=${swipe}`;
 }
 
 /**
- * What a hash says, over what holds without it. Anything unreadable is left out: an address that somebody cut
- * short still opens the map.
+ * Parses a fragment. Ignores what it cannot parse, so that a truncated address still opens the map.
  *
  * @param {string} hash
- * @param {View} view  the view for what the hash does not say
+ * @param {View} defaults  the values of what the fragment does not contain
  * @returns {View}
  */
-export function parse(hash, view) {
-  const said = new URLSearchParams(hash.replace(/^#/, ""));
-  const read = { ...view, left: said.get("left") ?? view.left, right: said.get("right") ?? view.right };
-  const place = (said.get("map") ?? "").split("/");
+export function parse(hash, defaults) {
+  const params = new URLSearchParams(hash.replace(/^#/, ""));
+  const view = {
+    ...defaults,
+    left: params.get("left") ?? defaults.left,
+    right: params.get("right") ?? defaults.right,
+  };
+  const place = (params.get("map") ?? "").split("/");
   const [zoom, lat, lng] = place.map(Number);
   if (place.length === 3 && place.every((part) => part !== "" && Number.isFinite(Number(part)))) {
-    if (Math.abs(lat) <= 90 && Math.abs(lng) <= 180) Object.assign(read, { zoom: Math.round(zoom), lat, lng });
+    if (Math.abs(lat) <= 90 && Math.abs(lng) <= 180) Object.assign(view, { zoom: Math.round(zoom), lat, lng });
   }
-  const swipe = Number.parseFloat(said.get("swipe") ?? "");
-  if (swipe >= 0 && swipe <= 100) read.swipe = swipe;
-  return read;
+  const swipe = Number.parseFloat(params.get("swipe") ?? "");
+  if (swipe >= 0 && swipe <= 100) view.swipe = swipe;
+  return view;
 }

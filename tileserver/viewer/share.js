@@ -1,5 +1,5 @@
 /**
- * @file The dialog that gives the tile address for other programs.
+ * @file The dialog with the tile URL for other programs.
  */
 
 import { labelOf, leafletTemplate } from "./layers.js";
@@ -7,7 +7,7 @@ import { labelOf, leafletTemplate } from "./layers.js";
 const byId = (id) => document.getElementById(id);
 
 /**
- * Fills the dialog and opens it from its button.
+ * Fills the dialog, and connects the button that opens it.
  *
  * @param {import("./config.js").Config} config
  */
@@ -20,7 +20,7 @@ export function setUpShare(config) {
   const fill = () => {
     byId("share-url").value = config.tiles[select.value];
     byId("share-code").value = leafletCode(config, select.value);
-    byId("share-said").textContent = "";
+    byId("share-status").textContent = "";
   };
   select.addEventListener("change", fill);
   byId("open-share").addEventListener("click", () => {
@@ -45,18 +45,18 @@ function leafletCode(config, layer) {
   ].join("\n");
 }
 
-/** Leaflet puts an attribution into the page as it is. */
+/** Escapes an attribution, which Leaflet inserts into the page as HTML. */
 function escapeHtml(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
-/** Copies a field. The clipboard is closed to pages without TLS, so there the text is at least marked. */
+/** Copies a field, or selects its text where the clipboard is not available, as on pages without TLS. */
 async function copy(field) {
   field.select();
   try {
     await navigator.clipboard.writeText(field.value);
-    byId("share-said").textContent = "Copied.";
+    byId("share-status").textContent = "Copied.";
   } catch {
-    byId("share-said").textContent = "Marked: press Ctrl+C (or ⌘C) to copy.";
+    byId("share-status").textContent = "Selected. Press Ctrl+C (or ⌘C) to copy.";
   }
 }

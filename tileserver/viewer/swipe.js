@@ -1,5 +1,5 @@
 /**
- * @file The handle: a slider that clips the left pane and the right pane at the same line.
+ * @file The handle: a slider that clips the left and the right pane along one line.
  */
 
 /* global L */
@@ -7,7 +7,7 @@
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 
 /**
- * Dispatches "change" when the handle has come to rest at another place.
+ * Dispatches "change" when the handle has been moved and released.
  */
 export class Swipe extends EventTarget {
   #map;
@@ -25,13 +25,13 @@ export class Swipe extends EventTarget {
     this.#map = map;
     this.#handle = handle;
     this.#panes = panes;
-    // Panes move with the map, so the line is put back in its place whenever they do.
+    // Panes move with the map, so they must be clipped again whenever the map moves.
     map.on("move zoom viewreset resize", () => this.#draw());
     this.#listen();
     this.#draw();
   }
 
-  /** Where the line stands: 0 is the left edge of the map, 100 its right edge. */
+  /** Position of the line: 0 is the left edge of the map, 100 its right edge. */
   get percent() {
     return this.#percent;
   }
@@ -41,9 +41,9 @@ export class Swipe extends EventTarget {
     this.#draw();
   }
 
-  /** Says in words what is on either side, for those who cannot see it. */
+  /** Sets the text that screen readers read out. */
   describe(left, right) {
-    this.#panes.words = `${left} on the left, ${right} on the right`;
+    this.#panes.description = `${left} on the left, ${right} on the right`;
     this.#draw();
   }
 
@@ -52,7 +52,7 @@ export class Swipe extends EventTarget {
     const x = Math.round((size.x * this.#percent) / 100);
     this.#handle.style.left = `${x}px`;
     this.#handle.setAttribute("aria-valuenow", String(Math.round(this.#percent)));
-    this.#handle.setAttribute("aria-valuetext", `${Math.round(this.#percent)} %: ${this.#panes.words ?? ""}`);
+    this.#handle.setAttribute("aria-valuetext", `${Math.round(this.#percent)} %: ${this.#panes.description ?? ""}`);
     const from = this.#map.containerPointToLayerPoint([0, 0]);
     const to = this.#map.containerPointToLayerPoint(size);
     this.#panes.left.style.clipPath = rectangle(from.x, from.y, from.x + x, to.y);
@@ -61,9 +61,9 @@ export class Swipe extends EventTarget {
 
   #listen() {
     const handle = this.#handle;
-    // The map must not move along with the handle; its wheel zoom may still pass through.
+    // Dragging the handle must not move the map; the wheel may still zoom it.
     L.DomEvent.disableClickPropagation(handle);
-    let grip_px = null; // how far from the line the handle was taken
+    let grip_px = null; // distance of the pointer from the line while the handle is dragged
     handle.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       handle.setPointerCapture(event.pointerId);
@@ -91,7 +91,7 @@ export class Swipe extends EventTarget {
   }
 }
 
-/** A clip path in pixels. A pane has no size of its own, so `inset()` would have nothing to measure from. */
+/** Returns a clip path in pixels; `inset()` would not work, because a pane has no size of its own. */
 function rectangle(left, top, right, bottom) {
   return `polygon(${left}px ${top}px, ${right}px ${top}px, ${right}px ${bottom}px, ${left}px ${bottom}px)`;
 }

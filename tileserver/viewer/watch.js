@@ -1,12 +1,12 @@
 /**
- * @file Keeps count of tiles on their way, and asks again, patiently, for those that did not come.
+ * @file Counts the tiles that are loading, and requests failed ones again.
  */
 
-/** Waits before a failed tile is asked for again; a full server says 503 and is free again in seconds. */
+/** Delays before a failed tile is requested again: an overloaded server answers 503 and recovers in seconds. */
 const RETRY_AFTER_MS = [1500, 4000, 10000];
 
 /**
- * Follows any number of Leaflet tile layers. Dispatches "change" whenever a count changes.
+ * Watches any number of Leaflet tile layers. Dispatches "change" whenever a count changes.
  */
 export class TileWatch extends EventTarget {
   #pending = new Set();
@@ -14,26 +14,26 @@ export class TileWatch extends EventTarget {
   #tries = new WeakMap();
   #timers = new Map();
 
-  /** Tiles that are on their way, those that wait for another try included. */
+  /** Number of tiles that are loading or will be requested again. */
   get pending() {
     return this.#pending.size;
   }
 
-  /** Tiles that were given up, after every try. */
+  /** Number of tiles that failed at every attempt. */
   get failed() {
     return this.#failed.size;
   }
 
-  /** Starts to follow a layer, and returns it. */
+  /** Starts to watch a layer, and returns it. */
   follow(layer) {
     return layer
       .on("tileloadstart", ({ tile }) => this.#move(tile, this.#pending))
       .on("tileload", ({ tile }) => this.#move(tile, null))
-      .on("tileerror", ({ tile }) => this.#again(tile))
+      .on("tileerror", ({ tile }) => this.#retryLater(tile))
       .on("tileunload tileabort", ({ tile }) => this.#move(tile, null));
   }
 
-  /** Asks once more for every tile that was given up. */
+  /** Requests all failed tiles again. */
   retry() {
     for (const tile of [...this.#failed]) {
       this.#tries.delete(tile);
@@ -42,14 +42,14 @@ export class TileWatch extends EventTarget {
     }
   }
 
-  #again(tile) {
+  #retryLater(tile) {
     const tries = this.#tries.get(tile) ?? 0;
     if (tries >= RETRY_AFTER_MS.length) return this.#move(tile, this.#failed);
     this.#tries.set(tile, tries + 1);
     this.#move(tile, this.#pending);
-    // Spread out, or all the tiles that a full server refused would come back in the same instant.
-    const wait_ms = RETRY_AFTER_MS[tries] * (0.75 + 0.5 * Math.random());
-    this.#timers.set(tile, setTimeout(request, wait_ms, tile));
+    // With jitter, so that the tiles that an overloaded server refused are not all requested again at once.
+    const delay_ms = RETRY_AFTER_MS[tries] * (0.75 + 0.5 * Math.random());
+    this.#timers.set(tile, setTimeout(request, delay_ms, tile));
   }
 
   #move(tile, set) {
@@ -62,27 +62,27 @@ export class TileWatch extends EventTarget {
   }
 }
 
-/** Setting the address again makes the browser ask again; Leaflet's handlers are still on the tile. */
+/** Requests a tile again by setting its address; Leaflet's handlers are still attached. */
 function request(tile) {
   tile.src = tile.getAttribute("src");
 }
 
 /**
- * Shows the counts: aria-busy on the map, and a note that says in words what is going on. The note waits a
- * moment before it speaks of loading, so that quick tiles do not make it flicker.
+ * Shows the counts: as aria-busy on the map, and as text in a note. The note appears with a delay, so that it does
+ * not flicker when tiles load quickly.
  *
  * @param {TileWatch} watch
  * @param {{map: HTMLElement, note: HTMLElement, text: HTMLElement, retry: HTMLElement}} elements
  */
 export function showStatus(watch, { map, note, text, retry }) {
-  const PATIENCE_MS = 700;
+  const DELAY_MS = 700;
   let timer = 0;
-  const speak = () => {
+  const update = () => {
     timer = 0;
     const { pending, failed } = watch;
-    if (pending) text.textContent = `Drawing ${count(pending)}…`;
-    else if (failed) text.textContent = `${count(failed)} did not come; the old photo may show there.`;
-    note.setAttribute("aria-live", pending ? "off" : "polite"); // nobody wants every tile read out
+    if (pending) text.textContent = `Loading ${count(pending)}…`;
+    else if (failed) text.textContent = `${count(failed)} could not be loaded; the old photo may show there instead.`;
+    note.setAttribute("aria-live", pending ? "off" : "polite"); // screen readers should not read out every tile
     retry.hidden = pending > 0 || failed === 0;
     note.hidden = pending === 0 && failed === 0;
   };
@@ -90,8 +90,8 @@ export function showStatus(watch, { map, note, text, retry }) {
     map.setAttribute("aria-busy", String(watch.pending > 0));
     if (!watch.pending || !note.hidden) {
       clearTimeout(timer);
-      speak();
-    } else timer ||= setTimeout(speak, PATIENCE_MS);
+      update();
+    } else timer ||= setTimeout(update, DELAY_MS);
   });
   retry.addEventListener("click", () => watch.retry());
 }

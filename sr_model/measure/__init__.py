@@ -1,0 +1,29 @@
+"""What a photograph is like: how sharp its edges are, how it was sharpened, how much grain it has.
+
+Serving asks once for each photograph, training while it ages pictures and while it judges them; both have to get the
+same answer, so the measurement lives here. numpy and scipy only.
+"""
+
+from sr_model.measure.edges import (
+    Edges,
+    EdgeShapes,
+    edge_profiles,
+    edge_shapes,
+    find_edges,
+    profile_positions,
+)
+from sr_model.measure.grain import grain_of
+from sr_model.measure.traits import PhotoTraits, estimate_blur_and_halo, visible_edge
+
+__all__ = [
+    "EdgeShapes",
+    "Edges",
+    "PhotoTraits",
+    "edge_profiles",
+    "edge_shapes",
+    "estimate_blur_and_halo",
+    "find_edges",
+    "grain_of",
+    "profile_positions",
+    "visible_edge",
+]

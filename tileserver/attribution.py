@@ -1,0 +1,44 @@
+"""Title, credit and AI notice of a map."""
+
+from __future__ import annotations
+
+import html
+from typing import Final
+
+from tileserver.service import TileService
+
+# Layers whose pixels come from the network.
+AI_LAYERS: Final = ("restored", "difference")
+
+
+def ai_header(service: TileService) -> str:
+    """Return the value of the X-Orthosharp header, which names the model and its digest."""
+    restorer = service.restorer
+    return f"AI-restored; model={restorer.spec.name}; digest={restorer.digest}"
+
+
+def ai_notice(service: TileService) -> str:
+    """Return the AI notice for people, such as "AI-restored by compact (0123456789ab)"."""
+    return f"AI-restored by {service.restorer.spec.name} ({service.restorer.digest[:12]})"
+
+
+def title(service: TileService) -> str:
+    """Return the map's title: the setting `name`, or the photograph's file name."""
+    return service.settings.name or service.old.info.name
+
+
+def credit(service: TileService) -> str:
+    """Return the copyright holders of the photographs: the setting `credit`, or what the files say."""
+    if service.settings.credit is not None:
+        return service.settings.credit
+    found = [source.info.credit for source in (service.old, service.new) if source]
+    return "; ".join(dict.fromkeys(text for text in found if text))
+
+
+def attribution(service: TileService, layer: str) -> str:
+    """Return a layer's credit and AI notice, escaped: most clients insert an attribution into a page as HTML."""
+    notes = [html.escape(credit(service))] if credit(service) else []
+    if layer in AI_LAYERS:
+        restorer = service.restorer
+        notes.append(f"AI-restored ({html.escape(restorer.spec.name)}, {restorer.digest[:12]})")
+    return " | ".join(notes)

@@ -1,0 +1,74 @@
+"""How commands end: exit codes, refusals in one line, signals, and memory that does not grow."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final, NoReturn
+
+import click
+
+from sr_model import SrModelError
+from tileserver.errors import StartError, TileServerError
+
+DONE: Final = 0
+DONE_WITH_FAILURES: Final = 1
+REFUSED: Final = 2
+INTERRUPTED: Final = 130
+# GDAL's block cache; its default limit is 5 % of the machine's memory.
+_GDAL_CACHE_MB: Final = "64"
+
+
+@contextlib.contextmanager
+def refusing(*errors: type[Exception]) -> Iterator[None]:
+    """End the command with exit code 2 and one line when it cannot start.
+
+    Args:
+        errors: that mean so, besides `StartError` and `sr_model.SrModelError`.
+    """
+    reasons: tuple[type[Exception], ...] = (StartError, SrModelError, *errors)
+    try:
+        yield
+    except reasons as error:
+        _say(error)
+        sys.exit(REFUSED)
+
+
+def run_and_exit(work: Callable[[], int]) -> NoReturn:
+    """Run a long job and exit with its code; an error is reported in one line."""
+    os.environ.setdefault("GDAL_CACHEMAX", _GDAL_CACHE_MB)
+    try:
+        with refusing(), _sigterm_is_ctrl_c():
+            code = work()
+    except TileServerError as error:
+        _say(error)
+        code = DONE_WITH_FAILURES
+    except BrokenPipeError:
+        # The reader of the output has left; click exits silently.
+        raise
+    except OSError as error:
+        _say(f"{error}: make room or check the disk, then run the same command again")
+        code = DONE_WITH_FAILURES
+    except KeyboardInterrupt:
+        _say("interrupted; run the same command again to continue")
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _say(reason: object) -> None:
+    click.echo(f"orthosharp: {reason}", err=True)
+
+
+@contextlib.contextmanager
+def _sigterm_is_ctrl_c() -> Iterator[None]:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,142 @@
+"""`orthosharp restore`: writes a restored raster, or chips of it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sr_model import PixelWindow
+from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, run_and_exit
+from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
+from tileserver.errors import SettingsError
+from tileserver.jobs.disk import free_bytes, is_writable
+from tileserver.jobs.progress import announce, reporter, say_complete, size, summarise
+from tileserver.jobs.restore.chips import write_chips
+from tileserver.jobs.restore.cog import write_cog
+from tileserver.jobs.restore.job import (
+    Job,
+    check_output,
+    check_photograph,
+    is_complete,
+    make_job,
+    nodata_of,
+    work_folder,
+)
+from tileserver.jobs.restore.metatile_folder import MetatileFolder
+from tileserver.jobs.restore.run import restore_metatiles
+from tileserver.metrics import Metrics
+from tileserver.photo.source import Source
+from tileserver.render.networks import Networks
+from tileserver.render.pipeline import open_pipeline
+from tileserver.tiling.encode import Extension
+
+# Disk space for the metatile folder, a plain TIFF and the COG with overviews; photographs deflated.
+_BYTES_PER_PIXEL = 7
+
+
+@click.command(cls=SettingsCommand)
+@click.argument("source")
+@click.argument("output", type=click.Path(path_type=Path))
+@settings_options("restore")
+@click.option(
+    "--tms", metavar="ID", help="Use the pixel grid of this tile matrix set, such as WebMercatorQuad."
+)
+@click.option(
+    "--chips",
+    type=click.IntRange(16, 8192),
+    metavar="PX",
+    help="Write images of this side length, with world files, into the folder OUTPUT.",
+)
+@click.option(
+    "--format",
+    type=click.Choice(["png", "jpg"]),
+    default="png",
+    show_default=True,
+    help="Format of the chips.",
+)
+@job_options
+def restore(output: Path, *, given: dict[str, Any], **options: Any) -> None:
+    """Restore SOURCE into OUTPUT, a COG in the CRS of SOURCE at the pixel size of the network.
+
+    If interrupted, run the same command again to continue. Exit codes: 0 done; 1 done except for failures, which are
+    listed in a file, or stopped by a full disk; 2 refused; 130 interrupted.
+    """
+    run_and_exit(lambda: _restore(output, given, options))
+
+
+def _restore(output: Path, given: dict[str, Any], options: dict[str, Any]) -> int:
+    check_output(output, options)
+    jobs = job_count(options)
+    settings = job_settings(given, queue_size=2 * jobs, deadline_s=3600.0, open_datasets=jobs)
+    with closing(Source.of_settings(settings)) as photograph:
+        check_photograph(photograph, output)
+        with open_pipeline(photograph, settings, Networks(Metrics())) as pipeline:
+            job = make_job(pipeline, settings, output, options)
+            if is_complete(job, options):
+                say_complete(str(output), as_json=options["as_json"])
+                return DONE
+            return _run(job, jobs, options)
+
+
+def _run(job: Job, jobs: int, options: dict[str, Any]) -> int:
+    target, output = job.target, job.output
+    folder = work_folder(output)
+    pixels = target.window.width * target.window.height
+    if not is_writable(output.resolve().parent):
+        raise SettingsError(
+            f"{output} cannot be written because its folder is read-only: name another output"
+        )
+    free = free_bytes(output.resolve().parent)
+    if not folder.exists() and free < _BYTES_PER_PIXEL * pixels:
+        raise SettingsError(
+            f"{output} needs about {size(_BYTES_PER_PIXEL * pixels)} of disk space while it is made, "
+            f"and {size(free)} are free: make room, or restore a smaller area"
+        )
+    with closing(MetatileFolder(folder, target)) as metatiles:
+        metatiles.begin(job.settings, overwrite=options["overwrite"])
+        return _work(job, metatiles, jobs, options)
+
+
+def _work(job: Job, metatiles: MetatileFolder, jobs: int, options: dict[str, Any]) -> int:
+    target, output, as_json = job.target, job.output, options["as_json"]
+    with reporter(as_json=as_json) as report:
+        tally, failed = restore_metatiles(target, metatiles, job.pipeline.renderer, jobs, report)
+    announce(str(output), as_json=as_json)
+    _list_failures(output, failed)
+    if options["chips"]:
+        extension: Extension = options["format"]
+        nbytes = write_chips(
+            target,
+            metatiles,
+            output,
+            job.pipeline.photograph.info.name,
+            options["chips"],
+            extension,
+            job.tags,
+        )
+    else:
+        nodata = None if options["tms"] else nodata_of(job.path)
+        nbytes = write_cog(target, metatiles, output, job.tags, nodata, 256 if options["tms"] else 512)
+    window = target.window
+    what = f"{window.width} x {window.height} px of {target.gsd_m:.3f} m restored"
+    summarise(str(output), what, tally.figures(), nbytes, as_json=as_json)
+    if failed:
+        return DONE_WITH_FAILURES
+    metatiles.remove()
+    return DONE
+
+
+def _list_failures(output: Path, failed: dict[PixelWindow, str]) -> None:
+    listing = output.with_name(f"{output.name}.failures.txt")
+    if not failed:
+        listing.unlink(missing_ok=True)
+        return
+    rows = ["# left,top widthxheight in pixels of the grid, and why\n"]
+    rows += [f"{one.x},{one.y} {one.width}x{one.height}\t{reason}\n" for one, reason in failed.items()]
+    listing.write_text("".join(rows), encoding="utf-8")
+    click.echo(
+        f"{len(failed)} metatiles failed, see {listing}; run the same command to try them again", err=True
+    )

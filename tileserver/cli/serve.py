@@ -1,0 +1,156 @@
+"""`orthosharp serve`: opens the maps and runs the web server."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import uvicorn
+
+from tileserver.attribution import title
+from tileserver.cli.config_file import read_maps
+from tileserver.cli.exits import refusing
+from tileserver.cli.options import SettingsCommand, config_option, settings_options
+from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
+from tileserver.service import TileService
+from tileserver.settings import Settings
+from tileserver.shared import Shared
+from tileserver.tiling.layer import WEB_MERCATOR
+from tileserver.web.maps import ReloadableMaps, open_generation
+from tileserver.web.tilejson import tile_path
+
+DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
+
+
+@click.command(cls=SettingsCommand)
+@click.argument("source", required=False)
+@settings_options("serve")
+@config_option
+@click.option("--demo", is_flag=True, help="Serve the example photographs of the repository.")
+@click.option("--access-log", is_flag=True, help="Log every request.")
+def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log: bool) -> None:
+    """Serve SOURCE, a georeferenced TIFF.
+
+    Every setting below can also come from the environment, as ORTHOSHARP_PORT, or from the file of --config.
+    """
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+
+    def load() -> dict[str, Settings]:
+        if demo and config is not None:
+            raise SettingsError("--config and --demo are mutually exclusive")
+        return read_maps({**_demo(), **given} if demo else given, config)
+
+    with refusing():
+        settings = next(iter(load().values()))
+        with listen(settings.host, settings.port) as listener:
+            run(load, listener, access_log=access_log)
+
+
+def _demo() -> dict[str, Any]:
+    old, new = DEMO / "2010.tif", DEMO / "2017.tif"
+    if not (old.exists() and new.exists()):
+        raise SettingsError(
+            "the demo's photographs are not installed: clone the repository and run `make demo` there, "
+            "or serve a photograph of your own with: orthosharp serve OLD.tif"
+        )
+    return {"source": str(old), "new": str(new), "name": "Demo: a village in 2010"}
+
+
+def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, access_log: bool) -> None:
+    """Open the maps, warm up the network, print the addresses, and serve until Ctrl+C.
+
+    Args:
+        load: gives the settings of every map, the default first; called again at each reload.
+        listener: socket to accept connections from.
+        access_log: whether to log every request.
+
+    Raises:
+        StartError, sr_model.SrModelError: a map cannot be served.
+    """
+    maps = load()
+    settings = next(iter(maps.values()))
+    shared = Shared(settings)
+    try:
+        click.echo("Warming up the network ...", err=True)
+        first = open_generation(maps, shared)
+    except StartError:
+        raise
+    except OutsideError as error:
+        raise StartError(str(error)) from error
+    except TileServerError as error:
+        raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
+    for service in first.services:
+        report(service)
+    application = ReloadableMaps(first, shared, lambda: open_generation(load(), shared))
+    click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
+    config = uvicorn.Config(
+        application,
+        log_level="info" if access_log else "warning",
+        access_log=access_log,
+        server_header=False,
+    )
+    # By the time uvicorn passes Ctrl+C on, it has shut down cleanly.
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind the port before anything slow happens.
+
+    Raises:
+        SettingsError: the port is in use, or the address is not one of this machine.
+    """
+    if not host:
+        raise SettingsError(
+            "--host is empty: give an address such as 127.0.0.1, or 0.0.0.0 for all interfaces"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"cannot listen on {host} port {port} ({error.strerror}): choose another --port, or --port 0 for a free one"
+        ) from error
+    return listener
+
+
+def report(service: TileService) -> None:
+    """Warn of photographs that are slow to serve or do not overlap."""
+    for source in filter(None, (service.old, service.new)):
+        for warning in source.info.warnings:
+            click.echo(f"warning: {source.info.name}: {warning}", err=True)
+    if service.new and not service.new.info.bounds_lonlat.overlaps(service.old.info.bounds_lonlat):
+        click.echo(
+            "warning: the later photograph does not overlap the old one: check --new",
+            err=True,
+        )
+
+
+def banner(service: TileService, host: str, port: int, others: Sequence[str] = ()) -> str:
+    """Addresses to open in a browser or paste into a GIS; `others` are the names of further maps."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only shown, not listened on
+    shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
+    root = f"http://{shown}:{port}"
+    lines = [
+        f"\n  orthosharp serves {title(service)}",
+        f"  restored by {service.restorer.spec.name} on {service.restorer.runtime}",
+        "",
+    ]
+    lines.append(f"  Open        {root}/")
+    lines += [f"  and         {root}/{name}/" for name in others]
+    lines += [f"  {layer:<11} {root}{tile_path(layer, WEB_MERCATOR)}" for layer in service.rasters.layers]
+    lines += [
+        f"  TileJSON    {root}/tilejson.json",
+        f"  WMTS        {root}/restored/WMTSCapabilities.xml",
+        "",
+    ]
+    return "\n".join([*lines, "  Press Ctrl+C to stop."])

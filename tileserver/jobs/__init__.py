@@ -1,0 +1,1 @@
+"""Jobs on a whole photograph, which may take hours and can be interrupted and resumed."""

@@ -1,0 +1,229 @@
+"""Walk a plan, restore its units in threads, build the tiles above them, and write all tiles."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from tileserver.errors import OutputError
+from tileserver.jobs.progress import Figures, Tally
+from tileserver.jobs.retry import FAILURES, with_retries
+from tileserver.jobs.seed.journal import Journal
+from tileserver.jobs.seed.output import Output
+from tileserver.jobs.seed.plan import SeedPlan, children
+from tileserver.service import TileService
+from tileserver.tiling.encode import Extension, encode
+from tileserver.tiling.grid import METATILE_PX, TileAddress
+from tileserver.tiling.raster import Raster, area_average, canvas, paste
+
+# A kill loses this much work at most.
+COMMIT_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class TileEncoding:
+    """How the tiles of a plan are encoded.
+
+    Attributes:
+        tms: tile matrix set.
+        format, quality: format and quality of the images; without a quality, the server's.
+        skip_empty: leave out tiles without data.
+    """
+
+    tms: str
+    format: Extension
+    quality: int | None = None
+    skip_empty: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a run.
+
+    Attributes:
+        tally: counts of the run.
+        finished: whether everything was made, except for failures.
+    """
+
+    tally: Tally
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A restored unit: its tiles, and its own image at half size; or the reason of its failure."""
+
+    tiles: list[tuple[TileAddress, bytes]]
+    quarter: Raster | None
+    failure: str = ""
+
+
+class Seeder:
+    """Makes the tiles of a plan.
+
+    Args:
+        service: renders tiles, as for HTTP.
+        plan: which tiles to make.
+        encoding: how to encode them.
+        output: where to write them.
+        journal: progress of the run.
+        jobs: number of units to work on at the same time.
+    """
+
+    def __init__(
+        self,
+        service: TileService,
+        plan: SeedPlan,
+        encoding: TileEncoding,
+        output: Output,
+        journal: Journal,
+        jobs: int,
+    ) -> None:
+        self._service = service
+        self._plan = plan
+        self._encoding = encoding
+        self._output = output
+        self._journal = journal
+        self._jobs = jobs
+        self._stop = threading.Event()
+        unit_px = plan.metatiles_per_unit * METATILE_PX**2
+        self._tally = Tally(plan.unit_count, unit_px, units_before=journal.count(plan.unit_zoom))
+
+    def run(self, report: Callable[[Figures], None], time_limit_s: float | None = None) -> Outcome:
+        """Make the tiles that are not made yet; finished tiles are kept if this is interrupted.
+
+        Args:
+            report: called about once per second.
+            time_limit_s: stop after this time, in seconds.
+
+        Raises:
+            OutputError: the output cannot be written.
+            SourceChangedError: the photograph was replaced during the run.
+        """
+        committed = 0.0
+        finished = True
+        with ThreadPoolExecutor(self._jobs, "orthosharp-seed") as pool:
+            try:
+                for node, unit in self._ahead(pool):
+                    self._take(node, unit)
+                    seconds = self._tally.seconds
+                    if seconds - committed > COMMIT_S:
+                        self._journal.commit()
+                        report(self._figures())
+                        committed = seconds
+                    if time_limit_s is not None and seconds > time_limit_s:
+                        finished = False
+                        break
+                self._journal.commit()
+            except sqlite3.OperationalError as error:
+                raise OutputError(
+                    f"{self._output.name} cannot be written ({error}): make room, then run the same command again"
+                ) from error
+            finally:
+                self._stop.set()
+                pool.shutdown(cancel_futures=True)
+        report(self._figures())
+        return Outcome(self._tally, finished)
+
+    def _figures(self) -> Figures:
+        self._tally.failures = self._journal.failure_count
+        return self._tally.figures()
+
+    def _ahead(self, pool: ThreadPoolExecutor) -> Iterator[tuple[TileAddress, Future[Unit] | None]]:
+        """Yield the remaining nodes of the plan in order; units are started ahead of their turn."""
+        waiting: deque[tuple[TileAddress, Future[Unit] | None]] = deque()
+        running = 0
+        for node in self._plan.walk():
+            is_unit = node.z == self._plan.unit_zoom
+            done = self._journal.done(node)
+            # A tile that was rendered from overviews is visited again: failures below it may be restored by now.
+            if done or (is_unit and done is not None):
+                continue
+            waiting.append((node, pool.submit(self._unit, node) if is_unit else None))
+            running += is_unit
+            while running >= 2 * self._jobs:
+                running -= waiting[0][1] is not None
+                yield waiting.popleft()
+        yield from waiting
+
+    def _take(self, node: TileAddress, unit: Future[Unit] | None) -> None:
+        if unit is None:
+            self._above(node)
+            return
+        result = unit.result()
+        if result.failure:
+            self._journal.fail(node, result.failure)
+            return
+        self._write(result.tiles)
+        if result.quarter is not None:
+            self._journal.put_pending(node, result.quarter)
+        self._journal.mark(node, whole=True)
+        self._tally.units_made += 1
+
+    def _write(self, tiles: list[tuple[TileAddress, bytes]]) -> None:
+        self._output.record(self._journal, tiles)
+        self._tally.tiles += len(tiles)
+        self._tally.nbytes += sum(len(body) for _, body in tiles)
+
+    def _unit(self, unit: TileAddress) -> Unit:
+        """Restore and deliver a unit; runs in a thread."""
+        try:
+            return with_retries(lambda: self._restore(unit), self._stop)
+        except FAILURES as error:
+            return Unit([], None, str(error))
+
+    def _restore(self, unit: TileAddress) -> Unit:
+        tiles = [self._tile(tile, self._image(tile)) for tile in self._plan.tiles(unit)]
+        written = [tile for tile in tiles if tile is not None]
+        self._output.deliver(written)
+        needed = self._plan.min_zoom < unit.z
+        return Unit(written, area_average(self._image(unit), 2) if needed else None)
+
+    def _image(self, tile: TileAddress) -> Raster:
+        return self._service.raster("restored", self._encoding.tms, tile.pixel_zoom, tile.window)
+
+    def _tile(self, tile: TileAddress, raster: Raster) -> tuple[TileAddress, bytes] | None:
+        """Encode a tile; None if it is empty and left out."""
+        if self._encoding.skip_empty and raster.is_empty:
+            return None
+        body = encode(raster, self._encoding.format, self._encoding.quality)
+        return (tile, body) if body else None
+
+    def _above(self, node: TileAddress) -> None:
+        """Make a tile above units: the average of the four below if all are restored, else the server's tile."""
+        raster = self._average(node)
+        if raster is None and self._journal.done(node) is not None:
+            return
+
+        def make() -> list[tuple[TileAddress, bytes]]:
+            made = self._tile(node, raster if raster is not None else self._image(node))
+            self._output.deliver([made] if made else [])
+            return [made] if made else []
+
+        try:
+            self._write(with_retries(make, self._stop))
+        except FAILURES as error:
+            self._journal.fail(node, str(error))
+            return
+        self._journal.mark(node, whole=raster is not None)
+        if raster is not None:
+            for child in children(node):
+                self._journal.drop_pending(child)
+            if node.z > self._plan.min_zoom:
+                self._journal.put_pending(node, area_average(raster, 2))
+
+    def _average(self, node: TileAddress) -> Raster | None:
+        """Assemble a node's image from the four below it; None unless all ground below it is restored."""
+        image = canvas(node.window)
+        for child in children(node):
+            if self._plan.shows_photograph(child):
+                quarter = self._journal.pending(child)
+                if quarter is None:
+                    return None
+                paste(image, quarter)
+        return image

@@ -1,0 +1,1 @@
+"""A georeferenced photograph: opened, described, fingerprinted, and warped to any grid."""

@@ -1,0 +1,82 @@
+"""The files of a photograph: a digest that changes with them, and their state, to notice a replacement."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+_SAMPLES: Final = 16
+_SAMPLE_BYTES: Final = 64 * 1024
+# A grid of _PATCHES x _PATCHES patches over the photograph, and their size.
+_PATCHES: Final = 4
+_PATCH_PX: Final = 16
+
+# Size in bytes and modification time in nanoseconds; None for a file that is missing or that only GDAL can open.
+FileState = tuple[int, int] | None
+
+
+def files_of(path: str, dataset: DatasetReader) -> tuple[str, ...]:
+    """Return the paths of a photograph's files: the file itself, a VRT's sources, external overviews."""
+    return tuple(dict.fromkeys([path, *sorted(dataset.files)]))
+
+
+def file_states(files: tuple[str, ...]) -> tuple[FileState, ...]:
+    """Return size and modification time of each file; cheap enough (microseconds each) for every read."""
+    return tuple(_state(file) for file in files)
+
+
+def fingerprint(path: str, dataset: DatasetReader) -> str:
+    """Return the SHA-256 (hex) of a photograph's header, its files' sizes and times, and samples of its bytes.
+
+    Pixels are sampled as well where only GDAL can open one of the files, which therefore has no modification time.
+    """
+    digest = hashlib.sha256()
+    profile = {key: str(value) for key, value in dataset.profile.items()}
+    colours = [colour.name for colour in dataset.colorinterp]
+    header = [profile, colours, dataset.overviews(1), dataset.tags()]
+    digest.update(json.dumps(header, sort_keys=True).encode())
+    # GDAL programs add statistics to .aux.xml files; whatever in them changes pixels is in the header already.
+    dated = file_states(tuple(file for file in files_of(path, dataset) if not file.endswith(".aux.xml")))
+    digest.update(repr(dated).encode())
+    if None in dated:
+        for pixels in _sample_pixels(dataset):
+            digest.update(pixels)
+    found = _state(path)
+    if found is not None:
+        with Path(path).open("rb") as file:
+            for part in range(_SAMPLES):
+                file.seek(max(0, found[0] - _SAMPLE_BYTES) * part // (_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def _sample_pixels(dataset: DatasetReader) -> Iterator[bytes]:
+    """Yield the coarsest overview, or patches spread over the photograph if it has no overviews."""
+    width, height, overviews = dataset.width, dataset.height, dataset.overviews(1)
+    wanted: list[dict[str, Any]] = [
+        {"window": Window(column * width // _PATCHES, row * height // _PATCHES, _PATCH_PX, _PATCH_PX)}
+        for row in range(_PATCHES)
+        for column in range(_PATCHES)
+    ]
+    if overviews:
+        factor = overviews[-1]
+        wanted = [{"out_shape": (dataset.count, -(-height // factor), -(-width // factor))}]
+    for part in wanted:
+        with suppress(RasterioError):  # a damaged block is reported when a tile needs it
+            yield dataset.read(**part).tobytes()
+
+
+def _state(file: str) -> FileState:
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,107 @@
+"""How a restored photograph is to look: its pixel size, its colours, and what the model is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sr_model import GsdMismatchError, ModelSpec, PhotoContext
+from sr_model.colour_map import ColourMap
+from tileserver.errors import SettingsError
+from tileserver.photo.colours import find_colours
+from tileserver.photo.dataset_pool import open_dataset
+from tileserver.photo.scale import OutputScale
+from tileserver.photo.source import Source
+from tileserver.photo.view import View
+from tileserver.render.finish import Finish
+from tileserver.settings import Settings
+from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What a photograph and the settings decide of restored pixels, beside the weights.
+
+    Attributes:
+        scale: pixel size that it is restored at.
+        resolved_gsd_m: metres on the ground that the photograph resolves: its pixel size, or more where it is soft.
+        grey: whether it is black and white.
+        finish: what is done to restored pixels.
+    """
+
+    scale: OutputScale
+    resolved_gsd_m: float
+    grey: bool
+    finish: Finish
+
+    def context(self, spec: ModelSpec, output_gsd_m: float) -> PhotoContext:
+        """What the model is told of the photograph, where restored pixels have that size on the ground."""
+        return PhotoContext(spec.ratio_of(self.resolved_gsd_m, output_gsd_m), self.grey)
+
+
+def choose_appearance(spec: ModelSpec, source: Source, settings: Settings) -> Appearance:
+    """Work out how a photograph is to look with these weights.
+
+    Raises:
+        GsdMismatchError: the weights cannot restore a photograph of this pixel size.
+        SettingsError: the settings ask for a pixel size that the weights cannot draw.
+        ReadError: the photograph cannot be read to find its colours.
+    """
+    spec.check_source_gsd(source.info.pixel.gsd_m)
+    resolved = resolved_gsd_m(spec, source, settings)
+    return Appearance(
+        scale=_scale(spec, source, settings, resolved),
+        resolved_gsd_m=resolved,
+        grey=source.is_grey,
+        finish=_finish(spec, source, settings),
+    )
+
+
+def resolved_gsd_m(spec: ModelSpec, source: Source, settings: Settings) -> float:
+    """Metres on the ground that the photograph resolves, as named by the settings or estimated from its edges.
+
+    Weights of one pixel size do not ask: it is the photograph's pixel size then.
+    """
+    nominal = source.info.pixel.gsd_m
+    if not spec.is_relative:
+        return nominal
+    return max(nominal, settings.resolution or nominal * source.traits.resolution_px)
+
+
+def _scale(spec: ModelSpec, source: Source, settings: Settings, resolved: float) -> OutputScale:
+    wanted_m = _wanted_gsd_m(source, settings)
+    if not spec.is_relative:
+        if wanted_m is not None:
+            raise SettingsError(
+                f"{spec.name} restores at {spec.gsd_m:.3g} m only, the pixel size it was trained for: "
+                "leave out --pixel-size and --native-zoom, or use weights of relative scale"
+            )
+        return OutputScale(spec.gsd_m)
+    if wanted_m is None:
+        return OutputScale(spec.output_gsd_m(resolved), coarsest_m=source.info.pixel.gsd_m)
+    try:
+        spec.check_output_gsd(resolved, wanted_m)
+    except GsdMismatchError as error:
+        option = "native-zoom" if settings.pixel_size is None else "pixel-size"
+        raise SettingsError(f"--{option}: {error}") from error
+    return OutputScale(wanted_m)
+
+
+def _wanted_gsd_m(source: Source, settings: Settings) -> float | None:
+    if settings.native_zoom is None:
+        return settings.pixel_size
+    if settings.pixel_size is not None:
+        raise SettingsError("--pixel-size and --native-zoom are mutually exclusive")
+    mercator = View.of_tms(source, supported_tms().get(WEB_MERCATOR), OutputScale(1.0))
+    return mercator.pixel(settings.native_zoom).gsd_m
+
+
+def _finish(spec: ModelSpec, source: Source, settings: Settings) -> Finish:
+    """Weights of a pair translate colours by themselves; all others leave them to one map of the photograph."""
+    if spec.colours == "network":
+        return Finish(settings.contrast, "old" if settings.colours == "photo" else "model")
+    strength = settings.colour_strength if settings.colours == "corrected" else 0.0
+    found = ColourMap()
+    if strength:
+        with open_dataset(source.path) as dataset:
+            found = find_colours(dataset, bands=source.info.bands, rescale=source.info.rescale).colours
+    return Finish(colour_map=found.adjusted(strength=strength, contrast=settings.contrast))

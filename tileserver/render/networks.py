@@ -1,0 +1,78 @@
+"""The networks of this process, shared by all maps that use the same weights on the same device."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from sr_model import Restorer, Weights, bundled_weights_path, load_weights
+from tileserver.metrics import Metrics
+from tileserver.render.network_queue import NetworkQueue
+from tileserver.render.renderer import trim_px
+from tileserver.settings import Settings
+
+
+@dataclass(eq=False)
+class LeasedNetwork:
+    """A network and its queue, with the number of maps that use it."""
+
+    restorer: Restorer
+    queue: NetworkQueue
+    users: int = 0
+
+
+class Networks:
+    """Opens one network per weights, runtime and device, and closes it after the last map that used it."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._running: dict[tuple[str, ...], LeasedNetwork] = {}
+        self._lock = threading.Lock()
+        metrics.watch("queue_length", "Metatiles that wait for a network", self._waiting)
+
+    def lease(self, settings: Settings, source_gsd_m: float) -> LeasedNetwork:
+        """Return the network that the settings name, opening it if need be; give it back with `release`.
+
+        Args:
+            settings: name weights, runtime and device.
+            source_gsd_m: ground sample distance of the photograph to restore, in metres per pixel.
+
+        Raises:
+            sr_model.SrModelError: the weights fail verification, do not support this pixel size, or the device is
+                missing.
+        """
+        weights = load_weights(settings.weights or bundled_weights_path())
+        weights.spec.check_source_gsd(source_gsd_m)  # fail before seconds are spent on opening the network
+        key = (weights.digest, settings.runtime, settings.device)
+        with self._lock:
+            if key not in self._running:
+                self._running[key] = _open_network(weights, settings)
+            network = self._running[key]
+            network.users += 1
+            return network
+
+    def release(self, network: LeasedNetwork) -> None:
+        """Give a leased network back; the last release closes it."""
+        with self._lock:
+            network.users -= 1
+            if network.users:
+                return
+            self._running = {key: found for key, found in self._running.items() if found is not network}
+        network.queue.close()
+
+    def _waiting(self) -> float:
+        # Without the lock, which is held for seconds while a network opens.
+        return sum(len(network.queue) for network in list(self._running.values()))
+
+
+def _open_network(weights: Weights, settings: Settings) -> LeasedNetwork:
+    restorer = Restorer.from_weights(
+        weights, runtime=settings.runtime, device=settings.device, trim_px=trim_px(weights.spec)
+    )
+    queue = NetworkQueue(
+        restorer,
+        max_waiting=settings.queue_size,
+        deadline_s=settings.deadline_s,
+        batch=settings.batch,
+        callers=restorer.callers,
+    )
+    return LeasedNetwork(restorer, queue)

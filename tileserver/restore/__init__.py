@@ -1,1 +1,0 @@
-"""A whole photograph restored into a file: a COG, or images with world files."""

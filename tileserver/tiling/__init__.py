@@ -1,0 +1,1 @@
+"""Tile arithmetic without files or networks: addresses, windows, pixel operations and encoding."""

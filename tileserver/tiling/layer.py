@@ -1,0 +1,20 @@
+"""The layers of a map, and the tile matrix sets they are served on."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+import morecantile
+
+from tileserver.tiling.grid import is_quadtree
+
+Layer = Literal["restored", "old", "new", "difference"]
+LAYERS: Final[tuple[Layer, ...]] = get_args(Layer)
+WEB_MERCATOR: Final = "WebMercatorQuad"
+
+
+def supported_tms() -> morecantile.defaults.TileMatrixSets:
+    """Return the tile matrix sets known to morecantile that are quadtrees of 256 px tiles."""
+    known = morecantile.tms
+    sets = {name: known.get(name) for name in known.list()}
+    return morecantile.defaults.TileMatrixSets({name: tms for name, tms in sets.items() if is_quadtree(tms)})

@@ -1,0 +1,1 @@
+"""HTTP: the application, its routes and middleware, TileJSON and WMTS, and reloading of maps."""

@@ -1,0 +1,180 @@
+"""The web application of one map: its routes, middleware and error handlers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from rio_tiler.errors import RioTilerError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+from titiler.core.factory import TMSFactory
+
+from sr_model import SrModelError
+from tileserver.attribution import AI_LAYERS, ai_header
+from tileserver.errors import HTTP_STATUS, OverloadedError, SourceChangedError, TileServerError
+from tileserver.service import TileService
+from tileserver.settings import Settings
+from tileserver.tiling.layer import supported_tms
+from tileserver.web.cached_tiles import CachedTiles
+from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy
+from tileserver.web.routes import LayerFactory, safe_crs_dependencies, short_routes, status_routes
+from tileserver.web.tile_endpoint import TileEndpoint
+
+logger = logging.getLogger("orthosharp")
+
+# Retry-After of a replaced photograph, in seconds: the server may have to be restarted for it.
+SOURCE_CHANGED_RETRY_S: Final = 60
+VIEWER_FOLDER: Final = Path(__file__).parents[1] / "viewer"
+
+
+class Problem(BaseModel):
+    """Body of an error response: one line that ends with what to do about it."""
+
+    detail: str
+
+
+# Error responses that any route may give, for the OpenAPI document.
+_PROBLEMS: Final = {
+    400: "the request is invalid",
+    404: "the place, zoom, layer or tile matrix set does not exist",
+    413: "the request body is too large",
+    422: "a value is malformed or too large",
+    500: "an error inside the server, or in the network",
+    502: "a block of the photograph cannot be read",
+    503: "the server is overloaded; see Retry-After",
+}
+_NO_ROUTE: Final = "no such address: the map is at /, and /openapi.json lists all addresses"
+# Names the media type, for which FastAPI would otherwise document the route's image types.
+_PROBLEM: Final = {"application/json": {"schema": Problem.model_json_schema()}}
+COMMON_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    204: {"description": "no pixel has data, and the format has no transparency"},
+    304: {"description": "the entity tag in If-None-Match is current"},
+    **{status: {"description": text, "content": _PROBLEM} for status, text in _PROBLEMS.items()},
+}
+
+
+class Application(FastAPI):
+    """FastAPI with a short cut: cached tiles are sent before its middleware and routing, which cost more."""
+
+    cached_tiles: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await (self.cached_tiles or super().__call__)(scope, receive, send)
+
+
+def create_app(settings: Settings, service: TileService | None = None) -> FastAPI:
+    """Return the web application of one map.
+
+    Args:
+        settings: what to serve, and how.
+        service: an open service to use; a new one is opened if None. The application closes it in either case.
+
+    Raises:
+        StartError, sr_model.SrModelError: a photograph, the store or the weights cannot be served.
+    """
+    opened = service or TileService(settings)
+
+    endpoint = TileEndpoint.of(opened)
+
+    def close() -> None:
+        endpoint.close()
+        opened.close()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if not opened.ready:
+            await anyio.to_thread.run_sync(opened.warm_up)
+        yield
+        await anyio.to_thread.run_sync(close)
+
+    # Swagger's page would fetch scripts from another site; /openapi.json stays.
+    app = Application(
+        title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None, responses=COMMON_RESPONSES
+    )
+    app.state.service, app.state.endpoint, app.state.close = opened, endpoint, close
+    app.dependency_overrides.update(safe_crs_dependencies())
+    for layer in opened.rasters.layers:
+        factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
+        app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
+    app.include_router(short_routes(endpoint))
+    app.include_router(status_routes(opened))
+    app.include_router(TMSFactory(supported_tms=supported_tms()).router)
+    _add_page(app)
+    _add_error_handlers(app)
+    # Middleware added last sees the request first.
+    app.add_middleware(LimitRequests, max_requests=settings.max_requests, max_images=settings.max_pictures)
+    policy = ResponsePolicy(settings.cors_origins)
+    app.add_middleware(
+        ResponseHeaders,
+        policy=policy,
+        ai_header=ai_header(opened),
+        ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in AI_LAYERS)),
+        count=opened.metrics.count_response,
+    )
+    app.cached_tiles = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        return FileResponse(VIEWER_FOLDER / "index.html")
+
+    app.mount("/viewer", StaticFiles(directory=VIEWER_FOLDER), name="viewer")
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """Map exceptions to responses that are never cached; `errors.HTTP_STATUS` gives the status.
+
+    `ResponseHeaders` handles all other exceptions.
+    """
+
+    async def known(request: Request, error: Exception) -> JSONResponse:
+        status = next((code for kind, code in HTTP_STATUS if isinstance(error, kind)), 500)
+        headers = {"Cache-Control": "no-store"}
+        if isinstance(error, OverloadedError):
+            headers["Retry-After"] = str(error.retry_after_s)
+        elif status >= 500:
+            if isinstance(error, SourceChangedError):
+                headers["Retry-After"] = str(SOURCE_CHANGED_RETRY_S)
+            logger.error("%s: %s", request.url.path, error, exc_info=error.__cause__)
+        return JSONResponse({"detail": str(error)}, status, headers)
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:])
+        return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422, {"Cache-Control": "no-store"})
+
+    async def http(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        headers = {**(error.headers or {}), "Cache-Control": "no-store"}
+        # Starlette's default text means that no route matched.
+        unrouted = error.status_code == 404 and error.detail == "Not Found"
+        detail = _NO_ROUTE if unrouted else str(error.detail)
+        return JSONResponse({"detail": detail}, error.status_code, headers)
+
+    async def unreadable(_: Request, error: Exception) -> JSONResponse:
+        logger.warning("rio-tiler refused an image: %s", error)
+        return JSONResponse(
+            {"detail": "this image cannot be made: use tiles instead"}, 422, {"Cache-Control": "no-store"}
+        )
+
+    for kind in (TileServerError, SrModelError):
+        app.add_exception_handler(kind, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RioTilerError, unreadable)

@@ -1,0 +1,173 @@
+"""All maps of one server, and how they are replaced while requests are being answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from sr_model import SrModelError
+from tileserver.errors import TileServerError
+from tileserver.service import TileService
+from tileserver.settings import Settings
+from tileserver.shared import Shared
+from tileserver.web.app import create_app
+
+logger = logging.getLogger("orthosharp")
+
+# Interval at which photographs are checked for replacement.
+WATCH_S: Final = 5.0
+
+
+@dataclass(eq=False)
+class Generation:
+    """The maps that were opened together, at start or by one reload.
+
+    Attributes:
+        apps: applications by the map's name.
+        default: name of the map that answers paths without a map's name.
+        active_requests: requests that are being answered.
+        retired: whether a newer generation has taken over.
+    """
+
+    apps: Mapping[str, FastAPI]
+    default: str
+    active_requests: int = 0
+    retired: bool = False
+
+    @property
+    def services(self) -> list[TileService]:
+        """The tile services of the maps."""
+        return [app.state.service for app in self.apps.values()]
+
+    def is_outdated(self) -> bool:
+        """Return whether a photograph was replaced since it was opened."""
+        return any(service.outdated for service in self.services)
+
+    def app_for(self, scope: Scope) -> tuple[FastAPI, Scope]:
+        """Return the map for a request, and the request's scope for it.
+
+        The map whose name is the first part of the path, which becomes part of `root_path`; else the default.
+        """
+        root = scope.get("root_path", "")
+        name = scope["path"].removeprefix(root).split("/", 2)[1:2]
+        if name and name[0] in self.apps:
+            return self.apps[name[0]], {**scope, "root_path": f"{root}/{name[0]}"}
+        return self.apps[self.default], scope
+
+    def close(self) -> None:
+        """Close the photographs and threads, and release the networks."""
+        for app in self.apps.values():
+            app.state.close()
+
+
+def open_generation(maps: Mapping[str, Settings], shared: Shared) -> Generation:
+    """Open and warm up all maps; the first is the default.
+
+    Raises:
+        StartError, sr_model.SrModelError, TileServerError: a map cannot be served; all are closed again.
+    """
+    apps: dict[str, FastAPI] = {}
+    try:
+        for name, settings in maps.items():
+            service = TileService(settings, shared)
+            apps[name] = create_app(settings, service)
+            service.warm_up()
+    except BaseException:
+        for app in apps.values():
+            app.state.close()
+        raise
+    return Generation(apps, next(iter(apps)))
+
+
+class ReloadableMaps:
+    """The ASGI application that `orthosharp serve` runs: the current generation of maps.
+
+    SIGHUP, or a replaced photograph, opens a new generation. It takes over once it has been warmed up. Requests in
+    progress are answered by the old generation, which is closed after the last of them.
+
+    Args:
+        first: the generation to begin with.
+        shared: resources kept across reloads; closed at shutdown.
+        load: opens a new generation.
+    """
+
+    def __init__(self, first: Generation, shared: Shared, load: Callable[[], Generation]) -> None:
+        self.current = first
+        self._shared = shared
+        self._load = load
+        self._reloading = asyncio.Lock()
+        self._last_refusal = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or handle the ASGI lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        generation = self.current
+        generation.active_requests += 1
+        try:
+            app, inner = generation.app_for(scope)
+            await app(inner, receive, send)
+        finally:
+            generation.active_requests -= 1
+            if generation.retired and not generation.active_requests:
+                await asyncio.to_thread(generation.close)
+
+    async def reload(self) -> bool:
+        """Replace the current generation by a new one.
+
+        Returns:
+            Whether it was replaced. If the new generation cannot be opened, the current one stays.
+        """
+        async with self._reloading:
+            try:
+                new = await asyncio.to_thread(self._load)
+            except (TileServerError, SrModelError) as error:
+                if str(error) != self._last_refusal:
+                    logger.warning("reload refused, the current maps stay: %s", error)
+                self._last_refusal = str(error)
+                return False
+            except Exception:
+                # The watching task must survive any failure, to try again at the next change.
+                logger.exception("reload failed, the current maps stay")
+                return False
+            old, self.current = self.current, new
+            self._last_refusal = ""
+            old.retired = True
+            if not old.active_requests:
+                await asyncio.to_thread(old.close)
+            logger.warning("reloaded: %s", ", ".join(new.apps))
+            return True
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[object]]()
+        tasks.add(asyncio.create_task(self._watch()))
+
+        def on_sighup() -> None:
+            tasks.add(asyncio.create_task(self.reload()))
+
+        # Unavailable on Windows and outside the main thread.
+        with contextlib.suppress(NotImplementedError, AttributeError, RuntimeError, ValueError):
+            loop.add_signal_handler(signal.SIGHUP, on_sighup)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        for task in tasks:
+            task.cancel()
+        await asyncio.to_thread(self.current.close)
+        await asyncio.to_thread(self._shared.close)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if await asyncio.to_thread(self.current.is_outdated):
+                await self.reload()

@@ -1,0 +1,229 @@
+"""Pure-ASGI middleware: the headers of every response, and limits on concurrent requests and request bodies."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from fastapi import HTTPException
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("orthosharp")
+
+AI_HEADER: Final = "X-Orthosharp"
+_EXPOSED: Final = f"ETag, Cache-Status, Server-Timing, Retry-After, {AI_HEADER}"
+_SECURITY: Final = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; object-src 'none'",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+# Routes that make images of any size and shape.
+_IMAGE_ROUTE: Final = re.compile(r"/(preview|bbox|point|feature|statistics)\b")
+# Clients send nothing but the GeoJSON of a feature.
+MAX_BODY_BYTES: Final = 1_000_000
+# Monitoring must get an answer above all when the server is busy.
+_UNLIMITED_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+def local_path(scope: Scope) -> str:
+    """Return the request's path without the prefix that a proxy may have added."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def etag_matches(header: str | None, etag: str) -> bool:
+    """Return whether an If-None-Match header names the entity tag; weak comparison (RFC 9110, section 13.1.2)."""
+    if not header:
+        return False
+    return header.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in header.split(",")}
+
+
+@dataclass(frozen=True)
+class ResponsePolicy:
+    """Security and CORS headers, which every response carries.
+
+    Attributes:
+        origins: origins whose pages may read the tiles, such as https://map.example; `*` for all.
+    """
+
+    origins: tuple[str, ...] = ("*",)
+
+    @property
+    def security(self) -> Mapping[str, str]:
+        """Headers that restrict what a browser does with a response."""
+        return _SECURITY
+
+    def cors(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        """Return raw CORS headers for a request from a page of `origin`; a plain GET needs no preflight."""
+        if "*" in self.origins:
+            return [_ANY_ORIGIN, _EXPOSE]
+        if origin is None or origin not in self.origins:
+            return [_VARY]
+        return [(b"access-control-allow-origin", origin.encode("latin-1")), _VARY, _EXPOSE]
+
+
+_ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
+_VARY: Final = (b"vary", b"Origin")
+_EXPOSE: Final = (b"access-control-expose-headers", _EXPOSED.encode())
+
+
+@dataclass(frozen=True)
+class ResponseHeaders:
+    """Adds the headers that a route has not set: ETag, Cache-Control, Cache-Status, Server-Timing, X-Orthosharp.
+
+    Attributes:
+        app: the wrapped application.
+        policy: headers of all responses.
+        ai_header: value of X-Orthosharp for paths below `ai_prefixes`.
+        ai_prefixes: prefixes of paths whose pixels come from the network.
+        count: called with the path and status of every response.
+    """
+
+    app: ASGIApp
+    policy: ResponsePolicy
+    ai_header: str
+    ai_prefixes: tuple[str, ...]
+    count: Callable[[str, int], None]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        head: Message | None = None
+        body = bytearray()
+        answered = False
+
+        async def collect(message: Message) -> None:
+            nonlocal head, answered
+            if message["type"] == "http.response.start":
+                head = message
+                return
+            body.extend(message.get("body", b""))
+            if message.get("more_body", False) or head is None:
+                return
+            answered = True
+            await self._finish(scope, head, bytes(body), started, send)
+
+        # HEAD is answered like GET, without the body.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        try:
+            await self.app(inner, receive, collect)
+        except Exception:
+            # The log has the traceback; the client learns nothing about internals.
+            logger.exception("%s", local_path(scope))
+            if not answered:
+                head, body = None, bytearray()
+                failure = JSONResponse({"detail": "an error inside the server: see its log"}, 500)
+                await failure(inner, receive, collect)
+
+    async def _finish(self, scope: Scope, head: Message, body: bytes, started: float, send: Send) -> None:
+        headers = MutableHeaders(raw=list(head["headers"]))
+        status: int = head["status"]
+        headers.update(self.policy.security)
+        headers.raw.extend(self.policy.cors(Headers(scope=scope).get("origin")))
+        if status >= 400:
+            headers["Cache-Control"] = "no-store"
+        else:
+            headers.setdefault("Cache-Control", "no-cache")
+            if local_path(scope).startswith(self.ai_prefixes):
+                headers.setdefault(AI_HEADER, self.ai_header)
+        headers.setdefault("Cache-Status", "orthosharp; fwd=bypass")
+        headers.setdefault("Server-Timing", f"total;dur={1000 * (time.perf_counter() - started):.1f}")
+        cacheable = status == 200 and headers["Cache-Control"] != "no-store"
+        if cacheable and scope["method"] in ("GET", "HEAD") and "etag" not in headers:
+            headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        if status == 200 and etag_matches(
+            Headers(scope=scope).get("if-none-match"), headers.get("etag", "-")
+        ):
+            status, body = 304, b""
+            for name in ("content-length", "content-type"):
+                del headers[name]
+        self.count(local_path(scope), status)
+        if scope["method"] == "HEAD":
+            body = b""
+        await send({"type": "http.response.start", "status": status, "headers": headers.raw})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"a request body has at most {MAX_BODY_BYTES} bytes: simplify the feature")
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Wrap `receive` so that it raises once the body is too large, whatever Content-Length says."""
+    received = 0
+
+    async def bounded() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_BODY_BYTES:
+            raise _too_large()
+        return message
+
+    return bounded
+
+
+@dataclass
+class InFlight:
+    """Number of requests being answered."""
+
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class LimitRequests:
+    """Refuses requests beyond a limit at once, instead of queueing them, and bodies that are too large.
+
+    Attributes:
+        app: the wrapped application.
+        max_requests: requests that may be answered at the same time.
+        max_images: of these, requests for images of any size, which cost far more than a tile.
+    """
+
+    app: ASGIApp
+    max_requests: int
+    max_images: int
+    in_flight: InFlight = field(default_factory=InFlight)
+    images_in_flight: InFlight = field(default_factory=InFlight)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it."""
+        if scope["type"] != "http" or local_path(scope) in _UNLIMITED_PATHS:
+            await self.app(scope, receive, send)
+            return
+        limits = [(self.in_flight, self.max_requests)]
+        if _IMAGE_ROUTE.search(local_path(scope)):
+            limits.append((self.images_in_flight, self.max_images))
+        for in_flight, limit in limits:
+            if in_flight.count >= limit:
+                await _busy(limit)(scope, receive, send)
+                return
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+            too_large = JSONResponse({"detail": _too_large().detail}, 413)
+            await too_large(scope, receive, send)
+            return
+        # Only the event loop's thread runs this, so no lock is needed.
+        for in_flight, _ in limits:
+            in_flight.count += 1
+        try:
+            await self.app(scope, _bounded(receive), send)
+        finally:
+            for in_flight, _ in limits:
+                in_flight.count -= 1
+
+
+def _busy(limit: int) -> Response:
+    detail = f"the server is answering {limit} requests of this kind, its limit: try again in a moment"
+    return JSONResponse({"detail": detail}, 503, {"Retry-After": "2", "Cache-Control": "no-store"})

@@ -1,0 +1,256 @@
+"""Routes: titiler's factory for each layer, the short XYZ routes, and those for monitoring and the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+from attrs import define, field
+from fastapi import APIRouter, Depends, Query
+from morecantile.defaults import TileMatrixSets
+from pydantic import BaseModel
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from titiler.core.dependencies import CoordCRSParams, CRSParams, DefaultDependency, DstCRSParams
+from titiler.core.factory import TilerFactory
+from titiler.core.routing import EndpointScope
+
+from tileserver.errors import BadParameterError
+from tileserver.service import TileService
+from tileserver.tiling.encode import MEDIA_TYPES, Extension
+from tileserver.tiling.grid import BBox, TileAddress
+from tileserver.tiling.layer import WEB_MERCATOR, Layer, supported_tms
+from tileserver.web import wmts
+from tileserver.web.layer_reader import LayerInput, LayerReader
+from tileserver.web.tile_endpoint import TileEndpoint
+from tileserver.web.tilejson import DEFAULT_FORMAT, page_config
+from tileserver.web.tilejson import tilejson as tilejson_of
+
+_CRS_NAME = re.compile(r"\[?(EPSG|ESRI|OGC|IAU_2015):[A-Za-z0-9]{1,12}\]?", re.IGNORECASE)
+_CRS_URI = re.compile(r"https?://www\.opengis\.net/def/crs/(EPSG|OGC|ESRI)/[0-9.]+/([A-Za-z0-9]{1,12})")
+
+
+# Successful responses, for the OpenAPI document.
+_IMAGE: Final[dict[str, Any]] = {
+    "response_class": Response,
+    "responses": {200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
+}
+_XML: Final[dict[str, Any]] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"application/xml": {}}}},
+}
+
+
+CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+
+
+class Bounds(BaseModel):
+    """West, south, east and north in degrees, with their CRS."""
+
+    bounds: BBox
+    crs: str
+
+
+def base_url(request: Request) -> str:
+    """Return the URL at which the client reached the server, without a trailing slash."""
+    return str(request.base_url).rstrip("/")
+
+
+def named_crs(text: str | None) -> CRS | None:
+    """Return a CRS given by authority and code, or None if no text is given.
+
+    titiler accepts any definition that GDAL does, including names of files and URLs, which GDAL would then open.
+    A client must not be able to make the server do that.
+
+    Raises:
+        BadParameterError: the text is not an authority and code, or the CRS is unknown.
+    """
+    if not text:
+        return None
+    uri = _CRS_URI.fullmatch(text)
+    if uri is None and not _CRS_NAME.fullmatch(text):
+        raise BadParameterError("give a CRS by authority and code, such as EPSG:3857")
+    try:
+        return CRS.from_string(f"{uri[1]}:{uri[2]}" if uri else text.strip("[]").upper())
+    except CRSError as error:
+        raise BadParameterError("unknown CRS: give one such as EPSG:3857") from error
+
+
+def safe_crs_dependencies() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Return overrides of titiler's CRS parameters that use `named_crs`."""
+
+    def crs(crs: Annotated[str | None, Query(max_length=100)] = None) -> CRS | None:
+        return named_crs(crs)
+
+    def coord_crs(coord_crs: Annotated[str | None, Query(max_length=100)] = None) -> CRS | None:
+        return named_crs(coord_crs)
+
+    def dst_crs(dst_crs: Annotated[str | None, Query(max_length=100)] = None) -> CRS | None:
+        return named_crs(dst_crs)
+
+    return {CRSParams: crs, CoordCRSParams: coord_crs, DstCRSParams: dst_crs}
+
+
+def bounded_zooms(known: TileMatrixSets) -> Callable[..., None]:
+    """Return a dependency that refuses zooms beyond the set's, since titiler would list each one up to them."""
+    last = {name: int(known.get(name).maxzoom) for name in known.list()}
+
+    def check(tileMatrixSetId: str, minzoom: int | None = None, maxzoom: int | None = None) -> None:  # noqa: N803
+        limit = last.get(tileMatrixSetId, 0)
+        if any(zoom is not None and not 0 <= zoom <= limit for zoom in (minzoom, maxzoom)):
+            raise BadParameterError(f"minzoom and maxzoom of {tileMatrixSetId} must be from 0 to {limit}")
+
+    return check
+
+
+@define(kw_only=True)
+class LayerFactory(TilerFactory):
+    """titiler's routes for one layer. No URL parameter chooses a file, an expression or a rescale range.
+
+    Attributes:
+        endpoint: answers the tile requests.
+        layer: name of the layer.
+    """
+
+    endpoint: TileEndpoint
+    layer: Layer
+    reader: type[LayerReader] = LayerReader
+    supported_tms: TileMatrixSets = field(factory=supported_tms)
+    layer_dependency: type[DefaultDependency] = DefaultDependency
+    dataset_dependency: type[DefaultDependency] = DefaultDependency
+    tile_dependency: type[DefaultDependency] = DefaultDependency
+    render_dependency: type[DefaultDependency] = DefaultDependency
+    process_dependency: Callable[..., None] = lambda: None
+    colormap_dependency: Callable[..., None] = lambda: None
+    add_viewer: bool = False
+
+    def register_routes(self) -> None:
+        """Register all routes of the layer."""
+        source = LayerInput(self.endpoint.service, self.layer)
+        self.path_dependency = lambda: source
+        tileset = EndpointScope(path="/tiles/{tileMatrixSetId}", method="GET")
+        self.route_dependencies = [([tileset], [Depends(bounded_zooms(self.supported_tms))])]
+        super().register_routes()  # type: ignore[no-untyped-call]
+        self.bounds()
+        self.wmts()
+
+    def bounds(self) -> None:
+        """Register the route for the bounds of the area served, in degrees."""
+        layer, rasters = self.layer, self.endpoint.service.rasters
+
+        @self.router.get("/bounds", name="bounds")
+        def bounds() -> Bounds:
+            """West, south, east and north."""
+            return Bounds(bounds=rasters.view(layer, WEB_MERCATOR).bounds_lonlat, crs=CRS84)
+
+    def tile(self) -> None:
+        """Register the tile routes, the more specific ones first."""
+        layer, endpoint = self.layer, self.endpoint
+
+        @self.router.get(
+            "/tiles/{tileMatrixSetId}/{z}/{x}/{y}@{scale}x.{format}", name="scaled_tile", **_IMAGE
+        )
+        async def scaled(
+            request: Request,
+            tileMatrixSetId: str,  # noqa: N803
+            z: int,
+            x: int,
+            y: int,
+            scale: int,
+            format: str,  # noqa: A002
+        ) -> Response:
+            return await endpoint.answer(request, layer, tileMatrixSetId, TileAddress(z, x, y, scale), format)
+
+        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}.{format}", name="tile", **_IMAGE)
+        async def formatted(
+            request: Request,
+            tileMatrixSetId: str,  # noqa: N803
+            z: int,
+            x: int,
+            y: int,
+            format: str,  # noqa: A002
+        ) -> Response:
+            return await endpoint.answer(request, layer, tileMatrixSetId, TileAddress(z, x, y), format)
+
+        @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}", name="tile", **_IMAGE)
+        async def plain(request: Request, tileMatrixSetId: str, z: int, x: int, y: int) -> Response:  # noqa: N803
+            tile = TileAddress(z, x, y)
+            return await endpoint.answer(request, layer, tileMatrixSetId, tile, DEFAULT_FORMAT)
+
+    def tilejson(self) -> None:
+        """Register the route for the layer's TileJSON."""
+        layer, service = self.layer, self.endpoint.service
+
+        @self.router.get("/{tileMatrixSetId}/tilejson.json", name="tilejson")
+        def tilejson(
+            request: Request,
+            tileMatrixSetId: str,  # noqa: N803
+            tile_format: Extension = DEFAULT_FORMAT,
+        ) -> JSONResponse:
+            return JSONResponse(tilejson_of(service, base_url(request), layer, tileMatrixSetId, tile_format))
+
+    def statistics(self) -> None:
+        """Register no routes for statistics: their parameters are unbounded."""
+
+    def wmts(self) -> None:
+        """Register the route for the layer's WMTS capabilities."""
+        layer, service, names = self.layer, self.endpoint.service, list(self.supported_tms.list())
+
+        @self.router.get("/WMTSCapabilities.xml", name="wmts", **_XML)
+        def capabilities(request: Request) -> Response:
+            document = wmts.capabilities(service, base_url(request), layer, names)
+            return Response(document, media_type="application/xml")
+
+
+def short_routes(endpoint: TileEndpoint) -> APIRouter:
+    """Return `/tiles/{z}/{x}/{y}[@2x].{ext}` and `/tilejson.json`: the restored layer in Web Mercator."""
+    router = APIRouter()
+
+    @router.get("/tiles/{z}/{x}/{y}@{scale}x.{ext}", **_IMAGE)
+    async def scaled(request: Request, z: int, x: int, y: int, scale: int, ext: str) -> Response:
+        return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y, scale), ext)
+
+    @router.get("/tiles/{z}/{x}/{y}.{ext}", **_IMAGE)
+    async def tile(request: Request, z: int, x: int, y: int, ext: str) -> Response:
+        return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y), ext)
+
+    @router.get("/tilejson.json")
+    def tilejson(request: Request, tile_format: Extension = DEFAULT_FORMAT) -> JSONResponse:
+        return JSONResponse(
+            tilejson_of(endpoint.service, base_url(request), "restored", WEB_MERCATOR, tile_format)
+        )
+
+    return router
+
+
+def status_routes(service: TileService) -> APIRouter:
+    """Return the routes for health, readiness, metrics and the page's configuration."""
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, Literal["ok"]]:
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz() -> JSONResponse:
+        if service.outdated:
+            return JSONResponse({"detail": service.outdated}, 503)
+        if service.ready:
+            return JSONResponse({"status": "ready", "runtime": service.restorer.runtime})
+        return JSONResponse(
+            {"detail": "the network is warming up: ask again in a moment"}, 503, {"Retry-After": "1"}
+        )
+
+    # On the event loop, because all threads may be busy.
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
+        return PlainTextResponse(service.metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+    @router.get("/config.json")
+    def config() -> JSONResponse:
+        return JSONResponse(page_config(service))
+
+    return router

@@ -1,0 +1,184 @@
+"""`orthosharp-train fit`: parse, call, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from training.cli.params import FILE, FOLDER
+from training.fit.config import FitConfig, LossWeights
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """`128,256,500` to (128, 256, 500)."""
+    try:
+        sizes = tuple(map(int, text.split(",")))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no list of whole numbers with commas between them") from None
+    if not all(64 <= size <= 1024 for size in sizes):
+        raise click.BadParameter("every size is 64 to 1024 px")
+    return sizes
+
+
+_DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
+
+
+@click.command()
+@click.argument("pairs", type=FOLDER, nargs=-1)
+@click.option(
+    "--out", "run", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder."
+)
+@click.option(
+    "--keep-season",
+    type=FOLDER,
+    multiple=True,
+    help="One of PAIRS whose photographs differ in season: its textures are learnt, its colours are not.",
+)
+@click.option(
+    "--degrade", multiple=True, metavar="PICTURE[:N]", help="Sharp picture to age; :N reduces it N times."
+)
+@click.option(
+    "--perceptual", default="imagenet", show_default=True, help="VGG16: imagenet, or a safetensors file."
+)
+@click.option(
+    "--architecture", type=click.Choice(["compact", "resnet34"]), default="compact", show_default=True
+)
+@click.option(
+    "--encoder",
+    type=click.Choice(["imagenet", "none"]),
+    default=_DEFAULTS["encoder"],
+    show_default=True,
+    help="What ResNet-34's encoder starts from; --init overrules it.",
+)
+@click.option(
+    "--gsd",
+    "gsd_m",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Metres per pixel [that of the pairs].",
+)
+@click.option("--steps", type=click.IntRange(min=1), default=_DEFAULTS["steps"], show_default=True)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=_DEFAULTS["batch"],
+    show_default=True,
+    help="Crops per step and device at the first size; fewer at larger ones.",
+)
+@click.option(
+    "--sizes",
+    "sizes_px",
+    type=_sizes,
+    metavar="PX[,PX...]",
+    default=",".join(map(str, FitConfig.sizes_px)),
+    show_default=True,
+    help="Sides of the crops, such as 128,256,500: each gets an equal share of the steps.",
+)
+@click.option(
+    "--perceptual-every",
+    type=click.IntRange(min=1),
+    default=_DEFAULTS["perceptual_every"],
+    show_default=True,
+    help="Steps between two that VGG sees; it costs more than all else.",
+)
+@click.option("--aged-share", type=click.FloatRange(0, 1), default=_DEFAULTS["aged_share"], show_default=True)
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=_DEFAULTS["lr"], show_default=True)
+@click.option(
+    "--ema", type=click.FloatRange(0, 1, max_open=True), default=_DEFAULTS["ema"], show_default=True
+)
+@click.option("--pixels-only", is_flag=True, help="Colours and structure alone: a fast start for --init.")
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="TERM=W",
+    help="Weight of a loss term; several, from shallow to deep, with commas.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
+    default=_DEFAULTS["precision"],
+    show_default=True,
+    help="auto: half where the device multiplies in it.",
+)
+@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs per node.")
+@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=0, help="Loading processes per device [by processors]."
+)
+@click.option(
+    "--validate-every",
+    type=click.IntRange(min=0),
+    default=_DEFAULTS["validate_every"],
+    show_default=True,
+    help="Steps between two looks at the validation chips; 0 is never.",
+)
+@click.option("--init", type=FILE, help="Weights to start from.")
+@click.option("--resume", is_flag=True, help="Go on from the run's saved progress.")
+@click.option(
+    "--every", type=click.IntRange(min=1), default=100, show_default=True, help="Steps between savings."
+)
+def fit(
+    pairs: tuple[Path, ...],
+    run: Path,
+    keep_season: tuple[Path, ...],
+    gsd_m: float | None,
+    pixels_only: bool,
+    weights: tuple[str, ...],
+    init: Path | None,
+    resume: bool,
+    every: int,
+    **choices: Any,
+) -> None:
+    """Train on folders of PAIRS, and on pictures to age."""
+    from lightning.fabric.utilities import rank_zero_only
+
+    from training.data.manifest import check_gsd, read_site
+    from training.fit.run import fit as train
+
+    if strangers := set(keep_season) - set(pairs):
+        raise click.BadParameter(
+            f"{min(strangers)} is none of PAIRS: name it there too", param_hint="--keep-season"
+        )
+    sites = [read_site(folder) for folder in pairs]
+    gsd_m = gsd_m or (float(sites[0]["gsd_m"]) if sites else FitConfig.gsd_m)
+    for folder, site in zip(pairs, sites, strict=True):
+        check_gsd(folder, site, (0.9 * gsd_m, 1.1 * gsd_m))
+    config = FitConfig(
+        pairs=tuple(map(str, pairs)),
+        keep_season=tuple(map(str, keep_season)),
+        gsd_m=gsd_m,
+        loss=_loss_weights(weights, pixels_only),
+        **choices,
+    )
+    trained = train(config, run, init=init, resume=resume, every=every)
+    rank_zero_only(click.echo)(f"{run / 'last.safetensors'} {trained.digest[:12]}")
+
+
+def _loss_weights(options: Sequence[str], pixels_only: bool) -> LossWeights:
+    lengths = {item.name: _length(item.default) for item in fields(LossWeights)}
+    chosen: dict[str, Any] = {}
+    for option in options:
+        name, _, text = option.partition("=")
+        if name not in lengths:
+            known = ", ".join(sorted(lengths))
+            raise click.BadParameter(f"{name!r} is no term; known: {known}", param_hint="--weight")
+        try:
+            values = tuple(map(float, text.split(",")))
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is no number", param_hint="--weight") from None
+        if len(values) != lengths[name]:
+            raise click.BadParameter(
+                f"{name} takes {lengths[name]} numbers, with commas between them", param_hint="--weight"
+            )
+        chosen[name] = values if isinstance(getattr(LossWeights, name), tuple) else values[0]
+    start = LossWeights.of_pixels() if pixels_only else LossWeights()
+    return replace(start, **chosen)
+
+
+def _length(default: Any) -> int:
+    return len(default) if isinstance(default, tuple) else 1

@@ -1,0 +1,28 @@
+"""Kinds of parameter that several commands take."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class NewFile(click.Path):
+    """A file to write when all is done: its folder is looked at before."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Fail where the folder is missing or cannot be written to."""
+        path = cast(Path, super().convert(value, param, ctx))
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            self.fail(
+                f"{path.name} cannot be written: make its folder {str(path.parent)!r} first", param, ctx
+            )
+        return path
+
+
+NEW_FILE = NewFile(dir_okay=False, path_type=Path)

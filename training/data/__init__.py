@@ -1,0 +1,1 @@
+"""Pairs as training reads them: the manifest, crops, ageing and augmentation."""

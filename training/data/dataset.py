@@ -1,0 +1,161 @@
+"""Crops of pairs, real and aged, held in memory as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from training.data.degrade import age
+from training.data.manifest import read_manifest
+from training.errors import DatasetError
+
+UInt8Array = npt.NDArray[np.uint8]
+# An aged crop with more black than this shows a wedge without a nodata tag.
+_MAX_BLACK: Final = 0.02
+_TRIES: Final = 20
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Old and new, uint8 [H, W, 3] on one grid."""
+
+    name: str
+    old: UInt8Array
+    new: UInt8Array
+
+
+def load_pairs(folders: Sequence[Path], split: str, most: int | None = None) -> list[Pair]:
+    """Every chip of one split, or so many at most, evenly spread over them all.
+
+    Raises:
+        DatasetError: a folder holds no pairs, or a chip cannot be read.
+    """
+    chips = [
+        (folder, chip.name) for folder in folders for chip in read_manifest(folder) if chip.split == split
+    ]
+    if most is not None and len(chips) > most:
+        chips = [chips[place] for place in np.linspace(0, len(chips) - 1, most).round().astype(int)]
+    with ThreadPoolExecutor() as pool:  # a PNG is decoded outside Python's lock
+        return list(pool.map(lambda chip: _load_pair(*chip), chips))
+
+
+def _load_pair(folder: Path, name: str) -> Pair:
+    try:
+        old, new = (_read_rgb(folder / side / f"{name}.png") for side in ("old", "new"))
+    except OSError as error:
+        raise DatasetError(f"chip {name} of {folder.name} cannot be read: make the pairs again") from error
+    return Pair(f"{folder.name}/{name}", old, new)
+
+
+def _read_rgb(path: Path) -> UInt8Array:
+    with Image.open(path) as file:
+        return np.asarray(file.convert("RGB"))
+
+
+def load_sharp(sources: Sequence[str]) -> list[UInt8Array]:
+    """Pictures to age, uint8 [H, W, 3]; `PATH:2` halves one whose pixels are finer than the model's.
+
+    Raises:
+        DatasetError: a picture cannot be read.
+    """
+    pictures = []
+    for source in sources:
+        path, _, factor = source.rpartition(":") if source[-2:-1] == ":" else (source, "", "1")
+        try:
+            pictures.append(np.asarray(Image.open(path).convert("RGB").reduce(int(factor))))
+        except Image.DecompressionBombError as error:
+            raise DatasetError(
+                f"{Path(path).name} is too large to be read as one picture: cut it up with gdal_translate -srcwin"
+            ) from error
+        except (OSError, ValueError) as error:
+            name = Path(path).name
+            raise DatasetError(f"{name} cannot be read as a picture: leave it out of --degrade") from error
+    return pictures
+
+
+class Item(NamedTuple):
+    """What the loader is asked for: the number of an item, and how large it is cut."""
+
+    number: int
+    side_px: int
+
+
+class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
+    """An endless supply of crops; what is cut is a function of the item and the seed alone.
+
+    Each is the old and the new crop, uint8 [3, side, side], and whether they are exactly aligned (aged). What
+    is aged is one of `sharp`, or as often the new side of a pair, whose textures are those that are wanted.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pair], sharp: Sequence[UInt8Array], *, aged_share: float, seed: int
+    ) -> None:
+        if not pairs and not sharp:
+            raise DatasetError(
+                "there is nothing to train on: name folders of pairs, or pictures with --degrade"
+            )
+        self._pairs, self._seed = pairs, seed
+        self._sharp, self._news = _Pictures(sharp), _Pictures([pair.new for pair in pairs])
+        self._aged_share = 1.0 if not pairs else aged_share if sharp else 0.0
+
+    @property
+    def smallest_px(self) -> int:
+        """Side of the largest crop that every picture has."""
+        return min(int(min(picture.shape[:2])) for picture in [*self._news.all, *self._sharp.all])
+
+    def __getitem__(self, item: Item) -> tuple[Tensor, Tensor, bool]:
+        rng = np.random.default_rng((self._seed, item.number))
+        aged = bool(rng.random() < self._aged_share)
+        old, new = (self._aged_crop if aged else self._real_crop)(item.side_px, rng)
+        return _tensor(old), _tensor(new), aged
+
+    def _real_crop(self, side_px: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
+        pair = self._pairs[int(rng.integers(len(self._pairs)))]
+        window = _window(pair.new, side_px, rng)
+        return pair.old[window], pair.new[window]
+
+    def _aged_crop(self, side_px: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
+        from_pair = bool(self._pairs) and bool(rng.random() < 0.5)
+        pictures = self._news if from_pair else self._sharp
+        for _ in range(_TRIES):
+            picture = pictures.draw(rng)
+            new = picture[_window(picture, side_px, rng)]
+            if float((new.max(axis=2) < 4).mean()) <= _MAX_BLACK:
+                break
+        return age(new, rng), new
+
+
+class _Pictures:
+    """Larger pictures are drawn more often: every pixel has the same chance."""
+
+    def __init__(self, pictures: Sequence[UInt8Array]) -> None:
+        self.all = pictures
+        sizes = np.array([picture.shape[0] * picture.shape[1] for picture in pictures], np.float64)
+        self._chances = sizes / max(sizes.sum(), 1.0)
+
+    def draw(self, rng: np.random.Generator) -> UInt8Array:
+        return self.all[rng.choice(len(self.all), p=self._chances)]
+
+
+def _window(picture: UInt8Array, side_px: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    height, width = picture.shape[:2]
+    if min(height, width) < side_px:
+        raise DatasetError(
+            f"a picture of {width} x {height} px is smaller than the crop of {side_px} px: leave it out"
+        )
+    y, x = rng.integers(height - side_px + 1), rng.integers(width - side_px + 1)
+    return slice(y, y + side_px), slice(x, x + side_px)
+
+
+def _tensor(rgb: UInt8Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))

@@ -1,0 +1,1 @@
+"""`orthosharp-train evaluate`: a network scored beside others on the validation chips."""

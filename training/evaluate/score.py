@@ -1,0 +1,354 @@
+"""Weights against baselines on validation chips: every metric of every way to make the picture, with its interval."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sr_model.restorer import Restorer
+from sr_model.spec import ModelSpec
+from training.data.dataset import Pair, load_pairs
+from training.data.degrade import age
+from training.data.manifest import Chip, check_gsd, read_manifest, read_site
+from training.errors import DatasetError
+from training.evaluate.baselines import baseline_names, check_baselines, read_baseline
+from training.evaluate.methods import (
+    BICUBIC,
+    NEW,
+    OURS,
+    inner_px,
+    make_pictures,
+    restore_at_phases,
+    shown_at_all_phases,
+)
+from training.measure.bootstrap import CONFIDENCE, Bootstrap, Estimate, blocks_of
+from training.measure.fidelity import Float32Array, compare, place, shift_between
+from training.measure.metrics import (
+    PATCH_PX,
+    FloatArray,
+    IntArray,
+    KernelSums,
+    TextureFeatures,
+    band_energy,
+    consistency,
+    drawn_powers,
+    kernel_distance,
+    kernel_sums,
+    patches,
+    pattern_powers,
+    structure_kept,
+)
+from training.measure.seams import seam_sums
+from training.progress import Report, no_report
+
+UInt8Array = npt.NDArray[np.uint8]
+Result = TypeVar("Result")
+
+# A spectrum is that of 128 px.
+_LEAST_PX: Final = 128
+# Chips of a site on which a pattern and seams of the network's own are looked for: each is restored many times.
+_SAMPLE: Final = 16
+REAL: Final = "new photo"
+AGED: Final = "aged"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One way to make the picture, on one site.
+
+    Attributes:
+        site: the folder of pairs.
+        truth: `new photo` for real pairs; `aged` for the new photo's chips, aged and compared with themselves.
+        method: bicubic, unsharp mask, the baseline's name, orthosharp, or the new photo itself.
+        chips, blocks: how many were scored, and of how many blocks of ground.
+        estimates: by metric, see docs/evaluation.md; one that makes no sense for a method is missing.
+        worst_chip: where features differ most from the new photo's.
+    """
+
+    site: str
+    truth: str
+    method: str
+    chips: int
+    blocks: int
+    estimates: Mapping[str, Estimate]
+    worst_chip: str = ""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is scored beside the network, and how its intervals are drawn."""
+
+    baselines: tuple[Path, ...] = ()
+    aged: bool = True
+    draws: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The chips of one site that are scored, and every way's pictures of them.
+
+    Attributes:
+        ratio: the old photo's pixel size over the model's.
+        exact: whether old and new lie exactly on each other.
+    """
+
+    site: str
+    truth: str
+    chips: list[Chip]
+    pairs: list[Pair]
+    made: dict[str, list[UInt8Array]]
+    ratio: float
+    exact: bool
+
+    @property
+    def blocks(self) -> IntArray:
+        """The block of ground that each chip lies in, int [N]; see `training.measure.bootstrap.blocks_of`."""
+        return blocks_of([chip.bounds for chip in self.chips])
+
+
+def evaluate_site(
+    restorer: Restorer,
+    folder: Path,
+    features: TextureFeatures,
+    choices: Choices | None = None,
+    progress: Report = no_report,
+) -> list[Score]:
+    """Score every way to make the picture on a site's validation chips.
+
+    Raises:
+        DatasetError: the folder has no validation chips.
+        BaselineError: a baseline lacks part of them.
+    """
+    choices = choices or Choices(aged=False)
+    grounds = [real_ground(restorer, folder, choices.baselines)]
+    if choices.aged:
+        grounds.append(aged_ground(restorer, grounds[0], choices.seed))
+    scores = []
+    for ground in grounds:
+        scores += score_ground(restorer, ground, features, choices, progress)
+    return scores
+
+
+def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
+    """What a folder's chips have in common, and those that are scored.
+
+    Raises:
+        DatasetError: it has none.
+    """
+    chips = [chip for chip in read_manifest(folder) if chip.split == "validation"]
+    if not chips:
+        raise DatasetError(
+            f"{folder.name} has no validation chips: make the pairs with a larger --validation block"
+        )
+    return read_site(folder), chips
+
+
+def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) -> None:
+    """Refuse folders and baselines that cannot be scored, before any work.
+
+    Raises:
+        DatasetError: a folder has no validation chips, too small or too few ones, pixels of other sizes
+            than the network's, or the name of another.
+        PairError, BaselineError: a baseline is no georeferenced picture of this ground.
+    """
+    sites = [validation(folder) for folder in folders]
+    for folder, (site, chips) in zip(folders, sites, strict=True):
+        check_gsd(folder, site, spec.gsd_range_m)
+        _check_sizes(folder, [site["size_px"]] * len(chips), spec.stride)
+    for name, count in Counter(folder.name for folder in folders).items():
+        if count > 1:
+            raise DatasetError(f"{count} of the folders are called {name!r}, as tables will: rename one")
+    baseline_names(choices.baselines)
+    check_baselines(choices.baselines, sites)
+
+
+def _check_sizes(folder: Path, sides_px: Sequence[int], stride: int) -> None:
+    """Every metric needs a spectrum of each chip, and two patches in all."""
+    if shown_at_all_phases(min(sides_px), stride) < _LEAST_PX:
+        raise DatasetError(
+            f"the chips of {folder.name} are too small to be scored: make the pairs with --size 256 or more"
+        )
+    if sum((inner_px(side, stride) // PATCH_PX) ** 2 for side in sides_px) < 2:
+        raise DatasetError(
+            f"{folder.name} has too few validation chips for a texture distance: make the pairs with a larger "
+            "--validation block, or --size 320 or more"
+        )
+
+
+def real_ground(
+    restorer: Restorer, folder: Path, baselines: Sequence[Path] = (), only: Collection[str] | None = None
+) -> Ground:
+    """The validation chips of a folder, or some of them by name; raises as `evaluate_site`."""
+    site, chips = validation(folder)
+    pairs = load_pairs([folder], "validation")
+    if only is None:
+        _check_sizes(folder, [min(pair.new.shape[:2]) for pair in pairs], restorer.spec.stride)
+    else:
+        kept = [index for index, chip in enumerate(chips) if chip.name in only]
+        chips, pairs = [chips[i] for i in kept], [pairs[i] for i in kept]
+    shown = {
+        name: pictures
+        for name, path in baseline_names(baselines).items()
+        if (pictures := read_baseline(path, site, chips, pairs)) is not None
+    }
+    made = make_pictures(restorer, pairs, shown)
+    return Ground(folder.name, REAL, chips, pairs, made, site["old_gsd_m"] / site["gsd_m"], exact=False)
+
+
+def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
+    """The same chips with a known truth: the new photo's, aged, have to become themselves again."""
+
+    def aged(chip: Chip, pair: Pair) -> Pair:
+        return replace(pair, old=age(pair.new, np.random.default_rng((seed, chip.column, chip.row))))
+
+    pairs = _each(aged, ground.chips, ground.pairs)
+    return replace(ground, truth=AGED, pairs=pairs, made=make_pictures(restorer, pairs), exact=True)
+
+
+def score_ground(
+    restorer: Restorer, ground: Ground, features: TextureFeatures, choices: Choices, progress: Report
+) -> list[Score]:
+    """Score every way's pictures of one ground."""
+    owner = ground.blocks
+    bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
+    truth = features(patches(ground.made[NEW]))
+    olds = _each(partial(place, exact=ground.exact), ground.made[BICUBIC], ground.made[NEW])
+    base: KernelSums | None = None
+    stage, scores = f"{ground.site}, {ground.truth}", []
+    progress(stage, 0, len(ground.made))
+    for method, pictures in ground.made.items():
+        mine = truth if method == NEW else features(patches(pictures))
+        per_chip = len(patches(pictures[:1]))
+        sums = kernel_sums(mine, truth, np.repeat(owner, per_chip), bootstrap.blocks)
+        base = sums if method == BICUBIC else base
+        estimates = _texture(bootstrap, mine, truth, sums, base)
+        estimates |= _spectrum(bootstrap, pictures, ground.made[NEW])
+        estimates |= _against_old(bootstrap, pictures, ground)
+        worst = ""
+        if method != NEW:
+            compared, worst = _against_new(bootstrap, pictures, olds, ground, features)
+            estimates |= compared
+        if method == OURS and ground.truth == REAL:
+            estimates |= _of_the_network(restorer, ground, choices)
+        scores.append(
+            Score(ground.site, ground.truth, method, len(ground.chips), bootstrap.blocks, estimates, worst)
+        )
+        progress(stage, len(scores), len(ground.made))
+    return scores
+
+
+def _each(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
+    """The work on every chip, on all cores: numpy, scipy and torch let go of Python's lock meanwhile."""
+    chips = list(zip(*columns, strict=True))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda chip: work(*chip), chips))
+
+
+def _texture(
+    bootstrap: Bootstrap, mine: FloatArray, truth: FloatArray, sums: KernelSums, base: KernelSums | None
+) -> dict[str, Estimate]:
+    distance = kernel_distance(mine, truth)
+    estimates = {"texture_distance": bootstrap.kernel(distance, sums)}
+    if base is not None:
+        of_bicubic = _whole(base)
+        estimates["texture_to_bicubic"] = bootstrap.kernel(distance / of_bicubic, sums, base)
+    return estimates
+
+
+def _whole(sums: KernelSums) -> float:
+    within = sums.within.sum() / sums.within_pairs.sum()
+    return float(within - 2 * sums.cross.sum() / sums.cross_pairs.sum())
+
+
+def _spectrum(
+    bootstrap: Bootstrap, pictures: Sequence[UInt8Array], news: Sequence[UInt8Array]
+) -> dict[str, Estimate]:
+    energies = _each(band_energy, pictures, news)
+    powers = np.stack(_each(pattern_powers, pictures))
+    return {
+        "high_frequency": bootstrap.mean(*map(list, zip(*energies, strict=True))),
+        "pattern": bootstrap.pattern(powers),
+    }
+
+
+def _against_old(bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: Ground) -> dict[str, Estimate]:
+    olds = ground.made[BICUBIC]
+    kept = _each(partial(structure_kept, ratio=ground.ratio), pictures, olds)
+    agreed = _each(partial(consistency, ratio=ground.ratio), pictures, olds)
+    shifts = _each(shift_between, pictures, olds)
+    return {
+        "structure": bootstrap.mean(kept),
+        "structure_worst": Estimate(float(np.min(kept))),
+        "consistency": bootstrap.mean(agreed),
+        "moved_px": bootstrap.mean([float(np.hypot(shift.dx_px, shift.dy_px)) for shift in shifts]),
+    }
+
+
+def _against_new(
+    bootstrap: Bootstrap,
+    pictures: Sequence[UInt8Array],
+    olds: Sequence[Float32Array],
+    ground: Ground,
+    features: TextureFeatures,
+) -> tuple[dict[str, Estimate], str]:
+
+    def compared(picture: UInt8Array, old: Float32Array, new: UInt8Array) -> dict[str, float]:
+        return asdict(compare(place(picture, new, exact=ground.exact), old, new, features))
+
+    chips = _each(compared, pictures, olds, ground.made[NEW])
+    worst = int(np.argmax([chip["perceptual"] for chip in chips]))
+    estimates = {name: bootstrap.mean([chip[name] for chip in chips]) for name in chips[0]}
+    return estimates, ground.chips[worst].name
+
+
+def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dict[str, Estimate]:
+    """A pattern and seams of its own, on a spread sample of the chips."""
+    last = len(ground.pairs) - 1
+    chosen = sorted({round(i) for i in np.linspace(0, last, _SAMPLE)})
+    owner = np.unique(ground.blocks[chosen], return_inverse=True)[1].astype(np.intp)
+    bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
+    powers = [drawn_powers(restore_at_phases(restorer, ground.pairs[i])) for i in chosen]
+    power, own = (np.stack(parts) for parts in zip(*powers, strict=True))
+    estimates = {"drawn_pattern": bootstrap.drawn_pattern(power, own)}
+    seams = [seam for i in chosen if (seam := seam_sums(restorer, ground.pairs[i].old))]
+    if len(seams) == len(chosen):
+        estimates["seam_difference"] = bootstrap.mean([seam.difference for seam in seams])
+        estimates["seam_gradient"] = bootstrap.mean(
+            [seam.step for seam in seams], [seam.centred_step for seam in seams]
+        )
+    return estimates
+
+
+def document(restorer: Restorer, scores: Sequence[Score], choices: Choices) -> dict[str, Any]:
+    """Everything that was measured, as JSON values: the model, how it was measured, a row per score."""
+    return {
+        "model": {"name": restorer.spec.name, "digest": restorer.digest, "gsd_m": restorer.spec.gsd_m},
+        "intervals": {"confidence": CONFIDENCE, "draws": choices.draws, "seed": choices.seed},
+        "scores": [
+            {
+                "site": score.site,
+                "truth": score.truth,
+                "method": score.method,
+                "chips": score.chips,
+                "blocks": score.blocks,
+                "worst_chip": score.worst_chip,
+                **{name: estimate.value for name, estimate in score.estimates.items()},
+                "intervals": {
+                    name: [estimate.low, estimate.high]
+                    for name, estimate in score.estimates.items()
+                    if estimate.low is not None
+                },
+            }
+            for score in scores
+        ],
+    }

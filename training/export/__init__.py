@@ -1,0 +1,1 @@
+"""`orthosharp-train export`: weights with their halo, lineage, card and ONNX model."""

@@ -1,0 +1,1 @@
+"""`orthosharp-train fit`: a network learns from pairs."""

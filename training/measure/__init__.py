@@ -1,0 +1,1 @@
+"""How pictures are measured: metrics, their intervals, and shifts between pictures."""

@@ -1,0 +1,1 @@
+"""`orthosharp-train pairs`: registered chips of two photographs of the same ground."""

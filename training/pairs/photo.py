@@ -1,0 +1,92 @@
+"""Windows of a photograph in any place, turned and scaled, resampled once."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
+from rasterio.transform import Affine
+from rasterio.vrt import WarpedVRT
+
+from training.errors import PairError
+from training.pairs.grid import colour_bands
+
+UInt8Array = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
+
+# Of the transformer; rasterio cannot take 0, and this is exact for every purpose.
+_WARP_TOLERANCE_PX: Final = 1e-4
+# GDAL and GIS programs write these beside a raster; they say nothing about its pixels.
+_ASIDE: Final = (".aux.xml", ".ovr")
+
+
+class Photo(AbstractContextManager["Photo"]):
+    """Reads windows of a photograph in a CRS; every thread gets a handle of its own, as GDAL demands."""
+
+    def __init__(self, path: Path, crs: CRS) -> None:
+        self._path, self._crs = path, crs
+        self._local = threading.local()
+        self._handles: list[Any] = []
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.close()
+
+    def _source(self) -> Any:
+        if not hasattr(self._local, "source"):
+            self._local.source = rasterio.open(self._path)
+            self._handles.append(self._local.source)
+        return self._local.source
+
+    def read(self, transform: Affine, side_px: int) -> tuple[UInt8Array, BoolArray]:
+        """Read a square window by cubic convolution, as the server does.
+
+        Returns:
+            uint8 [side, side, 3], and bool [side, side], true where there is data.
+
+        Raises:
+            PairError: the file is damaged there.
+        """
+        source = self._source()
+        try:
+            with WarpedVRT(
+                source,
+                crs=self._crs,
+                transform=transform,
+                width=side_px,
+                height=side_px,
+                resampling=Resampling.cubic,
+                add_alpha=ColorInterp.alpha not in source.colorinterp,
+                tolerance=_WARP_TOLERANCE_PX,
+            ) as vrt:
+                pixels = vrt.read(colour_bands(source))
+                valid = vrt.dataset_mask() > 0
+        except RasterioError as error:
+            raise PairError(
+                f"a part of {self._path.name} cannot be read ({error}): it may be damaged; copy or fetch it again"
+            ) from error
+        rgb = np.broadcast_to(pixels.transpose(1, 2, 0), (side_px, side_px, 3))
+        return np.ascontiguousarray(rgb), valid
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a photograph; of all its files, in the order of their names, where it has several."""
+    with rasterio.open(path) as source:
+        files = sorted(name for name in source.files if not name.endswith(_ASIDE))
+    total = hashlib.sha256()
+    for name in files:
+        with Path(name).open("rb") as file:
+            part = hashlib.file_digest(file, "sha256")
+        if len(files) == 1:
+            return part.hexdigest()
+        total.update(part.digest())
+    return total.hexdigest()

@@ -1,0 +1,1 @@
+"""`orthosharp-train refine`: what a trained network unlearns, and learns in addition."""
