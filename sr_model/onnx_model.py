@@ -2,51 +2,112 @@
 
 from __future__ import annotations
 
-import io
-import warnings
+from typing import Any, Final
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
-from sr_model.network_layers import RestorationNetwork, fold_shuffles
+from sr_model.graph import translated
+from sr_model.network_layers import fold_shuffles
 from sr_model.weights import Weights
 
-
-class _Correction(nn.Module):
-    def __init__(self, network: RestorationNetwork, trim_px: int) -> None:
-        super().__init__()
-        self._network, self._trim_px = network, trim_px
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._network.correction(x, self._trim_px)
+# Read by ONNX Runtime since 1.12, of 2022.
+_OPSET: Final = 17
+_IR_VERSION: Final = 8
 
 
 def to_onnx(weights: Weights) -> bytes:
     """The network as an ONNX model with dynamic batch, height and width; names `input` and `output`."""
-    return _export(weights, fold_shuffles(weights.network()), 0)
+    nodes = _Nodes()
+    result = translated(fold_shuffles(weights.network()), nodes, _Value("input"))
+    nodes.add_node("Identity", [result], name="output")
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", planes, "height", "width"])
+        for name, planes in (("input", weights.spec.planes), ("output", 3))
+    ]
+    graph = helper.make_graph(nodes.nodes, weights.spec.architecture, ends[:1], ends[1:], nodes.constants)
+    opset = helper.make_opsetid("", _OPSET)
+    model = helper.make_model(
+        graph, opset_imports=[opset], ir_version=_IR_VERSION, producer_name="orthosharp"
+    )
+    data: bytes = model.SerializeToString()
+    return data
 
 
-def correction_to_onnx(weights: Weights, trim_px: int) -> bytes:
-    """`RestorationNetwork.correction` as an ONNX model, otherwise as `to_onnx`."""
-    return _export(weights, _Correction(fold_shuffles(weights.network()), trim_px), trim_px)
+class _Value(str):
+    """Name of a value in the graph, which is the only output of its node."""
+
+    __slots__ = ()
+
+    def output(self, _number: int) -> _Value:
+        return self
 
 
-def _export(weights: Weights, network: nn.Module, trim_px: int) -> bytes:
-    spec = weights.spec
-    side = 2 * trim_px + 4 * spec.stride
-    axes = {0: "batch", 2: "height", 3: "width"}
-    buffer = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
-        # The TorchScript exporter is deprecated, but takes a tenth of the time and needs no onnxscript.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network.eval(),
-            (torch.zeros(1, spec.planes, side, side),),
-            buffer,  # type: ignore[arg-type]  # the TorchScript exporter takes a file object
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_axes={"input": axes, "output": axes},
-            opset_version=17,
-            dynamo=False,
+class _Nodes:
+    """Makes ONNX nodes as the functions of an OpenVINO operation set do, see `sr_model.graph.translated`."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add_node(self, kind: str, inputs: list[_Value], name: str = "", **attributes: Any) -> _Value:
+        """Append a node; its output has the given name, or a new one."""
+        output = _Value(name or f"{kind.lower()}_{len(self.nodes)}")
+        self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
+        return output
+
+    def constant(self, values: npt.NDArray[np.float32] | list[int]) -> _Value:
+        name = _Value(f"constant_{len(self.constants)}")
+        self.constants.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def add(self, x: _Value, y: _Value) -> _Value:
+        return self.add_node("Add", [x, y])
+
+    def multiply(self, x: _Value, y: _Value) -> _Value:
+        return self.add_node("Mul", [x, y])
+
+    def relu(self, x: _Value) -> _Value:
+        return self.add_node("Relu", [x])
+
+    def concat(self, parts: list[_Value], axis: int) -> _Value:
+        return self.add_node("Concat", parts, axis=axis)
+
+    def convolution(
+        self,
+        x: _Value,
+        kernels: _Value,
+        strides: list[int],
+        begin: list[int],
+        end: list[int],
+        dilations: list[int],
+    ) -> _Value:
+        return self.add_node("Conv", [x, kernels], strides=strides, pads=[*begin, *end], dilations=dilations)
+
+    def convolution_backprop_data(
+        self, x: _Value, kernels: _Value, strides: list[int], pads_begin: list[int], pads_end: list[int]
+    ) -> _Value:
+        return self.add_node("ConvTranspose", [x, kernels], strides=strides, pads=[*pads_begin, *pads_end])
+
+    def max_pool(
+        self,
+        x: _Value,
+        strides: list[int],
+        dilations: list[int],
+        begin: list[int],
+        end: list[int],
+        kernel: list[int],
+    ) -> _Value:
+        pads = [*begin, *end]
+        return self.add_node(
+            "MaxPool", [x], strides=strides, dilations=dilations, pads=pads, kernel_shape=kernel
         )
-    return buffer.getvalue()
+
+    def depth_to_space(self, x: _Value, mode: str, factor: int) -> _Value:
+        assert mode == "depth_first"
+        return self.add_node("DepthToSpace", [x], blocksize=factor, mode="CRD")
+
+    def slice(self, x: _Value, first: _Value, stop: _Value, step: _Value, axes: _Value) -> _Value:
+        return self.add_node("Slice", [x, first, stop, axes, step])

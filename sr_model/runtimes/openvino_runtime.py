@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError, RuntimeUnavailableError
-from sr_model.onnx_model import correction_to_onnx
+from sr_model.graph import openvino_correction
 from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
 from sr_model.weights import Weights
@@ -31,9 +31,10 @@ class OpenVinoRuntime:
     """
 
     def __init__(self, weights: Weights, *, trim_px: int = 0, threads: int | None = None) -> None:
-        model = correction_to_onnx(weights, network_trim_px(weights.spec, trim_px))
         try:
-            self._request, precision = _compile(model, threads)
+            openvino = _openvino()
+            model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), openvino)
+            self._request, precision = _compile(model, threads, openvino.Core())
         except (ImportError, RuntimeError) as error:
             raise RuntimeUnavailableError(
                 f"OpenVINO does not run here ({type(error).__name__}): use --runtime torch, which is slower"
@@ -73,9 +74,8 @@ class OpenVinoRuntime:
         return output
 
 
-def _compile(model: bytes, threads: int | None) -> tuple[Any, str]:
+def _compile(model: Any, threads: int | None, core: Any) -> tuple[Any, str]:
     """A request for inference, and its precision."""
-    core = _openvino().Core()
     precision = "bf16" if "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -86,7 +86,7 @@ def _compile(model: bytes, threads: int | None) -> tuple[Any, str]:
         "ENABLE_CPU_PINNING": False,
         "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_LAYERS,
     }
-    compiled = core.compile_model(core.read_model(model=model), _DEVICE, settings)
+    compiled = core.compile_model(model, _DEVICE, settings)
     return compiled.create_infer_request(), precision
 
 
