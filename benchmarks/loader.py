@@ -22,15 +22,15 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import lightning
 import torch
+from lightning.fabric import Fabric
 from torch.utils.data import DataLoader, IterableDataset
 
 from sr_model.spec import ModelSpec
 from training.fit.config import FitConfig, LossWeights
-from training.fit.loading import CropData, workers
+from training.fit.loading import crop_loader, workers
 from training.fit.module import RestorationModule
-from training.fit.run import training_precision
+from training.fit.run import precision_plugins
 
 # Steps at the start of a round that are not timed: the loader fills its queue, and torch selects kernels.
 WARM_UP = 8
@@ -46,37 +46,16 @@ class Repeated(IterableDataset[Any]):
         return itertools.repeat(self._batch, self._steps)
 
 
-class Clock(lightning.Callback):
-    """Measures seconds per step, including the wait for the batch."""
-
-    def __init__(self) -> None:
-        self._ends: list[float] = []
-
-    def on_train_batch_end(self, *_: Any) -> None:
+def step_s(module: RestorationModule, fabric: Fabric, loader: Any) -> float:
+    """Train one round; return seconds per step, including the wait for the batch."""
+    ends: list[float] = []
+    module.step = 0
+    for batch in loader:
+        module.training_step(fabric.to_device(batch))
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self._ends.append(time.perf_counter())
-
-    @property
-    def step_s(self) -> float:
-        return (self._ends[-1] - self._ends[WARM_UP - 1]) / (len(self._ends) - WARM_UP)
-
-
-def step_s(module: RestorationModule, loader: Any) -> float:
-    """Train one round; return seconds per step."""
-    clock = Clock()
-    module.step = 0
-    trainer = lightning.Trainer(
-        max_epochs=1,
-        precision=training_precision("auto"),
-        callbacks=[clock],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module, loader)
-    return clock.step_s
+        ends.append(time.perf_counter())
+    return (ends[-1] - ends[WARM_UP - 1]) / (len(ends) - WARM_UP)
 
 
 def main() -> None:
@@ -105,18 +84,19 @@ def main() -> None:
         sizes_px=tuple(map(int, options.sizes.split(","))),
         loss=LossWeights() if options.perceptual else LossWeights.of_pixels(),
     )
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     spec = ModelSpec.compact() if options.architecture == "compact" else ModelSpec.resnet34()
-    module = RestorationModule(config, spec)
+    fabric = Fabric(devices=1, plugins=precision_plugins("auto"))
+    module = RestorationModule(config, spec, fabric)
     real: list[float] = []
     cached: list[float] = []
     for _ in range(options.rounds):
-        loader = CropData(config, done=0).train_dataloader()
+        loader = crop_loader(config)
         batch = next(iter(loader))
-        cached.append(step_s(module, DataLoader(Repeated(batch, config.steps), batch_size=None)))
-        real.append(step_s(module, loader))
+        cached.append(step_s(module, fabric, DataLoader(Repeated(batch, config.steps), batch_size=None)))
+        real.append(step_s(module, fabric, loader))
     ratio = statistics.median(a / b for a, b in zip(real, cached, strict=True))
     print(f"a step with real data takes {ratio:.2f} x a step with a cached batch")
     report = {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_tiny_weights
+from lightning.fabric import Fabric
 from PIL import Image
 from rich.console import Console
 from torchvision.models import ResNet34_Weights, resnet34
@@ -17,7 +18,6 @@ from training.data.dataset import CropDataset, Item, load_sharp
 from training.errors import DatasetError, RunError, TrainingError
 from training.fit.config import FitConfig, LossWeights
 from training.fit.loading import StepSampler, source_px
-from training.fit.loggers import Watch
 from training.fit.module import RestorationModule, restore
 from training.fit.run import fit
 from training.fit.schedule import crops_at, encoder_cycle, one_cycle
@@ -107,8 +107,8 @@ def test_half_precision_that_the_machine_lacks_is_refused(config, tmp_path, monk
 
 def test_a_terminal_gets_a_bar_under_the_lines(config, tmp_path):
     terminal = io.StringIO()
-    watch = Watch(2, Console(file=terminal, force_terminal=True, width=160))
-    fit(replace(config, loss=LossWeights.of_pixels()), tmp_path / "run", every=2, callbacks=[watch])
+    console = Console(file=terminal, force_terminal=True, width=160)
+    fit(replace(config, loss=LossWeights.of_pixels()), tmp_path / "run", every=2, console=console)
     assert "4/4" in terminal.getvalue()
     assert "crops/s" in terminal.getvalue()
     assert "step 4/4" in terminal.getvalue()
@@ -127,8 +127,7 @@ def test_pixel_terms_alone_need_no_vgg_and_without_a_terminal_there_are_plain_li
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
     assert " colour " in lines[0]
-    module = RestorationModule(chosen, trained.spec)
-    restored = restore(trained.network(), module.spec, torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
+    restored = restore(trained.network(), trained.spec, torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
     assert torch.isfinite(restored).all()
     assert restored.shape == (1, 3, 64, 64)
 
@@ -144,12 +143,12 @@ def test_a_pretrained_encoder_waits_and_then_learns_slower(config):
     module = RestorationModule(
         replace(config, architecture="resnet34", loss=LossWeights.of_pixels(), steps=100, lr=1.0),
         ModelSpec.resnet34(),
+        Fabric(accelerator="cpu", devices=1),
     )
-    optimiser, _ = module.configure_optimizers()
-    rest, encoder = optimiser.param_groups
+    rest, encoder = module.optimiser.param_groups
     assert {id(p) for p in encoder["params"]} == {id(p) for p in module.network.encoder.parameters()}
     for module.step in (0, 19, 20, 60, 99):
-        module._schedule(optimiser)
+        module.schedule()
         assert rest["lr"] == one_cycle(module.step, 100)
         assert encoder["lr"] == (0 if module.step < 20 else pytest.approx(0.1 * rest["lr"]))
     assert encoder_cycle(0, 100) == 0
@@ -168,9 +167,8 @@ def test_the_published_network_trains_from_imagenets_encoder(config, tmp_path, m
     assert not torch.equal(trained.state["encoder.conv1.weight"][:, :3], begun["conv1.weight"])
     # Without ImageNet's, there is nothing to wait for.
     fresh = replace(chosen, steps=1, encoder="none")
-    untrained = RestorationModule(fresh, ModelSpec.resnet34())
-    optimiser, _ = untrained.configure_optimizers()
-    assert len(optimiser.param_groups) == 1
+    untrained = RestorationModule(fresh, ModelSpec.resnet34(), Fabric(accelerator="cpu", devices=1))
+    assert len(untrained.optimiser.param_groups) == 1
 
 
 def test_an_encoder_that_cannot_be_fetched_says_what_to_do(config, tmp_path, monkeypatch):

@@ -93,7 +93,7 @@ def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(folder, tmp_path):
 TWO_DEVICES = """
 import json, sys
 from pathlib import Path
-import lightning
+from lightning.fabric.utilities import rank_zero_only
 from sr_model.weights import content_digest
 from training.fit.config import FitConfig, LossWeights
 from training.fit.run import fit
@@ -101,20 +101,17 @@ from training.fit.run import fit
 run = Path(sys.argv[1])
 choices = json.loads((run / "choices.json").read_text())
 
-class Note(lightning.Callback):
-    seen = []
+seen = []
 
-    def on_train_batch_start(self, trainer, module, batch, index):
-        self.seen += [int(crop.long().sum()) for crop in batch[1]]
-
-    def on_train_end(self, trainer, module):
-        parts = (module.network, module.average.module, module.discriminator)
-        digests = [content_digest(module.spec, part.state_dict()) for part in parts]
-        note = {"seen": self.seen, "digests": digests, "step": module.step}
-        (run / f"rank{trainer.global_rank}.json").write_text(json.dumps(note))
+def note(module, batch):
+    seen.extend(int(crop.long().sum()) for crop in batch[1])
+    parts = (module.network, module.average.module, module.discriminator)
+    digests = [content_digest(module.spec, part.state_dict()) for part in parts]
+    found = {"seen": seen, "digests": digests, "step": module.step}
+    (run / f"rank{rank_zero_only.rank}.json").write_text(json.dumps(found))
 
 choices["loss"] = LossWeights(**choices["loss"])
-fit(FitConfig(**choices), run / "run", callbacks=[Note()])
+fit(FitConfig(**choices), run / "run", after_step=[note])
 """
 
 

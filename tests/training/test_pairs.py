@@ -128,9 +128,9 @@ def test_rows_may_run_north(photos, tmp_path):
         profile, picture = file.profile | {"transform": turned}, file.read()
     with rasterio.open(north, "w", **profile) as file:
         file.write(picture[:, ::-1])
-    grid, turned_grid = common_grid(*photos, None, 128), common_grid(photos[0], north, None, 128)
-    assert turned_grid.gsd_m == pytest.approx(grid.gsd_m, rel=1e-9)  # measured northwards
-    assert replace(turned_grid, gsd_m=grid.gsd_m) == grid
+    grids = [common_grid(photos[0], new, None, 128) for new in (photos[1], north)]
+    assert grids[0].gsd_m == pytest.approx(grids[1].gsd_m, rel=1e-9)
+    assert replace(grids[0], gsd_m=grids[1].gsd_m) == grids[1]
     plain, same = (
         [chip.change for chip in make_pairs(photos[0], new, tmp_path / new.stem, **FEW)]
         for new in (photos[1], north)

@@ -135,7 +135,7 @@ def fit(
     **choices: Any,
 ) -> None:
     """Train on folders of PAIRS, and on pictures to age."""
-    from lightning.pytorch.utilities import rank_zero_only
+    from lightning.fabric.utilities import rank_zero_only
 
     from training.data.manifest import check_gsd, read_site
     from training.fit.run import fit as train

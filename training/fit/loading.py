@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import lightning
 import torch
 from torch.utils.data import DataLoader, Sampler
 
@@ -55,28 +54,31 @@ def workers(config: FitConfig) -> int:
     return config.workers or max(min((os.cpu_count() or 2) - 1, _MAX_WORKERS) // config.devices, 1)
 
 
-class CropData(lightning.LightningDataModule):
-    """The steps that are left of a run, for the device that asks."""
+def crop_loader(config: FitConfig, *, done: int = 0, rank: int = 0) -> DataLoader[Any]:
+    """The steps that are left of a run, for one of its devices.
 
-    def __init__(self, config: FitConfig, done: int) -> None:
-        super().__init__()
-        self._config, self._done = config, done
+    Args:
+        config: of the run.
+        done: steps that are done.
+        rank: of the device among all.
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of uint8 [B, 3, S, S] old and new, and bool [B]: exactly aligned."""
-        config = self._config
-        dataset = crop_dataset(config)
-        sources_px = {
-            side: source_px(side, config.scale_range[1], dataset.smallest_px) for side in config.sizes_px
-        }
-        rank = self.trainer.global_rank if self.trainer else 0
-        return DataLoader(
-            dataset,
-            batch_sampler=StepSampler(config, sources_px, done=self._done, rank=rank),
-            num_workers=workers(config),
-            prefetch_factor=4,
-            pin_memory=torch.cuda.is_available(),
-        )
+    Returns:
+        Batches of uint8 [B, 3, S, S] old and new, and bool [B]: exactly aligned.
+
+    Raises:
+        DatasetError: there is nothing to train on, or a picture is smaller than the smallest crop.
+    """
+    dataset = crop_dataset(config)
+    sources_px = {
+        side: source_px(side, config.scale_range[1], dataset.smallest_px) for side in config.sizes_px
+    }
+    return DataLoader(
+        dataset,
+        batch_sampler=StepSampler(config, sources_px, done=done, rank=rank),
+        num_workers=workers(config),
+        prefetch_factor=4,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 def _training_pairs(config: FitConfig) -> list[Pair]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, cast
 
-import lightning
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from sr_model.network import ResNetUNet, RestorationNetwork, build
@@ -52,13 +52,11 @@ def restore(network: nn.Module, spec: ModelSpec, old: Tensor, grain: Tensor) -> 
     return denormalise_tensor(network(planes).float().contiguous(), spec)
 
 
-class RestorationModule(lightning.LightningModule):
-    """Network, its moving average, frozen VGG and discriminator, with two optimisers stepped by hand."""
+class RestorationModule:
+    """Network, its moving average, frozen VGG and discriminator, with two optimisers that take turns."""
 
-    def __init__(self, config: FitConfig, spec: ModelSpec) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.config, self.spec = config, spec
+    def __init__(self, config: FitConfig, spec: ModelSpec, fabric: Fabric) -> None:
+        self.config, self.spec, self._fabric = config, spec, fabric
         self.network = build(spec).to(memory_format=torch.channels_last)
         self.average = moving_average(self.network, config.ema)
         taps = len(config.loss.features)
@@ -69,8 +67,18 @@ class RestorationModule(lightning.LightningModule):
         self.step = 0
         self.terms: dict[str, Tensor] = {}
         """The last step's loss, term by term."""
+        for frozen in (self.average.module, self.vgg):
+            if frozen is not None:
+                fabric.to_device(frozen)
+        # Calls to these are also told to the other devices, whose gradients are averaged; calls to the bare modules
+        # are not.
+        optimisers = self._make_optimisers()
+        self._shared_network, self.optimiser = fabric.setup(self.network, optimisers[0])
+        self._shared_discriminator, self.discriminator_optimiser = fabric.setup(
+            self.discriminator, optimisers[1]
+        )
 
-    def configure_optimizers(self) -> Any:
+    def _make_optimisers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
         """AdamW for the network (a pretrained encoder first frozen, then slower) and for the discriminator."""
         pretrained = isinstance(self.network, ResNetUNet) and self.config.encoder == "imagenet"
         encoder = list(cast("ResNetUNet", self.network).encoder.parameters()) if pretrained else []
@@ -91,19 +99,26 @@ class RestorationModule(lightning.LightningModule):
         """What the moving average makes of a chip, uint8 [H, W, 3], as a server would; cut to the stride."""
         height, width = (side // self.spec.stride * self.spec.stride for side in rgb.shape[:2])
         seen = rgb[None, :height, :width]
-        planes = torch.from_numpy(normalise(seen, self.spec)).to(self.device)
+        planes = self._fabric.to_device(torch.from_numpy(normalise(seen, self.spec)))
         average = cast("RestorationNetwork", self.average.module)
         restored = correct(seen, average.correction(planes).float().cpu().numpy(), self.spec)
         return restored.squeeze(0)
 
-    def training_step(self, batch: Batch, _batch_index: int) -> None:
-        """One step of the network, then one of the discriminator on the same pictures."""
-        shown = self._show(batch)
-        optimise_network, optimise_discriminator = cast("list[Any]", self.optimizers())
-        self._schedule(optimise_network, optimise_discriminator)
+    def training_step(self, batch: Batch) -> None:
+        """One step of the network, then one of the discriminator on the same pictures.
+
+        Args:
+            batch: old and new, uint8 [B, 3, S, S], and whether they lie exactly on each other, bool [B]; on the
+                device.
+        """
+        with self._fabric.autocast():
+            self._step(self._show(batch))
+
+    def _step(self, shown: Shown) -> None:
+        self.schedule()
         terms = self._pixel_terms(shown)
         if self.vgg is None:
-            self._finish(optimise_network, terms)
+            self._finish(terms)
             return
         # VGG costs ten times what the network costs: it sees some steps and a share of their batch, which buys
         # many more steps. The discriminator's head on pixels sees them all.
@@ -120,24 +135,24 @@ class RestorationModule(lightning.LightningModule):
         if self.step >= self.config.adversarial_from * self.config.steps:
             logits = self.discriminator(shown.restored, shown.old, features[_JUDGED])
             terms["adversarial"] = losses.generator_loss(logits, self.config.loss.adversarial)
-        self._finish(optimise_network, terms)
+        self._finish(terms)
 
         self.discriminator.requires_grad_(True)
         # Both kinds in one pass: on a GPU the small layers of this network cost their launch, not their arithmetic.
-        logits = self.discriminator(
+        logits = self._shared_discriminator(
             torch.cat([shown.new, shown.restored.detach()]),
             torch.cat([shown.old, shown.old]),
             [torch.cat([w, f.detach()]) for w, f in zip(wanted[_JUDGED], features[_JUDGED], strict=True)],
         )
         real, fake = zip(*(head.chunk(2) for head in logits), strict=True)
         judged = losses.discriminator_loss(real, fake)
-        self._optimise(optimise_discriminator, judged)
+        self._optimise(self.discriminator, self.discriminator_optimiser, judged)
         self.terms["discriminator"] = judged.detach()
 
     def _show(self, batch: Batch) -> Shown:
         """Augment and restore; every draw is a function of the seed, the step and the rank."""
         generator = torch.Generator().manual_seed(
-            self.config.seed * 1_000_003 + self.step + (self.global_rank << 40)
+            self.config.seed * 1_000_003 + self.step + (self._fabric.global_rank << 40)
         )
         side_px = crops_at(self.step, self.config.steps, self.config.sizes_px, self.config.batch).side_px
         stride = self.spec.stride
@@ -147,7 +162,8 @@ class RestorationModule(lightning.LightningModule):
         grain = draw_grain(old, self.spec.planes - 3, generator)
         some = max(len(old) // 4, 1)
         old_again, grain_again = (x[:some].roll(phase, (-2, -1)) for x in (old, grain))
-        both = restore(self.network, self.spec, torch.cat([old, old_again]), torch.cat([grain, grain_again]))
+        olds, grains = torch.cat([old, old_again]), torch.cat([grain, grain_again])
+        both = restore(self._shared_network, self.spec, olds, grains)
         restored, again = both[: len(old)], both[len(old) :]
         margin_px = min(stride, old.shape[-1] // 4)
         return Shown(
@@ -181,23 +197,22 @@ class RestorationModule(lightning.LightningModule):
             "gram": weight.style * losses.gram_loss(features, wanted, weight.gram),
         }
 
-    def _schedule(self, *optimisers: Any) -> None:
-        for optimiser in optimisers:
+    def schedule(self) -> None:
+        """Set the learning rates of the step that is next."""
+        for optimiser in (self.optimiser, self.discriminator_optimiser):
             for group in optimiser.param_groups:
                 group["lr"] = self.config.lr * group["cycle"](self.step, self.config.steps)
 
-    def _finish(self, optimiser: Any, terms: dict[str, Tensor]) -> None:
+    def _finish(self, terms: dict[str, Tensor]) -> None:
         """Step the network, its average and the counter."""
-        self._optimise(optimiser, torch.stack(list(terms.values())).sum())
+        self._optimise(self.network, self.optimiser, torch.stack(list(terms.values())).sum())
         self.average.update_parameters(self.network)
         self.step += 1
         self.terms = {name: value.detach() for name, value in terms.items()}
 
-    def _optimise(self, optimiser: Any, loss: Tensor) -> None:
+    def _optimise(self, module: nn.Module, optimiser: Any, loss: Tensor) -> None:
         optimiser.zero_grad(set_to_none=True)
-        self.manual_backward(loss)
+        self._fabric.backward(loss)
+        # fp16's first scales overflow, which its optimiser step notices and leaves out.
+        self._fabric.clip_gradients(module, optimiser, max_norm=1.0, error_if_nonfinite=False)
         optimiser.step()
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradients here, where Lightning has taken fp16's scale out of them."""
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)

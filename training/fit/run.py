@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import lightning
 import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
+from rich.console import Console
 from torch import Tensor, nn
 
 from sr_model.network import ResNetUNet
@@ -18,66 +21,61 @@ from sr_model.weights import Weights, load_weights, save_weights
 from training.errors import RunError
 from training.fit.checkpoint import load_progress, save_progress, saved_step
 from training.fit.config import FitConfig
-from training.fit.loading import CropData
-from training.fit.loggers import Scalars, Watch, make_loggers
-from training.fit.module import RestorationModule
+from training.fit.loading import crop_loader
+from training.fit.loggers import Lines, Scalars, make_loggers
+from training.fit.module import Batch, RestorationModule
 from training.fit.validation import Validate
+from training.progress import ProgressBars
 
 WEIGHTS: Final = "last.safetensors"
 CONFIG: Final = "config.json"
 
-# What Lightning and torch warn of here is meant: workers are counted by us, VGG stays in eval mode, heads of the
-# discriminator rest in some steps; or it is their own affair.
+AfterStep = Callable[[RestorationModule, Batch], None]
+
+# What Lightning and torch warn of here is meant, or it is their own affair.
 _ADVICE: Final = (
-    ".*does not have many workers.*",
-    ".*in eval mode at the start of training.*",
-    ".*smaller than the logging interval.*",
     ".*Experiment logs directory.*",
     ".*LeafSpec.*",
     ".*Grad strides do not match bucket view strides.*",
 )
 
 
-class _Keep(lightning.Callback):
-    """Saves progress and weights every `every` steps and at the end; a resumed run begins from what it saved."""
+class _Autocast(MixedPrecision):
+    """Half precision where autocast takes it. Fabric's own would round pictures to it before anything sees them."""
 
-    def __init__(self, run: Path, every: int, *, resumed: bool) -> None:
-        self._run, self._every, self._resumed = run, every, resumed
+    def convert_input(self, data: Any) -> Any:
+        return data
 
-    def on_fit_start(self, trainer: Any, module: Any) -> None:
-        """Keep the choices beside the weights."""
-        if trainer.is_global_zero:
-            module.config.write(self._run / CONFIG)
 
-    def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Put back what was saved."""
-        if self._resumed:
-            module.step, scaler = load_progress(self._run, *_parts(module))
-            trainer.precision_plugin.load_state_dict(scaler)
+class _Keep:
+    """Saves progress and weights every `every` steps and at the end."""
 
-    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
+    def __init__(self, run: Path, fabric: Fabric, every: int) -> None:
+        self._run, self._fabric, self._every = run, fabric, every
+
+    def __call__(self, module: RestorationModule, _batch: Batch) -> None:
         """Save, if it is time: each file whole or not at all, the progress last."""
-        due = module.step % self._every == 0 or module.step == module.config.steps
-        if due and trainer.is_global_zero:
-            for logger in trainer.loggers:
-                logger.save()
-            save_weights(
-                self._run / WEIGHTS, module.spec, module.average.module.state_dict(), dtype=torch.float32
-            )
-            save_progress(self._run, module.step, *_parts(module), trainer.precision_plugin.state_dict())
-
-    def on_train_end(self, trainer: Any, _module: Any) -> None:
-        """Every process finds the weights when it returns."""
-        trainer.strategy.barrier()
+        if module.step % self._every and module.step != module.config.steps:
+            return
+        for logger in self._fabric.loggers:
+            logger.save()
+        average = module.average.module.state_dict()
+        save_weights(self._run / WEIGHTS, module.spec, average, dtype=torch.float32)
+        precision = self._fabric.strategy.precision
+        save_progress(self._run, module.step, *_parts(module), precision.state_dict())
 
 
-def _parts(module: RestorationModule) -> tuple[dict[str, Any], dict[str, Any]]:
-    network, discriminator = (getattr(o, "optimizer", o) for o in module.optimizers())  # type: ignore[union-attr]
-    return _modules(module), {"adam_network": network, "adam_discriminator": discriminator}
-
-
-def _modules(module: RestorationModule) -> dict[str, Any]:
-    return {"network": module.network, "average": module.average, "discriminator": module.discriminator}
+def _parts(module: RestorationModule) -> tuple[dict[str, nn.Module], dict[str, torch.optim.Optimizer]]:
+    """All that a run resumes from, beside its step."""
+    networks = {
+        "network": module.network,
+        "average": module.average,
+        "discriminator": module.discriminator,
+    }
+    return networks, {
+        "adam_network": module.optimiser,
+        "adam_discriminator": module.discriminator_optimiser,
+    }
 
 
 def fit(
@@ -87,7 +85,8 @@ def fit(
     init: Path | None = None,
     resume: bool = False,
     every: int = 100,
-    callbacks: Sequence[lightning.Callback] = (),
+    after_step: Sequence[AfterStep] = (),
+    console: Console | None = None,
 ) -> Weights:
     """Train, and return the moving average's weights.
 
@@ -97,7 +96,8 @@ def fit(
         init: weights to start from.
         resume: go on from the run's saved progress.
         every: steps between two savings.
-        callbacks: Lightning's, beside ours.
+        after_step: called with the module and the batch after each step, on every device.
+        console: where the bar is drawn, by default standard error.
 
     Raises:
         DatasetError: there is nothing to train on.
@@ -106,23 +106,48 @@ def fit(
     """
     run.mkdir(parents=True, exist_ok=True)
     done = _check(config, run, resume)
-    if done == config.steps:
-        return load_weights(run / WEIGHTS)
-    module = _module(config, init)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    watch = Watch(every)
-    ours = [
-        watch,
-        Scalars(every),
-        Validate(run, resumed=resume, say=watch.say),
-        _Keep(run, every, resumed=resume),  # last: what the others wrote belongs to the progress it saves
-    ]
+    if done < config.steps:
+        with _quiet(), ProgressBars(console) as bars:
+            fabric = _fabric(config, run, done)
+            fabric.launch()
+            module = _module(config, init, fabric)
+            if resume:
+                module.step, scaler = load_progress(run, *_parts(module))
+                fabric.strategy.precision.load_state_dict(scaler)
+            loader = crop_loader(config, done=done, rank=fabric.global_rank)
+            calls = [*after_step]
+            if fabric.is_global_zero:
+                config.write(run / CONFIG)
+                calls += [Lines(bars, every), Scalars(fabric, every)]
+                if config.validate_every:
+                    calls.append(Validate(run, module, fabric, resumed=resume, say=bars.say))
+                calls.append(
+                    _Keep(run, fabric, every)
+                )  # last: what the others wrote belongs to what it saves
+            _train(fabric, module, loader, calls)
+    return load_weights(run / WEIGHTS)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning does not say what it found, nor give advice that was not taken on purpose."""
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for message in _ADVICE:
             warnings.filterwarnings("ignore", message=message)
-        trainer = _trainer(config, run, done, [*callbacks, *ours])
-        trainer.fit(module, datamodule=CropData(config, done))
-    return load_weights(run / WEIGHTS)
+        yield
+
+
+def _train(fabric: Fabric, module: RestorationModule, loader: Any, calls: Sequence[AfterStep]) -> None:
+    try:
+        for batch in loader:
+            module.training_step(fabric.to_device(batch))
+            for call in calls:
+                call(module, batch)
+    finally:
+        for logger in fabric.loggers:
+            logger.finalize("")
+    fabric.barrier()  # every process finds the weights when it returns
 
 
 def _check(config: FitConfig, run: Path, resume: bool) -> int:
@@ -149,10 +174,10 @@ def _check(config: FitConfig, run: Path, resume: bool) -> int:
     return done
 
 
-def _module(config: FitConfig, init: Path | None) -> RestorationModule:
+def _module(config: FitConfig, init: Path | None, fabric: Fabric) -> RestorationModule:
     torch.manual_seed(config.seed)
     make = ModelSpec.compact if config.architecture == "compact" else ModelSpec.resnet34
-    module = RestorationModule(config, make(gsd_m=config.gsd_m))
+    module = RestorationModule(config, make(gsd_m=config.gsd_m), fabric)
     if init:
         start = load_weights(init)
         state = _fitting(start.state, module.network)
@@ -200,20 +225,21 @@ def training_precision(name: str) -> Any:
     return "bf16-mixed" if has_bf16_units() else "32-true"
 
 
-def _trainer(
-    config: FitConfig, run: Path, done: int, callbacks: list[lightning.Callback]
-) -> lightning.Trainer:
-    return lightning.Trainer(
-        max_epochs=1,
-        precision=training_precision(config.precision),
+def _fabric(config: FitConfig, run: Path, done: int) -> Fabric:
+    return Fabric(
         devices=config.devices,
         num_nodes=config.nodes,
-        # Network and discriminator take turns: in every backward pass the other one's parameters are unused.
+        # Heads of the discriminator rest in some steps.
         strategy="auto" if config.world == 1 else "ddp_find_unused_parameters_true",
-        use_distributed_sampler=False,
-        callbacks=callbacks,
-        logger=make_loggers(run, done),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        plugins=precision_plugins(config.precision),
+        loggers=make_loggers(run, done),
     )
+
+
+def precision_plugins(name: str) -> list[Any]:
+    """What Fabric needs for a precision: `auto` or one of Lightning's names."""
+    precision = training_precision(name)
+    if precision == "32-true":
+        return []
+    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return [_Autocast(precision, device)]

@@ -11,19 +11,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import lightning
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.fabric import Fabric
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from PIL import Image
 
 from sr_model.atomic import write_atomic
 from sr_model.weights import content_digest, load_weights, save_weights
 from training.data.dataset import Pair, load_pairs
 from training.data.manifest import read_site
+from training.fit.module import Batch, RestorationModule
 from training.measure.metrics import PATCH_PX, TextureFeatures, kernel_distance, patches, structure_kept
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -159,28 +160,31 @@ def _middle(picture: UInt8Array, side: int) -> UInt8Array:
     return picture[y : y + side, x : x + side]
 
 
-class Validate(lightning.Callback):
+class Validate:
     """Looks every `validate_every` steps and at the end; keeps the best weights, the scores and the sheets."""
 
-    def __init__(self, run: Path, *, resumed: bool, say: Callable[[str], None]) -> None:
-        self._run, self._resumed, self._say = run, resumed, say
-        self._validation: Validation | None = None
+    def __init__(
+        self,
+        run: Path,
+        module: RestorationModule,
+        fabric: Fabric,
+        *,
+        resumed: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        """Read the chips, and what an interrupted run has found so far."""
+        self._run, self._fabric, self._say = run, fabric, say
         self._looks: dict[int, Look] = {}
         self._best = math.inf
-
-    def on_fit_start(self, trainer: Any, module: Any) -> None:
-        """Read the chips, and what an interrupted run has found so far."""
-        if not trainer.is_global_zero or not module.config.validate_every:
-            return
-        self._recall()
+        self._recall(resumed)
         folders = [Path(folder) for folder in module.config.pairs]
         self._validation = Validation(folders, module.spec.stride)
         if not len(self._validation):
             self._say(f"too few validation chips of {PATCH_PX} px to look at: no {BEST} will be kept")
         (self._run / SHEETS).mkdir(exist_ok=True)
 
-    def _recall(self) -> None:
-        if not self._resumed:
+    def _recall(self, resumed: bool) -> None:
+        if not resumed:
             for name in (BEST, SCORES):
                 (self._run / name).unlink(missing_ok=True)
             return
@@ -192,15 +196,15 @@ class Validate(lightning.Callback):
             kept = load_weights(self._run / BEST).digest
             self._best = min((a.score for a in self._looks.values() if a.digest == kept), default=math.inf)
 
-    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
+    def __call__(self, module: RestorationModule, _batch: Batch) -> None:
         """Look, if it is time."""
-        due = module.config.validate_every and module.step % module.config.validate_every == 0
-        if self._validation and (due or module.step == module.config.steps):
+        due = module.step % module.config.validate_every == 0 or module.step == module.config.steps
+        if due and len(self._validation):
             look, sheet = self._validation.look(module.step, module.restore_photo)
             self._keep(look, module)
-            self._show(look, sheet, trainer.loggers)
+            self._show(look, sheet)
 
-    def _keep(self, look: Look, module: Any) -> None:
+    def _keep(self, look: Look, module: RestorationModule) -> None:
         """Scores first: whichever file a kill leaves behind, the other can be told from it."""
         state = module.average.module.state_dict()
         look = replace(look, digest=content_digest(module.spec, state))
@@ -215,12 +219,11 @@ class Validate(lightning.Callback):
             f"structure {look.structure:.3f}, score {look.score:.3f}" + (" (best)" if better else "")
         )
 
-    def _show(self, look: Look, sheet: UInt8Array, loggers: Sequence[Any]) -> None:
+    def _show(self, look: Look, sheet: UInt8Array) -> None:
         png = io.BytesIO()
         Image.fromarray(sheet).save(png, "PNG")
         write_atomic(self._run / SHEETS / f"step_{look.step:07d}.png", png.getvalue())
-        scalars = {f"validation/{name}": getattr(look, name) for name in _LOGGED}
-        for logger in loggers:
-            logger.log_metrics(scalars, look.step)
+        self._fabric.log_dict({f"validation/{name}": getattr(look, name) for name in _LOGGED}, look.step)
+        for logger in self._fabric.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("old | restored | new", sheet, look.step, dataformats="HWC")

@@ -164,23 +164,20 @@ def refine(
     optimiser = torch.optim.AdamW(student.parameters(), choices.lr, (0.9, 0.99), weight_decay=0.0)
     find_lines = line_finder(period_px, choices.lines) if choices.lines else None
     side_px = _CROP_PX // spec.stride * spec.stride
-    wrongs, lines_left = [], []
-    since = time.monotonic()
+    log = _Log(choices.steps)
     for step, crops in zip(range(choices.steps), _draws(sites, sharp, side_px, rng), strict=False):
-        for group in optimiser.param_groups:
-            rise, fall = min(1.0, (step + 1) / 50), (1 + math.cos(math.pi * step / choices.steps)) / 2
-            group["lr"] = choices.lr * rise * fall
+        _set_rate(optimiser, step, choices)
         grain = draw_grain(crops.lined, spec.planes - 3, generator)
         with torch.no_grad():
             wanted = _target(teacher, spec, crops, grain, choices.fidelity)
         wrong = _inner(restore(student, spec, crops.lined, grain) - wanted)
         loss = wrong.square().mean()
-        wrongs.append(loss.item())
+        log.errors.append(loss.item())
         # Lines have their period only at the chips' own scale.
         if find_lines and not _is_scaled(step):
             power = find_lines(wrong)
             loss = loss + choices.line_weight * power
-            lines_left.append(power.item())
+            log.line_powers.append(power.item())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -188,11 +185,31 @@ def refine(
         average.update_parameters(student)
         progress("refine", step + 1, choices.steps)
         if (step + 1) % 100 == 0:
-            missed = 255 * math.sqrt(fmean(wrongs[-100:]))
-            lines = f", lines' power {255**2 * fmean(lines_left[-60:]):.3f}" if lines_left else ""
-            spent = time.monotonic() - since
-            say(f"step {step + 1} of {choices.steps}, {spent:.0f} s: {missed:.2f} grey levels off{lines}")
+            say(log.line(step + 1))
     return average.module.state_dict()
+
+
+class _Log:
+    """What was measured step by step: mean squared errors and, where lines were looked for, their power."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps, self._since = steps, time.monotonic()
+        self.errors: list[float] = []
+        self.line_powers: list[float] = []
+
+    def line(self, done: int) -> str:
+        """How the last hundred steps went."""
+        missed = 255 * math.sqrt(fmean(self.errors[-100:]))
+        lines = f", lines' power {255**2 * fmean(self.line_powers[-60:]):.3f}" if self.line_powers else ""
+        spent = time.monotonic() - self._since
+        return f"step {done} of {self._steps}, {spent:.0f} s: {missed:.2f} grey levels off{lines}"
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, step: int, choices: Choices) -> None:
+    """A rise over 50 steps under half a cosine."""
+    rise, fall = min(1.0, (step + 1) / 50), (1 + math.cos(math.pi * step / choices.steps)) / 2
+    for group in optimiser.param_groups:
+        group["lr"] = choices.lr * rise * fall
 
 
 def _target(teacher: nn.Module, spec: ModelSpec, crops: _Crops, grain: Tensor, fidelity: float) -> Tensor:
