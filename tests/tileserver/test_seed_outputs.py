@@ -174,7 +174,7 @@ def test_tiles_whose_journal_is_elsewhere_are_not_replaced_unasked(tmp_path: Pat
     store, path = MemoryStore(), tmp_path / "tiles"
     output = bucket(tmp_path, store) if kind == "bucket" else folder_of(path)
     output.deliver({FIRST: b"mine", SECOND: b"too"}.items())
-    with pytest.raises(ArchiveError, match=r"do not say what made them.*--overwrite"):
+    with pytest.raises(ArchiveError, match=r"provenance is unknown.*--overwrite"):
         open_journal(output, DESCRIPTION, OverwritePolicy(changed_only=True, refresh_before="2999-01-01"))
     assert {"0/0/0.png", "1/1/0.png"} == (names(store) if kind == "bucket" else files(path))
     run(output, {FIRST: b"new"}, policy=OVERWRITE)
@@ -229,7 +229,7 @@ def test_a_journal_of_other_tiles_or_of_others_is_refused(tmp_path: Path, name: 
     journal = open_journal(output, OTHER, OverwritePolicy())
     assert journal is not None
     journal.close()
-    with pytest.raises(ArchiveError, match=r"begun with other options .*weights"):
+    with pytest.raises(ArchiveError, match=r"started with other options .*weights"):
         open_journal(output, DESCRIPTION, OverwritePolicy())
     # That of a version whose identity had other fields.
     journal = Journal(output.journal_path)

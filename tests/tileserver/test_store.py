@@ -296,7 +296,7 @@ def test_a_bucket_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("address", "options", "word"),
     [
-        ("ftp://host/tiles", {}, "s3, gs, az"),
+        ("ftp://host/tiles", {}, "s3://, gs://, az://"),
         ("s3://bucket", {"max_bytes": 10}, "lifecycle"),
         ("az://container/tiles", {}, "AZURE_STORAGE_ACCOUNT_NAME"),
     ],
