@@ -22,14 +22,14 @@ def test_maps_share_the_servers_settings_and_the_default_comes_first(tmp_path: P
         'default = "y2010"\nport = 9000\ncache_bytes = 1000000\n\n'
         '[maps.y1998]\nsource = "1998.tif"\ncredit = "City"\nbands = [4, 1, 2]\n'
         "bounds = [-73.6, 42.3, -73.5, 42.4]\nzooms = [12, 19]\n\n"
-        '[maps.y2010]\nsource = "/data/2010.tif"\nnew = "/vsis3/bucket/2017.tif"\ntone = "old"\n',
+        '[maps.y2010]\nsource = "/data/2010.tif"\nnew = "/vsis3/bucket/2017.tif"\ncolours = "photo"\n',
     )
     maps = read_config(path, {"port": 9001})
     assert list(maps) == ["y2010", "y1998"]
     assert maps["y1998"].source == str(tmp_path / "1998.tif")
     assert (maps["y1998"].credit, maps["y1998"].bands, maps["y1998"].name) == ("City", (4, 1, 2), "y1998")
     assert (maps["y2010"].source, maps["y2010"].new) == ("/data/2010.tif", "/vsis3/bucket/2017.tif")
-    assert (maps["y2010"].tone, maps["y1998"].tone) == ("old", "model")
+    assert (maps["y2010"].colours, maps["y1998"].colours) == ("photo", "corrected")
     assert (maps["y1998"].bounds, maps["y1998"].zooms) == ((-73.6, 42.3, -73.5, 42.4), (12, 19))
     assert {(one.port, one.cache_bytes) for one in maps.values()} == {(9001, 1_000_000)}
 

@@ -183,7 +183,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_environment(
         ("CREDIT", "E"),
     ):
         monkeypatch.setenv(f"ORTHOSHARP_{variable}", value)
-    settings = read_maps(parsed("--port", "9000", "--contrast", "1.5", "--tone", "old"), path)["m"]
+    settings = read_maps(parsed("--port", "9000", "--contrast", "1.5", "--colours", "photo"), path)["m"]
     assert (settings.port, settings.threads, settings.batch) == (9000, 5, 7)
     # What the file says of one map wins over what is said of all; the rest reaches every map.
     assert (settings.tone, settings.contrast, settings.credit) == ("model", 1.5, "E")
@@ -240,3 +240,16 @@ def test_refusing_ends_with_two_and_one_line(capsys: pytest.CaptureFixture[str])
         raise StoreError("not asked for")
     with pytest.raises(SystemExit), refusing(StoreError):
         raise StoreError("asked for")
+
+
+def test_the_old_name_of_colours_still_works_and_warns(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    assert make_settings({"source": "/a.tif", "tone": "old"}).colours == "photo"
+    monkeypatch.setenv("ORTHOSHARP_TONE", "old")
+    assert make_settings({"source": "/a.tif"}).colours == "photo"
+    monkeypatch.delenv("ORTHOSHARP_TONE")
+    assert read_config(toml(tmp_path, own='tone = "model"'), {})["m"].colours == "corrected"
+    assert [record.message for record in caplog.records].count(
+        "tone is deprecated: set colours to photo instead of tone to old"
+    ) == 2

@@ -30,7 +30,7 @@ from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox, TileAddress
 
 # Not the default, so that a command that forgot it would show.
-FINISH = ("--contrast", 1.3, "--tone", "old")
+FINISH = ("--contrast", 1.3, "--colours", "photo")
 
 MakePhoto = Callable[..., Path]
 
@@ -42,7 +42,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def service(holed: Path, tiny_weights: Path) -> Iterator[TileService]:
-    settings = Settings(source=str(holed), weights=tiny_weights, runtime="openvino", contrast=1.3, tone="old")
+    settings = Settings(
+        source=str(holed), weights=tiny_weights, runtime="openvino", contrast=1.3, colours="photo"
+    )
     made = TileService(settings)
     yield made
     made.close()

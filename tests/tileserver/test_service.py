@@ -90,7 +90,7 @@ def test_a_tile_at_2x_has_the_pixels_of_the_next_zoom(make_service: MakeService)
             np.testing.assert_array_equal(doubled[:256, 256:], pixels(service, child))
 
 
-@pytest.mark.parametrize("taste", [{}, {"tone": "old"}, {"contrast": 1.2}])
+@pytest.mark.parametrize("taste", [{}, {"colours": "photo"}, {"contrast": 1.2}])
 def test_zooming_never_flashes(make_service: MakeService, taste: dict[str, object]) -> None:
     """Mean colours of a tile and its children agree at all zooms, although overviews bypass the network."""
     service = make_service(**taste)
@@ -110,7 +110,7 @@ def test_zooming_never_flashes(make_service: MakeService, taste: dict[str, objec
 
 def test_old_tone_keeps_the_old_colours_and_the_model_its_own(make_service: MakeService) -> None:
     means = {}
-    for name, settings in (("model", {}), ("old", {"tone": "old"})):
+    for name, settings in (("model", {}), ("old", {"colours": "photo"})):
         service = make_service(**settings)
         tile = middle_tile(service)
         before, after = pixels(service, tile, "old"), pixels(service, tile)

@@ -25,13 +25,13 @@ def test_clean_keeps_what_any_map_shows(
     make_service: Callable[..., TileService], photo: Path, new_photo: Path, tiny_weights: Path, tmp_path: Path
 ) -> None:
     store, config = tmp_path / "tiles", tmp_path / "orthosharp.toml"
-    for settings in ({}, {"source": str(new_photo), "tone": "old"}, {"contrast": 1.5}):
+    for settings in ({}, {"source": str(new_photo), "colours": "photo"}, {"contrast": 1.5}):
         service = make_service(store=str(store), **settings)
         service.tile(TileRequest("restored", "WebMercatorQuad", middle_tile(service), "png"))
         service.shared.close()
     tables = [
         f'[maps.{name}]\nsource = "{source}"\nweights = "{tiny_weights}"\n{more}\n'
-        for name, source, more in (("one", photo, ""), ("two", new_photo, 'tone = "old"'))
+        for name, source, more in (("one", photo, ""), ("two", new_photo, 'colours = "photo"'))
     ]
     config.write_text('runtime = "openvino"\nstore = "tiles"\n' + "".join(tables))
     refused(call("cache", "clean", store, photo, "--config", config), "mutually exclusive")
@@ -58,11 +58,11 @@ def test_clean_keeps_what_serve_shows_with_the_same_options(
         tiny_weights,
         "--runtime",
         "openvino",
-        "--tone",
-        "old",
+        "--colours",
+        "photo",
     ]
     line += ["--contrast", "1.5", "--rescale", "10,200", "--new", new_photo]
     assert call(*line).stdout == "0 bytes freed\n"
-    for option in ("--new-bands=1", "--contrast=1", "--tone=model", "--rescale=10,201"):
+    for option in ("--new-bands=1", "--contrast=1", "--colours=corrected", "--rescale=10,201"):
         assert call(*line, option, "--dry-run").stdout.split()[0] != "0", option
     assert "1 tiles" in call("cache", "info", store).stdout
