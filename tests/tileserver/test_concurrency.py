@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from sr_model import InferenceError
+from sr_model import InferenceError, PhotoContext
 from tileserver.cache.memory_cache import MemoryCache
 from tileserver.errors import AbandonedError, OverloadedError
 from tileserver.render.network_queue import NetworkQueue
@@ -29,7 +29,8 @@ class SlowNetwork:
         self.batches: list[int] = []
         self.error: BaseException | None = None
 
-    def restore(self, rgb: np.ndarray) -> np.ndarray:
+    def restore(self, rgb: np.ndarray, photos: list[PhotoContext]) -> np.ndarray:
+        assert len(photos) == len(rgb)
         self.batches.append(len(rgb))
         assert self.gate.wait(10)
         if self.error:
@@ -238,7 +239,7 @@ def test_a_network_that_loses_a_window_is_an_error_for_that_window(monkeypatch: 
     network.gate.set()
     queue = NetworkQueue(network, max_waiting=8, deadline_s=10)
     with monkeypatch.context() as patch:
-        patch.setattr(network, "restore", lambda rgb: rgb[:0])
+        patch.setattr(network, "restore", lambda rgb, _: rgb[:0])
         with pytest.raises(InferenceError):
             queue.restore(WINDOW, Stages())
     assert (queue.restore(WINDOW, Stages()) == 1).all()

@@ -40,10 +40,10 @@ class Slow:
         self.begun = 0
         restore = service.restorer.restore
 
-        def slow(rgb: np.ndarray) -> np.ndarray:
+        def slow(rgb: np.ndarray, photos: object) -> np.ndarray:
             self.begun += 1
             assert self.gate.wait(120)
-            return restore(rgb)
+            return restore(rgb, photos)
 
         monkeypatch.setattr(service.restorer, "restore", slow)
 

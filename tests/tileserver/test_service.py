@@ -232,10 +232,10 @@ def test_the_wait_for_the_network_ends_and_its_result_is_cached(
     callers = service.restorer.callers
     gate, begun, restore = threading.Event(), threading.Barrier(callers + 1), service.restorer.restore
 
-    def slow(rgb: np.ndarray) -> np.ndarray:
+    def slow(rgb: np.ndarray, photos: object) -> np.ndarray:
         begun.wait(60)
         assert gate.wait(60)
-        return restore(rgb)
+        return restore(rgb, photos)
 
     monkeypatch.setattr(service.restorer, "restore", slow)
     pyramid = service.rasters.view("restored", "WebMercatorQuad").pyramid
