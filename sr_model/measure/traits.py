@@ -80,7 +80,7 @@ def estimate_blur_and_halo(luminances: Sequence[Float32Array]) -> PhotoTraits:
 
     Blur and mask are fitted to the strongest straight edges that have an even plateau on either side (ISO 12233).
     Values at 0 and 255 may be burnt: they count as 'at least so dark, or bright'. On made pictures (200 edges, grain
-    of 1.5 grey levels, whites burnt or not) blur errs by less than 8 % from 0.5 to 2 px, 15 % at 0.4 px. Amount and
+    of 1.5 grey levels, whites burnt or not) blur errs by less than 15 % from 0.5 to 2 px. Amount and
     radius err by less than 0.25 and 0.3 px where the radius is at least 1.2 times the blur; a narrower mask leaves no
     ring that tells it from less blur, and comes out weaker and wider, with the same edge.
 

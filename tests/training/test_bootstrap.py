@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
 
-from training.measure.bootstrap import Bootstrap, _kernel_distance, blocks_of
+from training.measure.bootstrap import Bootstrap, blocks_of
 from training.measure.metrics import (
     drawn_powers,
-    kernel_distance,
-    kernel_sums,
     pattern_peak,
     pattern_powers,
 )
@@ -48,26 +46,6 @@ def test_the_same_seed_gives_the_same_interval_and_one_block_gives_none():
     assert Bootstrap(owner, seed=3).mean(values) == Bootstrap(owner, seed=3).mean(values)
     assert Bootstrap(owner, seed=3).mean(values) != Bootstrap(owner, seed=4).mean(values)
     assert Bootstrap(np.zeros(4, np.intp)).mean(values).low is None
-
-
-def test_every_block_drawn_once_gives_the_kernel_distance_itself():
-    random = np.random.default_rng(2)
-    first, second = random.normal(0.3, 1, (12, 5)), random.normal(0, 1, (12, 5))
-    sums = kernel_sums(first, second, np.arange(12) // 3, 4)
-    assert _kernel_distance(np.ones((1, 4)), sums)[0] == pytest.approx(kernel_distance(first, second))
-
-
-def test_a_far_distribution_has_an_interval_apart_from_a_near_one():
-    random = np.random.default_rng(3)
-    truth, near, far = (random.normal(mean, 1, (60, 8)) for mean in (0, 0, 1))
-    owner = np.arange(60) // 4
-    bootstrap = Bootstrap(owner)
-    estimates = [
-        bootstrap.kernel(kernel_distance(x, truth), kernel_sums(x, truth, owner, 15)) for x in (near, far)
-    ]
-    assert (
-        estimates[0].low < 0 < estimates[0].high < estimates[1].low < estimates[1].value < estimates[1].high
-    )
 
 
 def test_patterns_have_the_value_that_metrics_give_and_an_interval():

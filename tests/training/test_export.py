@@ -25,7 +25,6 @@ from training.evaluate.score import Choices, document, evaluate_site
 from training.export.export import export, measure_halo
 from training.export.onnx_file import onnx_difference, write_onnx
 from training.fit.config import FitConfig
-from training.measure.metrics import TextureFeatures
 from training.measure.seams import seam_sums
 
 SPLITS = ("train", "train", "validation", "validation")
@@ -42,7 +41,7 @@ def run(tmp_path_factory):
 def scores(run):
     """What `evaluate --json` writes about the run's weights."""
     restorer, site = Restorer.open(run / "last.safetensors"), run.parent / "town"
-    measured = evaluate_site(restorer, site, TextureFeatures())
+    measured = evaluate_site(restorer, site)
     path = run.parent / "scores.json"
     path.write_text(json.dumps(document(restorer, measured, Choices())))
     return path
@@ -113,7 +112,7 @@ def test_the_model_card_says_what_the_spec_and_the_scores_say(exported):
         assert words in card, words
     rows = [line for line in card.splitlines() if line.startswith("| town")]
     assert len(rows) == 4
-    assert {line.count("|") for line in rows} == {14}
+    assert {line.count("|") for line in rows} == {18}
     assert "{{" not in card
     assert "\n\n\n" not in card
 

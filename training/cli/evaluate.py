@@ -64,6 +64,19 @@ def _renamed(_context: click.Context, _option: click.Parameter, files: tuple[Pat
 @click.option(
     "--aged/--no-aged", default=True, show_default=True, help="Also age the new chips: a truth that is known."
 )
+@click.option(
+    "--judge",
+    "judge_path",
+    type=FILE,
+    help="VGG16's features (safetensors) judge the feature distance on aged chips, not EfficientNet-lite0.",
+)
+@click.option(
+    "--loss-network",
+    "loss_networks",
+    multiple=True,
+    type=click.Choice(["efficientnet-lite0", "vgg16"]),
+    help="Network whose features the loss used, where the weights do not say. It does not judge.",
+)
 @click.option("--json", "json_path", type=NEW_FILE, help="Write the scores here.")
 @click.option("--html", "html_path", type=NEW_FILE, help="Write one page with pictures here.")
 @click.option("--sheet", type=NEW_FILE, help="Write a comparison sheet here.")
@@ -85,6 +98,8 @@ def evaluate(
     baselines: tuple[Path, ...],
     rivals: tuple[Path, ...],
     aged: bool,
+    judge_path: Path | None,
+    loss_networks: tuple[str, ...],
     json_path: Path | None,
     html_path: Path | None,
     sheet: Path | None,
@@ -94,9 +109,9 @@ def evaluate(
     seed: int,
 ) -> None:
     """Score WEIGHTS beside bicubic, unsharp mask and other baselines on the validation chips of PAIRS."""
+    from training.evaluate.judge import ChosenJudge, choose_judge, loss_networks_of
     from training.evaluate.score import Choices, check_choices, document, evaluate_site
     from training.evaluate.tables import summary
-    from training.measure.metrics import TextureFeatures
 
     if credit and len(credit) != len(pairs):
         raise click.BadParameter(f"{len(credit)} for {len(pairs)} sites: one each", param_hint="--credit")
@@ -104,22 +119,34 @@ def evaluate(
         raise click.BadParameter(
             f"{sheet.name} is not the name of a picture: end it in .jpg", param_hint="--sheet"
         )
+    if judge_path and not aged:
+        raise click.BadParameter(
+            "the feature distance needs a known truth: leave --no-aged out", param_hint="--judge"
+        )
     choices, loaded = Choices(baselines + rivals, aged, draws, seed), load_weights(weights)
     check_choices(pairs, choices, loaded.spec)
-    restorer, features = _restorer(loaded, pairs), TextureFeatures()
+    used = loss_networks_of(weights, loaded.spec, loss_networks)
+    judge = choose_judge(used, judge_path) if aged else ChosenJudge(None, used)
+    if aged and judge.features is None:
+        click.echo(
+            "Warning: the loss used efficientnet-lite0, and no feature distance is told without --judge.",
+            err=True,
+        )
+    restorer = _restorer(loaded, pairs)
     owners = credit or ("",) * len(pairs)
     with ProgressBars() as bars:
         scores = [
-            score for folder in pairs for score in evaluate_site(restorer, folder, features, choices, bars)
+            score for folder in pairs for score in evaluate_site(restorer, folder, choices, judge, bars)
         ]
     click.echo(summary(scores))
-    measured = document(restorer, scores, choices)
+    click.echo(judge.sentence)
+    measured = document(restorer, scores, choices, judge)
     if json_path:
         write_atomic(json_path, (json.dumps(measured, indent=2, allow_nan=False) + "\n").encode())
     if html_path:
         from training.evaluate.report import evaluation_page
 
-        page = evaluation_page(restorer, pairs, scores, choices, rows, owners)
+        page = evaluation_page(restorer, pairs, scores, choices, rows, owners, judge)
         write_atomic(html_path, page.encode())
         click.echo(f"look at {html_path}")
     if sheet:

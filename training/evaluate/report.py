@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sr_model.restorer import Restorer
+from training.evaluate.judge import ChosenJudge
 from training.evaluate.methods import BICUBIC, OURS
 from training.evaluate.score import AGED, REAL, Choices, Ground, Score, aged_ground, real_ground, validation
 from training.evaluate.tables import METRICS, MetricInfo, shown
@@ -20,7 +21,7 @@ from training.pages import PICTURE_PX, data_url, render
 
 UInt8Array = npt.NDArray[np.uint8]
 
-_CARDS: Final = ("texture_to_bicubic", "high_frequency", "consistency", "hallucination")
+_CARDS: Final = ("rise", "overshoot", "rims", "blotches", "cast", "consistency", "hallucination")
 # In units of the drawings.
 _AXIS_LEFT, _AXIS_WIDTH, _ROW = 104, 168, 18
 _TITLES: Final = {BICUBIC: "old, bicubic", OURS: "restored (orthosharp)"}
@@ -54,6 +55,7 @@ def evaluation_page(
     choices: Choices,
     rows: int,
     owners: Sequence[str],
+    judge: ChosenJudge,
 ) -> str:
     """The page as text; it needs no other file and no network.
 
@@ -64,6 +66,7 @@ def evaluation_page(
         choices: baselines, seed.
         rows: chips per site that are shown, spread over the block; the worst comes on top.
         owners: whose pictures, one per site.
+        judge: of the feature distance.
     """
     sites = [
         _site(
@@ -75,6 +78,7 @@ def evaluation_page(
         "evaluation.html",
         spec=restorer.spec,
         digest=restorer.digest,
+        judge=judge.sentence,
         sites=sites,
         confidence=round(100 * CONFIDENCE),
         draws=choices.draws,
@@ -108,7 +112,11 @@ def _site(
         "owner": owner,
         "chips": ours.chips,
         "blocks": ours.blocks,
-        "cards": [(METRICS[name].title, shown(ours, name), _ends(ours, name)) for name in _CARDS],
+        "cards": [
+            (METRICS[name].title, shown(ours, name), _ends(ours, name))
+            for name in _CARDS
+            if name in ours.estimates
+        ],
         "parts": parts,
     }
 
@@ -122,7 +130,7 @@ def _ends(score: Score, name: str) -> str:
 def _shelves(ground: Ground, names: Sequence[str], worst: str) -> list[dict[str, Any]]:
     """Rows of pictures; the same ground in every way."""
     index = {chip.name: i for i, chip in enumerate(ground.chips)}
-    order = [(worst, "where features differ most"), *((name, "") for name in names if name != worst)]
+    order = [(worst, "where most is in neither photo"), *((name, "") for name in names if name != worst)]
     return [
         {
             "name": name,
@@ -160,7 +168,8 @@ def _drawing(metric: MetricInfo, rows: Sequence[tuple[Score, Estimate]]) -> _Dra
         if value is not None
     ]
     best = None if metric.best in ("low", "high") else float(metric.best)
-    least, most = min([*ends, *([best] if best is not None else [])]), max(ends)
+    ends += [] if best is None else [best]
+    least, most = min(ends), max(ends)
     width = max(most - least, 1e-9)
 
     def place(value: float) -> float:

@@ -21,6 +21,8 @@ from training.data.degrade import age
 from training.data.manifest import Chip, check_gsd, read_manifest, read_site
 from training.errors import DatasetError
 from training.evaluate.baselines import baseline_names, check_baselines, read_baseline
+from training.evaluate.judge import ChosenJudge
+from training.evaluate.judged import judged_estimates
 from training.evaluate.methods import (
     BICUBIC,
     NEW,
@@ -32,18 +34,13 @@ from training.evaluate.methods import (
 )
 from training.measure.bootstrap import CONFIDENCE, Bootstrap, Estimate, blocks_of
 from training.measure.fidelity import Float32Array, compare, place, shift_between
+from training.measure.judges import JudgedWindow, judge_window
 from training.measure.metrics import (
-    PATCH_PX,
+    SPECTRUM_PX,
     FloatArray,
     IntArray,
-    KernelSums,
-    TextureFeatures,
-    band_energy,
     consistency,
     drawn_powers,
-    kernel_distance,
-    kernel_sums,
-    patches,
     pattern_powers,
     structure_kept,
 )
@@ -53,8 +50,8 @@ from training.progress import Report, no_report
 UInt8Array = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
 
-# A spectrum is that of 128 px.
-_LEAST_PX: Final = 128
+# Side of the part of a chip that is compared: the shift between two pictures is not found on less.
+_LEAST_PX: Final = 32
 # Chips of a site on which a pattern and seams of the network's own are looked for: each is restored many times.
 _SAMPLE: Final = 16
 REAL: Final = "new photo"
@@ -71,7 +68,7 @@ class Score:
         method: bicubic, unsharp mask, the baseline's name, orthosharp, or the new photo itself.
         chips, blocks: how many were scored, and of how many blocks of ground.
         estimates: by metric, see docs/evaluation.md; one that makes no sense for a method is missing.
-        worst_chip: where features differ most from the new photo's.
+        worst_chip: where most is in neither photo (hallucination).
     """
 
     site: str
@@ -119,11 +116,18 @@ class Ground:
 def evaluate_site(
     restorer: Restorer,
     folder: Path,
-    features: TextureFeatures,
     choices: Choices | None = None,
+    judge: ChosenJudge | None = None,
     progress: Report = no_report,
 ) -> list[Score]:
     """Score every way to make the picture on a site's validation chips.
+
+    Args:
+        restorer: the network.
+        folder: the pairs.
+        choices: by default no baselines and no aged pairs.
+        judge: of the feature distance on aged pairs; without one it is left out.
+        progress: is told how many pictures were scored.
 
     Raises:
         DatasetError: the folder has no validation chips.
@@ -135,7 +139,7 @@ def evaluate_site(
         grounds.append(aged_ground(restorer, grounds[0], choices.seed))
     scores = []
     for ground in grounds:
-        scores += score_ground(restorer, ground, features, choices, progress)
+        scores += score_ground(restorer, ground, judge or ChosenJudge(), choices, progress)
     return scores
 
 
@@ -173,15 +177,9 @@ def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) ->
 
 
 def _check_sizes(folder: Path, sides_px: Sequence[int], stride: int) -> None:
-    """Every metric needs a spectrum of each chip, and two patches in all."""
-    if shown_at_all_phases(min(sides_px), stride) < _LEAST_PX:
+    if inner_px(min(sides_px), stride) < _LEAST_PX:
         raise DatasetError(
-            f"the chips of {folder.name} are too small to be scored: make the pairs with --size 256 or more"
-        )
-    if sum((inner_px(side, stride) // PATCH_PX) ** 2 for side in sides_px) < 2:
-        raise DatasetError(
-            f"{folder.name} has too few validation chips for a texture distance: make the pairs with a larger "
-            "--validation block, or --size 320 or more"
+            f"the chips of {folder.name} are too small to be scored: make the pairs with --size 96 or more"
         )
 
 
@@ -216,27 +214,23 @@ def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
 
 
 def score_ground(
-    restorer: Restorer, ground: Ground, features: TextureFeatures, choices: Choices, progress: Report
+    restorer: Restorer, ground: Ground, judge: ChosenJudge, choices: Choices, progress: Report
 ) -> list[Score]:
     """Score every way's pictures of one ground."""
-    owner = ground.blocks
-    bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
-    truth = features(patches(ground.made[NEW]))
+    bootstrap = Bootstrap(ground.blocks, draws=choices.draws, seed=choices.seed)
     olds = _each(partial(place, exact=ground.exact), ground.made[BICUBIC], ground.made[NEW])
-    base: KernelSums | None = None
+    bicubic = _judged(ground, BICUBIC, judge)
     stage, scores = f"{ground.site}, {ground.truth}", []
     progress(stage, 0, len(ground.made))
     for method, pictures in ground.made.items():
-        mine = truth if method == NEW else features(patches(pictures))
-        per_chip = len(patches(pictures[:1]))
-        sums = kernel_sums(mine, truth, np.repeat(owner, per_chip), bootstrap.blocks)
-        base = sums if method == BICUBIC else base
-        estimates = _texture(bootstrap, mine, truth, sums, base)
-        estimates |= _spectrum(bootstrap, pictures, ground.made[NEW])
+        mine = bicubic if method == BICUBIC else _judged(ground, method, judge)
+        estimates = judged_estimates(bootstrap, mine, bicubic)
+        if _has_spectrum(pictures):
+            estimates["pattern"] = bootstrap.pattern(np.stack(_each(pattern_powers, pictures)))
         estimates |= _against_old(bootstrap, pictures, ground)
         worst = ""
         if method != NEW:
-            compared, worst = _against_new(bootstrap, pictures, olds, ground, features)
+            compared, worst = _against_new(bootstrap, pictures, olds, ground)
             estimates |= compared
         if method == OURS and ground.truth == REAL:
             estimates |= _of_the_network(restorer, ground, choices)
@@ -247,38 +241,26 @@ def score_ground(
     return scores
 
 
+def _judged(ground: Ground, method: str, judge: ChosenJudge) -> list[dict[str, FloatArray]]:
+    """What every chip of one way to make the picture tells its judges."""
+    features = judge.features if ground.exact and method != NEW else None
+
+    def judged(picture: UInt8Array, old: UInt8Array, new: UInt8Array) -> dict[str, FloatArray]:
+        return judge_window(JudgedWindow(picture, old, new, old), is_truth=ground.exact, features=features)
+
+    return _each(judged, ground.made[method], ground.made[BICUBIC], ground.made[NEW])
+
+
+def _has_spectrum(pictures: Sequence[UInt8Array]) -> bool:
+    """Whether every picture is large enough for the spectrum in which patterns are looked for."""
+    return all(min(picture.shape[:2]) >= SPECTRUM_PX for picture in pictures)
+
+
 def _each(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
     """The work on every chip, on all cores: numpy, scipy and torch let go of Python's lock meanwhile."""
     chips = list(zip(*columns, strict=True))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda chip: work(*chip), chips))
-
-
-def _texture(
-    bootstrap: Bootstrap, mine: FloatArray, truth: FloatArray, sums: KernelSums, base: KernelSums | None
-) -> dict[str, Estimate]:
-    distance = kernel_distance(mine, truth)
-    estimates = {"texture_distance": bootstrap.kernel(distance, sums)}
-    if base is not None:
-        of_bicubic = _whole(base)
-        estimates["texture_to_bicubic"] = bootstrap.kernel(distance / of_bicubic, sums, base)
-    return estimates
-
-
-def _whole(sums: KernelSums) -> float:
-    within = sums.within.sum() / sums.within_pairs.sum()
-    return float(within - 2 * sums.cross.sum() / sums.cross_pairs.sum())
-
-
-def _spectrum(
-    bootstrap: Bootstrap, pictures: Sequence[UInt8Array], news: Sequence[UInt8Array]
-) -> dict[str, Estimate]:
-    energies = _each(band_energy, pictures, news)
-    powers = np.stack(_each(pattern_powers, pictures))
-    return {
-        "high_frequency": bootstrap.mean(*map(list, zip(*energies, strict=True))),
-        "pattern": bootstrap.pattern(powers),
-    }
 
 
 def _against_old(bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: Ground) -> dict[str, Estimate]:
@@ -299,14 +281,13 @@ def _against_new(
     pictures: Sequence[UInt8Array],
     olds: Sequence[Float32Array],
     ground: Ground,
-    features: TextureFeatures,
 ) -> tuple[dict[str, Estimate], str]:
 
     def compared(picture: UInt8Array, old: Float32Array, new: UInt8Array) -> dict[str, float]:
-        return asdict(compare(place(picture, new, exact=ground.exact), old, new, features))
+        return asdict(compare(place(picture, new, exact=ground.exact), old, new))
 
     chips = _each(compared, pictures, olds, ground.made[NEW])
-    worst = int(np.argmax([chip["perceptual"] for chip in chips]))
+    worst = int(np.argmax([chip["hallucination"] for chip in chips]))
     estimates = {name: bootstrap.mean([chip[name] for chip in chips]) for name in chips[0]}
     return estimates, ground.chips[worst].name
 
@@ -317,9 +298,12 @@ def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dic
     chosen = sorted({round(i) for i in np.linspace(0, last, _SAMPLE)})
     owner = np.unique(ground.blocks[chosen], return_inverse=True)[1].astype(np.intp)
     bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
-    powers = [drawn_powers(restore_at_phases(restorer, ground.pairs[i])) for i in chosen]
-    power, own = (np.stack(parts) for parts in zip(*powers, strict=True))
-    estimates = {"drawn_pattern": bootstrap.drawn_pattern(power, own)}
+    estimates = {}
+    sides_px = [min(ground.pairs[i].old.shape[:2]) for i in chosen]
+    if shown_at_all_phases(min(sides_px), restorer.spec.stride) >= SPECTRUM_PX:
+        powers = [drawn_powers(restore_at_phases(restorer, ground.pairs[i])) for i in chosen]
+        power, own = (np.stack(parts) for parts in zip(*powers, strict=True))
+        estimates["drawn_pattern"] = bootstrap.drawn_pattern(power, own)
     seams = [seam for i in chosen if (seam := seam_sums(restorer, ground.pairs[i].old))]
     if len(seams) == len(chosen):
         estimates["seam_difference"] = bootstrap.mean([seam.difference for seam in seams])
@@ -329,11 +313,14 @@ def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dic
     return estimates
 
 
-def document(restorer: Restorer, scores: Sequence[Score], choices: Choices) -> dict[str, Any]:
+def document(
+    restorer: Restorer, scores: Sequence[Score], choices: Choices, judge: ChosenJudge | None = None
+) -> dict[str, Any]:
     """Everything that was measured, as JSON values: the model, how it was measured, a row per score."""
     return {
         "model": {"name": restorer.spec.name, "digest": restorer.digest, "gsd_m": restorer.spec.gsd_m},
         "intervals": {"confidence": CONFIDENCE, "draws": choices.draws, "seed": choices.seed},
+        "judge": (judge or ChosenJudge()).as_json(),
         "scores": [
             {
                 "site": score.site,

@@ -31,18 +31,24 @@ class MetricInfo:
 
 
 _INFOS: Final = (
-    MetricInfo("texture_distance", "texture distance", 3, "low", "distance from the new photo's textures; no colours"),
-    MetricInfo("texture_to_bicubic", "texture over bicubic's", 2, "low", "texture distance over that of bicubic"),
-    MetricInfo("high_frequency", "high frequencies", 2, "1", "energy of fine detail over the new photo's"),
+    MetricInfo("rise", "rise", 2, "low", "width of the old photo's edges, 10 to 90 %, over bicubic's"),
+    MetricInfo("rise_px", "rise in px", 2, "low", "the same in pixels"),
+    MetricInfo("overshoot", "overshoot", 2, "low", "halo at the old photo's edges over bicubic's"),
+    MetricInfo("overshoot_share", "overshoot of step", 3, "0", "the same as a share of the edge's step"),
+    MetricInfo("rims", "rims", 2, "0", "tint along edges beyond that of smooth ground, in grey levels"),
+    MetricInfo("blotches", "blotches", 2, "0", "patches of colour that no single map explains, in grey levels"),
+    MetricInfo("cast", "cast", 2, "0", "chroma given to what was bright and neutral, in grey levels"),
+    MetricInfo("weave", "weave", 2, "1", "fine detail on smooth ground over the new photo's"),
+    MetricInfo("features", "features", 2, "low", "feature distance to the truth over bicubic's"),
+    MetricInfo("feature_distance", "feature distance", 3, "0", "the same itself, one value per judge"),
     MetricInfo("pattern", "pattern", 2, "1", "strongest regular pattern of 2, 4 or 8 px, of any origin"),
     MetricInfo("drawn_pattern", "drawn pattern", 2, "1", "the same, of what the network drew itself"),
     MetricInfo("structure", "structure", 3, "high", "correlation of luma with the old photo at its own pixel size"),
     MetricInfo("structure_worst", "worst chip", 3, "high", "structure of the worst chip"),
     MetricInfo("consistency", "consistency", 3, "high", "the same correlation, of red, green and blue"),
     MetricInfo("moved_px", "moved", 2, "0", "how far things moved from where the old photo has them, in px"),
-    MetricInfo("psnr_db", "PSNR", 2, "high", "equality of pixels, in dB, registered and equal in colour"),
+    MetricInfo("psnr_db", "PSNR", 2, "high", "equality of pixels, in dB, registered, after one map of colours"),
     MetricInfo("ssim", "SSIM", 3, "high", "equality of local structure (Wang et al. 2004)"),
-    MetricInfo("perceptual", "perceptual", 3, "low", "difference of features, like LPIPS without learnt weights"),
     MetricInfo("improvement", "improvement", 2, "high", "share of what came nearer to the new photo (opensr-test)"),
     MetricInfo("omission", "omission", 2, "low", "share of what stayed as in the old photo (opensr-test)"),
     MetricInfo("hallucination", "hallucination", 2, "low", "share of what is in neither photo (opensr-test)"),
@@ -52,11 +58,12 @@ _INFOS: Final = (
 METRICS: Final = {info.name: info for info in _INFOS}
 """In the order in which they are shown."""
 
-_TEXTURE: Final = ("texture_distance", "high_frequency", "pattern", "drawn_pattern", "structure")
+_SEEN: Final = ("rise", "overshoot", "rims", "blotches", "cast", "weave")
 _PLACES: Final = (
     "psnr_db",
     "ssim",
-    "perceptual",
+    "structure",
+    "structure_worst",
     "consistency",
     "improvement",
     "omission",
@@ -79,16 +86,28 @@ def _between(estimate: Estimate, digits: int) -> str:
     return f"({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
 
 
-def table(scores: Sequence[Score]) -> str:
-    """The first five metrics of real pairs as a Markdown table."""
-    titles = [METRICS[name].title for name in _TEXTURE[:-1]]
-    rows = [_row(["site", "picture", *titles, "structure (worst chip)"]), "|---|---|--:|--:|--:|--:|--:|"]
-    for score in scores:
-        if score.truth != REAL:
-            continue
-        structure = f"{shown(score, 'structure')} ({shown(score, 'structure_worst')})"
-        cells = [shown(score, name) for name in _TEXTURE[:-1]]
-        rows.append(_row([score.site, score.method, *cells, structure]))
+def judged_table(scores: Sequence[Score], truth: str) -> str:
+    """What people see, as a Markdown table; with the feature distance where the truth is known."""
+    return _table(
+        scores, truth, (*_SEEN, *(("features",) if truth == AGED else ("pattern", "drawn_pattern")))
+    )
+
+
+def places_table(scores: Sequence[Score], truth: str) -> str:
+    """The metrics that compare place by place, as a Markdown table."""
+    return _table([score for score in scores if "psnr_db" in score.estimates], truth, _PLACES)
+
+
+def _table(scores: Sequence[Score], truth: str, names: Sequence[str]) -> str:
+    rows = [
+        _row(["site", "picture", *(METRICS[name].title for name in names)]),
+        "|---|---|" + "--:|" * len(names),
+    ]
+    rows += [
+        _row([score.site, score.method, *(shown(score, name) for name in names)])
+        for score in scores
+        if score.truth == truth
+    ]
     return "\n".join(rows) + "\n"
 
 
@@ -96,43 +115,35 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def places_table(scores: Sequence[Score], truth: str) -> str:
-    """The metrics that compare place by place, as a Markdown table."""
-    rows = [
-        _row(["site", "picture", *(METRICS[name].title for name in _PLACES)]),
-        "|---|---|" + "--:|" * len(_PLACES),
-    ]
-    rows += [
-        _row([score.site, score.method, *(shown(score, name) for name in _PLACES)])
-        for score in scores
-        if score.truth == truth and "psnr_db" in score.estimates
-    ]
-    return "\n".join(rows) + "\n"
-
-
 def summary(scores: Sequence[Score]) -> str:
-    """What the terminal shows: two tables, a third for aged pairs, and the intervals that decide."""
+    """What the terminal shows: two tables, two more for aged pairs, and the intervals that decide."""
     parts = [
-        "Like the new photo, and true to the old one:\n\n" + table(scores),
+        "What people see:\n\n" + judged_table(scores, REAL),
         "Place by place, registered and equal in colour:\n\n" + places_table(scores, REAL),
     ]
     if any(score.truth == AGED for score in scores):
-        parts.append(
+        parts += [
             "New photos aged and compared with themselves, so that the truth is known:\n\n"
-            + places_table(scores, AGED)
-        )
+            + judged_table(scores, AGED),
+            places_table(scores, AGED),
+        ]
     return "\n".join([*parts, *_verdicts(scores)])
 
 
 def _verdicts(scores: Sequence[Score]) -> list[str]:
     lines = []
     for score in scores:
-        if score.method != OURS or score.truth != REAL:
+        if score.method != OURS:
             continue
-        distance = shown(score, "texture_to_bicubic", interval=True)
-        lines.append(
-            f"{score.site}: texture distance {distance} of bicubic's; {score.blocks} blocks of ground"
-        )
+        if score.truth == AGED:
+            if "features" in score.estimates:
+                distance = shown(score, "features", interval=True)
+                lines.append(f"{score.site}, aged: feature distance {distance} of bicubic's")
+            continue
+        ratios = [(name, shown(score, name, interval=True)) for name in ("rise", "overshoot")]
+        told = " and ".join(f"{name} {text}" for name, text in ratios if text)
+        edges = f"{told} of bicubic's" if told else "too few edges to tell how crisp they are"
+        lines.append(f"{score.site}: {edges}; {score.blocks} blocks of ground")
         if "seam_gradient" in score.estimates:
             difference, gradient = shown(score, "seam_difference"), shown(score, "seam_gradient")
             lines.append(f"{score.site}: seams {difference} grey levels, step across them x {gradient}")

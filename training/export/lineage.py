@@ -91,6 +91,7 @@ def read_scores(path: Path, digest: str) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(path.read_text())
         measured = document["model"]["digest"]
         metrics = {"intervals": document["intervals"], "scores": document["scores"]}
+        metrics |= {"judge": document["judge"]} if "judge" in document else {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"--scores {path.name} was not written by `orthosharp-train evaluate --json`: write it again"

@@ -11,14 +11,18 @@ from training.evaluate.tables import METRICS
 from training.pages import render
 
 _COLUMNS: Final = (
-    "texture_distance",
-    "high_frequency",
+    "rise",
+    "overshoot",
+    "rims",
+    "blotches",
+    "cast",
+    "weave",
+    "features",
     "pattern",
     "structure",
     "consistency",
     "psnr_db",
     "ssim",
-    "perceptual",
     "improvement",
     "omission",
     "hallucination",
@@ -49,6 +53,7 @@ def model_card(weights: Weights, files: Sequence[Path], onnx_difference: float |
         scores=[_row(score) for score in spec.metrics.get("scores", [])],
         seams=_seams(spec.metrics.get("scores", [])),
         intervals=spec.metrics.get("intervals", {}),
+        judge=spec.metrics.get("judge", {}).get("features"),
     )
 
 
@@ -65,7 +70,7 @@ def _flat(choices: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _row(score: Mapping[str, Any]) -> list[str]:
     cells = [f"{score[name]:.{METRICS[name].digits}f}" if name in score else "" for name in _COLUMNS]
-    ends = score["intervals"].get("texture_distance")
+    ends = score["intervals"].get(_COLUMNS[0])
     if ends:
         cells[0] += f" ({ends[0]:.2f} to {ends[1]:.2f})"
     return [f"{score['site']}, {score['truth']}", score["method"], *cells]

@@ -15,12 +15,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from training.measure.metrics import FloatArray, IntArray, KernelSums, pattern_peak
+from training.measure.metrics import FloatArray, IntArray, pattern_peak
 
 CONFIDENCE: Final = 0.95
 
 # How often each block was drawn, float64 [draws, blocks], to the metric of each draw, float64 [draws].
 Statistic = Callable[[FloatArray], FloatArray]
+# Of each chip its values, float64 [M].
+Grouped = Sequence[FloatArray]
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,20 @@ class Bootstrap:
         value = float(np.mean(values)) if shares is None else sum(values) / sum(shares)
         return self(value, lambda counts: self._of(counts, above) / self._of(counts, below))
 
-    def kernel(self, value: float, sums: KernelSums, others: KernelSums | None = None) -> Estimate:
-        """`metrics.kernel_distance`; with `others`, that distance over theirs."""
+    def median(self, values: Grouped, others: Grouped | None = None) -> Estimate:
+        """The median of values of which each chip has any number; with `others`, that over the median of theirs.
+
+        Args:
+            values, others: float64 [M] per chip, in the order of the chips; not all empty.
+        """
+        above = _Pooled.of(values, self.owner)
+        below = None if others is None else _Pooled.of(others, self.owner)
 
         def statistic(counts: FloatArray) -> FloatArray:
-            distance = _kernel_distance(counts, sums)
-            return distance if others is None else distance / _kernel_distance(counts, others)
+            medians = above.medians(counts)
+            return medians if below is None else medians / below.medians(counts)
 
-        return self(value, statistic)
+        return self(float(statistic(np.ones((1, self.blocks)))[0]), statistic)
 
     def pattern(self, powers: FloatArray) -> Estimate:
         """The peak of a pattern, 1 where there is none, from the `metrics.pattern_powers` of every chip."""
@@ -114,14 +122,28 @@ class Bootstrap:
         return result
 
 
-def _kernel_distance(counts: FloatArray, sums: KernelSums) -> FloatArray:
-    """For each draw. A block that is drawn twice is not compared with itself: its patches would be too alike."""
-    pairs = counts[:, :, None] * counts[:, None]
-    blocks = np.arange(counts.shape[1])
-    pairs[:, blocks, blocks] = counts
-    within, within_pairs, cross, cross_pairs = (
-        np.tensordot(pairs, part, 2)
-        for part in (sums.within, sums.within_pairs, sums.cross, sums.cross_pairs)
-    )
-    distance: FloatArray = within / within_pairs - 2 * cross / cross_pairs
-    return distance
+@dataclass(frozen=True, eq=False)
+class _Pooled:
+    """Values of all chips in ascending order, float64 [N], and the block of each, int [N]."""
+
+    values: FloatArray
+    owner: IntArray
+
+    @classmethod
+    def of(cls, groups: Grouped, owner: IntArray) -> _Pooled:
+        values = np.concatenate(list(groups))
+        order = np.argsort(values, kind="stable")
+        return cls(values[order], np.repeat(owner, [len(group) for group in groups])[order])
+
+    def medians(self, counts: FloatArray) -> FloatArray:
+        """Of each draw: [draws, blocks] to [draws]; NaN where the blocks that were drawn have no value."""
+        return np.array([self._median(drawn) for drawn in counts])
+
+    def _median(self, drawn: FloatArray) -> float:
+        reached = np.cumsum(drawn[self.owner])
+        if not len(reached) or reached[-1] == 0:
+            return float("nan")
+        # Between the two middle values where their number is even, as numpy's median.
+        half = reached[-1] / 2
+        low, high = np.searchsorted(reached, half, "left"), np.searchsorted(reached, half, "right")
+        return float(self.values[low] + self.values[high]) / 2

@@ -14,19 +14,32 @@ from training.measure.colour_map import Picture, luminance
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EdgeQuality:
-    """Medians over the edges of one picture or of several.
+    """What was measured at the edges of one picture or of several.
 
     Attributes:
-        rise_px: pixels from 10 to 90 % of an edge; NaN where there is none.
-        overshoot: beyond the brighter or the darker plateau, whichever is more, as a share of the step.
-        edges: how many were measured.
+        rises_px: float64 [M], pixels from 10 to 90 % of each edge.
+        overshoots: float64 [M], beyond the brighter or the darker plateau, whichever is more, as a share of the step.
     """
 
-    rise_px: float
-    overshoot: float
-    edges: int
+    rises_px: FloatArray
+    overshoots: FloatArray
+
+    @property
+    def edges(self) -> int:
+        """How many were measured."""
+        return len(self.rises_px)
+
+    @property
+    def rise_px(self) -> float:
+        """The median; NaN where there is no edge."""
+        return float(np.median(self.rises_px)) if self.edges else float("nan")
+
+    @property
+    def overshoot(self) -> float:
+        """The median; NaN where there is no edge."""
+        return float(np.median(self.overshoots)) if self.edges else float("nan")
 
 
 def edge_quality(pairs: Iterable[tuple[Picture, Picture]]) -> EdgeQuality:
@@ -39,10 +52,9 @@ def edge_quality(pairs: Iterable[tuple[Picture, Picture]]) -> EdgeQuality:
         pairs: a picture, and the one whose edges count; uint8 or float32 [H, W, 3] in grey levels, on one grid.
     """
     measured = [_shapes(picture, reference) for picture, reference in pairs]
-    if not any(len(rise) for rise, _ in measured):
-        return EdgeQuality(float("nan"), float("nan"), 0)
-    rise, over = (np.concatenate(part) for part in zip(*measured, strict=True))
-    return EdgeQuality(float(np.median(rise)), float(np.median(over)), len(rise))
+    if not measured:
+        return EdgeQuality(np.empty(0), np.empty(0))
+    return EdgeQuality(*(np.concatenate(part) for part in zip(*measured, strict=True)))
 
 
 def _shapes(picture: Picture, reference: Picture) -> tuple[FloatArray, FloatArray]:

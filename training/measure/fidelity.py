@@ -1,4 +1,4 @@
-"""A picture against the new photo of the same ground, place by place: pixels, structure, features, correctness.
+"""A picture against the new photo of the same ground, place by place: pixels, structure, correctness.
 
 Years lie between the photographs, and pairs are a fraction of a pixel off: picture and new photo are registered and
 made equal in colour first, so that neither counts. What has changed on the ground does count, in every picture alike.
@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scipy.ndimage import shift as moved
 from skimage.metrics import structural_similarity
 
-from training.measure.metrics import TextureFeatures, luma
+from training.measure.colour_map import matched_psnr
+from training.measure.metrics import luma
 from training.measure.register import LocalShift, correlation_surface, read_shift
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -26,8 +27,8 @@ _REACH_PX: Final = 12
 _LONGEST_PX: Final = 3.0
 _LEAST_CONFIDENCE: Final = 4.0
 _BORDER_PX: Final = 4
-# Mean squared error of rounding to bytes; equal pictures get its 58.9 dB and not infinity.
-_ROUNDING: Final = 1 / 12
+# That of rounding to bytes, whose mean squared error is 1/12; equal pictures get it and not infinity.
+_BEST_PSNR_DB: Final = 10 * math.log10(12 * 255**2)
 
 # opensr-test 1.3.3: softness of the scores (gamma), temperature of the shares, and the quantile of the distance
 # between old and new below which a pixel, in all three distances, says nothing.
@@ -41,15 +42,13 @@ class Fidelity:
     """Metrics of one chip.
 
     Attributes:
-        psnr_db: peak signal-to-noise ratio over the three bands.
+        psnr_db: peak signal-to-noise ratio over the three bands, after one affine map of colours.
         ssim: structural similarity of luma (Wang et al. 2004).
-        perceptual: see `TextureFeatures.distance`.
         improvement, omission, hallucination: see `correctness`; their sum is 1.
     """
 
     psnr_db: float
     ssim: float
-    perceptual: float
     improvement: float
     omission: float
     hallucination: float
@@ -146,20 +145,18 @@ def inside(picture: Float32Array) -> Float32Array:
     return picture[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX]
 
 
-def compare(picture: Float32Array, old: Float32Array, new: UInt8Array, features: TextureFeatures) -> Fidelity:
+def compare(picture: Float32Array, old: Float32Array, new: UInt8Array) -> Fidelity:
     """Every metric of one chip.
 
     Args:
         picture, old: both as `place` gives them.
         new: uint8 [H, W, 3].
-        features: the fixed network.
     """
     truth = inside(new.astype(np.float32))
     improvement, omission, hallucination = correctness(picture, old, truth)
     mine = np.clip(picture, 0, 255)
-    error = max(float(np.square(mine - truth).mean()), _ROUNDING)
     return Fidelity(
-        psnr_db=10 * math.log10(255**2 / error),
+        psnr_db=min(matched_psnr(mine, truth), _BEST_PSNR_DB),
         ssim=float(
             structural_similarity(
                 luma(truth),
@@ -170,7 +167,6 @@ def compare(picture: Float32Array, old: Float32Array, new: UInt8Array, features:
                 use_sample_covariance=False,
             )
         ),
-        perceptual=features.distance(mine, truth),
         improvement=improvement,
         omission=omission,
         hallucination=hallucination,

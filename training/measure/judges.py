@@ -14,16 +14,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from training.measure.colour_artefacts import blotches, neutral_cast, tinted_rims
 from training.measure.colour_map import Picture, matched_psnr
 from training.measure.edge_quality import edge_quality
 from training.measure.feature_distance import FeatureJudge
 from training.measure.weave import weave
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,35 @@ class JudgedWindow:
     edges_of: Picture
 
 
+def judge_window(
+    window: JudgedWindow, *, is_truth: bool = False, features: FeatureJudge | None = None
+) -> dict[str, FloatArray]:
+    """What one window tells of each metric: a value per edge for `rise` and `overshoot`, else one value or none.
+
+    Args:
+        window: of one picture.
+        is_truth: whether `new` is what the picture should have become, pixel on pixel.
+        features: judge of the distance to a truth; say its `name` beside the result.
+
+    Returns:
+        float64 [M] by metric; empty where the window cannot tell it.
+    """
+    picture, old, new = window.picture, window.old, window.new
+    edges = edge_quality([(picture, window.edges_of)])
+    single: dict[str, float | None] = {
+        "rims": tinted_rims(picture, old),
+        "blotches": blotches(picture, old),
+        "cast": neutral_cast(picture, old),
+        "weave": weave(picture, old, new),
+    }
+    if is_truth:
+        single["psnr"] = matched_psnr(picture, new)
+    if is_truth and features is not None:
+        single["features"] = features.distance(picture, new)
+    told = {name: np.array([] if value is None else [value], np.float64) for name, value in single.items()}
+    return {"rise": edges.rises_px, "overshoot": edges.overshoots} | told
+
+
 def judge_windows(
     windows: Iterable[JudgedWindow], *, is_truth: bool = False, features: FeatureJudge | None = None
 ) -> dict[str, float]:
@@ -50,33 +82,9 @@ def judge_windows(
 
     Args:
         windows: of one picture.
-        is_truth: whether `new` is what the picture should have become, pixel on pixel.
-        features: judge of the distance to a truth; say its `name` beside the result.
+        is_truth, features: as in `judge_window`.
     """
-    kept = list(windows)
-    edges = edge_quality((w.picture, w.edges_of) for w in kept)
-    judged = {"rise": edges.rise_px, "overshoot": edges.overshoot} if edges.edges else {}
-    return judged | _medians([_colours_and_truth(w, is_truth, features) for w in kept])
-
-
-def _colours_and_truth(
-    window: JudgedWindow, is_truth: bool, features: FeatureJudge | None
-) -> dict[str, float | None]:
-    picture, old, new = window.picture, window.old, window.new
-    metrics: dict[str, float | None] = {
-        "rims": tinted_rims(picture, old),
-        "blotches": blotches(picture, old),
-        "cast": neutral_cast(picture, old),
-        "weave": weave(picture, old, new),
-    }
-    if is_truth:
-        metrics["psnr"] = matched_psnr(picture, new)
-    if is_truth and features is not None:
-        metrics["features"] = features.distance(picture, new)
-    return metrics
-
-
-def _medians(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    known = {name: [v for row in rows if (v := row.get(name)) is not None] for name in names}
-    return {name: float(np.median(values)) for name, values in known.items() if values}
+    judged = [judge_window(window, is_truth=is_truth, features=features) for window in windows]
+    names = dict.fromkeys(name for told in judged for name in told)
+    pooled = {name: np.concatenate([told[name] for told in judged]) for name in names}
+    return {name: float(np.median(values)) for name, values in pooled.items() if len(values)}

