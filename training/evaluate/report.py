@@ -15,6 +15,7 @@ from sr_model.restorer import Restorer
 from training.evaluate.methods import BICUBIC, OURS
 from training.evaluate.score import AGED, REAL, Choices, Ground, Score, aged_ground, real_ground, validation
 from training.evaluate.tables import METRICS, MetricInfo, shown
+from training.fit.kinds import scale_in_words
 from training.measure.bootstrap import CONFIDENCE, Estimate
 from training.pages import PICTURE_PX, data_url, render
 
@@ -74,6 +75,7 @@ def evaluation_page(
     return render(
         "evaluation.html",
         spec=restorer.spec,
+        scale=scale_in_words(restorer.spec),
         digest=restorer.digest,
         sites=sites,
         confidence=round(100 * CONFIDENCE),
