@@ -26,8 +26,8 @@ import torch
 from lightning.fabric import Fabric
 from torch.utils.data import DataLoader, IterableDataset
 
-from sr_model.spec import ModelSpec
 from training.fit.config import FitConfig, LossWeights
+from training.fit.kinds import untrained_spec
 from training.fit.loading import crop_loader, workers
 from training.fit.module import RestorationModule
 from training.fit.run import precision_plugins
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--degrade", action="append", default=[])
     parser.add_argument("--perceptual")
     parser.add_argument("--perceptual-all", action="store_true", help="run VGG on every crop in every step")
-    parser.add_argument("--architecture", choices=("compact", "resnet34"), default="compact")
+    parser.add_argument("--architecture", choices=("half_scale", "compact", "resnet34"), default="half_scale")
     parser.add_argument("--sizes", default="112", help="crop sizes in px, separated by commas")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=40)
@@ -87,9 +87,8 @@ def main() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    spec = ModelSpec.compact() if options.architecture == "compact" else ModelSpec.resnet34()
     fabric = Fabric(devices=1, plugins=precision_plugins("auto"))
-    module = RestorationModule(config, spec, fabric)
+    module = RestorationModule(config, untrained_spec(config), fabric)
     real: list[float] = []
     cached: list[float] = []
     for _ in range(options.rounds):

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pystac
 import pytest
+import torch
 from conftest import write_tiny_weights
 from PIL import Image
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
@@ -16,16 +17,19 @@ from stac_model.schema import SCHEMA_URI, MLModelProperties
 from training_data import make_ground, write_run, write_site
 
 import training.export.onnx_file
-from sr_model import Restorer, load_weights
+from sr_model import PhotoContext, Restorer, bundled_weights_path, load_weights, save_weights
 from sr_model.onnx_model import to_onnx
 from sr_model.pixels import correct, normalise
 from training.data.dataset import load_pairs
-from training.errors import RunError
-from training.evaluate.score import Choices, document, evaluate_site
+from training.errors import DatasetError, RunError
+from training.evaluate.score import Choices, check_choices, document, evaluate_site, real_ground
 from training.export.export import export, measure_halo
 from training.export.onnx_file import onnx_difference, write_onnx
 from training.fit.config import FitConfig
+from training.fit.kinds import untrained_spec
 from training.measure.seams import seam_sums
+from training.refine.refine import Choices as RefineChoices
+from training.refine.refine import refine
 
 SPLITS = ("train", "train", "validation", "validation")
 WORDS = {"name": "toy", "provenance": "Trained on a test.", "credit": "Test Survey", "licence": "CC-BY-4.0"}
@@ -167,6 +171,63 @@ def test_scores_of_other_weights_and_wrong_names_are_refused(run, scores, tmp_pa
     with pytest.raises(RunError, match="no weights yet"):
         export(tmp_path, tmp_path / "a.safetensors", take="best", **WORDS)
     assert not list(tmp_path.glob("a.*"))
+
+
+@pytest.fixture(scope="module")
+def relative(tmp_path_factory):
+    """A run of relative weights as `fit` leaves it, and what is exported of it."""
+    folder = tmp_path_factory.mktemp("relative")
+    site = write_site(folder / "town", SPLITS)
+    choices = FitConfig(pairs=(str(site),), colours="photo", gsd_m=0.0)
+    trained = load_weights(bundled_weights_path())
+    (folder / "run").mkdir()
+    fresh = replace(untrained_spec(choices), name="half_scale")
+    save_weights(folder / "run" / "last.safetensors", fresh, trained.state, dtype=torch.float32)
+    choices.write(folder / "run" / "config.json")
+    words = {key: value for key, value in WORDS.items() if key != "name"}
+    return folder, export(folder / "run", folder / "relative.safetensors", onnx=True, **words)
+
+
+def test_relative_weights_are_exported_with_ratios_and_no_pixel_size(relative):
+    folder, exported = relative
+    spec = exported.weights.spec
+    assert (spec.name, spec.colours, spec.ratio, spec.gsd_m) == ("half_scale", "photo", pytest.approx(2), 0)
+    assert spec.source_gsd_range_m == pytest.approx((0.65 * 0.6096, 1.6 * 0.6096), rel=1e-3)
+    assert 0 < spec.halo_px <= 72
+    old = load_pairs([folder / "town"], "validation")[0].old
+    for ratio in (spec.ratio_range[0], spec.ratio, spec.ratio_range[1]):
+        sums = seam_sums(Restorer.from_weights(exported.weights), old, PhotoContext(ratio))
+        assert sums.difference < 0.5
+    card = beside(exported, ".md").read_text()
+    assert "scale | relative: a photograph's pixel is 2 times the picture's at best" in card
+    assert "colours | the photograph's own" in card
+    assert "| colours | photo |" in card
+    item = json.loads(beside(exported, ".stac.json").read_text())
+    assert JsonSchemaSTACValidator().validate_core(item, pystac.STACObjectType.ITEM, item["stac_version"])
+    properties = item["properties"]
+    assert "gsd" not in properties
+    assert properties["orthosharp:ratio_range"] == list(spec.ratio_range)
+    (output,) = MLModelProperties(**properties).output
+    assert output.post_processing_function.expression == "sr_model.binding:bind_colours"
+
+
+def test_relative_weights_are_evaluated_at_the_ratio_of_the_site_and_not_refined(relative, tmp_path):
+    folder, exported = relative
+    site, spec = folder / "town", exported.weights.spec
+    check_choices([site], Choices(), spec)
+    (chip,) = load_pairs([site], "validation")[:1]
+    restorer = Restorer.from_weights(exported.weights)
+    made = real_ground(restorer, site, only={chip.name.split("/")[1]}).made["orthosharp"][0]
+    whole = restorer.restore(chip.old[None], PhotoContext(2.0))[0]
+    assert (made == whole[32:-32, 32:-32]).all()
+    assert (made != restorer.restore(chip.old[None], PhotoContext(1.43))[0][32:-32, 32:-32]).any()
+    with pytest.raises(RunError, match="are not refined: `export` them"):
+        refine(exported.weights, [site], RefineChoices())
+    values = json.loads((site / "site.json").read_text())
+    other = write_site(tmp_path / "other", SPLITS)
+    (other / "site.json").write_text(json.dumps(values | {"old_gsd_m": 6 * values["gsd_m"]}))
+    with pytest.raises(DatasetError, match="6 times as large as the chips'"):
+        check_choices([other], Choices(), spec)
 
 
 def test_a_run_that_saw_aged_pictures_alone_is_exported(tmp_path):

@@ -1,4 +1,5 @@
 import io
+import json
 from dataclasses import replace
 from urllib.error import URLError
 
@@ -9,14 +10,17 @@ from conftest import write_tiny_weights
 from lightning.fabric import Fabric
 from PIL import Image
 from rich.console import Console
+from torch.nn.functional import avg_pool2d, interpolate
 from torchvision.models import ResNet34_Weights, resnet34
 from training_data import make_ground as ground
-from training_data import old_and_new, write_vgg
+from training_data import old_and_new, write_site, write_vgg
 
-from sr_model import ModelSpec, load_weights
+from sr_model import ModelSpec, bundled_weights_path, load_weights
 from training.data.dataset import CropDataset, Item, load_sharp
 from training.errors import DatasetError, RunError, TrainingError
+from training.fit.colours import match_colours
 from training.fit.config import FitConfig, LossWeights
+from training.fit.kinds import untrained_spec
 from training.fit.loading import StepSampler, source_px
 from training.fit.losses import Discriminator
 from training.fit.module import RestorationModule, restore
@@ -90,6 +94,72 @@ def test_resuming_nothing_or_with_other_choices_says_so_and_so_does_forgetting_t
     )
 
 
+@pytest.mark.parametrize("colours", ["network", "photo"])
+def test_either_kind_starts_from_the_bundled_weights_and_resumes(config, tmp_path, monkeypatch, colours):
+    chosen = replace(config, colours=colours, gsd_m=0.3048, loss=LossWeights.of_pixels(), steps=3)
+    bundled = bundled_weights_path()
+    whole = fit(chosen, tmp_path / "whole", init=bundled)
+    begun = load_weights(bundled).state
+    changed = [float((value - begun[name]).abs().max()) for name, value in whole.state.items()]
+    assert 0 < max(changed) < 0.01  # trained, from where it began
+    step = RestorationModule.training_step
+
+    def fails_at_the_last(module, *arguments):
+        if module.step == 2:
+            raise RuntimeError("power cut")
+        return step(module, *arguments)
+
+    monkeypatch.setattr(RestorationModule, "training_step", fails_at_the_last)
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(chosen, tmp_path / "stopped", init=bundled, every=1)
+    monkeypatch.undo()
+    other = replace(chosen, colours="network" if colours == "photo" else "photo")
+    with pytest.raises(RunError, match="other choices of colours"):
+        fit(other, tmp_path / "stopped", resume=True)
+    resumed = fit(chosen, tmp_path / "stopped", resume=True)
+    assert same(whole, resumed)
+    assert resumed.spec == whole.spec
+
+
+def test_relative_weights_declare_the_ratios_of_their_pairs(config, tmp_path):
+    town, fine = (write_site(tmp_path / name, ("train", "validation")) for name in ("town", "fine"))
+    chosen = replace(config, colours="photo", pairs=(str(town),))
+    spec = untrained_spec(chosen)
+    assert (spec.is_relative, spec.colours, spec.gsd_m) == (True, "photo", 0)
+    assert spec.ratio == pytest.approx(2)
+    assert spec.ratio_range == pytest.approx((2 / 1.4, 2 / 0.7))
+    site = json.loads((fine / "site.json").read_text())
+    (fine / "site.json").write_text(json.dumps(site | {"gsd_m": site["old_gsd_m"] / 3}))
+    both = untrained_spec(replace(chosen, pairs=(str(town), str(fine))))
+    assert both.ratio == pytest.approx(6**0.5)
+    assert both.ratio_range == pytest.approx((2 / 1.4, 3 / 0.7))
+    assert both.max_ratio == both.ratio_range[1]
+    assert untrained_spec(replace(chosen, pairs=())) == ModelSpec.half_scale()
+    (fine / "site.json").write_text(json.dumps(site | {"gsd_m": 2 * site["old_gsd_m"]}))
+    with pytest.raises(DatasetError, match="make the pairs with a smaller --gsd"):
+        untrained_spec(replace(chosen, pairs=(str(fine),)))
+    with pytest.raises(TrainingError, match="leave out --architecture"):
+        replace(chosen, architecture="compact")
+
+
+def test_new_crops_get_the_colours_of_old_ones_and_keep_their_detail():
+    sharp = torch.from_numpy(ground(4, 128).astype(np.float32) / 255).permute(2, 0, 1)[None]
+    patches = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)) - 0.5
+    coloured = (sharp + 0.3 * interpolate(patches, scale_factor=32)).clamp(0, 1)
+    cast = torch.tensor([0.65, 0.6, 0.5]).view(1, 3, 1, 1)
+    hazy = cast * coloured + 0.25
+    old = avg_pool2d(hazy, 5, 1, 2, count_include_pad=False)
+    matched = match_colours(coloured, old)
+    # The least squares of soft pixels would have lost contrast: detail loses what haze takes, and no more.
+    assert (matched - hazy).abs().mean() < 0.01
+    assert float(matched.std() / hazy.std()) == pytest.approx(1, abs=0.03)
+    ripples = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    water = 0.3 + 0.02 * ripples
+    still = match_colours(water, torch.full_like(water, 0.4))
+    assert float(still.mean()) == pytest.approx(0.4, abs=0.002)
+    assert float(still.std() / water.std()) > 0.8
+
+
 def test_weights_of_another_architecture_are_no_start(config, tmp_path):
     start = write_tiny_weights(tmp_path / "tiny.safetensors")
     with pytest.raises(RunError, match="--architecture compact"):
@@ -142,7 +212,7 @@ def test_pixel_terms_alone_need_no_vgg_and_without_a_terminal_there_are_plain_li
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
     assert " colour " in lines[0]
-    restored = restore(trained.network(), trained.spec, torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
+    restored = restore(trained.network(), trained.spec, torch.rand(1, 3, 64, 64), torch.zeros(1, 0, 64, 64))
     assert torch.isfinite(restored).all()
     assert restored.shape == (1, 3, 64, 64)
 

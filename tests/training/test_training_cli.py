@@ -66,6 +66,21 @@ def test_sizes_that_are_none_are_refused(tmp_path, sizes, why):
     assert why in result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--gsd", "0.3"], "leave it out, or choose --colours network"),
+        (["--architecture", "compact"], "leave out --architecture, or --colours photo"),
+    ],
+)
+def test_options_that_relative_weights_cannot_have_are_refused(tmp_path, words, why):
+    arguments = ["fit", "--out", str(tmp_path / "x"), "--colours", "photo", *words]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert why in " ".join(result.output.split())
+    assert not (tmp_path / "x").exists()
+
+
 def test_unknown_loss_terms_and_missing_runs_are_refused(tmp_path):
     result = CliRunner().invoke(main, ["fit", "--out", str(tmp_path / "x"), "--weight", "beauty=1"])
     assert result.exit_code == 2

@@ -23,7 +23,7 @@ def pairs(tmp_path_factory):
 
 def test_the_old_photo_scores_one_and_the_new_one_is_nearer_to_itself(pairs):
     validation = Validation([pairs], stride=16)
-    look, sheet = validation.look(7, lambda old: old)
+    look, sheet = validation.look(7, lambda old, _photo: old)
     assert (look.step, look.texture_distance) == (7, pytest.approx(1))
     assert look.structure == pytest.approx(1)
     chips = load_pairs([pairs], "validation")
@@ -31,7 +31,7 @@ def test_the_old_photo_scores_one_and_the_new_one_is_nearer_to_itself(pairs):
     assert (sheet[:128, -256:-128] == chips[0].new).all()
 
     new_of = {pair.old.tobytes(): pair.new for pair in chips}
-    look, sheet = validation.look(8, lambda old: new_of[old.tobytes()])
+    look, sheet = validation.look(8, lambda old, _photo: new_of[old.tobytes()])
     assert look.texture_distance < 0.1
     assert (sheet[:128, 260:388] == chips[0].new).all()
 

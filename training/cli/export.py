@@ -13,7 +13,7 @@ from training.cli.params import FILE, FOLDER, NEW_FILE
 @click.command()
 @click.argument("run", type=FOLDER)
 @click.argument("out", type=NEW_FILE)
-@click.option("--name", default="compact", show_default=True, help="What headers call the model.")
+@click.option("--name", default="", help="What headers call the model [its architecture].")
 @click.option("--provenance", required=True, help="A sentence that says what it was trained on.")
 @click.option("--credit", required=True, help="Whose pictures taught it.")
 @click.option(
@@ -34,11 +34,12 @@ def export(run: Path, out: Path, **choices: Any) -> None:
     Beside it: a model card (.md), a STAC item (.stac.json) and, with --onnx, an ONNX model.
     """
     from training.export.export import export as write
+    from training.fit.kinds import scale_in_words
 
     exported = write(run, out, **choices)
     weights, spec = exported.weights, exported.weights.spec
     click.echo(
-        f"{out.name} {weights.digest[:12]}: {spec.architecture}, {spec.gsd_m:.3g} m, halo {spec.halo_px} px"
+        f"{out.name} {weights.digest[:12]}: {spec.architecture}, {scale_in_words(spec)}, halo {spec.halo_px} px"
     )
     if exported.onnx_difference is not None:
         click.echo(f"ONNX and torch differ by {255 * exported.onnx_difference:.4f} grey levels at most")

@@ -45,7 +45,18 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     "--perceptual", default="imagenet", show_default=True, help="VGG16: imagenet, or a safetensors file."
 )
 @click.option(
-    "--architecture", type=click.Choice(["compact", "resnet34"]), default="compact", show_default=True
+    "--architecture",
+    type=click.Choice(["half_scale", "compact", "resnet34"]),
+    default=_DEFAULTS["architecture"],
+    show_default=True,
+)
+@click.option(
+    "--colours",
+    type=click.Choice(["network", "photo"]),
+    default=_DEFAULTS["colours"],
+    show_default=True,
+    help="network: colours are translated too, and the weights have the pairs' pixel size. "
+    "photo: they stay the photograph's own, and the weights suit photographs of any pixel size.",
 )
 @click.option(
     "--encoder",
@@ -137,26 +148,42 @@ def fit(
     """Train on folders of PAIRS, and on pictures to age."""
     from lightning.fabric.utilities import rank_zero_only
 
-    from training.data.manifest import check_gsd, read_site
     from training.fit.run import fit as train
 
     if missing := set(keep_season) - set(pairs):
         raise click.BadParameter(
             f"{min(missing)} is not one of PAIRS: name it there too", param_hint="--keep-season"
         )
-    sites = [read_site(folder) for folder in pairs]
-    gsd_m = gsd_m or (float(sites[0]["gsd_m"]) if sites else FitConfig.gsd_m)
-    for folder, site in zip(pairs, sites, strict=True):
-        check_gsd(folder, site, (0.9 * gsd_m, 1.1 * gsd_m))
     config = FitConfig(
         pairs=tuple(map(str, pairs)),
         keep_season=tuple(map(str, keep_season)),
-        gsd_m=gsd_m,
+        gsd_m=_relative_gsd(gsd_m) if choices["colours"] == "photo" else _pair_gsd(pairs, gsd_m),
         loss=_loss_weights(weights, pixels_only),
         **choices,
     )
     trained = train(config, run, init=init, resume=resume, every=every)
     rank_zero_only(click.echo)(f"{run / 'last.safetensors'} {trained.digest[:12]}")
+
+
+def _relative_gsd(wanted_m: float | None) -> float:
+    """Relative weights have no pixel size."""
+    if wanted_m is not None:
+        raise click.BadParameter(
+            "weights with the photograph's colours suit any pixel size: leave it out, or choose --colours network",
+            param_hint="--gsd",
+        )
+    return 0.0
+
+
+def _pair_gsd(pairs: Sequence[Path], wanted_m: float | None) -> float:
+    """The one pixel size of all pairs."""
+    from training.data.manifest import check_gsd, read_site
+
+    sites = [read_site(folder) for folder in pairs]
+    gsd_m = wanted_m or (float(sites[0]["gsd_m"]) if sites else FitConfig.gsd_m)
+    for folder, site in zip(pairs, sites, strict=True):
+        check_gsd(folder, site, (0.9 * gsd_m, 1.1 * gsd_m))
+    return gsd_m
 
 
 def _loss_weights(options: Sequence[str], pixels_only: bool) -> LossWeights:

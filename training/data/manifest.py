@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sr_model.atomic import write_atomic
+from sr_model.spec import ModelSpec
 from training.errors import DatasetError
 
 Bounds = tuple[float, float, float, float]
@@ -91,6 +92,29 @@ def read_site(folder: Path) -> dict[str, Any]:
             f"{folder.name} holds no pairs: make them with `orthosharp-train pairs`"
         ) from error
     return site
+
+
+def ratio_of(site: dict[str, Any]) -> float:
+    """Pixel size of a site's old photograph over that of its chips."""
+    return float(site["old_gsd_m"]) / float(site["gsd_m"])
+
+
+def check_scale(folder: Path, site: dict[str, Any], spec: ModelSpec) -> None:
+    """Refuse chips that weights have not learnt to restore: of other pixel sizes, or for relative ones other ratios.
+
+    Raises:
+        DatasetError: see `check_gsd`; or the ratio is one that the weights cannot draw.
+    """
+    if not spec.is_relative:
+        check_gsd(folder, site, spec.gsd_range_m)
+        return
+    ratio, least = ratio_of(site), min(1.0, spec.ratio_range[0])
+    if not least * 0.999 <= ratio <= spec.max_ratio * 1.001:
+        raise DatasetError(
+            f"the old photo of {folder.name} has pixels {ratio:.3g} times as large as the chips', and the weights "
+            f"restore {least:.3g} to {spec.max_ratio:.3g} times: make the pairs with another --gsd, or take other "
+            "weights"
+        )
 
 
 def check_gsd(folder: Path, site: dict[str, Any], gsd_range_m: tuple[float, float]) -> None:

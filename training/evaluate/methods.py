@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from sr_model.photo import PhotoContext
 from sr_model.restorer import Restorer
 from training.data.dataset import Pair
 
@@ -32,11 +33,11 @@ def unsharp(rgb: UInt8Array) -> UInt8Array:
     )
 
 
-def restore_chip(restorer: Restorer, rgb: UInt8Array) -> UInt8Array:
+def restore_chip(restorer: Restorer, rgb: UInt8Array, photo: PhotoContext) -> UInt8Array:
     """Restore the largest part of a chip whose sides are multiples of the stride; without context at its edge."""
     stride = restorer.spec.stride
     height, width = (side // stride * stride for side in rgb.shape[:2])
-    restored: UInt8Array = restorer.restore(np.ascontiguousarray(rgb[None, :height, :width]))[0]
+    restored: UInt8Array = restorer.restore(np.ascontiguousarray(rgb[None, :height, :width]), photo)[0]
     return restored
 
 
@@ -46,20 +47,24 @@ def _inner(rgb: UInt8Array, stride: int) -> UInt8Array:
 
 
 def make_pictures(
-    restorer: Restorer, pairs: Sequence[Pair], baselines: Mapping[str, Sequence[UInt8Array]] | None = None
+    restorer: Restorer,
+    pairs: Sequence[Pair],
+    photo: PhotoContext,
+    baselines: Mapping[str, Sequence[UInt8Array]] | None = None,
 ) -> dict[str, list[UInt8Array]]:
     """Every way's pictures, uint8 [h, w, 3] each, of the same ground.
 
     Args:
         restorer: the network.
         pairs: chips.
+        photo: the old photograph, as the network is to know it.
         baselines: pictures of the same chips by other methods, whole chips each.
     """
     made = {
         BICUBIC: [pair.old for pair in pairs],
         UNSHARP: [unsharp(pair.old) for pair in pairs],
         **(baselines or {}),
-        OURS: [restore_chip(restorer, pair.old) for pair in pairs],
+        OURS: [restore_chip(restorer, pair.old, photo) for pair in pairs],
         NEW: [pair.new for pair in pairs],
     }
     stride = restorer.spec.stride
@@ -79,12 +84,12 @@ def shown_at_all_phases(side_px: int, stride: int) -> int:
     return min(inner_px(side_px - at, stride) - (last - at) for at in range(last + 1))
 
 
-def restore_at_phases(restorer: Restorer, pair: Pair) -> list[UInt8Array]:
+def restore_at_phases(restorer: Restorer, pair: Pair, photo: PhotoContext) -> list[UInt8Array]:
     """A chip restored at several phases of the network's grid, cut to the ground that all show."""
     last = max(max(phase) for phase in _PHASES_PX)
     aligned = []
     for y, x in _PHASES_PX:
-        made = _inner(restore_chip(restorer, pair.old[y:, x:]), restorer.spec.stride)
+        made = _inner(restore_chip(restorer, pair.old[y:, x:], photo), restorer.spec.stride)
         aligned.append(made[last - y :, last - x :])
     height, width = (min(picture.shape[axis] for picture in aligned) for axis in (0, 1))
     return [picture[:height, :width] for picture in aligned]

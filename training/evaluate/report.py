@@ -16,6 +16,7 @@ from training.evaluate.judge import ChosenJudge
 from training.evaluate.methods import BICUBIC, OURS
 from training.evaluate.score import AGED, REAL, Choices, Ground, Score, aged_ground, real_ground, validation
 from training.evaluate.tables import METRICS, MetricInfo, shown
+from training.fit.kinds import scale_in_words
 from training.measure.bootstrap import CONFIDENCE, Estimate
 from training.pages import PICTURE_PX, data_url, render
 
@@ -77,6 +78,7 @@ def evaluation_page(
     return render(
         "evaluation.html",
         spec=restorer.spec,
+        scale=scale_in_words(restorer.spec),
         digest=restorer.digest,
         judge=judge.sentence,
         sites=sites,

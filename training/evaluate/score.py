@@ -14,11 +14,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from sr_model.photo import PhotoContext
 from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
 from training.data.dataset import Pair, load_pairs
 from training.data.degrade import age
-from training.data.manifest import Chip, check_gsd, read_manifest, read_site
+from training.data.manifest import Chip, check_scale, ratio_of, read_manifest, read_site
 from training.errors import DatasetError
 from training.evaluate.baselines import baseline_names, check_baselines, read_baseline
 from training.evaluate.judge import ChosenJudge
@@ -95,7 +96,7 @@ class Ground:
     """The chips of one site that are scored, and every way's pictures of them.
 
     Attributes:
-        ratio: the old photo's pixel size over the model's.
+        ratio: the old photo's pixel size over that of the chips.
         exact: whether old and new lie exactly on each other.
     """
 
@@ -106,6 +107,11 @@ class Ground:
     made: dict[str, list[UInt8Array]]
     ratio: float
     exact: bool
+
+    @property
+    def photo(self) -> PhotoContext:
+        """What the network is told of the old photograph."""
+        return PhotoContext(self.ratio)
 
     @property
     def blocks(self) -> IntArray:
@@ -161,13 +167,13 @@ def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) ->
     """Refuse folders and baselines that cannot be scored, before any work.
 
     Raises:
-        DatasetError: a folder has no validation chips, too small or too few ones, pixels of other sizes
+        DatasetError: a folder has no validation chips, too small or too few ones, pixels of other sizes or ratios
             than the network's, or the name of another.
         PairError, BaselineError: a baseline is not a georeferenced picture of this ground.
     """
     sites = [validation(folder) for folder in folders]
     for folder, (site, chips) in zip(folders, sites, strict=True):
-        check_gsd(folder, site, spec.gsd_range_m)
+        check_scale(folder, site, spec)
         _check_sizes(folder, [site["size_px"]] * len(chips), spec.stride)
     for name, count in Counter(folder.name for folder in folders).items():
         if count > 1:
@@ -199,8 +205,9 @@ def real_ground(
         for name, path in baseline_names(baselines).items()
         if (pictures := read_baseline(path, site, chips, pairs)) is not None
     }
-    made = make_pictures(restorer, pairs, shown)
-    return Ground(folder.name, REAL, chips, pairs, made, site["old_gsd_m"] / site["gsd_m"], exact=False)
+    ratio = ratio_of(site)
+    made = make_pictures(restorer, pairs, PhotoContext(ratio), shown)
+    return Ground(folder.name, REAL, chips, pairs, made, ratio, exact=False)
 
 
 def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
@@ -210,7 +217,8 @@ def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
         return replace(pair, old=age(pair.new, np.random.default_rng((seed, chip.column, chip.row))))
 
     pairs = _each(aged, ground.chips, ground.pairs)
-    return replace(ground, truth=AGED, pairs=pairs, made=make_pictures(restorer, pairs), exact=True)
+    made = make_pictures(restorer, pairs, ground.photo)
+    return replace(ground, truth=AGED, pairs=pairs, made=made, exact=True)
 
 
 def score_ground(
@@ -301,10 +309,10 @@ def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dic
     estimates = {}
     sides_px = [min(ground.pairs[i].old.shape[:2]) for i in chosen]
     if shown_at_all_phases(min(sides_px), restorer.spec.stride) >= SPECTRUM_PX:
-        powers = [drawn_powers(restore_at_phases(restorer, ground.pairs[i])) for i in chosen]
+        powers = [drawn_powers(restore_at_phases(restorer, ground.pairs[i], ground.photo)) for i in chosen]
         power, own = (np.stack(parts) for parts in zip(*powers, strict=True))
         estimates["drawn_pattern"] = bootstrap.drawn_pattern(power, own)
-    seams = [seam for i in chosen if (seam := seam_sums(restorer, ground.pairs[i].old))]
+    seams = [seam for i in chosen if (seam := seam_sums(restorer, ground.pairs[i].old, ground.photo))]
     if len(seams) == len(chosen):
         estimates["seam_difference"] = bootstrap.mean([seam.difference for seam in seams])
         estimates["seam_gradient"] = bootstrap.mean(
@@ -318,7 +326,12 @@ def document(
 ) -> dict[str, Any]:
     """Everything that was measured, as JSON values: the model, how it was measured, a row per score."""
     return {
-        "model": {"name": restorer.spec.name, "digest": restorer.digest, "gsd_m": restorer.spec.gsd_m},
+        "model": {
+            "name": restorer.spec.name,
+            "digest": restorer.digest,
+            "gsd_m": restorer.spec.gsd_m,
+            "ratio": restorer.spec.ratio,
+        },
         "intervals": {"confidence": CONFIDENCE, "draws": choices.draws, "seed": choices.seed},
         "judge": (judge or ChosenJudge()).as_json(),
         "scores": [

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from sr_model.photo import PhotoContext
 from sr_model.restorer import Restorer
 from training.data.dataset import load_pairs
+from training.data.manifest import ratio_of, read_site
 from training.evaluate.methods import make_pictures
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -34,7 +36,7 @@ def comparison_sheet(
     for folder, owner in zip(folders, credit, strict=True):
         pairs = load_pairs([folder], "validation")
         chosen = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(rows, len(pairs))).round().astype(int)]
-        made = make_pictures(restorer, chosen)
+        made = make_pictures(restorer, chosen, PhotoContext(ratio_of(read_site(folder))))
         strips += [(f"{pair.name}   {owner}", [made[m][i] for m in made]) for i, pair in enumerate(chosen)]
     return _draw(strips, ("old, bicubic", "unsharp mask", "restored", "new"))
 

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sr_model.atomic import write_atomic
+from sr_model.photo import PhotoContext
 from sr_model.restorer import Restorer
+from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, load_weights, save_weights
 from training.data.dataset import CropDataset, Item, load_pairs, load_sharp
 from training.data.manifest import read_site
@@ -35,8 +37,9 @@ TAKEN: Final = {"last": WEIGHTS, "best": "best.safetensors"}
 _TOLERANCE: Final = 0.25
 _FAR_PX: Final = 160
 _CORE_PX: Final = 64
-# A photograph may be this much coarser than the coarsest in training.
+# A photograph may be this much coarser than the coarsest in training, and finer than the finest pixel size.
 _COARSER: Final = 1.6
+_FINER: Final = 0.65
 # Pictures that are aged for the halo, where a run had no pairs.
 _AGED: Final = 16
 
@@ -62,13 +65,17 @@ def measure_halo(weights: Weights, pictures: Sequence[UInt8Array]) -> int:
         raise RunError(
             "the halo cannot be measured: the run has no picture for it; make pairs with more chips"
         )
+    # The filters that keep a photograph's colours are widest at the largest ratio.
+    photo = PhotoContext(weights.spec.ratio_range[1] or 1.0)
     restorer = Restorer.from_weights(weights)
-    truth = [restorer.restore(window[None])[0][_FAR_PX:-_FAR_PX, _FAR_PX:-_FAR_PX] for window in windows]
+    truth = [
+        restorer.restore(window[None], photo)[0][_FAR_PX:-_FAR_PX, _FAR_PX:-_FAR_PX] for window in windows
+    ]
     for halo in range(weights.spec.stride, _FAR_PX, weights.spec.stride):
         cut = _FAR_PX - halo
         differences = []
         for window, wanted in zip(windows, truth, strict=True):
-            less = restorer.restore(np.ascontiguousarray(window[None, cut:-cut, cut:-cut]))[0]
+            less = restorer.restore(np.ascontiguousarray(window[None, cut:-cut, cut:-cut]), photo)[0]
             difference = np.abs(less[halo:-halo, halo:-halo].astype(np.int16) - wanted)
             differences.append(
                 float(np.mean([difference[0], difference[-1], difference[:, 0], difference[:, -1]]))
@@ -85,13 +92,22 @@ def _mirrored(picture: UInt8Array, side: int) -> UInt8Array:
     return np.pad(picture, missing, mode="symmetric")
 
 
-def _ranges(config: dict[str, Any], gsd_m: float) -> tuple[Range, Range]:
-    """What the run has seen: pixel sizes by scale jitter, and photographs somewhat softer than those it learnt from."""
+def _ranges(config: dict[str, Any], spec: ModelSpec) -> dict[str, Range]:
+    """What the run has seen: pixel sizes by scale jitter, and photographs somewhat softer than those it learnt from.
+
+    Ratios stand in the spec already; sharp pictures that were aged do not tell relative weights their pixel size.
+    """
+    olds_m = [float(read_site(Path(folder))["old_gsd_m"]) for folder in config["pairs"]]
+    if spec.is_relative:
+        if not olds_m:
+            return {}
+        return {"source_gsd_range_m": (_FINER * min(olds_m), _COARSER * max(olds_m))}
     low, high = config["scale_range"]
-    coarsest_m = max(
-        (float(read_site(Path(folder))["old_gsd_m"]) for folder in config["pairs"]), default=2 * gsd_m
-    )
-    return (low * gsd_m, high * gsd_m), (0.65 * gsd_m, _COARSER * coarsest_m)
+    coarsest_m = max(olds_m, default=2 * spec.gsd_m)
+    return {
+        "gsd_range_m": (low * spec.gsd_m, high * spec.gsd_m),
+        "source_gsd_range_m": (_FINER * spec.gsd_m, _COARSER * coarsest_m),
+    }
 
 
 def _old_pictures(config: dict[str, Any]) -> list[UInt8Array]:
@@ -123,7 +139,7 @@ def export(
     run: Path,
     out: Path,
     *,
-    name: str,
+    name: str = "",
     provenance: str,
     credit: str,
     licence: str = "Apache-2.0",
@@ -136,7 +152,7 @@ def export(
     Args:
         run: a folder made by `fit`, whose pairs and pictures are where they were.
         out: the `.safetensors` file to write.
-        name: what headers and pictures call the model.
+        name: what headers and pictures call the model; by default its architecture's.
         provenance: a sentence that says what it was trained on.
         credit: whose pictures taught it.
         licence: who may use the weights, as an SPDX identifier.
@@ -160,13 +176,12 @@ def export(
     config = json.loads((run / CONFIG).read_text())
     trained = load_weights(source)
     metrics = read_scores(scores, trained.digest) if scores else {}
-    gsd_range_m, source_gsd_range_m = _ranges(config, trained.spec.gsd_m)
+    ranges: dict[str, Any] = _ranges(config, trained.spec)
     spec = replace(
         trained.spec,
-        gsd_range_m=gsd_range_m,
-        source_gsd_range_m=source_gsd_range_m,
+        **ranges,
         halo_px=measure_halo(trained, _old_pictures(config)),
-        name=name,
+        name=name or trained.spec.name,
         licence=licence,
         provenance=provenance,
         credit=credit,

@@ -70,7 +70,8 @@ def _common(spec: ModelSpec) -> dict[str, Any]:
     if spec.credit:
         named["providers"] = [{"name": spec.credit, "roles": ["producer"]}]
     own = {
-        "orthosharp:gsd_range_m": list(spec.gsd_range_m),
+        **_scale(spec),
+        "orthosharp:colours": spec.colours,
         "orthosharp:source_gsd_range_m": list(spec.source_gsd_range_m),
         "orthosharp:halo_px": spec.halo_px,
         "orthosharp:stride": spec.stride,
@@ -79,7 +80,18 @@ def _common(spec: ModelSpec) -> dict[str, Any]:
         own["orthosharp:training"] = dict(spec.training)
     if spec.metrics:
         own["orthosharp:metrics"] = dict(spec.metrics)
-    return {**named, "gsd": spec.gsd_m, "bands": _BANDS, **own}
+    return {**named, "bands": _BANDS, **own}
+
+
+def _scale(spec: ModelSpec) -> dict[str, Any]:
+    """Weights of relative scale have no ground sample distance."""
+    if spec.is_relative:
+        return {
+            "orthosharp:ratio": spec.ratio,
+            "orthosharp:ratio_range": list(spec.ratio_range),
+            "orthosharp:max_ratio": spec.max_ratio,
+        }
+    return {"gsd": spec.gsd_m, "orthosharp:gsd_range_m": list(spec.gsd_range_m)}
 
 
 def _model(weights: Weights) -> dict[str, Any]:
@@ -100,7 +112,7 @@ def _model(weights: Weights) -> dict[str, Any]:
         "mlm:accelerator": None,
         "mlm:accelerator_constrained": False,
         "mlm:input": [_input(spec)],
-        "mlm:output": [_output()],
+        "mlm:output": [_output(spec)],
         "orthosharp:digest": weights.digest,
     }
     choices = {"architecture": spec.architecture, **spec.config, **spec.training.get("choices", {})}
@@ -127,14 +139,16 @@ def _input(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _output() -> dict[str, Any]:
+def _output(spec: ModelSpec) -> dict[str, Any]:
+    bound = spec.colours == "photo"
+    last_step = "sr_model.binding:bind_colours" if bound else "sr_model.tensors:denormalise_tensor"
     return {
         "name": "restored",
         "description": "The same window, halo included, restored",
         "tasks": [_TASK],
         "bands": list(_COLOURS),
         "result": _array(len(_COLOURS)),
-        "post_processing_function": {"format": "python", "expression": "sr_model.tensors:denormalise_tensor"},
+        "post_processing_function": {"format": "python", "expression": last_step},
     }
 
 

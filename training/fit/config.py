@@ -51,7 +51,10 @@ class FitConfig:
         pairs, degrade: folders of pairs, and pictures to age.
         keep_season: those of the pairs whose colours are not learnt, see `training.data.season`.
         perceptual: `imagenet`, or a safetensors file with VGG16's features.
-        architecture, gsd_m: of the network, see `sr_model.ModelSpec`.
+        architecture: of the network, see `sr_model.network`.
+        colours: `network`, which translates them and makes weights of one pixel size, or `photo`, which leaves them to
+            the photograph and makes relative weights; see `sr_model.ModelSpec`.
+        gsd_m: pixel size of weights that translate colours; relative ones have none.
         encoder: what ResNet-34's starts from: `imagenet` (frozen at first), or `none`.
         steps: of the whole run.
         batch: crops per step and device, at the first size.
@@ -73,7 +76,8 @@ class FitConfig:
     keep_season: tuple[str, ...] = ()
     degrade: tuple[str, ...] = ()
     perceptual: str = "imagenet"
-    architecture: str = "compact"
+    architecture: str = "half_scale"
+    colours: str = "network"
     encoder: str = "imagenet"
     gsd_m: float = 0.3048
     steps: int = 5000
@@ -98,6 +102,10 @@ class FitConfig:
     def __post_init__(self) -> None:
         if not self.sizes_px or list(self.sizes_px) != sorted(self.sizes_px):
             raise TrainingError(f"the sizes {self.sizes_px} do not grow: give --sizes like 128,256,500")
+        if self.colours == "photo" and self.architecture != "half_scale":
+            raise TrainingError(
+                f"{self.architecture} is not made for relative weights: leave out --architecture, or --colours photo"
+            )
 
     @property
     def world(self) -> int:

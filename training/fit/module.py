@@ -11,13 +11,16 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from sr_model.binding import bind_colours
 from sr_model.network import ResNetUNet, build
 from sr_model.network_layers import RestorationNetwork
+from sr_model.photo import PhotoContext
 from sr_model.pixels import correct, normalise
 from sr_model.spec import ModelSpec
 from sr_model.tensors import denormalise_tensor, normalise_tensor
 from training.data.augment import augment, draw_grain
 from training.fit import losses
+from training.fit.colours import match_colours
 from training.fit.config import FitConfig
 from training.fit.ema import moving_average
 from training.fit.schedule import crops_at, encoder_cycle, one_cycle
@@ -96,14 +99,17 @@ class RestorationModule:
         )
 
     @torch.inference_mode()
-    def restore_photo(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def restore_photo(self, rgb: npt.NDArray[np.uint8], photo: PhotoContext) -> npt.NDArray[np.uint8]:
         """What the moving average makes of a chip, uint8 [H, W, 3], as a server would; cut to the stride."""
         height, width = (side // self.spec.stride * self.spec.stride for side in rgb.shape[:2])
         seen = rgb[None, :height, :width]
-        planes = self._fabric.to_device(torch.from_numpy(normalise(seen, self.spec)))
+        planes = normalise(seen, self.spec)
         average = cast("RestorationNetwork", self.average.module)
-        restored = correct(seen, average.correction(planes).float().cpu().numpy(), self.spec)
-        return restored.squeeze(0)
+        correction = average.correction(self._fabric.to_device(torch.from_numpy(planes)))
+        added = correction.float().cpu().numpy()
+        if self.spec.colours == "photo":
+            return bind_colours(planes, added, self.spec, [photo], 0).squeeze(0)
+        return correct(seen, added, self.spec).squeeze(0)
 
     def training_step(self, batch: Batch) -> None:
         """One step of the network, then one of the discriminator on the same pictures.
@@ -158,6 +164,8 @@ class RestorationModule:
         side_px = crops_at(self.step, self.config.steps, self.config.sizes_px, self.config.batch).side_px
         stride = self.spec.stride
         old, new = augment(batch[0], batch[1], side_px, self.config.scale_range, generator, stride)
+        if self.spec.colours == "photo":
+            new = match_colours(new, old)
         # Some crops a second time, at another phase of the network's grid: what differs is its own pattern.
         phase = [int(n) for n in torch.randint(1, stride, (2,), generator=generator)]
         grain = draw_grain(old, self.spec.planes - 3, generator)

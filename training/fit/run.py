@@ -16,11 +16,11 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from sr_model.network import ResNetUNet
-from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, load_weights, save_weights
 from training.errors import RunError
 from training.fit.checkpoint import load_progress, save_progress, saved_step
 from training.fit.config import FitConfig
+from training.fit.kinds import untrained_spec
 from training.fit.loading import crop_loader
 from training.fit.loggers import Lines, Scalars, make_loggers
 from training.fit.module import Batch, RestorationModule
@@ -100,7 +100,7 @@ def fit(
         console: where the bar is drawn, by default standard error.
 
     Raises:
-        DatasetError: there is nothing to train on.
+        DatasetError: there is nothing to train on, or pairs do not suit the kind of weights.
         RunError: `resume` finds no progress or other choices, a fresh run finds progress or weights, `init` is another
             network's, or a device is missing.
     """
@@ -176,8 +176,7 @@ def _check(config: FitConfig, run: Path, resume: bool) -> int:
 
 def _module(config: FitConfig, init: Path | None, fabric: Fabric) -> RestorationModule:
     torch.manual_seed(config.seed)
-    make = ModelSpec.compact if config.architecture == "compact" else ModelSpec.resnet34
-    module = RestorationModule(config, make(gsd_m=config.gsd_m), fabric)
+    module = RestorationModule(config, untrained_spec(config), fabric)
     if init:
         start = load_weights(init)
         state = _fitting(start.state, module.network)

@@ -21,14 +21,16 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from PIL import Image
 
 from sr_model.atomic import write_atomic
+from sr_model.photo import PhotoContext
 from sr_model.weights import content_digest, load_weights, save_weights
 from training.data.dataset import Pair, load_pairs
-from training.data.manifest import read_site
+from training.data.manifest import ratio_of, read_site
 from training.fit.module import Batch, RestorationModule
 from training.measure.metrics import PATCH_PX, TextureFeatures, kernel_distance, patches, structure_kept
 
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
+Restore = Callable[[UInt8Array, PhotoContext], UInt8Array]
 
 BEST: Final = "best.safetensors"
 SCORES: Final = "validation.jsonl"
@@ -85,7 +87,7 @@ class _Site:
         spread = np.linspace(0, len(pairs) - 1, min(len(pairs), _CHIPS_PER_SITE)).round().astype(int)
         self.pairs: list[Pair] = [pairs[place] for place in spread]
         site = read_site(folder)
-        self._ratio = float(site["old_gsd_m"]) / float(site["gsd_m"])
+        self.ratio = ratio_of(site)
         if self.is_enough:
             self._truth = self._statistics([pair.new for pair in self.pairs])
             self._bicubic = kernel_distance(self._statistics([pair.old for pair in self.pairs]), self._truth)
@@ -103,7 +105,7 @@ class _Site:
     def structures(self, restored: Sequence[UInt8Array]) -> list[float]:
         """One per chip."""
         return [
-            structure_kept(self._inner(picture), self._inner(pair.old), self._ratio)
+            structure_kept(self._inner(picture), self._inner(pair.old), self.ratio)
             for picture, pair in zip(restored, self.pairs, strict=True)
         ]
 
@@ -127,13 +129,14 @@ class Validation:
     def __len__(self) -> int:
         return len(self._sites)
 
-    def look(self, step: int, restore: Callable[[UInt8Array], UInt8Array]) -> tuple[Look, UInt8Array]:
+    def look(self, step: int, restore: Restore) -> tuple[Look, UInt8Array]:
         """Score `restore`, which takes and gives uint8 [H, W, 3], and draw a sheet: old, restored, new."""
         distances: list[float] = []
         structures: list[float] = []
         rows = []
         for site in self._sites:
-            restored = [restore(pair.old) for pair in site.pairs]
+            photo = PhotoContext(site.ratio)
+            restored = [restore(pair.old, photo) for pair in site.pairs]
             distances.append(site.texture_distance(restored))
             structures += site.structures(restored)
             rows += [(p.old, r, p.new) for p, r in zip(site.pairs, restored, strict=True)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sr_model.photo import PhotoContext
 from sr_model.restorer import Restorer
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -29,7 +30,7 @@ class SeamSums:
     centred_step: float
 
 
-def seam_sums(restorer: Restorer, old: UInt8Array) -> SeamSums | None:
+def seam_sums(restorer: Restorer, old: UInt8Array, photo: PhotoContext | None = None) -> SeamSums | None:
     """Put a border between two windows through the middle of a chip, upright and level.
 
     Each window sees the halo that the weights declare beyond the border, as a metatile does; the whole chip is the
@@ -38,6 +39,7 @@ def seam_sums(restorer: Restorer, old: UInt8Array) -> SeamSums | None:
     Args:
         restorer: the network.
         old: uint8 [H, W, 3].
+        photo: that it is a part of; see `Restorer.restore`.
 
     Returns:
         None where the chip is smaller than two halos and two strides.
@@ -47,20 +49,20 @@ def seam_sums(restorer: Restorer, old: UInt8Array) -> SeamSums | None:
     if min(height, width) < 2 * (halo + stride):
         return None
     chip = old[:height, :width]
-    whole = _restored(restorer, chip)
-    parts = [_across(restorer, chip, whole, axis) for axis in (0, 1)]
+    whole = _restored(restorer, chip, photo)
+    parts = [_across(restorer, chip, whole, axis, photo) for axis in (0, 1)]
     return SeamSums(*(float(np.mean(values)) for values in zip(*parts, strict=True)))
 
 
 def _across(
-    restorer: Restorer, chip: UInt8Array, whole: Float32Array, axis: int
+    restorer: Restorer, chip: UInt8Array, whole: Float32Array, axis: int, photo: PhotoContext | None
 ) -> tuple[float, float, float]:
     stride, halo = restorer.spec.stride, restorer.spec.halo_px
     border = chip.shape[axis] // 2 // stride * stride
     before, after = np.split(chip, [border + halo], axis)[0], np.split(chip, [border - halo], axis)[1]
     mine = [
-        _line(_restored(restorer, before), axis, border - 1),
-        _line(_restored(restorer, after), axis, halo),
+        _line(_restored(restorer, before, photo), axis, border - 1),
+        _line(_restored(restorer, after, photo), axis, halo),
     ]
     centred = [_line(whole, axis, border - 1), _line(whole, axis, border)]
     difference = np.abs(np.stack(mine) - np.stack(centred)).mean()
@@ -71,8 +73,8 @@ def _across(
     )
 
 
-def _restored(restorer: Restorer, window: UInt8Array) -> Float32Array:
-    restored: Float32Array = restorer.restore(np.ascontiguousarray(window)[None])[0].astype(np.float32)
+def _restored(restorer: Restorer, window: UInt8Array, photo: PhotoContext | None) -> Float32Array:
+    restored: Float32Array = restorer.restore(np.ascontiguousarray(window)[None], photo)[0].astype(np.float32)
     return restored
 
 

@@ -29,7 +29,7 @@ from sr_model.weights import Weights
 from training.data.augment import draw_grain
 from training.data.dataset import Pair, load_pairs
 from training.data.manifest import check_gsd, read_site
-from training.errors import DatasetError
+from training.errors import DatasetError, RunError
 from training.fit.ema import moving_average
 from training.fit.losses import luma
 from training.fit.module import restore
@@ -151,8 +151,14 @@ def refine(
     Raises:
         DatasetError: lines are to go and no old photo was enlarged, the chips are too small or none, or
             have other pixels than the network.
+        RunError: the weights are relative.
     """
     spec = weights.spec
+    if spec.is_relative:
+        raise RunError(
+            "relative weights keep to the old photo's colours by themselves and are not refined: `export` them as they "
+            "are, or train a network with --colours network"
+        )
     # Where a network has statistics of batches, they stay as they are.
     teacher = build(spec).to(memory_format=torch.channels_last).eval()
     teacher.load_state_dict(weights.state)
