@@ -47,8 +47,7 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 @click.option(
     "--architecture",
     type=click.Choice(["half_scale", "compact", "resnet34"]),
-    default=_DEFAULTS["architecture"],
-    show_default=True,
+    help="[compact; half_scale with --colours photo]",
 )
 @click.option(
     "--colours",
@@ -138,6 +137,8 @@ def fit(
     run: Path,
     keep_season: tuple[Path, ...],
     gsd_m: float | None,
+    architecture: str | None,
+    colours: str,
     pixels_only: bool,
     weights: tuple[str, ...],
     init: Path | None,
@@ -157,7 +158,9 @@ def fit(
     config = FitConfig(
         pairs=tuple(map(str, pairs)),
         keep_season=tuple(map(str, keep_season)),
-        gsd_m=_relative_gsd(gsd_m) if choices["colours"] == "photo" else _pair_gsd(pairs, gsd_m),
+        gsd_m=_relative_gsd(gsd_m) if colours == "photo" else _pair_gsd(pairs, gsd_m),
+        colours=colours,
+        architecture=architecture or ("half_scale" if colours == "photo" else FitConfig.architecture),
         loss=_loss_weights(weights, pixels_only),
         **choices,
     )

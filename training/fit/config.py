@@ -76,7 +76,7 @@ class FitConfig:
     keep_season: tuple[str, ...] = ()
     degrade: tuple[str, ...] = ()
     perceptual: str = "imagenet"
-    architecture: str = "half_scale"
+    architecture: str = "compact"
     colours: str = "network"
     encoder: str = "imagenet"
     gsd_m: float = 0.3048
