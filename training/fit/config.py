@@ -10,6 +10,9 @@ from typing import Any, Final
 from sr_model.atomic import write_atomic
 from training.errors import TrainingError
 
+# Weight of `grid` for half_scale, whose shuffles are not blurred: at the others' it learns nothing but to draw nothing.
+HALF_SCALE_GRID: Final = 0.3
+
 # What may change between a stop and its resumption without changing a number: where files lie, who loads them.
 _FREE: Final = frozenset({"pairs", "keep_season", "degrade", "perceptual", "workers", "validate_every"})
 
