@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--degrade", action="append", default=[])
     parser.add_argument("--perceptual")
     parser.add_argument("--perceptual-all", action="store_true", help="run VGG on every crop in every step")
-    parser.add_argument("--architecture", choices=("half_scale", "compact", "resnet34"), default="half_scale")
+    parser.add_argument("--architecture", choices=("half_scale", "compact", "resnet34"), default="compact")
     parser.add_argument("--sizes", default="112", help="crop sizes in px, separated by commas")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=40)

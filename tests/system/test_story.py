@@ -120,7 +120,7 @@ SHORT = (
 def weights(folder: Path, request: pytest.FixtureRequest) -> Path:
     """Exported weights of either kind."""
     run, out = folder / f"run-{request.param}", folder / f"{request.param}.safetensors"
-    init = ("--init", bundled_weights_path())
+    init = ("--architecture", "half_scale", "--init", bundled_weights_path())
     train("fit", folder / "pairs", "--out", run, "--colours", request.param, *init, *SHORT)
     train("export", run, out, "--name", "town", "--provenance", "A test.", "--credit", "Nobody", "--onnx")
     return out

@@ -178,7 +178,7 @@ def relative(tmp_path_factory):
     """A run of relative weights as `fit` leaves it, and what is exported of it."""
     folder = tmp_path_factory.mktemp("relative")
     site = write_site(folder / "town", SPLITS)
-    choices = FitConfig(pairs=(str(site),), colours="photo", gsd_m=0.0)
+    choices = FitConfig(pairs=(str(site),), architecture="half_scale", colours="photo", gsd_m=0.0)
     trained = load_weights(bundled_weights_path())
     (folder / "run").mkdir()
     fresh = replace(untrained_spec(choices), name="half_scale")

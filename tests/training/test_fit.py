@@ -96,7 +96,9 @@ def test_resuming_nothing_or_with_other_choices_says_so_and_so_does_forgetting_t
 
 @pytest.mark.parametrize("colours", ["network", "photo"])
 def test_either_kind_starts_from_the_bundled_weights_and_resumes(config, tmp_path, monkeypatch, colours):
-    chosen = replace(config, colours=colours, gsd_m=0.3048, loss=LossWeights.of_pixels(), steps=3)
+    chosen = replace(
+        config, architecture="half_scale", colours=colours, loss=LossWeights.of_pixels(), steps=3
+    )
     bundled = bundled_weights_path()
     whole = fit(chosen, tmp_path / "whole", init=bundled)
     begun = load_weights(bundled).state
@@ -123,7 +125,7 @@ def test_either_kind_starts_from_the_bundled_weights_and_resumes(config, tmp_pat
 
 def test_relative_weights_declare_the_ratios_of_their_pairs(config, tmp_path):
     town, fine = (write_site(tmp_path / name, ("train", "validation")) for name in ("town", "fine"))
-    chosen = replace(config, colours="photo", pairs=(str(town),))
+    chosen = replace(config, architecture="half_scale", colours="photo", pairs=(str(town),))
     spec = untrained_spec(chosen)
     assert (spec.is_relative, spec.colours, spec.gsd_m) == (True, "photo", 0)
     assert spec.ratio == pytest.approx(2)
@@ -212,7 +214,7 @@ def test_pixel_terms_alone_need_no_vgg_and_without_a_terminal_there_are_plain_li
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
     assert " colour " in lines[0]
-    restored = restore(trained.network(), trained.spec, torch.rand(1, 3, 64, 64), torch.zeros(1, 0, 64, 64))
+    restored = restore(trained.network(), trained.spec, torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
     assert torch.isfinite(restored).all()
     assert restored.shape == (1, 3, 64, 64)
 

@@ -81,6 +81,24 @@ def test_options_that_relative_weights_cannot_have_are_refused(tmp_path, words, 
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "architecture", "grid"),
+    [
+        ([], "compact", 6.0),
+        (["--colours", "photo"], "half_scale", 0.3),
+        (["--architecture", "half_scale", "--weight", "grid=2"], "half_scale", 2.0),
+    ],
+)
+def test_the_architecture_follows_the_kind_and_the_pattern_term_the_architecture(
+    tmp_path, words, architecture, grid
+):
+    site, out = write_site(tmp_path / "town", ("train", "validation"), size=128), tmp_path / "run"
+    few = ["--steps", 1, "--batch", 1, "--sizes", 64, "--pixels-only", "--validate-every", 0, "--workers", 1]
+    run("fit", site, "--out", out, *few, *words)
+    config = json.loads((out / "config.json").read_text())
+    assert (config["architecture"], config["loss"]["grid"]) == (architecture, grid)
+
+
 def test_unknown_loss_terms_and_missing_runs_are_refused(tmp_path):
     result = CliRunner().invoke(main, ["fit", "--out", str(tmp_path / "x"), "--weight", "beauty=1"])
     assert result.exit_code == 2

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from training.cli.params import FILE, FOLDER
-from training.fit.config import FitConfig, LossWeights
+from training.fit.config import HALF_SCALE_GRID, FitConfig, LossWeights
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -47,8 +47,7 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 @click.option(
     "--architecture",
     type=click.Choice(["half_scale", "compact", "resnet34"]),
-    default=_DEFAULTS["architecture"],
-    show_default=True,
+    help="[compact; half_scale with --colours photo]",
 )
 @click.option(
     "--colours",
@@ -138,6 +137,8 @@ def fit(
     run: Path,
     keep_season: tuple[Path, ...],
     gsd_m: float | None,
+    architecture: str | None,
+    colours: str,
     pixels_only: bool,
     weights: tuple[str, ...],
     init: Path | None,
@@ -154,11 +155,14 @@ def fit(
         raise click.BadParameter(
             f"{min(missing)} is not one of PAIRS: name it there too", param_hint="--keep-season"
         )
+    architecture = architecture or ("half_scale" if colours == "photo" else FitConfig.architecture)
     config = FitConfig(
         pairs=tuple(map(str, pairs)),
         keep_season=tuple(map(str, keep_season)),
-        gsd_m=_relative_gsd(gsd_m) if choices["colours"] == "photo" else _pair_gsd(pairs, gsd_m),
-        loss=_loss_weights(weights, pixels_only),
+        gsd_m=_relative_gsd(gsd_m) if colours == "photo" else _pair_gsd(pairs, gsd_m),
+        colours=colours,
+        architecture=architecture,
+        loss=_loss_weights(weights, pixels_only, architecture),
         **choices,
     )
     trained = train(config, run, init=init, resume=resume, every=every)
@@ -186,7 +190,7 @@ def _pair_gsd(pairs: Sequence[Path], wanted_m: float | None) -> float:
     return gsd_m
 
 
-def _loss_weights(options: Sequence[str], pixels_only: bool) -> LossWeights:
+def _loss_weights(options: Sequence[str], pixels_only: bool, architecture: str) -> LossWeights:
     lengths = {item.name: _length(item.default) for item in fields(LossWeights)}
     chosen: dict[str, Any] = {}
     for option in options:
@@ -206,6 +210,8 @@ def _loss_weights(options: Sequence[str], pixels_only: bool) -> LossWeights:
             )
         chosen[name] = values if isinstance(getattr(LossWeights, name), tuple) else values[0]
     start = LossWeights.of_pixels() if pixels_only else LossWeights()
+    if architecture == "half_scale":
+        start = replace(start, grid=HALF_SCALE_GRID)
     return replace(start, **chosen)
 
 

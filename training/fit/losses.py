@@ -183,7 +183,9 @@ def grid_loss(here: Tensor, there: Tensor) -> Tensor:
     """Power that two restorations of the same ground differ by at periods of 2, 4 and 8 px.
 
     What differs is drawn by the network's grid; its periods are where the eye finds it. Relative to the power beside
-    each period, so that fine detail may be as strong as it likes. [N, 3, h, w] each, `GRID_LEAST_PX` or more a side.
+    each period, so that fine detail may be as strong as it likes; logarithmic where it is far above that power, which
+    on soft photographs is next to nothing, so that a fresh network's pattern does not drown all other terms.
+    [N, 3, h, w] each, `GRID_LEAST_PX` or more a side.
     """
     size = min(here.shape[-2:]) // 8 * 8
     window = torch.hann_window(size, device=here.device)
@@ -195,7 +197,7 @@ def grid_loss(here: Tensor, there: Tensor) -> Tensor:
     bins = torch.tensor(places, device=here.device)
     rows, columns = (grid.flatten()[1:] for grid in torch.meshgrid(bins, bins, indexing="ij"))
     ratio: Tensor = own[rows, columns] / (near[rows, columns] + 1e-6)
-    return ratio.mean()
+    return ratio.log1p().mean()
 
 
 def spectrum_loss(restored: Tensor, new: Tensor, bands: int = 8) -> Tensor:

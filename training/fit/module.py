@@ -27,6 +27,8 @@ from training.fit.schedule import crops_at, encoder_cycle, one_cycle
 
 # VGG's features that the discriminator sees: not the first, at full size, which costs more than all others.
 _JUDGED = slice(1, 4)
+# Left out where two phases of the network's grid are compared.
+_EDGE_PX = 16
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -174,7 +176,8 @@ class RestorationModule:
         olds, grains = torch.cat([old, old_again]), torch.cat([grain, grain_again])
         both = restore(self._shared_network, self.spec, olds, grains)
         restored, again = both[: len(old)], both[len(old) :]
-        margin_px = min(stride, old.shape[-1] // 4)
+        # Near the edges, zeros around the crop differ between the two phases.
+        margin_px = min(max(stride, _EDGE_PX), old.shape[-1] // 4)
         return Shown(
             old, new, batch[2], restored, *losses.same_ground(restored, again, phase, margin_px=margin_px)
         )
