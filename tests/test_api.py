@@ -18,10 +18,11 @@ from starlette.testclient import TestClient
 
 import sr_model
 import tileserver
+import training
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "api.md").read_text()
-PACKAGES = {"tileserver": tileserver, "sr_model": sr_model}
+PACKAGES = {"tileserver": tileserver, "sr_model": sr_model, "training": training}
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -80,7 +81,7 @@ def test_examples_run(
 
 def test_importing_loads_nothing_heavy() -> None:
     heavy = {"torch", "openvino", "rasterio", "fastapi", "numpy"}
-    program = f"import sys, tileserver; sys.exit(str({heavy!r} & set(sys.modules) or ''))"
+    program = f"import sys, tileserver, training; sys.exit(str({heavy!r} & set(sys.modules) or ''))"
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert result.stderr.strip() == ""
 

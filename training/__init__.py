@@ -1,1 +1,56 @@
-"""Pairs of an old and a new photograph of the same ground, to weights."""
+"""Pairs of an old and a new photograph of the same ground, to weights.
+
+`__all__` lists the public interface; docs/api.md describes it. Names are loaded when they are first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from training.data.degrade import age
+    from training.errors import DatasetError, PairError, TrainingError
+    from training.fit.config import FitConfig
+    from training.pairs.make import PairOptions, make_pairs
+
+    __version__: str
+
+__all__ = [
+    "DatasetError",
+    "FitConfig",
+    "PairError",
+    "PairOptions",
+    "TrainingError",
+    "__version__",
+    "age",
+    "make_pairs",
+]
+
+# Where public names are defined; those that are not here are exceptions, and all in `errors`.
+_MODULES: Final = {
+    "FitConfig": "fit.config",
+    "PairOptions": "pairs.make",
+    "age": "data.degrade",
+    "make_pairs": "pairs.make",
+}
+
+# Hidden from type checkers, which then find misspelt names.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name on its first use."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value: Any = version("orthosharp")
+        else:
+            from importlib import import_module
+
+            value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
