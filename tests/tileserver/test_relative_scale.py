@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import rasterio
 from command_calls import call, refused, restore
 from conftest import middle_tile
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from sr_model import PixelWindow, bundled_weights_path
 from tileserver.archives.readers import open_archive
@@ -228,6 +230,30 @@ def test_a_halo_is_undone_where_it_is_asked_for(make_photo: MakePhoto, open_map:
     assert np.abs(undone.mean(0) - off.mean(0)).max() < 1
     assert auto.std() <= off.std()
     assert len({service.content for service in services.values()}) == 3
+
+
+def test_zooms_below_the_restored_ones_show_the_halo_undone_too(
+    make_photo: MakePhoto, open_map: Open
+) -> None:
+    photo = make_photo(overviews=())
+    true = shutil.copy(photo, photo.with_name("true.tif"))
+    with rasterio.open(photo, "r+") as dataset:
+        rgb = 0.4 * dataset.read().astype(float) + 75
+        sharpened = rgb + 1.5 * (rgb - gaussian_filter(rgb, (0, 2, 2)))
+        dataset.write(sharpened.round().clip(0, 255).astype(np.uint8))
+    with rasterio.open(true, "r+") as dataset:
+        dataset.write(rgb.astype(np.uint8))
+    wanted, off, undone = (
+        open_map(path, halo=halo, colours="photo")
+        for path, halo in ((true, "off"), (photo, "off"), (photo, (1.5, 2.0)))
+    )
+    pyramid = off.rasters.view("restored", MERCATOR).pyramid
+    tile = middle_tile(off, pyramid.min_metatile_zoom - 1 - pyramid.native_zoom)
+    truth, sharp, restored = (shown(pixels(service, tile)) for service in (wanted, off, undone))
+    assert np.abs(restored - truth).mean() < 0.4 * np.abs(sharp - truth).mean()
+    assert np.abs(restored.mean(0) - sharp.mean(0)).max() < 1
+    # Not so the layer of the old photograph.
+    assert (pixels(off, tile, "old") == pixels(undone, tile, "old")).all()
 
 
 def test_a_halo_of_nonsense_is_refused(make_photo: MakePhoto, tiny_weights: Path, tmp_path: Path) -> None:

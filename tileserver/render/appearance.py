@@ -42,6 +42,11 @@ class Appearance:
     nominal_gsd_m: float
     finish: Finish
 
+    @property
+    def halo_sigma_m(self) -> float:
+        """Radius of the unsharp mask on the ground, in metres."""
+        return self.halo[1] * self.nominal_gsd_m
+
     def context(self, spec: ModelSpec, output_gsd_m: float) -> PhotoContext:
         """What the model is told of the photograph, where restored pixels have that size on the ground."""
         ratio = spec.ratio_of(self.resolved_gsd_m, output_gsd_m)

@@ -192,7 +192,7 @@ class LayerRasters:
             with stages.measure("infer"):
                 colour_map = self.tone().tone_map
         with stages.measure("read"):
-            old = view.read(zoom, window)
+            old = self._renderer.read_overview(view, zoom, window)
         with stages.measure("encode"):
             mapped = Raster(window, colour_map.apply(old.rgb), old.mask).masked()
             if layer != "difference":

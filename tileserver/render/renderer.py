@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sr_model import ModelSpec, PhotoContext, PixelWindow, aligned_window, crop_slices, fill_nodata
+from sr_model import ModelSpec, PhotoContext, PixelWindow, aligned_window, crop_slices, dehalo, fill_nodata
+from sr_model.halo import support_px
 from tileserver.photo.view import View
 from tileserver.render.appearance import Appearance
 from tileserver.render.finish import BLOCK_PX
@@ -14,6 +15,8 @@ from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.raster import Raster
 
+# Narrower than this, in pixels of a zoom, an unsharp mask does not show.
+_NARROWEST_MASK_PX: Final = 0.25
 # Part of the halo that is kept around a metatile, so that interpolation to finer zooms can read across its border.
 MARGIN_PX: Final = 4
 
@@ -79,6 +82,26 @@ class Renderer:
             Restored pixels of the metatile and its margin, with the photograph's mask.
         """
         return self.restore(view, with_margin(metatile), self._halo_px, stages)[1]
+
+    def read_overview(self, view: View, zoom: int, window: PixelWindow) -> Raster:
+        """Read a window of a zoom below the restored ones, without the unsharp mask that these no longer have.
+
+        Args:
+            view: the old photograph on a tile matrix set.
+            zoom: of the pixel grid.
+            window: the window to return.
+
+        Raises:
+            ReadError, SourceChangedError: see `Source.read`.
+        """
+        amount, _ = self.appearance.halo
+        sigma_px = self.appearance.halo_sigma_m / view.pixel(zoom).gsd_m
+        if not amount or sigma_px < _NARROWEST_MASK_PX:
+            return view.read(zoom, window)
+        outer = window.grown(support_px(amount, sigma_px))
+        old = view.read(zoom, outer)
+        undone = dehalo(fill_nodata(old.rgb, old.mask), amount, sigma_px)
+        return Raster(outer, undone, old.mask).crop(window).masked()
 
     def _context(self, view: View) -> PhotoContext:
         return self.appearance.context(self.spec, view.pixel(view.pyramid.native_zoom).gsd_m)
