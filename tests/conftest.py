@@ -34,8 +34,11 @@ from tileserver.web.app import create_app
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Ignore a warning that rasterio 1.4 causes: it multiplies matrices in a way that affine 3 deprecates."""
+    """Ignore warnings that are other libraries' own doing."""
+    # rasterio 1.4 multiplies matrices in a way that affine 3 deprecates.
     config.addinivalue_line("filterwarnings", "ignore:Use `@` matmul:PendingDeprecationWarning")
+    # FastAPI suppresses it with warnings.catch_warnings, which another thread's catch_warnings may undo.
+    config.addinivalue_line("filterwarnings", "ignore:The 'alias' attribute with value:UserWarning")
 
 
 # A place in the state of New York, in UTM 18N.

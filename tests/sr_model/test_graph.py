@@ -18,9 +18,11 @@ SPECS = {
     "half_scale": ModelSpec.half_scale(widths=(16, 16, 24)),
     "resnet34": ModelSpec.resnet34(),
 }
+# ResNet-34 is large: its tests take minutes.
+NETWORKS = [pytest.param(name, marks=pytest.mark.slow) if name == "resnet34" else name for name in SPECS]
 
 
-@pytest.fixture(scope="module", params=SPECS)
+@pytest.fixture(scope="module", params=NETWORKS)
 def weights(request) -> Weights:
     """Of an untrained network whose every layer does something: biases and statistics too."""
     torch.manual_seed(4)

@@ -13,9 +13,11 @@ SPECS = {
     "half_scale": ModelSpec.half_scale(widths=(16, 16, 24), blocks=(1, 2, 1), decoder_blocks=(2, 1)),
     "resnet34": ModelSpec.resnet34(),
 }
+# ResNet-34 is large: its tests take minutes.
+NETWORKS = [pytest.param(name, marks=pytest.mark.slow) if name == "resnet34" else name for name in SPECS]
 
 
-@pytest.fixture(params=SPECS)
+@pytest.fixture(params=NETWORKS)
 def network(request):
     torch.manual_seed(0)
     return build(SPECS[request.param]).eval(), SPECS[request.param]

@@ -29,10 +29,12 @@ SPECS = {
     "colours of the photo": ModelSpec.half_scale(widths=(16, 16, 24)),
     "resnet34": ModelSpec.resnet34(),
 }
+# ResNet-34 is large: its tests take minutes.
+NETWORKS = [pytest.param(name, marks=pytest.mark.slow) if name == "resnet34" else name for name in SPECS]
 DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
 
 
-@pytest.fixture(scope="module", params=SPECS)
+@pytest.fixture(scope="module", params=NETWORKS)
 def weights(request, tmp_path_factory):
     torch.manual_seed(2)
     spec = SPECS[request.param]

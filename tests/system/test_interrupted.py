@@ -126,6 +126,7 @@ def test_a_disk_that_is_full_again_and_again(
     assert [path.name for path in copy.iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_sigterm_leave_130_and_the_next_run_ends_it(
     work: Path, undisturbed: Callable[[str], Any], tmp_path: Path
 ) -> None:

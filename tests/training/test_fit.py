@@ -52,6 +52,7 @@ def same(first, second):
     return all(torch.equal(first.state[name], second.state[name]) for name in first.state)
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_are_equal_and_a_stopped_one_resumes_exactly(config, tmp_path, monkeypatch):
     whole = fit(config, tmp_path / "whole", every=2)
     again = fit(config, tmp_path / "again", every=2)

@@ -16,6 +16,7 @@ def run(*arguments):
     return result.output
 
 
+@pytest.mark.slow
 def test_from_two_photographs_to_weights_that_the_server_takes(tmp_path):
     pairs, fitted, weights = tmp_path / "pairs", tmp_path / "run", tmp_path / "out.safetensors"
     run("pairs", *old_and_new(tmp_path, 1240), pairs, "--size", 400, "--max-shift", 4, "--min-confidence", 0)

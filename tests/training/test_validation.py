@@ -50,6 +50,7 @@ def test_pairs_without_validation_chips_are_no_error(pairs, tmp_path):
     assert len(Validation([tmp_path], stride=16)) == 0
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_best_weights_scores_sheets_and_scalars(pairs, tmp_path):
     config = FitConfig(
         pairs=(str(pairs),),
