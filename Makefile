@@ -50,10 +50,12 @@ test-all: browser $(VENV)/.stamp-dev clients ## run every test, those that take 
 test-clients: browser $(VENV)/.stamp-dev clients ## let readers that are not ours read seeded archives
 	$(BIN)/python -m pytest tests/system/test_archive_clients.py $(PYTEST_ARGS)
 
-lint: $(VENV)/.stamp-dev ## ruff (rules and format) and mypy --strict
+lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the schemas of GitHub's files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 # Readers of archives that are not ours. Without npm their tests are skipped, and say so.
 clients: tests/system/js/package.json
