@@ -150,6 +150,8 @@ def _open_later(settings: Settings) -> Source | None:
         settings.new,
         bands=settings.new_bands,
         rescale=settings.new_rescale,
+        nodata=settings.new_nodata,
+        exclude=settings.exclude,
         open_datasets=settings.open_datasets,
     )
 

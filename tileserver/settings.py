@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Callable
@@ -63,7 +64,7 @@ _cache = partial(Option, "Cache")
 _limit = partial(Option, "Limits under load")
 _server = partial(Option, "Server")
 _FIRST_BANDS: Final = "the first three, or the first"
-_RANGE: Final = "the data type's range"
+_RANGE: Final = "0-255 or by its bits, else auto"
 
 
 def _split(value: Any) -> Any:
@@ -71,10 +72,12 @@ def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
-def _numbers(expected: str, is_valid: Callable[[Any], bool]) -> WrapValidator:
-    """Accept a sequence of numbers or its text, such as '4,1,2'; one message covers every way to get it wrong."""
+def _numbers(expected: str, is_valid: Callable[[Any], bool], *words: str) -> WrapValidator:
+    """Accept numbers or their text, such as '4,1,2', or one of the words; one message covers all mistakes."""
 
     def validate(value: Any, parse: Callable[[Any], Any]) -> Any:
+        if isinstance(value, str) and value in words:
+            return value
         try:
             numbers = parse(_split(value))
         except ValidationError:
@@ -122,8 +125,23 @@ Bands = Annotated[
     ),
 ]
 Rescale = Annotated[
-    tuple[float, float],
-    _numbers("MIN,MAX with MIN below MAX, such as 0,4095", lambda pair: pair[0] < pair[1]),
+    tuple[float, float] | Literal["auto"],
+    _numbers(
+        "auto or MIN,MAX with MIN below MAX, such as 0,4095",
+        lambda pair: all(map(math.isfinite, pair)) and pair[0] < pair[1],
+        "auto",
+    ),
+]
+Nodata = Annotated[
+    tuple[float, ...] | Literal["auto", "none"],
+    _numbers(
+        "auto, none, VALUE or VALUE,TOLERANCE, such as 0 or 255,8",
+        lambda given: (
+            len(given) == 1 or (len(given) == 2 and math.isfinite(given[0]) and 0 <= given[1] < math.inf)
+        ),
+        "auto",
+        "none",
+    ),
 ]
 Halo = Annotated[
     tuple[float, float] | Literal["off", "auto"],
@@ -161,13 +179,27 @@ class Settings(BaseSettings):
         None, description="Bands for red, green and blue, counted from 1, or a single band for grey."
     )
     rescale: Annotated[Rescale | None, _photograph(EVERY, metavar="MIN,MAX", default_text=_RANGE)] = Field(
-        None, description="Values that map to black and to white."
+        None, description="Values that map to black and to white; auto finds them in the photograph."
+    )
+    nodata: Annotated[Nodata, _photograph(EVERY, metavar="VALUE[,TOLERANCE]")] = Field(
+        "auto",
+        description="Value without a picture, anywhere; with a tolerance, only from the edge inwards. auto finds black "
+        "and white borders; none shows everything.",
+    )
+    footprint: Annotated[Path | None, _photograph(EVERY, metavar="FILE", default_text="all of it")] = Field(
+        None, description="GeoJSON file with the ground that has a picture; the rest is masked."
+    )
+    exclude: Annotated[Path | None, _photograph(EVERY, metavar="FILE")] = Field(
+        None, description="GeoJSON file with ground that must not be shown, in any layer."
     )
     new_bands: Annotated[Bands | None, _photograph(SHOWN, metavar="R,G,B", default_text=_FIRST_BANDS)] = (
         Field(None, description="Bands of the later photograph.")
     )
     new_rescale: Annotated[Rescale | None, _photograph(SHOWN, metavar="MIN,MAX", default_text=_RANGE)] = (
-        Field(None, description="Values of the later photograph that map to black and to white.")
+        Field(None, description="Values of the later photograph that map to black and to white, or auto.")
+    )
+    new_nodata: Annotated[Nodata, _photograph(SHOWN, metavar="VALUE[,TOLERANCE]")] = Field(
+        "auto", description="As nodata, of the later photograph."
     )
     bounds: Annotated[Bounds | None, _photograph(metavar="W,S,E,N", default_text="all of it")] = Field(
         None, description="Part of the photograph that is served, in degrees."

@@ -36,7 +36,6 @@ def refused(result: Result, *words: str) -> None:
         ({"crs": None}, ("not georeferenced", "gdal_edit.py")),
         ({"gsd_m": 10.0}, ("10 m per pixel", "orthosharp-train")),
         ({"gsd_m": 0.05}, ("0.05 m per pixel", "finer")),
-        ({"dtype": "float32"}, ("--rescale MIN,MAX",)),
     ],
 )
 def test_photographs_that_cannot_be_served(

@@ -38,6 +38,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 EXAMPLES = {
     "R,G,B": "4,1,2",
     "MIN,MAX": "5,4000",
+    "VALUE[,TOLERANCE]": "255,8",
     "W,S,E,N": "-73.5,42,-73,43",
     "FIRST,LAST": "12,19",
     "AMOUNT,RADIUS": "0.7,1.2",
@@ -204,6 +205,10 @@ def test_an_error_names_where_the_value_comes_from(
     for name, value in (
         ("bands", "1,2"),
         ("rescale", "5"),
+        ("rescale", "0,inf"),
+        ("nodata", "black"),
+        ("nodata", "1,2,3"),
+        ("nodata", "0,-1"),
         ("bounds", "3,2,1,0"),
         ("cors_origins", "a.example"),
     ):

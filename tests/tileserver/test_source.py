@@ -238,7 +238,6 @@ def corrupt(path: Path) -> None:
     ("changes", "message"),
     [
         ({"crs": None}, "gdal_edit.py -a_srs"),
-        ({"dtype": "float32"}, "--rescale"),
     ],
 )
 def test_errors_name_the_remedy(make_photo: MakePhoto, changes: dict[str, object], message: str) -> None:

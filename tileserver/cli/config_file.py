@@ -17,7 +17,7 @@ from tileserver.settings import OPTIONS, Settings
 # What a [maps.NAME] may set; everything else is a setting of the server and stands above the tables.
 MAP_KEYS: Final = frozenset(name for name, option in OPTIONS.items() if option.per_map)
 SERVER_KEYS: Final = OPTIONS.keys() - MAP_KEYS
-_FILES: Final = ("source", "new", "weights")
+_FILES: Final = ("source", "new", "weights", "footprint", "exclude")
 # Name of the only map without a file.
 _ONLY_MAP: Final = "map"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")

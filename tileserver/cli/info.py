@@ -28,14 +28,18 @@ def info(*, given: dict[str, Any]) -> None:
         appearance = choose_appearance(spec, opened, settings)
         view = View.of_tms(opened, supported_tms().get(WEB_MERCATOR), appearance.scale)
     found, pyramid = opened.info, view.pyramid
+    black, white = found.rescale
     click.echo(
         f"{found.name}: {found.width} x {found.height} px of {found.dtype}, bands {list(found.bands)}\n"
         f"  pixel size            {found.pixel.gsd_m:.3f} m\n"
         f"  west south east north {' '.join(f'{value:.5f}' for value in found.bounds_lonlat)}\n"
+        f"  values                {black:.12g} is black, {white:.12g} is white\n"
         f"  overviews             {list(found.overviews) or 'none'}\n"
         f"  credit                {found.credit or 'none in the file: serve it with --credit'}\n"
         f"  zooms                 {pyramid.min_zoom}-{pyramid.max_zoom}, restored at {pyramid.native_zoom}"
     )
+    for note in found.notes:
+        click.echo(f"  note                  {note}")
     if spec.is_relative:
         _describe_appearance(spec, opened, appearance, view.pixel(pyramid.native_zoom).gsd_m)
     for warning in found.warnings:

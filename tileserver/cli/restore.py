@@ -11,6 +11,7 @@ import click
 from sr_model import PixelWindow
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, run_and_exit
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
+from tileserver.cli.remarks import say_remarks
 from tileserver.errors import SettingsError
 from tileserver.jobs.disk import free_bytes, is_writable
 from tileserver.jobs.progress import announce, reporter, say_complete, size, summarise
@@ -73,6 +74,7 @@ def _restore(output: Path, given: dict[str, Any], options: dict[str, Any]) -> in
     settings = job_settings(given, queue_size=2 * jobs, deadline_s=3600.0, open_datasets=jobs)
     with closing(Source.of_settings(settings)) as photograph:
         check_photograph(photograph, output)
+        say_remarks(photograph)
         with open_pipeline(photograph, settings, Networks(Metrics())) as pipeline:
             job = make_job(pipeline, settings, output, options)
             if is_complete(job, options):
@@ -118,7 +120,7 @@ def _work(job: Job, metatiles: MetatileFolder, jobs: int, options: dict[str, Any
             job.tags,
         )
     else:
-        nodata = None if options["tms"] else nodata_of(job.path)
+        nodata = None if options["tms"] else nodata_of(job.pipeline.photograph)
         nbytes = write_cog(target, metatiles, output, job.tags, nodata, 256 if options["tms"] else 512)
     window = target.window
     what = f"{window.width} x {window.height} px of {target.gsd_m:.3f} m restored"

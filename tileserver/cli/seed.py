@@ -13,6 +13,7 @@ import click
 from tileserver.archives.metadata import Description
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
+from tileserver.cli.remarks import say_remarks
 from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.jobs.seed import prepare
 from tileserver.jobs.seed.estimate import Estimate, estimate
@@ -122,6 +123,7 @@ def _seed(name: str, given: dict[str, Any], options: dict[str, Any]) -> int:
     jobs = job_count(options)
     service = _open_service(given, jobs, request.scale)
     try:
+        say_remarks(service.old)
         plan = prepare.make_plan(service, request)
         output = open_output(name, request.format, changed_only=options["changed_only"])
         prepare.check_format(output, request)

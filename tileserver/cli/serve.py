@@ -16,6 +16,7 @@ from tileserver.attribution import title
 from tileserver.cli.config_file import read_maps
 from tileserver.cli.exits import refusing
 from tileserver.cli.options import SettingsCommand, config_option, settings_options
+from tileserver.cli.remarks import say_remarks
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
@@ -124,10 +125,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def report(service: TileService) -> None:
-    """Warn of photographs that are slow to serve or do not overlap."""
+    """Say what was found in the photographs, and warn of those that are slow to serve or do not overlap."""
     for source in filter(None, (service.old, service.new)):
-        for warning in source.info.warnings:
-            click.echo(f"warning: {source.info.name}: {warning}", err=True)
+        say_remarks(source)
     if service.new and not service.new.info.bounds_lonlat.overlaps(service.old.info.bounds_lonlat):
         click.echo(
             "warning: the later photograph does not overlap the old one: check --new",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ from rasterio.io import DatasetReader
 
 Array = np.ndarray[Any, Any]
 Mask = npt.NDArray[np.bool_]
+# What GDAL's warper writes for opaque into an alpha band of its own, by data type; 255 into all others.
+_OPAQUE: Final = {"int8": 127, "int16": 32767, "uint16": 65535}
 
 
 def nodata_options(dataset: DatasetReader) -> dict[str, Any]:
@@ -42,7 +44,4 @@ def hidden_by_alpha(alpha: Array, *, own: bool) -> Mask:
     if own:
         hidden: Mask = alpha == 0
         return hidden
-    # An 8-bit mask has 255 at most, whatever the band's dtype.
-    largest = np.iinfo(alpha.dtype).max if np.issubdtype(alpha.dtype, np.integer) else 255
-    opaque = 255 if alpha.max(initial=0) == 255 else largest
-    return np.not_equal(alpha, opaque)
+    return np.not_equal(alpha, _OPAQUE.get(alpha.dtype.name, 255))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from affine import Affine
@@ -18,7 +18,6 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
-from rio_tiler.utils import non_alpha_indexes
 
 from sr_model import PixelWindow
 from sr_model.ground import PixelSize
@@ -29,8 +28,9 @@ from tileserver.photo.fingerprint import file_states, files_of, fingerprint
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
 from tileserver.photo.nodata import Array, Mask
 from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
+from tileserver.photo.preparation import Preparation, Wishes, prepare
 from tileserver.photo.traits import estimate_traits
-from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, row_parts, to_raster, warp
+from tileserver.photo.warp import WARP_TOLERANCE_PX, row_parts, to_raster, warp
 from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.raster import Raster
@@ -55,12 +55,15 @@ class SourceInfo:
         width, height: size in pixels.
         dtype: data type of the bands, such as uint8.
         bands: the one or three bands that are shown, counted from 1.
-        rescale: values that become black and white.
+        rescale: values that become black and white; the first is the higher one in a negative.
+        nodata: value that hides pixels, if there is one.
+        reading: what else decides how pixels are read and which are hidden, as a part of keys.
         pixel: size of a pixel on the ground, at the centre of the photograph.
-        overviews: overview factors, ascending.
-        files: paths of all files it consists of, including a mosaic's.
+        overviews: factors of the overviews that are used, ascending.
+        files: paths of all files it consists of, including a mosaic's, and of the polygons that hide parts of it.
         fingerprint: SHA-256 (hex) that changes with the files.
         credit: copyright holder as named in the file's tags; may be empty.
+        notes: what was found and decided when it was opened.
         warnings: defects that do not prevent serving, each with its remedy.
     """
 
@@ -73,23 +76,33 @@ class SourceInfo:
     dtype: str
     bands: tuple[int, ...]
     rescale: tuple[float, float]
+    nodata: float | None
+    reading: str
     pixel: PixelSize
     overviews: tuple[int, ...]
     files: tuple[str, ...]
     fingerprint: str
     credit: str
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 class Source:
-    """An open photograph; safe to use from many threads."""
+    """An open photograph; safe to use from many threads.
 
-    def __init__(self, path: str, info: SourceInfo, open_datasets: int) -> None:
-        self.path = path
+    Attributes:
+        path: name that GDAL opens it by, as it is to be read: with its colours expanded and all its masks.
+        bands: bands to read by that name, one (grey) or three (red, green, blue).
+        info: what is known of it.
+    """
+
+    def __init__(self, info: SourceInfo, preparation: Preparation, open_datasets: int) -> None:
+        self.path, self.bands = preparation.path, preparation.read_bands
         self.info = info
+        self._dtype, self._virtual = preparation.dtype, preparation.virtual
         self._states = file_states(info.files)
-        self._pools = [DatasetPool(path, open_datasets)]
-        self._pools += [DatasetPool(path, open_datasets, level) for level in range(len(info.overviews))]
+        self._pools = [DatasetPool(self.path, open_datasets)]
+        self._pools += [DatasetPool(self.path, open_datasets, level) for level in range(len(info.overviews))]
         self._readers = ThreadPoolExecutor(open_datasets, "orthosharp-read")
 
     @classmethod
@@ -98,29 +111,39 @@ class Source:
         path: str,
         *,
         bands: tuple[int, ...] | None = None,
-        rescale: tuple[float, float] | None = None,
+        rescale: tuple[float, float] | Literal["auto"] | None = None,
+        nodata: tuple[float, ...] | Literal["auto", "none"] = "auto",
+        footprint: Path | None = None,
+        exclude: Path | None = None,
         open_datasets: int = 8,
     ) -> Source:
         """Open a photograph.
 
         Args:
             path: path or URL that GDAL opens.
-            bands: the bands to show, one (grey) or three (red, green, blue), counted from 1; by default the first
-                three, or the first if there are fewer.
-            rescale: values that become black and white; by default the range of the dtype.
+            bands: the bands to show, one (grey) or three (red, green, blue), counted from 1; by default those that are
+                tagged so, else the first three, or the first if there are fewer.
+            rescale: values that become black and white; `auto` finds them in the photograph. By default the range of
+                the dtype or of its bits, or `auto` where they do not tell.
+            nodata: `auto` hides black and white borders, `none` shows them and what has the file's nodata value; one
+                value is nodata; of two, the first is, where it is connected to the edge, within the second.
+            footprint: GeoJSON file with the ground that is shown.
+            exclude: GeoJSON file with ground that is hidden.
             open_datasets: largest number of datasets open at the same time, for full resolution and per overview.
 
         Raises:
             SourceError: it cannot be read, has no CRS on Earth, crosses the antimeridian, or lacks the bands.
+            SettingsError: footprint or exclusion cannot be read, or leave nothing.
         """
+        wishes = Wishes(bands, rescale, nodata, footprint, exclude)
         try:
             with gdal_errors(), open_dataset(path) as dataset:
-                info = _describe(path, dataset, bands, rescale)
+                info, preparation = _describe(path, dataset, wishes)
         except (RasterioError, OSError) as error:
             raise SourceError(
                 f"{path} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
-        return cls(path, info, open_datasets)
+        return cls(info, preparation, open_datasets)
 
     @classmethod
     def of_settings(cls, settings: Settings) -> Source:
@@ -129,19 +152,22 @@ class Source:
             settings.source,
             bands=settings.bands,
             rescale=settings.rescale,
+            nodata=settings.nodata,
+            footprint=settings.footprint,
+            exclude=settings.exclude,
             open_datasets=settings.open_datasets,
         )
 
     @property
     def is_grey(self) -> bool:
         """Whether it is black and white: one band is shown."""
-        return len(self.info.bands) == 1
+        return len(self.bands) == 1
 
     @cached_property
     def traits(self) -> PhotoTraits:
         """Blur, halo and grain, estimated from its edges at the first call."""
         with gdal_errors(), open_dataset(self.path) as dataset:
-            return estimate_traits(dataset, bands=self.info.bands, rescale=self.info.rescale)
+            return estimate_traits(dataset, bands=self.bands, rescale=self.info.rescale)
 
     @property
     def is_changed(self) -> bool:
@@ -180,7 +206,7 @@ class Source:
             "XSCALE": repr(native.x_m / pixel.x_m),
             "YSCALE": repr(native.y_m / pixel.y_m),
         }
-        values = np.empty((window.height, window.width, len(self.info.bands)), self.info.dtype)
+        values = np.empty((window.height, window.width, len(self.bands)), self._dtype)
         hidden = np.empty(values.shape[:2], np.bool_)
 
         def read_rows(rows: slice) -> None:
@@ -202,7 +228,7 @@ class Source:
 
         def attempt() -> Mask:
             with gdal_errors(), self._pools[level].borrow() as dataset:
-                return warp(dataset, self.info.bands, options, values)
+                return warp(dataset, self.bands, options, values)
 
         try:
             try:
@@ -220,6 +246,8 @@ class Source:
         self._readers.shutdown(wait=False)
         for pool in self._pools:
             pool.close()
+        if self._virtual is not None:
+            self._virtual.close()
 
     def _overview(self, pixel: PixelSize) -> int:
         """Return the coarsest overview that is at least as fine as `pixel`, counted from 1; 0 is full resolution."""
@@ -228,9 +256,7 @@ class Source:
         return sum(factor <= limit for factor in self.info.overviews)
 
 
-def _describe(
-    path: str, dataset: DatasetReader, bands: tuple[int, ...] | None, rescale: tuple[float, float] | None
-) -> SourceInfo:
+def _describe(path: str, dataset: DatasetReader, wishes: Wishes) -> tuple[SourceInfo, Preparation]:
     if dataset.crs is None or dataset.transform.is_identity:
         raise SourceError(
             f"{path} is not georeferenced. Georeference it with: "
@@ -259,7 +285,9 @@ def _describe(
             f"{path} crosses the antimeridian, which tiles cannot: "
             "cut it there with gdal_translate -projwin and serve one part"
         )
-    return SourceInfo(
+    preparation = prepare(path, dataset, crs, wishes)
+    polygons = tuple(str(file) for file in (wishes.footprint, wishes.exclude) if file)
+    info = SourceInfo(
         # The query of a URL may hold a signature.
         name=Path(path.split("?")[0]).stem,
         crs=crs,
@@ -268,48 +296,19 @@ def _describe(
         width=dataset.width,
         height=dataset.height,
         dtype=dataset.dtypes[0],
-        bands=_choose_bands(path, dataset, bands),
-        rescale=_choose_range(path, dataset.dtypes[0], rescale),
+        bands=preparation.bands,
+        rescale=preparation.rescale,
+        nodata=preparation.nodata,
+        reading=preparation.key,
         pixel=pixel_size(crs, bounds.centre, (matrix.a, matrix.d), (matrix.b, matrix.e)),
-        overviews=tuple(dataset.overviews(1)),
-        files=files_of(path, dataset),
+        overviews=preparation.overviews,
+        files=(*files_of(path, dataset), *polygons),
         fingerprint=fingerprint(path, dataset),
         credit=_credit(dataset),
-        warnings=tuple(_warnings(dataset)),
+        notes=preparation.notes,
+        warnings=(*_warnings(dataset), *preparation.warnings),
     )
-
-
-def _choose_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...] | None) -> tuple[int, ...]:
-    if dataset.colorinterp[0] == ColorInterp.palette:
-        raise SourceError(
-            f"{path} has a colour table. Expand it to RGB with: gdal_translate -expand rgb IN.tif OUT.tif"
-        )
-    usable: tuple[int, ...] = tuple(non_alpha_indexes(dataset))
-    if bands is not None:
-        missing = [band for band in bands if band not in usable]
-        if missing:
-            way_out = (
-                f"it is tagged as alpha; if it is infrared, run gdal_edit.py -colorinterp_{missing[0]} undefined FILE"
-                if missing[0] <= dataset.count
-                else "gdalinfo lists its bands"
-            )
-            raise SourceError(
-                f"{path} has no colour band {missing[0]}: choose among {list(usable)} with --bands; {way_out}"
-            )
-        return bands
-    if not usable:
-        raise SourceError(f"{path} has only an alpha band: give a file with at least one image band")
-    return usable[:3] if len(usable) >= 3 else usable[:1]
-
-
-def _choose_range(path: str, dtype: str, rescale: tuple[float, float] | None) -> tuple[float, float]:
-    if rescale is not None:
-        return rescale
-    if dtype not in RANGES:
-        raise SourceError(
-            f"{path} has values of type {dtype}: name the values that become black and white with --rescale MIN,MAX"
-        )
-    return RANGES[dtype]
+    return info, preparation
 
 
 def _credit(dataset: DatasetReader) -> str:

@@ -140,5 +140,5 @@ def _finish(spec: ModelSpec, source: Source, settings: Settings) -> Finish:
     found = ColourMap()
     if strength:
         with open_dataset(source.path) as dataset:
-            found = find_colours(dataset, bands=source.info.bands, rescale=source.info.rescale).colours
+            found = find_colours(dataset, bands=source.bands, rescale=source.info.rescale).colours
     return Finish(colour_map=found.adjusted(strength=strength, contrast=settings.contrast))

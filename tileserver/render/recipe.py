@@ -22,7 +22,7 @@ from tileserver.tiling import encode, grid
 from tileserver.tiling.raster import NO_DIFFERENCE
 
 # Increase it whenever a change of the code changes the bytes of a tile.
-RECIPE_VERSION: Final = 4
+RECIPE_VERSION: Final = 5
 # Libraries whose other versions may round pixels differently.
 _LIBRARIES: Final = ("numpy", "openvino", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
 
@@ -34,20 +34,21 @@ class Recipe:
     Attributes:
         weights: digest of the weights, which covers their spec with halo and stride.
         runtime: name of the runtime; runtimes round differently.
-        sources: fingerprint, bands and rescale range of each photograph.
+        sources: fingerprint, bands, rescale range of each photograph, and how else it is read.
         appearance: scale and colours of restored pixels.
     """
 
     weights: str
     runtime: str
-    sources: tuple[tuple[str, tuple[int, ...], tuple[float, float]], ...]
+    sources: tuple[tuple[str, tuple[int, ...], tuple[float, float], str], ...]
     appearance: Appearance
 
     @classmethod
     def of(cls, restorer: Restorer, sources: Iterable[Source], appearance: Appearance) -> Recipe:
         """Return the recipe of a map that shows these photographs."""
         described = tuple(
-            (source.info.fingerprint, source.info.bands, source.info.rescale) for source in sources
+            (source.info.fingerprint, source.info.bands, source.info.rescale, source.info.reading)
+            for source in sources
         )
         return cls(restorer.digest, restorer.runtime, described, appearance)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sr_model import PixelWindow, crop_slices
+from sr_model import PixelWindow, crop_slices, fill_nodata
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -134,8 +134,10 @@ def upsample(raster: Raster, window: PixelWindow, factor: int) -> Raster:
     left, top = window.x / factor - raster.window.x, window.y / factor - raster.window.y
     box = (left, top, left + window.width / factor, top + window.height / factor)
     size = (window.width, window.height)
+    # Filled, so that pixels beside those without data are not mixed with black.
+    filled = raster.rgb if raster.is_full else fill_nodata(raster.rgb, raster.mask)
     # Pillow's kernel reads pixels outside `box` where there are any, so neighbouring tiles agree at their border.
-    rgb = np.asarray(Image.fromarray(raster.rgb).resize(size, Image.Resampling.BICUBIC, box=box))
+    rgb = np.asarray(Image.fromarray(filled).resize(size, Image.Resampling.BICUBIC, box=box))
     mask = np.asarray(Image.fromarray(raster.mask).resize(size, Image.Resampling.NEAREST, box=box))
     return Raster(window, rgb, mask).masked()
 

@@ -27,7 +27,6 @@ class Job:
     """The inputs of a restore job.
 
     Attributes:
-        path: path or URL of the photograph.
         pipeline: the photograph with the network that restores it.
         target: the area to restore, and its grid.
         output: the file, or the folder of chips.
@@ -35,7 +34,6 @@ class Job:
         credit: owner of the photograph.
     """
 
-    path: str
     pipeline: Pipeline
     target: Target
     output: Path
@@ -117,6 +115,7 @@ def make_job(pipeline: Pipeline, settings: Settings, output: Path, options: dict
         "runtime": restorer.runtime,
         "bands": list(source.info.bands),
         "rescale": list(source.info.rescale),
+        "reading": source.info.reading,
         "finish": [settings.contrast, settings.colours, settings.colour_strength],
         "grid": options["tms"] or "own",
         "window": [window.x, window.y, window.width, window.height],
@@ -126,7 +125,7 @@ def make_job(pipeline: Pipeline, settings: Settings, output: Path, options: dict
         "recipe": pipeline.recipe_digest(),
     }
     credit = settings.credit if settings.credit is not None else source.info.credit
-    return Job(settings.source, pipeline, target, output, made_of, credit)
+    return Job(pipeline, target, output, made_of, credit)
 
 
 def is_complete(job: Job, options: dict[str, Any]) -> bool:
@@ -174,8 +173,7 @@ def work_folder(output: Path) -> Path:
     return output.with_name(f"{output.name}.restoring")
 
 
-def nodata_of(path: str) -> int | None:
+def nodata_of(photograph: Source) -> int | None:
     """Return the nodata value of the photograph if it fits into 8 bits, else None."""
-    with rasterio.open(path) as dataset:
-        value = dataset.nodata
+    value = photograph.info.nodata
     return int(value) if value is not None and 0 <= value <= 255 and value == int(value) else None

@@ -1,0 +1,357 @@
+"""Borders of one value round a photograph: the black corners of a turned photo, the white margin of a scanned sheet.
+
+Such a border is found in a small copy and confirmed at full size (`Border.hidden_in`). It is connected to the edge,
+nearly constant, the darkest or the brightest of the picture, and bounded by long straight lines that it changes at
+abruptly. A shadow, a lake or a roof lacks at least one of these, even where it touches the edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from rasterio.features import shapes
+from scipy import ndimage
+from shapely.geometry import shape
+
+from tileserver.photo.small_copy import Mask, SmallCopy, Values
+
+FloatArray = npt.NDArray[np.float32]
+# Values of a window of full size; where a border lies in it; and what of it is not hidden by the file.
+Sample = tuple[Values, Mask, Mask]
+
+# All tolerances are in grey levels: 1/255 of the range of values.
+# What a border may differ from its value to be looked at, and what lossy compression leaves of it far from its rim.
+_LOOSE: Final = 8.0
+_MOST_NOISE: Final = 6.0
+_TYPICAL_NOISE: Final = 1.0
+# A border is at least this share of the photograph, and leaves at least this share of it.
+_LEAST_SHARE: Final = 0.0005
+_LEAST_LEFT: Final = 0.02
+# Of a border without noise, this share has exactly one value.
+_EXACT_SHARE: Final = 0.9
+# Of the line between border and picture, this share is straight: pieces of at least so much of the shorter side.
+_STRAIGHT_SHARE: Final = 0.5
+_STRAIGHT_PIECE: Final = 0.12
+_STRAIGHT_WITHIN_PX: Final = 2.0
+_STRAIGHT_WITHIN: Final = 0.003
+# How far the picture beside a border differs from it, where the border has noise.
+_LEAST_STEP: Final = 12.0
+# How far ringing of lossy compression reaches from a border, and how strong the ringing is that is hidden.
+RINGING_PX: Final = 8
+_MOST_RINGING: Final = 32.0
+_RINGING_SHARE: Final = 0.4
+_FAINT_RINGING: Final = 4.0
+# Specks of picture inside a border that are no larger are ringing too.
+_SPECK_PX: Final = 128
+# The rim of a border, which ringing and overviews change most.
+_RIM_PX: Final = 3
+# How far a rim that is frayed, by compression or resampling, is followed into the picture; and the share of its pixels
+# between border and picture that tells it.
+_FRAYED_PX: Final = 6
+_FRAYED_SHARE: Final = 0.3
+# Pieces of a border of this share of the photograph are left alone, as are holes without data below that one.
+_SMALL_PIECE: Final = 0.0002
+_LARGE_HOLE: Final = 0.005
+_SQUARE: Final = ndimage.generate_binary_structure(2, 2)
+_CROSS: Final = ndimage.generate_binary_structure(2, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Border:
+    """A border.
+
+    Attributes:
+        value: its value in every band.
+        level: one grey level in values of the file.
+        region: bool [height, width] of the small copy: where it lies.
+        tolerance: by how much its own pixels differ from its value.
+        fringe: by how much the pixels at its rim do, which lossy compression has mixed with the picture.
+        rim_px: pixels beyond the rim that are hidden too, at full size.
+        is_fringe: the file itself hides it, all but its rim.
+    """
+
+    value: float
+    level: float
+    region: Mask
+    tolerance: float
+    fringe: float = 0.0
+    rim_px: int = 0
+    is_fringe: bool = False
+
+    @property
+    def loose(self) -> float:
+        """What pixels may differ from its value to be looked at."""
+        return max(self.tolerance, _LOOSE * self.level)
+
+    def hidden_in(self, values: Values, region: Mask, near: Mask) -> Mask:
+        """Where a window of full size shows the border.
+
+        Args:
+            values: [height, width, bands].
+            region: bool [height, width], the small copy's region in this window, from `spread`.
+            near: the same, grown by what the rim may be away from it.
+        """
+        away = deviation(values, self.value)
+        core = region & (away <= self.tolerance)
+        if core.all() or not core.any():
+            return core
+        # Grown at full size by what connects, to make up for the coarse edge of the copy.
+        grown = ndimage.binary_propagation(core, mask=near & (away <= self.tolerance), structure=_CROSS)
+        if self.fringe > self.tolerance:
+            grown = _grown(grown, away, self.fringe, _FRAYED_PX)
+        if self.rim_px:
+            grown = dilated(grown, self.rim_px)
+        hidden: Mask = grown
+        return hidden
+
+
+def spread(region: Mask, window: tuple[int, int, int, int], factor: tuple[float, float]) -> Mask:
+    """A window (row, column, height, width) of full size of what is marked in a small copy."""
+    row, column, height, width = window
+    rows = np.minimum(((row + np.arange(height)) / factor[0]).astype(int), region.shape[0] - 1)
+    columns = np.minimum(((column + np.arange(width)) / factor[1]).astype(int), region.shape[1] - 1)
+    marked: Mask = region[np.ix_(rows, columns)]
+    return marked
+
+
+def dilated(mask: Mask, px: int) -> Mask:
+    """A mask grown by so many pixels in each direction, diagonals too."""
+    grown = mask.view(np.uint8)
+    for axis in (0, 1):
+        grown = ndimage.maximum_filter1d(grown, 2 * px + 1, axis=axis, mode="constant")
+    return grown.view(np.bool_)
+
+
+def deviation(values: Values, value: float) -> FloatArray:
+    """Largest difference of any band from a value, float32 [height, width]; infinite where it is not a number."""
+    difference: FloatArray = np.abs(values.astype(np.float32) - np.float32(value)).max(axis=2)
+    return np.where(np.isnan(difference), np.float32(np.inf), difference)
+
+
+def find_borders(copy: SmallCopy, full_range: tuple[float, float] | None) -> list[Border]:
+    """The black and the white border of a photograph, as far as a small copy shows them; see `confirm`.
+
+    Args:
+        copy: the whole photograph.
+        full_range: the lowest and highest value that the file can have; None if it does not tell.
+    """
+    if not copy.valid.any():
+        return []
+    low, high = _extremes(copy, full_range)
+    level = (high - low) / 255.0
+    if level <= 0:
+        return []
+    found = [_find(copy, value, level) for value in (low, high)]
+    return [border for border in found if border is not None]
+
+
+def confirm(border: Border, samples: list[Sample], *, lossy: bool) -> Border | None:
+    """Measure a border's noise and its rim at full size; None if it is not nearly constant there.
+
+    Args:
+        border: as found in a small copy.
+        samples: windows of full size along its rim.
+        lossy: whether the file's compression changes values. If it does not say so, the rim may still show it.
+    """
+    away = [deviation(values, border.value) for values, _, _ in samples]
+    regions = [region & (one <= border.loose) for one, (_, region, _) in zip(away, samples, strict=True)]
+    noise = _percentile(away, [_deep(region) for region in regions], 99.0, 0.0)
+    if noise > _MOST_NOISE * border.level:
+        return None
+    tolerance = max(border.tolerance, noise + 1.5 * border.level if noise else 0.0)
+    cores = [region & (one <= tolerance) for one, region in zip(away, regions, strict=True)]
+    shown = [valid & ~core for (_, _, valid), core in zip(samples, cores, strict=True)]
+    behind = [_ring(core, one, RINGING_PX, 2 * RINGING_PX) for core, one in zip(cores, shown, strict=True)]
+    ringing = _RINGING_SHARE * _percentile(away, behind, 5.0, 0.0)
+    ringing = min(_MOST_RINGING * border.level, ringing)
+    first = [_ring(core, one, 1, 1) for core, one in zip(cores, shown, strict=True)]
+    rim = np.concatenate(
+        [one[ring] for one, ring in zip(away, first, strict=True)] or [np.zeros(0, np.float32)]
+    )
+    frayed = bool(rim.size) and float((rim <= ringing).mean()) >= _FRAYED_SHARE
+    if not (lossy or frayed):
+        return None if border.is_fringe else replace(border, tolerance=tolerance)
+    if tolerance == 0:
+        # What has the nodata value is known not to be ground, so more may be taken for it.
+        tolerance = min(ringing, (_FAINT_RINGING if border.is_fringe else 1.5) * border.level)
+    return replace(border, tolerance=tolerance, fringe=max(ringing, tolerance), rim_px=1)
+
+
+def border_of_value(copy: SmallCopy, value: float, tolerance: float) -> Border | None:
+    """What is within a tolerance of a value and connected to the edge; None if there is no such pixel."""
+    region = _from_edge((deviation(copy.values, value) <= tolerance) & copy.valid, ~copy.valid)
+    return Border(value, tolerance, region, tolerance, fringe=tolerance) if region.any() else None
+
+
+def rim_of_nodata(copy: SmallCopy, nodata: float, level: float) -> Border | None:
+    """The rim of what has the nodata value, which compression may have left nearly, not exactly so; see `confirm`.
+
+    Args:
+        copy: the whole photograph.
+        nodata: the file's nodata value.
+        level: one grey level in values of the file.
+    """
+    exact = deviation(copy.values, nodata) <= 0
+    region = _from_edge(exact, np.zeros(exact.shape, np.bool_)) | _pieces_of(exact, _LARGE_HOLE * exact.size)
+    if not region.any():
+        return None
+    return Border(nodata, level, region, 0.0, is_fringe=True)
+
+
+def _extremes(copy: SmallCopy, full_range: tuple[float, float] | None) -> tuple[float, float]:
+    shown = copy.values if copy.valid.all() else copy.values[copy.valid]
+    low, high = float(shown.min()), float(shown.max())
+    if full_range is None:
+        return low, high
+    # JPEG moves the extremes a little.
+    slack = _LOOSE * (full_range[1] - full_range[0]) / 255
+    first, last = full_range
+    return (first if low <= first + slack else low), (last if high >= last - slack else high)
+
+
+def _find(copy: SmallCopy, value: float, level: float) -> Border | None:
+    away = deviation(copy.values, value)
+    region = _from_edge((away <= _LOOSE * level) & copy.valid, ~copy.valid)
+    if region.mean() < _LEAST_SHARE:
+        return None
+    core = _deep(region) if _deep(region).any() else region
+    noise = float(np.percentile(away[core], 99)) / level
+    exact = float((away[core] == 0).mean())
+    # Water may be as smooth, but not as black.
+    typical = float(np.median(np.abs(copy.values[core].astype(np.float32) - np.float32(value)))) / level
+    if noise > _MOST_NOISE or typical > _TYPICAL_NOISE:
+        return None
+    tolerance = 0.0 if exact >= 0.99 else min(_LOOSE, noise + 1.5) * level
+    region = _from_edge((away <= tolerance) & copy.valid, ~copy.valid)
+    region = _pieces_of(region, max(4.0, _SMALL_PIECE * region.size))
+    left = copy.valid & ~region
+    if region.mean() < _LEAST_SHARE or left.sum() < _LEAST_LEFT * region.size:
+        return None
+    if not _is_border(copy, region, away / level, exact):
+        return None
+    return Border(value, level, region, tolerance)
+
+
+def _is_border(copy: SmallCopy, region: Mask, levels: FloatArray, exact: float) -> bool:
+    """Whether a region that is connected to the edge looks like a border rather than like ground."""
+    corners = _corners(region, copy.valid)
+    share, pieces = _straightness(region, copy.valid)
+    # Ringing of lossy compression frays the straightest line.
+    ringing = _ringing(levels, region, copy.valid)
+    whole = _grown(region, levels, ringing, RINGING_PX)
+    share, pieces = max((share, pieces), _straightness(whole, copy.valid))
+    beside = _ring(whole, copy.valid, 3, 5)
+    if not beside.any():
+        return False
+    step = float(np.median(levels[beside]))
+    if exact >= _EXACT_SHARE:
+        enough = corners >= 2 or (corners == 1 and share >= 0.8)
+        return enough and share >= _STRAIGHT_SHARE and step >= 4.0
+    return corners >= 2 and share >= 0.7 and pieces >= 1 and step >= _LEAST_STEP
+
+
+def _from_edge(near: Mask, hidden: Mask) -> Mask:
+    """What of `near` is connected to the edge of the picture, through what is hidden already if need be."""
+    joined = near | hidden
+    pieces, count = ndimage.label(joined, _CROSS)
+    touching = np.zeros(count + 1, np.bool_)
+    for side in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
+        touching[side] = True
+    touching[0] = False
+    connected: Mask = touching[pieces] & near
+    return connected
+
+
+def _pieces_of(region: Mask, least_px: float) -> Mask:
+    """The connected pieces of a region that have so many pixels."""
+    pieces, count = ndimage.label(region, _SQUARE)
+    large = np.bincount(pieces.ravel(), minlength=count + 1) >= least_px
+    large[0] = False
+    kept: Mask = large[pieces]
+    return kept
+
+
+def _corners(region: Mask, valid: Mask) -> int:
+    """How many corners of what the file shows lie in a region."""
+    rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
+    shown = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return sum(bool(shown[row, column]) for row in (0, -1) for column in (0, -1))
+
+
+def _straightness(region: Mask, valid: Mask) -> tuple[float, int]:
+    """Share of the line between a region and the picture that is straight, and the number of straight pieces.
+
+    The edge of the file does not count, nor do small islands such as words in a margin.
+    """
+    picture = ndimage.binary_fill_holes(valid & ~region)
+    least = 0.01 * max(1, int(picture.sum()))
+    height, width = region.shape
+    long = _STRAIGHT_PIECE * min(height, width)
+    within = max(_STRAIGHT_WITHIN_PX, _STRAIGHT_WITHIN * min(height, width))
+    straight = total = 0.0
+    pieces = 0
+    outlines: Any = shapes(picture.astype(np.uint8), mask=picture)
+    for geometry, _ in outlines:
+        polygon: Any = shape(geometry)
+        if polygon.area < least:
+            continue
+        line = shapely.simplify(polygon.exterior, within).coords
+        for (x0, y0), (x1, y1) in pairwise(line):
+            on_edge = (x0 == x1 and x0 in (0, width)) or (y0 == y1 and y0 in (0, height))
+            length = float(np.hypot(x1 - x0, y1 - y0))
+            if on_edge or length == 0:
+                continue
+            total += length
+            if length >= long:
+                straight, pieces = straight + length, pieces + 1
+    return (straight / total if total else 0.0), pieces
+
+
+def _ring(region: Mask, valid: Mask, inner_px: int, outer_px: int) -> Mask:
+    """Picture at a distance from a region."""
+    inner = dilated(region, inner_px - 1)
+    outer = dilated(region, outer_px)
+    ring: Mask = outer & ~inner & valid
+    return ring
+
+
+def _grown(region: Mask, away: FloatArray, fringe: float, reach_px: int) -> Mask:
+    """A region with its frayed rim: what connects to it and is near in value, the nearer the farther it is away."""
+    grown = region
+    for step in range(reach_px):
+        # Ringing fades; a dark roof beside a black border does not.
+        grown = grown | (dilated(grown, 1) & (away <= fringe * (1 - step / reach_px)))
+    return _without_specks(grown)
+
+
+def _ringing(away: FloatArray, region: Mask, valid: Mask) -> float:
+    """By how much ringing at a border differs from it at most, in the unit of `away`: a share of what lies behind."""
+    behind = _ring(region, valid, RINGING_PX, 2 * RINGING_PX)
+    return _RINGING_SHARE * float(np.percentile(away[behind], 5)) if behind.any() else 0.0
+
+
+def _deep(region: Mask) -> Mask:
+    """A region without its rim, which ringing and overviews change."""
+    return ~dilated(~region, _RIM_PX)
+
+
+def _percentile(values: list[FloatArray], chosen: list[Mask], percent: float, default: float) -> float:
+    found = [one[mask] for one, mask in zip(values, chosen, strict=True) if mask.any()]
+    return float(np.percentile(np.concatenate(found), percent)) if found else default
+
+
+def _without_specks(hidden: Mask) -> Mask:
+    pieces, count = ndimage.label(~hidden, _CROSS)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    specks = sizes <= _SPECK_PX
+    specks[0] = False
+    # A piece at the edge of the window goes on beyond it.
+    for side in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
+        specks[side] = False
+    filled: Mask = hidden | specks[pieces]
+    return filled

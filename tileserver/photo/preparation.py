@@ -1,0 +1,366 @@
+"""How a photograph is read: its bands, its range of values and what of it is hidden; decided once, at its opening."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from rasterio.crs import CRS
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.windows import Window
+from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
+
+from tileserver.errors import SettingsError, SourceError
+from tileserver.photo.borders import (
+    Border,
+    Sample,
+    border_of_value,
+    confirm,
+    dilated,
+    find_borders,
+    rim_of_nodata,
+    spread,
+)
+from tileserver.photo.dataset_pool import open_dataset
+from tileserver.photo.declared import choose_bands, is_lossy, palette_bands
+from tileserver.photo.gdal_errors import gdal_errors
+from tileserver.photo.hidden_raster import write_hidden
+from tileserver.photo.outlines import project, read_polygons
+from tileserver.photo.overview_masks import usable_overviews
+from tileserver.photo.small_copy import SmallCopy, read_scattered, read_small_copy, read_values
+from tileserver.photo.value_range import bits_of, declared_range, find_range, is_negative
+from tileserver.photo.virtual import Layout, VirtualPhoto, alpha_band
+
+Range = tuple[float, float]
+# Increase it when borders or ranges are found in another way.
+PREPARATION_VERSION: Final = 1
+# Windows of full size in which the rim of a border is measured, and their size.
+_SAMPLES: Final = 12
+_SAMPLE_PX: Final = 96
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says of a photograph's values; the defaults leave everything to the file.
+
+    Attributes:
+        bands: bands to show, counted from 1.
+        rescale: values that become black and white; `auto` finds them; None does so where the file does not tell.
+        nodata: `auto` finds borders; `none` takes no value for nodata; one value is nodata; of two, the first is, where
+            it is connected to the edge, within a tolerance that the second gives.
+        footprint: GeoJSON file with the ground that is shown.
+        exclude: GeoJSON file with ground that is hidden.
+    """
+
+    bands: tuple[int, ...] | None = None
+    rescale: Range | Literal["auto"] | None = None
+    nodata: tuple[float, ...] | Literal["auto", "none"] = "auto"
+    footprint: Path | None = None
+    exclude: Path | None = None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a photograph is read.
+
+    Attributes:
+        path: name that GDAL opens it by: the file's, or that of a virtual photograph.
+        virtual: that virtual photograph, which exists until it is closed; None if the file is read as it is.
+        bands: bands of the file that are shown.
+        read_bands: bands to read, which are others in a virtual photograph.
+        dtype: data type of what is read.
+        rescale: values that become black and white; the first is the higher one in a negative.
+        overviews: factors of the overviews that are used, ascending.
+        nodata: the value that hides pixels, if there is one.
+        key: what of this changes pixels, beside the file, the bands and the range.
+        notes: what was found and decided, in sentences.
+        warnings: defects, each with its remedy.
+    """
+
+    path: str
+    virtual: VirtualPhoto | None
+    bands: tuple[int, ...]
+    read_bands: tuple[int, ...]
+    dtype: str
+    rescale: Range
+    overviews: tuple[int, ...]
+    nodata: float | None
+    key: str
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class _Findings:
+    """What is told to the user."""
+
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def prepare(path: str, dataset: DatasetReader, crs: CRS, wishes: Wishes) -> Preparation:
+    """Decide how a photograph is read.
+
+    Args:
+        path: path or URL of the file.
+        dataset: the file, open.
+        crs: its horizontal CRS.
+        wishes: what the user says of it.
+
+    Raises:
+        SourceError: it lacks the bands, or its colours cannot be converted.
+        SettingsError: footprint or exclusion cannot be read, or hide all of it.
+    """
+    found = _Findings()
+    layout = _layout(path, dataset, wishes, found)
+    outlines = _outlines(dataset, crs, wishes, found)
+    virtual = VirtualPhoto(path, dataset, layout) if _needs_virtual(dataset, layout) else None
+    with open_dataset(virtual.path if virtual else path) as base:
+        bands = layout.read_bands if virtual else layout.bands
+        hidden = _hide(base, bands, _Context(dataset, layout, outlines, wishes, found))
+    if hidden:
+        if virtual is not None:
+            virtual.close()
+        virtual = VirtualPhoto(path, dataset, layout, hidden)
+    with open_dataset(virtual.path if virtual else path) as base:
+        bands = layout.read_bands if virtual else layout.bands
+        rescale = _range(dataset, base, bands, layout, wishes, found)
+    return Preparation(
+        path=virtual.path if virtual else path,
+        virtual=virtual,
+        bands=layout.bands,
+        read_bands=bands,
+        dtype=layout.dtype,
+        rescale=rescale,
+        overviews=tuple(dataset.overviews(1)[level] for level in layout.levels),
+        nodata=layout.nodata,
+        key=json.dumps([PREPARATION_VERSION, repr(layout), [_digest(file) for file in hidden]]),
+        notes=tuple(found.notes),
+        warnings=tuple(found.warnings),
+    )
+
+
+def _layout(path: str, dataset: DatasetReader, wishes: Wishes, found: _Findings) -> Layout:
+    bands = choose_bands(path, dataset, wishes.bands)
+    dtype = dataset.dtypes[bands[0] - 1]
+    if np.dtype(dtype).kind not in "uif":
+        raise SourceError(
+            f"{path} has values of type {dtype}, which are not a picture: export it with real numbers"
+        )
+    palette = palette_bands(path, dataset, bands)
+    bits = bits_of(dataset)
+    if palette:
+        dtype = "uint8"
+    elif bits is not None and bits < 8:
+        # Interpolated as they are, few values would stay few.
+        dtype = "float32"
+    levels = usable_overviews(path, dataset, bands)
+    if len(levels) < len(dataset.overviews(1)):
+        found.warnings.append(
+            "its overviews show what the photograph itself hides, so they are not used and low zooms will be slow. "
+            "Make them again with: gdaladdo -clean FILE, then gdaladdo -r average FILE 2 4 8 16"
+        )
+    nodata = dataset.nodatavals[bands[0] - 1]
+    if wishes.nodata == "none":
+        nodata = None
+    elif wishes.nodata != "auto" and len(wishes.nodata) == 1:
+        nodata = wishes.nodata[0]
+    has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[bands[0] - 1]
+    alpha = alpha_band(dataset)
+    return Layout(bands, dtype, palette, nodata, alpha, has_mask and alpha is None, levels)
+
+
+def _needs_virtual(dataset: DatasetReader, layout: Layout) -> bool:
+    """Whether GDAL reads something else of the file by itself than it should."""
+    return (
+        layout.palette > 0
+        or layout.dtype != dataset.dtypes[layout.bands[0] - 1]
+        or not _same(layout.nodata, dataset.nodata)
+        or (layout.nodata is not None and layout.alpha is not None)
+        or len(layout.levels) < len(dataset.overviews(1))
+    )
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+@dataclass(frozen=True)
+class _Outlines:
+    """Polygons in the photograph's CRS."""
+
+    footprint: BaseGeometry | None = None
+    excluded: BaseGeometry | None = None
+
+
+def _outlines(dataset: DatasetReader, crs: CRS, wishes: Wishes, found: _Findings) -> _Outlines:
+    footprint = excluded = None
+    photograph = box(*dataset.bounds)
+    if wishes.footprint is not None:
+        footprint = project(read_polygons(wishes.footprint, "--footprint"), crs, "--footprint")
+        if not footprint.intersects(photograph):
+            raise SettingsError(
+                f"--footprint {wishes.footprint} does not touch the photograph: orthosharp info prints its bounds"
+            )
+        found.notes.append("what lies outside the footprint is masked")
+    if wishes.exclude is not None:
+        excluded = project(read_polygons(wishes.exclude, "--exclude"), crs, "--exclude")
+        if excluded.intersects(photograph):
+            found.notes.append("the excluded ground is masked, in every layer")
+        else:
+            found.warnings.append(
+                f"the ground of --exclude {wishes.exclude.name} lies outside of the photograph, so nothing is excluded"
+            )
+            excluded = None
+    return _Outlines(footprint, excluded)
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What decides which pixels are hidden."""
+
+    file: DatasetReader
+    layout: Layout
+    outlines: _Outlines
+    wishes: Wishes
+    found: _Findings
+
+
+def _hide(base: DatasetReader, bands: tuple[int, ...], context: _Context) -> list[MemoryFile]:
+    """Rasters that mark what is hidden beyond what the file hides; none if that is nothing."""
+    borders = list(_borders(base, bands, context))
+    outlines = context.outlines
+    if not borders and outlines == _Outlines():
+        return []
+    shapes = []
+    for level in context.layout.levels:
+        with open_dataset(context.file.name, overview_level=level) as overview:
+            shapes.append(overview.shape)
+    files, share = write_hidden(
+        base, bands, borders, footprint=outlines.footprint, excluded=outlines.excluded, shapes=shapes
+    )
+    if share == 0:
+        return []
+    if share >= 1 and outlines != _Outlines():
+        raise SettingsError(
+            "--footprint and --exclude leave nothing of the photograph: check their polygons with orthosharp info"
+        )
+    return files
+
+
+def _borders(base: DatasetReader, bands: tuple[int, ...], context: _Context) -> Iterator[Border]:
+    wishes, found = context.wishes, context.found
+    if wishes.nodata == "none":
+        return
+    copy = read_small_copy(base, bands)
+    if copy is None:
+        found.warnings.append(
+            "it is too large to look for borders without overviews. gdaladdo -r average FILE 2 4 8 16 adds them; "
+            "--nodata none leaves borders as they are"
+        )
+        return
+    if wishes.nodata != "auto" and len(wishes.nodata) == 2:
+        given = border_of_value(copy, *wishes.nodata)
+        if given is None:
+            found.warnings.append(
+                f"no pixel at its edge is within {wishes.nodata[1]:g} of {wishes.nodata[0]:g}: "
+                "--nodata hides nothing"
+            )
+        else:
+            found.notes.append(_told(given, context, "as --nodata says"))
+            yield given
+        return
+    declared = _declared(context)
+    lossy = is_lossy(context.file)
+    if context.layout.nodata is not None and copy.valid.any():
+        shown = copy.values[copy.valid]
+        low, high = declared or (float(shown.min()), float(shown.max()))
+        rim = rim_of_nodata(copy, context.layout.nodata, (high - low) / 255)
+        rim = rim and confirm(rim, _samples(base, bands, copy, rim), lossy=lossy)
+        if rim:
+            found.notes.append(
+                f"the rim of its nodata value {rim.value:g}, frayed by compression, is masked too"
+            )
+            yield rim
+    if wishes.nodata == "auto":
+        for border in find_borders(copy, declared):
+            confirmed = confirm(border, _samples(base, bands, copy, border), lossy=lossy)
+            if confirmed is not None:
+                found.notes.append(_told(confirmed, context, "--nodata none shows it"))
+                yield confirmed
+
+
+def _declared(context: _Context) -> Range | None:
+    return (0.0, 255.0) if context.layout.palette else declared_range(context.file)
+
+
+def _told(border: Border, context: _Context, remark: str) -> str:
+    size = 100 * float(border.region.mean())
+    what = "border"
+    declared = _declared(context)
+    if declared is not None and border.value in declared:
+        dark = (border.value == declared[0]) != (is_negative(context.file) and not context.layout.palette)
+        what = "black border" if dark else "white border"
+    return f"a {what} of value {border.value:g}, about {size:.2g} % of the photograph, is masked: {remark}"
+
+
+def _samples(base: DatasetReader, bands: tuple[int, ...], copy: SmallCopy, border: Border) -> list[Sample]:
+    """Windows of full size along the rim of a border; the whole photograph where the copy is of full size."""
+    if copy.is_full_size:
+        return [(copy.values, border.region, copy.valid)]
+    rim = border.region & dilated(~border.region, 1)
+    rows, columns = np.nonzero(rim)
+    samples: list[Sample] = []
+    near = dilated(border.region, 2)
+    for index in np.unique(np.linspace(0, len(rows) - 1, _SAMPLES).astype(int)) if len(rows) else ():
+        window = _around(base, rows[index] * copy.factor[0], columns[index] * copy.factor[1])
+        with suppress(RasterioError, OSError), gdal_errors():
+            values, valid = read_values(base, bands, window=window)
+            place = (window.row_off, window.col_off, window.height, window.width)
+            samples.append((values, spread(near, place, copy.factor), valid))
+    return samples
+
+
+def _around(base: DatasetReader, row: float, column: float) -> Window:
+    height, width = min(_SAMPLE_PX, base.height), min(_SAMPLE_PX, base.width)
+    top = min(max(0, round(row) - height // 2), base.height - height)
+    left = min(max(0, round(column) - width // 2), base.width - width)
+    return Window(left, top, width, height)
+
+
+def _range(
+    file: DatasetReader,
+    base: DatasetReader,
+    bands: tuple[int, ...],
+    layout: Layout,
+    wishes: Wishes,
+    found: _Findings,
+) -> Range:
+    declared = (0.0, 255.0) if layout.palette else declared_range(file)
+    rescale = declared if wishes.rescale is None else wishes.rescale
+    if rescale is None or rescale == "auto":
+        copy = read_small_copy(base, bands) or read_scattered(base, bands)
+        rescale = find_range(copy)
+        low, high = (f"{value:.12g}" for value in rescale)
+        found.notes.append(
+            f"its values from {low} to {high} are shown, as found in it; --rescale {low},{high} fixes them"
+        )
+    low_value, high_value = rescale
+    negative = is_negative(file) and not layout.palette
+    return (high_value, low_value) if negative else (low_value, high_value)
+
+
+def _digest(file: MemoryFile) -> str:
+    return hashlib.sha256(file.getbuffer()).hexdigest()
