@@ -15,7 +15,6 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from affine import Affine
-from rasterio._path import _parse_path, _vsi_path
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -88,7 +87,7 @@ class VirtualPhoto:
         self._layout = layout
         self._hidden = tuple(hidden)
         self._files: list[MemoryFile] = []
-        source = absolute_name(path)
+        source = _absolute_name(path, dataset)
         finer = [
             self._write(source, opened, number + 1, {"OVERVIEW_LEVEL": level})
             for number, level in enumerate(layout.levels)
@@ -204,10 +203,12 @@ class _SourceFile:
         )
 
 
-def absolute_name(path: str) -> str:
-    """The name by which GDAL finds a file from anywhere: an absolute path, or a virtual path of a URL."""
-    found = Path(path)
-    return str(found.resolve()) if found.exists() else str(_vsi_path(_parse_path(path)))
+def _absolute_name(path: str, dataset: DatasetReader) -> str:
+    """The name by which GDAL finds an open file from anywhere: an absolute path, or a virtual path of a URL."""
+    if Path(path).exists():
+        return str(Path(path).resolve())
+    # GDAL's own name of a URL, such as /vsicurl/https://...; it lists no files of what it has no name for.
+    return str(dataset.files[0]) if dataset.files else path
 
 
 def alpha_band(dataset: DatasetReader) -> int | None:
