@@ -23,6 +23,7 @@ from sr_model import PixelWindow
 from sr_model.colour_estimate import estimate_colour_map
 from sr_model.colour_map import ColourMap
 from tileserver.errors import ReadError
+from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.warp import to_raster
@@ -99,7 +100,8 @@ def read_small(
             return _read_cells(opened, bands, rescale)
     except (RasterioError, OSError) as error:
         raise ReadError(
-            "the photograph cannot be read: it may be damaged, or its store cannot be reached"
+            "the photograph cannot be read: it may be damaged, or its store cannot be reached",
+            describe_damage(error),
         ) from error
 
 
@@ -131,7 +133,7 @@ def _read_cells(
         except RasterioError as caught:
             # One bad block costs its own tiles, not the map.
             damaged, error = damaged + 1, caught
-            logger.warning("a part of the photograph cannot be read: %s", caught)
+            logger.warning("a part of the photograph cannot be read: %s", describe_damage(caught))
             continue
         paste(small, Raster(PixelWindow(column * side, row * side, side, side), piece.rgb, piece.mask))
     if error is not None and damaged == rows * columns:
