@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -24,11 +23,18 @@ from sr_model import PixelWindow
 from sr_model.ground import PixelSize
 from sr_model.measure import PhotoTraits
 from tileserver.errors import ReadError, SourceChangedError, SourceError
+from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
-from tileserver.photo.fingerprint import file_states, files_of, fingerprint
+from tileserver.photo.fingerprint import file_states, fingerprint
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
+from tileserver.photo.inputs.overviews import overviews_command
+from tileserver.photo.inputs.placing import AS_THE_FILE_SAYS, Placing
+from tileserver.photo.inputs.prepare import Prepared, prepare
+from tileserver.photo.inputs.virtual import is_virtual
 from tileserver.photo.nodata import Array, Mask
+from tileserver.photo.notice import Notice
 from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
+from tileserver.photo.position import Position, check_position, find_position
 from tileserver.photo.traits import estimate_traits
 from tileserver.photo.warp import RANGES, WARP_TOLERANCE_PX, row_parts, to_raster, warp
 from tileserver.settings import Settings
@@ -48,7 +54,7 @@ class SourceInfo:
     """Metadata of an open photograph.
 
     Attributes:
-        name: file name without folder, suffix and URL query.
+        name: file name without folder, suffix and URL query; of a mosaic, that of its folder or index.
         crs: horizontal CRS.
         bounds: its ground in units of `crs`.
         bounds_lonlat: the same in degrees.
@@ -60,8 +66,11 @@ class SourceInfo:
         overviews: overview factors, ascending.
         files: paths of all files it consists of, including a mosaic's.
         fingerprint: SHA-256 (hex) that changes with the files.
-        credit: copyright holder as named in the file's tags; may be empty.
-        warnings: defects that do not prevent serving, each with its remedy.
+        credit: copyright holder as named in the file's tags or its STAC item; may be empty.
+        warnings: defects that do not prevent serving, each with its remedy; see `tileserver.photo.notice`.
+        position: how exactly its place on the ground is known.
+        sheets: number of files of a mosaic; 1 for a single photograph.
+        date: when it was taken, if its STAC item tells; may be empty.
     """
 
     name: str
@@ -79,6 +88,9 @@ class SourceInfo:
     fingerprint: str
     credit: str
     warnings: tuple[str, ...]
+    position: Position
+    sheets: int = 1
+    date: str = ""
 
 
 class Source:
@@ -95,32 +107,38 @@ class Source:
     @classmethod
     def open(
         cls,
-        path: str,
+        path: str | Sequence[str],
         *,
         bands: tuple[int, ...] | None = None,
         rescale: tuple[float, float] | None = None,
         open_datasets: int = 8,
+        placing: Placing = AS_THE_FILE_SAYS,
     ) -> Source:
         """Open a photograph.
 
         Args:
-            path: path or URL that GDAL opens.
+            path: path or URL that GDAL opens, a folder, pattern or index of sheets, a STAC item, or several of them.
             bands: the bands to show, one (grey) or three (red, green, blue), counted from 1; by default the first
                 three, or the first if there are fewer.
             rescale: values that become black and white; by default the range of the dtype.
             open_datasets: largest number of datasets open at the same time, for full resolution and per overview.
+            placing: where it lies, and what to do about absent sheets.
 
         Raises:
-            SourceError: it cannot be read, has no CRS on Earth, crosses the antimeridian, or lacks the bands.
+            SettingsError: `placing` is invalid.
+            SourceError: it or one of its sheets cannot be read, it has no CRS on Earth, crosses the antimeridian, or
+                lacks the bands.
         """
+        prepared = prepare(path, placing)
         try:
-            with gdal_errors(), open_dataset(path) as dataset:
-                info = _describe(path, dataset, bands, rescale)
+            with gdal_errors(), open_dataset(prepared.path) as dataset:
+                info = _describe(prepared, dataset, bands, rescale)
         except (RasterioError, OSError) as error:
             raise SourceError(
-                f"{path} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
+                f"{prepared.name} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
-        return cls(path, info, open_datasets)
+        check_position(prepared.name, info.position, info.pixel.gsd_m, placing.inaccurate)
+        return cls(prepared.path, info, open_datasets)
 
     @classmethod
     def of_settings(cls, settings: Settings) -> Source:
@@ -130,6 +148,7 @@ class Source:
             bands=settings.bands,
             rescale=settings.rescale,
             open_datasets=settings.open_datasets,
+            placing=Placing(settings.crs, settings.gcp_transform, settings.missing, settings.inaccurate),
         )
 
     @property
@@ -212,7 +231,8 @@ class Source:
                 return attempt()
         except (RasterioError, OSError) as error:
             raise ReadError(
-                "a block of the photograph cannot be read: the file may be damaged, or its storage unreachable"
+                "a block of the photograph cannot be read: the file may be damaged, or its storage unreachable",
+                describe_damage(error),
             ) from error
 
     def close(self) -> None:
@@ -229,19 +249,16 @@ class Source:
 
 
 def _describe(
-    path: str, dataset: DatasetReader, bands: tuple[int, ...] | None, rescale: tuple[float, float] | None
+    prepared: Prepared,
+    dataset: DatasetReader,
+    bands: tuple[int, ...] | None,
+    rescale: tuple[float, float] | None,
 ) -> SourceInfo:
-    if dataset.crs is None or dataset.transform.is_identity:
-        raise SourceError(
-            f"{path} is not georeferenced. Georeference it with: "
-            "gdal_edit.py -a_srs EPSG:CODE -a_ullr LEFT TOP RIGHT BOTTOM FILE, "
-            "or with gdalwarp if it has ground control points"
-        )
-    crs = horizontal_crs(dataset.crs)
+    path = prepared.name if is_virtual(prepared.path) else prepared.path
+    crs = horizontal_crs(prepared.crs)
     if not (crs.is_geographic or crs.is_projected):
         raise SourceError(
-            f"{path} has a local CRS that is not tied to the Earth: set the right one with "
-            "gdal_edit.py -a_srs EPSG:CODE FILE"
+            f"{path} has a local CRS that is not tied to the Earth: name the right one with --crs EPSG:CODE"
         )
     # Sorted, because the rows of some rasters run from south to north.
     left, right = sorted((dataset.bounds.left, dataset.bounds.right))
@@ -251,7 +268,8 @@ def _describe(
     lonlat = BBox(*transform_bounds(crs, WGS84, *bounds, densify_pts=21))
     if not all(math.isfinite(value) for value in lonlat):
         raise SourceError(
-            f"{path} lies outside the area of use of its CRS: correct it with gdal_edit.py -a_srs or -a_ullr"
+            f"{path} lies outside the area of use of its CRS: name the right one with --crs EPSG:CODE, or correct its "
+            "place with gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM FILE"
         )
     # A photograph that ends at 180 degrees may exceed them by rounding.
     if not -180.000001 <= lonlat.left < lonlat.right <= 180.000001:
@@ -259,9 +277,15 @@ def _describe(
             f"{path} crosses the antimeridian, which tiles cannot: "
             "cut it there with gdal_translate -projwin and serve one part"
         )
+    pixel = pixel_size(crs, bounds.centre, (matrix.a, matrix.d), (matrix.b, matrix.e))
+    position = find_position(crs, bounds, lonlat)
+    warnings = (
+        *prepared.warnings,
+        *position.notices(pixel.gsd_m, prepared.given),
+        *_warnings(dataset, prepared),
+    )
     return SourceInfo(
-        # The query of a URL may hold a signature.
-        name=Path(path.split("?")[0]).stem,
+        name=prepared.name,
         crs=crs,
         bounds=bounds,
         bounds_lonlat=lonlat,
@@ -270,12 +294,15 @@ def _describe(
         dtype=dataset.dtypes[0],
         bands=_choose_bands(path, dataset, bands),
         rescale=_choose_range(path, dataset.dtypes[0], rescale),
-        pixel=pixel_size(crs, bounds.centre, (matrix.a, matrix.d), (matrix.b, matrix.e)),
+        pixel=pixel,
         overviews=tuple(dataset.overviews(1)),
-        files=files_of(path, dataset),
-        fingerprint=fingerprint(path, dataset),
-        credit=_credit(dataset),
-        warnings=tuple(_warnings(dataset)),
+        files=prepared.files,
+        fingerprint=fingerprint(prepared.sampled, dataset, prepared.files, prepared.how + position.key),
+        credit=prepared.credit or _credit(dataset),
+        warnings=warnings,
+        position=position,
+        sheets=prepared.sheets,
+        date=prepared.date,
     )
 
 
@@ -318,27 +345,27 @@ def _credit(dataset: DatasetReader) -> str:
     return next((tags[name] for name in names if tags.get(name)), "")
 
 
-def _warnings(dataset: DatasetReader) -> Iterator[str]:
-    if max(dataset.width, dataset.height) > 512 and not dataset.overviews(1):
-        way_out = (
-            "Let the mosaic use the overviews of its files: "
-            "gdaladdo --config VRT_VIRTUAL_OVERVIEWS YES -r average MOSAIC.vrt 2 4 8 16"
-            if dataset.driver == "VRT"
-            else f"Make a COG with: gdal_translate -of COG {_compression(dataset)} IN.tif OUT.tif"
+def _warnings(dataset: DatasetReader, prepared: Prepared) -> Iterator[Notice]:
+    if prepared.sheets == 1 and max(dataset.width, dataset.height) > 512 and not dataset.overviews(1):
+        is_mosaic = dataset.driver == "VRT" and not is_virtual(dataset.name)
+        command = overviews_command(dataset, prepared)
+        way_out = "Let the mosaic use the overviews of its files" if is_mosaic else "Make a COG"
+        shown = overviews_command(
+            dataset, prepared, given="MOSAIC.vrt" if is_mosaic else "IN.tif", made="OUT.tif"
         )
-        yield f"the photograph has no overviews, so low zooms will be slow. {way_out}"
+        yield Notice(
+            "no-overviews",
+            f"the photograph has no overviews, so low zooms will be slow. {way_out} with: {shown}",
+            command,
+        )
     band = _false_alpha(dataset)
     if band is not None:
-        yield (
+        yield Notice(
+            "image-tagged-as-alpha",
             f"band {band} is tagged as alpha but looks like an image, and hides pixels. If it is infrared, "
-            f"run: gdal_edit.py -colorinterp_{band} undefined FILE"
+            f"run: gdal_edit.py -colorinterp_{band} undefined FILE",
+            f"gdal_edit.py -colorinterp_{band} undefined {prepared.given}",
         )
-
-
-def _compression(dataset: DatasetReader) -> str:
-    """Return creation options for a COG: JPEG only for 8-bit RGB without nodata, whose borders it would blur."""
-    plain = dataset.count == 3 and set(dataset.dtypes) == {"uint8"} and dataset.nodata is None
-    return "-co COMPRESS=JPEG -co QUALITY=90" if plain else "-co COMPRESS=DEFLATE -co PREDICTOR=YES"
 
 
 def _false_alpha(dataset: DatasetReader) -> int | None:

@@ -126,7 +126,7 @@ def make_job(pipeline: Pipeline, settings: Settings, output: Path, options: dict
         "recipe": pipeline.recipe_digest(),
     }
     credit = settings.credit if settings.credit is not None else source.info.credit
-    return Job(settings.source, pipeline, target, output, made_of, credit)
+    return Job(source.path, pipeline, target, output, made_of, credit)
 
 
 def is_complete(job: Job, options: dict[str, Any]) -> bool:
