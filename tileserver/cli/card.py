@@ -161,8 +161,8 @@ def estimate_line(found: Estimate, first: int, last: int) -> str:
 
 
 def crs_name(photograph: Source) -> str:
-    """Code and name of a photograph's CRS; its WKT has no code where it is not one of a register."""
+    """Code and name of a photograph's CRS; without a code where its datum is unknown."""
     crs = photograph.info.crs
     name = crs.to_wkt().split('"')[1]
-    code = crs.to_authority() if photograph.info.position.like == "" else None
+    code = None if photograph.info.position.is_ballpark else crs.to_authority()
     return f"{':'.join(code)} ({name})" if code else name

@@ -8,6 +8,7 @@ countries).
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -87,7 +88,7 @@ class Position:
         if self.is_ballpark:
             return "unknown: PROJ has no datum for it"
         if self.accuracy_m is None:
-            return "unknown: from parameters in the file"
+            return f"unknown ({self.operation})"
         if self.accuracy_m == 0:
             return "exact: its datum is WGS 84"
         note = ", taken as WGS 84 as on all web maps" if self.is_convention else ""
@@ -162,33 +163,23 @@ def find_position(crs: CRS, bounds: BBox, bounds_lonlat: BBox) -> Position:
     known = _nearest_known(own)
     area = known.area_of_use if known is not None else None
     outside = area is not None and not _touches(area, bounds_lonlat)
+    group = _operations(own, longitude, latitude)
+    chosen = _chosen(group.transformers if group else (), (x, y), (longitude, latitude))
+    steps = _changes_of_datum(chosen) if chosen else []
+    ballpark = group is None or any(step.has_ballpark_transformation for step in steps)
+    accuracy = _accuracy_m(chosen, steps) if not ballpark else None
     like = ""
-    if known is not None and (code := known.to_authority()) and not known.equals(own, ignore_axis_order=True):
-        like = ":".join(code)
-    context = {"is_outside": outside, "area": area.name if area else "", "like": like}
-    try:
-        around = AreaOfInterest(
-            max(longitude - _AROUND, -180.0),
-            max(latitude - _AROUND, -90.0),
-            min(longitude + _AROUND, 180.0),
-            min(latitude + _AROUND, 90.0),
-        )
-        group = TransformerGroup(own, pyproj.CRS.from_epsg(4326), always_xy=True, area_of_interest=around)
-    except ProjError:
-        return Position("none", None, True, False, (), **context)
-    chosen = _chosen(group.transformers, (x, y), (longitude, latitude))
-    if chosen is None:
-        return Position("unknown to pyproj", None, False, False, (), **context)
-    steps = [step for step in _steps(chosen) if step.type_name == "Transformation"]
-    ballpark = any(step.has_ballpark_transformation for step in steps)
-    accuracy = 0.0 if not steps else chosen.accuracy if chosen.accuracy >= 0 else None
+    if ballpark and known is not None and own.to_authority(min_confidence=100) is None:
+        like = ":".join(known.to_authority() or ())
     return Position(
         operation=" + ".join(step.name for step in steps) or "no change of datum",
-        accuracy_m=None if ballpark else accuracy,
+        accuracy_m=accuracy,
         is_ballpark=ballpark,
         is_convention=bool(steps) and not ballpark and all(_is_null(step) for step in steps),
-        better=tuple(_better(group, None if ballpark else accuracy, (longitude, latitude))),
-        **context,
+        better=tuple(_better(group, accuracy, (longitude, latitude))) if group else (),
+        is_outside=outside,
+        area=area.name if area else "",
+        like=like,
     )
 
 
@@ -203,15 +194,46 @@ def check_position(name: str, position: Position, gsd_m: float, inaccurate: str)
         raise SourceError(f"{name} is refused, as --inaccurate refuse asks: {reasons}")
 
 
+def _operations(own: pyproj.CRS, longitude: float, latitude: float) -> TransformerGroup | None:
+    """The operations to WGS 84 that PROJ knows for a place, the best first; None if there are none."""
+    try:
+        around = AreaOfInterest(
+            max(longitude - _AROUND, -180.0),
+            max(latitude - _AROUND, -90.0),
+            min(longitude + _AROUND, 180.0),
+            min(latitude + _AROUND, 90.0),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of missing grids, which are told of here
+            return TransformerGroup(own, pyproj.CRS.from_epsg(4326), always_xy=True, area_of_interest=around)
+    except ProjError:
+        return None
+
+
 def _nearest_known(own: pyproj.CRS) -> pyproj.CRS | None:
     """The CRS of a register that this one is, or comes nearest to."""
-    code = own.to_authority(min_confidence=25)
+    code = own.to_authority(min_confidence=25) or _without_names(own).to_authority(min_confidence=25)
     if code is None:
         return None
     try:
         return pyproj.CRS.from_authority(*code)
     except ProjError:
         return None
+
+
+def _without_names(own: pyproj.CRS) -> pyproj.CRS:
+    """The same CRS with the names that PROJ takes for unknown: made-up ones keep it from comparing the rest."""
+    document = own.to_json_dict()
+    base = document.get("base_crs", document)
+    datum = base.get("datum")
+    if not isinstance(datum, dict) or "ellipsoid" not in datum:
+        return own
+    document["name"] = base["name"] = "unknown"
+    datum["name"] = f"Unknown based on {datum['ellipsoid'].get('name')} ellipsoid"
+    try:
+        return pyproj.CRS.from_json_dict(document)
+    except ProjError:
+        return own
 
 
 def _touches(area: Any, bounds: BBox) -> bool:
@@ -223,8 +245,17 @@ def _touches(area: Any, bounds: BBox) -> bool:
     return bool(bounds.right >= area.west or bounds.left <= area.east)  # across the antimeridian
 
 
-def _steps(transformer: pyproj.Transformer) -> list[Any]:
-    return list(transformer.operations or ())
+def _changes_of_datum(transformer: pyproj.Transformer) -> list[Any]:
+    """The steps of an operation that are not projections or changes of axes."""
+    return [step for step in transformer.operations or () if step.type_name == "Transformation"]
+
+
+def _accuracy_m(chosen: pyproj.Transformer | None, steps: list[Any]) -> float | None:
+    if chosen is None:
+        return None
+    if not steps:
+        return 0.0
+    return chosen.accuracy if chosen.accuracy >= 0 else None
 
 
 def _is_null(step: Any) -> bool:

@@ -298,7 +298,7 @@ def _describe(
         overviews=tuple(dataset.overviews(1)),
         files=prepared.files,
         fingerprint=fingerprint(prepared.sampled, dataset, prepared.files, prepared.how + position.key),
-        credit=prepared.credit or _credit(dataset),
+        credit=prepared.credit,
         warnings=warnings,
         position=position,
         sheets=prepared.sheets,
@@ -337,12 +337,6 @@ def _choose_range(path: str, dtype: str, rescale: tuple[float, float] | None) ->
             f"{path} has values of type {dtype}: name the values that become black and white with --rescale MIN,MAX"
         )
     return RANGES[dtype]
-
-
-def _credit(dataset: DatasetReader) -> str:
-    tags = {key.upper(): str(value).strip() for key, value in dataset.tags().items()}
-    names = ("CREDIT", "TIFFTAG_COPYRIGHT", "COPYRIGHT", "TIFFTAG_IMAGEDESCRIPTION")
-    return next((tags[name] for name in names if tags.get(name)), "")
 
 
 def _warnings(dataset: DatasetReader, prepared: Prepared) -> Iterator[Notice]:

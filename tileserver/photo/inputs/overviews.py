@@ -25,9 +25,7 @@ def overviews_command(dataset: DatasetReader, prepared: Prepared, given: str = "
     if is_virtual(dataset.name):
         if prepared.sampled.lower().endswith(".vrt"):
             return f"gdal_translate -of COG {compression(dataset)} {given} {made}"
-        method = (
-            "-tps" if "GCP_TPS" in prepared.how else "-rpc" if prepared.how.startswith("rpc") else "-order 1"
-        )
+        method = "-tps" if "GCP_TPS" in prepared.how else "-rpc" if prepared.how.startswith("rpc") else ""
         crs = f"-t_srs {shlex.quote(_name(prepared))} " if dataset.crs else ""
         return f"gdalwarp -of COG -r cubic {method} {crs}{compression(dataset)} {given} {made}"
     if dataset.driver == "VRT":

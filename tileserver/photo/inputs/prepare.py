@@ -24,6 +24,7 @@ from tileserver.photo.inputs.naming import is_remote, title_of
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.inputs.sheets import look_at_all
 from tileserver.photo.inputs.stac import stac_asset
+from tileserver.photo.inputs.tags import credit_of
 from tileserver.photo.inputs.vrt import CheckedVrt, check_vrt
 from tileserver.photo.notice import Notice
 
@@ -44,7 +45,8 @@ class Prepared:
         how: everything about it that neither the files' states nor GDAL's header tell; part of its fingerprint.
         sampled: path of a file whose bytes are sampled for the fingerprint.
         sheets: number of files of a mosaic; 1 for a single photograph.
-        credit, date: from a catalogue, or of a mosaic's sheets; may be empty.
+        credit: copyright holders, from tags or from a STAC item; may be empty.
+        date: when it was taken, from a STAC item; may be empty.
         warnings: what to tell the user.
     """
 
@@ -77,7 +79,7 @@ def prepare(source: str | Sequence[str], placing: Placing) -> Prepared:
         name = names[0]
         if (asset := stac_asset(name)) is not None:
             found = prepare(asset.href, placing)
-            credit = ", ".join(filter(None, (asset.credit, asset.date)))
+            credit = ", ".join(filter(None, (asset.credit or found.credit, asset.date)))
             files = (*asset.files, *found.files)
             told = {"name": asset.title, "credit": credit, "date": asset.date}
             return replace(found, given=shlex.quote(name), files=files, **told)
@@ -119,7 +121,7 @@ def _single(path: str, placing: Placing) -> Prepared:
     try:
         with gdal_errors(), open_dataset(checked.path) as dataset:
             placed = georeference(path if checked.files is None else checked.path, dataset, placing)
-            files = checked.files or files_of(path, dataset)
+            files, credit = checked.files or files_of(path, dataset), credit_of(dataset)
     except (RasterioError, OSError) as error:
         raise SourceError(f"{path} cannot be read: {reason(path, error)}") from error
     how = placed.how + (" mended" if checked.files else "")
@@ -131,6 +133,7 @@ def _single(path: str, placing: Placing) -> Prepared:
         files,
         how,
         path,
+        credit=credit,
         warnings=checked.warnings,
     )
 

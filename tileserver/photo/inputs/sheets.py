@@ -24,6 +24,7 @@ from tileserver.photo.inputs.formats import reason
 from tileserver.photo.inputs.georeference import georeference
 from tileserver.photo.inputs.naming import file_name, is_remote
 from tileserver.photo.inputs.placing import Placing
+from tileserver.photo.inputs.tags import credit_of
 from tileserver.photo.notice import Notice
 
 # Sheets on a disk are looked at faster than one at a time, and those behind a URL much faster.
@@ -157,10 +158,8 @@ def _describe(path: str, dataset: DatasetReader, gdal_path: str, crs: CRS, how: 
     if not bands:
         raise SourceError(f"{path} has only an alpha band: leave it out of the mosaic")
     structure = dataset.tags(ns="IMAGE_STRUCTURE")
-    tags = {key.upper(): value.strip() for key, value in dataset.tags().items()}
-    credits_ = (tags.get(key, "") for key in ("CREDIT", "TIFFTAG_COPYRIGHT", "COPYRIGHT"))
     with open_dataset(path) as own:
-        files = files_of(path, own)
+        files, credit = files_of(path, own), credit_of(own)
     return Sheet(
         path=path,
         gdal_path=gdal_path,
@@ -177,7 +176,7 @@ def _describe(path: str, dataset: DatasetReader, gdal_path: str, crs: CRS, how: 
         is_masked=any(flag.name != "all_valid" for flag in dataset.mask_flag_enums[0]),
         overviews=tuple(dataset.overviews(1)),
         files=files,
-        credit=next(filter(None, credits_), ""),
+        credit=credit,
         how=how,
     )
 
