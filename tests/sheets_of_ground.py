@@ -22,6 +22,14 @@ from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
 CORNER = (620_000.0, 4_695_000.0)
 GSD_M = 0.6
 UTM = "EPSG:32618"
+# RD as old programs wrote it: an ellipsoid and no datum.
+RD_WITHOUT_DATUM = (
+    'PROJCS["unnamed",GEOGCS["Bessel 1841",DATUM["unknown",SPHEROID["Bessel 1841",6377397.155,299.1528128]],'
+    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],PROJECTION["Oblique_Stereographic"],'
+    'PARAMETER["latitude_of_origin",52.1561605555556],PARAMETER["central_meridian",5.38763888888889],'
+    'PARAMETER["scale_factor",0.9999079],PARAMETER["false_easting",155000],PARAMETER["false_northing",463000],'
+    'UNIT["metre",1]]'
+)
 RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 200, 40), (30, 50, 210), (220, 210, 40)
 
 
@@ -113,3 +121,27 @@ class Shown:
 def near(found: tuple[int, ...] | None, colour: Sequence[int], tolerance: int = 3) -> bool:
     """Whether a colour is that of a sheet."""
     return found is not None and max(abs(a - b) for a, b in zip(found, colour, strict=True)) <= tolerance
+
+
+def write_vrt(path: Path, names: list[str], *, scale: float = 1.0) -> Path:
+    """A VRT as gdalbuildvrt writes it: no mask, and sheets beside it."""
+    columns = {"a": 0, "b": 128, "c": 300, "gone": 128}
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{band}"><ColorInterp>{colour}</ColorInterp>'
+        + "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{name}.tif</SourceFilename>'
+            f"<SourceBand>{band}</SourceBand>"
+            f'<SrcRect xOff="0" yOff="0" xSize="128" ySize="128"/>'
+            f'<DstRect xOff="{columns[name] * scale}" yOff="0" xSize="{128 * scale}" ySize="{128 * scale}"/>'
+            "</SimpleSource>"
+            for name in names
+        )
+        + "</VRTRasterBand>"
+        for band, colour in enumerate(("Red", "Green", "Blue"), 1)
+    )
+    cell = GSD_M / scale
+    path.write_text(
+        f'<VRTDataset rasterXSize="{int(428 * scale)}" rasterYSize="{int(128 * scale)}"><SRS>{UTM}</SRS>'
+        f"<GeoTransform>{CORNER[0]}, {cell}, 0, {CORNER[1]}, 0, {-cell}</GeoTransform>{bands}</VRTDataset>"
+    )
+    return path

@@ -21,7 +21,7 @@ from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
-from sheets_of_ground import BLUE, CORNER, GREEN, GSD_M, RED, UTM, Shown, near, write_sheet
+from sheets_of_ground import BLUE, CORNER, GREEN, GSD_M, RD_WITHOUT_DATUM, RED, UTM, Shown, near, write_sheet
 
 from tileserver.errors import SettingsError, SourceError
 from tileserver.photo.inputs.placing import Placing
@@ -29,14 +29,6 @@ from tileserver.photo.notice import code_of
 from tileserver.photo.source import Source
 
 MakePhoto = Callable[..., Path]
-# RD as old programs wrote it: an ellipsoid and no datum.
-RD_WITHOUT_DATUM = (
-    'PROJCS["unnamed",GEOGCS["Bessel 1841",DATUM["unknown",SPHEROID["Bessel 1841",6377397.155,299.1528128]],'
-    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],PROJECTION["Oblique_Stereographic"],'
-    'PARAMETER["latitude_of_origin",52.1561605555556],PARAMETER["central_meridian",5.38763888888889],'
-    'PARAMETER["scale_factor",0.9999079],PARAMETER["false_easting",155000],PARAMETER["false_northing",463000],'
-    'UNIT["metre",1]]'
-)
 SMALL = {"width": 96, "height": 64, "overviews": ()}
 
 

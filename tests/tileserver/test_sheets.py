@@ -15,7 +15,19 @@ from command_calls import call, refused, restore, seed
 from PIL import Image
 from rasterio.enums import ColorInterp
 from rasterio.warp import transform as project
-from sheets_of_ground import BLUE, CORNER, GREEN, GSD_M, RED, UTM, YELLOW, Shown, near, place, write_sheet
+from sheets_of_ground import (
+    BLUE,
+    CORNER,
+    GREEN,
+    GSD_M,
+    RED,
+    YELLOW,
+    Shown,
+    near,
+    place,
+    write_sheet,
+    write_vrt,
+)
 
 from tileserver.errors import SourceChangedError, SourceError
 from tileserver.photo.inputs.placing import Placing
@@ -260,30 +272,6 @@ def test_an_absent_sheet_of_an_index(folder: Path, tiny_weights: Path, tmp_path:
             for column in (64, 200, 360)
         ]
     assert [bool(value) for value in masks] == [True, False, True]
-
-
-def write_vrt(path: Path, names: list[str], *, scale: float = 1.0) -> Path:
-    """A VRT as gdalbuildvrt writes it: no mask, and sheets beside it."""
-    columns = {"a": 0, "b": 128, "c": 300, "gone": 128}
-    bands = "".join(
-        f'<VRTRasterBand dataType="Byte" band="{band}"><ColorInterp>{colour}</ColorInterp>'
-        + "".join(
-            f'<SimpleSource><SourceFilename relativeToVRT="1">{name}.tif</SourceFilename>'
-            f"<SourceBand>{band}</SourceBand>"
-            f'<SrcRect xOff="0" yOff="0" xSize="128" ySize="128"/>'
-            f'<DstRect xOff="{columns[name] * scale}" yOff="0" xSize="{128 * scale}" ySize="{128 * scale}"/>'
-            "</SimpleSource>"
-            for name in names
-        )
-        + "</VRTRasterBand>"
-        for band, colour in enumerate(("Red", "Green", "Blue"), 1)
-    )
-    cell = GSD_M / scale
-    path.write_text(
-        f'<VRTDataset rasterXSize="{int(428 * scale)}" rasterYSize="{int(128 * scale)}"><SRS>{UTM}</SRS>'
-        f"<GeoTransform>{CORNER[0]}, {cell}, 0, {CORNER[1]}, 0, {-cell}</GeoTransform>{bands}</VRTDataset>"
-    )
-    return path
 
 
 def test_gaps_of_a_vrt_are_transparent(folder: Path) -> None:
