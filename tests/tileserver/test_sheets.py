@@ -359,6 +359,10 @@ def test_maps_of_a_configuration_may_be_folders_and_lists(folder: Path, tmp_path
     assert Shown(two).at(200, 64) is None
 
 
+def test_an_output_among_the_sheets_is_refused(folder: Path, tiny_weights: Path) -> None:
+    refused(restore(folder, folder / "x.tif", tiny_weights), "among the sheets")
+
+
 def test_every_command_takes_several_files(folder: Path, tiny_weights: Path, tmp_path: Path) -> None:
     names = [folder / f"{name}.tif" for name in "abc"]
     result = call("info", *names, "--weights", tiny_weights, "--no-estimate")

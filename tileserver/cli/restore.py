@@ -73,7 +73,7 @@ def _restore(output: Path, given: dict[str, Any], options: dict[str, Any]) -> in
     jobs = job_count(options)
     settings = job_settings(given, queue_size=2 * jobs, deadline_s=3600.0, open_datasets=jobs)
     with closing(Source.of_settings(settings)) as photograph:
-        check_photograph(photograph, output)
+        check_photograph(photograph, output, settings.source)
         say_warnings([photograph])
         with open_pipeline(photograph, settings, Networks(Metrics())) as pipeline:
             job = make_job(pipeline, settings, output, options)
