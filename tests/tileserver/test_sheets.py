@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 import struct
@@ -28,11 +29,14 @@ from sheets_of_ground import (
     write_sheet,
     write_vrt,
 )
+from starlette.testclient import TestClient
 
 from tileserver.errors import SourceChangedError, SourceError
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.source import Source
 from tileserver.service import TileService
+from tileserver.settings import Settings
+from tileserver.web.app import create_app
 
 SKIP = Placing(missing="skip")
 
@@ -317,6 +321,28 @@ def test_an_absent_sheet_of_a_nested_vrt_is_named(folder: Path) -> None:
     outer.write_text(text)
     refused(call("info", outer), "gone.tif")
     assert near(Shown(Source.open(str(outer), placing=SKIP)).at(64, 64), RED)
+
+
+def test_served_tiles_show_the_sheets_and_leave_the_gap(folder: Path, tiny_weights: Path) -> None:
+    settings = Settings(source=str(folder), weights=tiny_weights, runtime="openvino")
+    with TestClient(create_app(settings)) as client:
+        view = client.app.state.service.rasters.view("old", "WebMercatorQuad")  # type: ignore[attr-defined]
+        for zooms_out in (0, 2):
+            zoom = view.pyramid.native_zoom - zooms_out
+            for column, colour in ((64, RED), (278, None), (360, BLUE)):
+                (x,), (y,) = project("EPSG:4326", "EPSG:3857", *([value] for value in place(column, 64)))[:2]
+                cell = view.pyramid.grid.cell(zoom)
+                px, py = int((x - view.pyramid.grid.left) // cell), int((view.pyramid.grid.top - y) // cell)
+                for layer in ("old", "restored"):
+                    answer = client.get(f"/{layer}/tiles/WebMercatorQuad/{zoom}/{px // 256}/{py // 256}.png")
+                    assert answer.status_code == 200
+                    pixel = (
+                        Image.open(io.BytesIO(answer.content)).convert("RGBA").getpixel((px % 256, py % 256))
+                    )
+                    assert isinstance(pixel, tuple)
+                    assert pixel[3] == (255 if colour else 0)
+                    if colour and layer == "old":
+                        assert near(pixel[:3], colour)
 
 
 def test_a_replaced_sheet_is_noticed(folder: Path, make_service: Callable[..., TileService]) -> None:

@@ -22,7 +22,7 @@ from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.tiling.layer import WEB_MERCATOR
-from tileserver.web.maps import ReloadableMaps, open_generation
+from tileserver.web.maps import Generation, ReloadableMaps, open_generation
 from tileserver.web.tilejson import tile_path
 
 DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
@@ -87,9 +87,14 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         raise StartError(str(error)) from error
     except TileServerError as error:
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
-    for name, service in zip(first.apps, first.services, strict=True):
-        report(service, name if len(first.apps) > 1 else "")
-    application = ReloadableMaps(first, shared, lambda: open_generation(load(), shared))
+    report_all(first)
+
+    def reopen() -> Generation:
+        generation = open_generation(load(), shared)
+        report_all(generation)
+        return generation
+
+    application = ReloadableMaps(first, shared, reopen)
     click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
     config = uvicorn.Config(
         application,
@@ -124,6 +129,12 @@ def listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host} port {port} ({error.strerror}): choose another --port, or --port 0 for a free one"
         ) from error
     return listener
+
+
+def report_all(generation: Generation) -> None:
+    """Warn of the photographs of all maps, at the start and after each reload."""
+    for name, service in zip(generation.apps, generation.services, strict=True):
+        report(service, name if len(generation.apps) > 1 else "")
 
 
 def report(service: TileService, map_name: str = "") -> None:

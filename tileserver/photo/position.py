@@ -107,14 +107,14 @@ class Position:
                 f"the photograph lies outside of the area that its CRS is made for ({self.area}): its coordinates or "
                 "its CRS are wrong. Name the right CRS with --crs EPSG:CODE",
             )
-        if self.is_ballpark:
+        elif self.is_ballpark:
             mended = (
                 f"orthosharp info {given} --crs {self.like}"
                 if self.like and not self.better
                 else self._sync()
             )
             yield Notice("position-unknown", self._ballpark(), mended)
-        elif self.is_worse_than(WORST_PX * gsd_m) and not self.is_outside:
+        elif self.is_worse_than(WORST_PX * gsd_m):
             assert self.accuracy_m is not None
             pixels = self.accuracy_m / gsd_m
             yield Notice(
@@ -178,7 +178,7 @@ def find_position(crs: CRS, bounds: BBox, bounds_lonlat: BBox) -> Position:
         is_convention=bool(steps) and not ballpark and all(_is_null(step) for step in steps),
         better=tuple(_better(group, accuracy, (longitude, latitude))) if group else (),
         is_outside=outside,
-        area=area.name if area else "",
+        area=area.name.rstrip(".") if area else "",
         like=like,
     )
 

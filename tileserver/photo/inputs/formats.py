@@ -14,6 +14,7 @@ _CONVERT: Final = (
 _HINTS: Final = {
     ".ecw": "ECW needs a driver built with Hexagon's ERDAS ECW/JP2 SDK, which this GDAL lacks: "
     + _CONVERT.format(package="gdal-ecw", suffix=".ecw"),
+    ".fgb": "FlatGeobuf needs a driver that this GDAL lacks: write the index with ogr2ogr INDEX.gpkg INDEX.fgb",
     ".sid": "MrSID needs a driver built with Extensis' MrSID SDK, which this GDAL lacks: "
     + _CONVERT.format(package="gdal-mrsid", suffix=".sid"),
 }

@@ -26,11 +26,15 @@ def sheets_of(source: str) -> list[str] | None:
     Raises:
         SourceError: it stands for no sheet, or the index cannot be read.
     """
+    source = source.removeprefix("GTI:")
     if is_remote(source):
         return None
     path = Path(source)
     if path.is_dir():
-        return _some(rasters_in(path), f"{source} contains no photographs: name a folder of GeoTIFFs")
+        found = rasters_in(path)
+        if not found and path.suffix:
+            return None  # a format that is a folder, such as town.zarr
+        return _some(found, f"{source} contains no photographs: name a folder of GeoTIFFs")
     if not path.exists():
         if any(sign in source for sign in _PATTERN):
             matching = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - absolute patterns too
