@@ -18,6 +18,7 @@ from affine import Affine
 from command_calls import call, refused, restore, seed
 from conftest import Photo, clean_environment, write_photo
 from PIL import Image
+from range_server import served_files
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
@@ -303,31 +304,38 @@ def write_grid(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("where", ["PROJ_DATA", "pyproj sync"])
-def test_a_grid_is_found_where_people_put_it(tmp_path: Path, where: str) -> None:
-    photo = Photo(crs="EPSG:31467", origin=(3_400_000.0, 5_900_000.0), gsd_m=0.5, **SMALL)  # type: ignore[arg-type]
-    path = write_photo(tmp_path / "old.tif", photo)
-    before = Source.open(str(path)).info
-    environment = clean_environment()
-    if where == "PROJ_DATA":
-        environment["PROJ_DATA"] = str(write_grid(tmp_path / "grids").parent)
-    else:
-        environment["XDG_DATA_HOME"] = str(tmp_path / "home")
-        write_grid(tmp_path / "home" / "proj")
+def opened_elsewhere(path: Path, environment: dict[str, str]) -> tuple[float, float, str, list[str]]:
+    """Northern edge, accuracy, fingerprint and warnings of a photograph, in a process with this environment."""
     program = (
         "import json, sys; from tileserver.photo.source import Source; info = Source.open(sys.argv[1]).info; "
         "print(json.dumps([info.bounds_lonlat.top, info.position.accuracy_m, info.fingerprint, list(info.warnings)]))"
     )
-    made = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program, str(path)],
-        env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    top, accuracy_m, fingerprint, warnings = json.loads(made.stdout)
+    command = [sys.executable, "-W", "ignore", "-c", program, str(path)]
+    root = Path(__file__).parents[2]
+    made = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=120)
+    assert made.returncode == 0, made.stderr
+    top, accuracy_m, fingerprint, found = json.loads(made.stdout)
+    return top, accuracy_m, fingerprint, found
+
+
+@pytest.mark.parametrize("where", ["PROJ_DATA", "pyproj sync", "PROJ_NETWORK"])
+def test_a_grid_is_found_where_people_put_it(tmp_path: Path, where: str) -> None:
+    photo = Photo(crs="EPSG:31467", origin=(3_400_000.0, 5_900_000.0), gsd_m=0.5, **SMALL)  # type: ignore[arg-type]
+    path = write_photo(tmp_path / "old.tif", photo)
+    before = Source.open(str(path)).info
+    environment = clean_environment() | {"XDG_DATA_HOME": str(tmp_path / "home")}
+    folder = write_grid(tmp_path / "home" / "proj" if where == "pyproj sync" else tmp_path / "grids").parent
+    if where == "PROJ_DATA":
+        environment["PROJ_DATA"] = str(folder)
+    with served_files(folder) as url:
+        if where == "PROJ_NETWORK":
+            environment |= {"PROJ_NETWORK": "ON", "PROJ_NETWORK_ENDPOINT": url}
+        top, accuracy_m, fingerprint, found = opened_elsewhere(path, environment)
     with rasterio.open(path) as file:
         north = rasterio.warp.transform_bounds(file.crs, "EPSG:4314", *file.bounds)[3]
     assert top == pytest.approx(north - 5 / 3600, abs=2e-6)
     assert abs(top - before.bounds_lonlat.top) > 1e-6
-    assert (accuracy_m, warnings) == (1.0, [])
+    assert (accuracy_m, found) == (1.0, [])
     assert fingerprint != before.fingerprint
 
 

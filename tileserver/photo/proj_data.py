@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-import pyproj
 import rasterio
+from pyproj import datadir
 from rasterio.env import set_proj_data_search_path
 
 _GRIDS: Final = (".tif", ".gsb", ".gtx", ".gvb", ".las", ".los", ".lla")
@@ -39,13 +39,13 @@ def use_grids() -> list[Path]:
         os.environ.pop("PROJ_LIB", None)
         set_proj_data_search_path(folder)
     for folder in found:
-        pyproj.datadir.append_data_dir(str(folder))
+        datadir.append_data_dir(str(folder))
     return found
 
 
 def _folders() -> list[Path]:
     named = [os.environ.get(name, "").split(os.pathsep) for name in ("PROJ_DATA", "PROJ_LIB")]
-    written = pyproj.datadir.get_user_data_dir()
+    written = datadir.get_user_data_dir()
     paths = [Path(text) for text in (*named[0], *named[1], written) if text]
     return list(dict.fromkeys(path for path in paths if path.is_dir()))
 

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import struct
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -134,7 +134,7 @@ def _of_list(path: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-_INDEXES: Final = {
+_INDEXES: Final[dict[str, Callable[[Path], list[str] | None]]] = {
     ".gpkg": _of_geopackage,
     ".shp": _of_shapefile,
     ".geojson": _of_geojson,

@@ -81,8 +81,14 @@ def prepare(source: str | Sequence[str], placing: Placing) -> Prepared:
             found = prepare(asset.href, placing)
             credit = ", ".join(filter(None, (asset.credit or found.credit, asset.date)))
             files = (*asset.files, *found.files)
-            told = {"name": asset.title, "credit": credit, "date": asset.date}
-            return replace(found, given=shlex.quote(name), files=files, **told)
+            return replace(
+                found,
+                name=asset.title,
+                given=shlex.quote(name),
+                files=files,
+                credit=credit,
+                date=asset.date,
+            )
         sheets = sheets_of(name)
         if sheets is None:
             return _single(name, placing)

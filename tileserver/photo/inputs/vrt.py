@@ -131,7 +131,9 @@ def _look(paths: list[str]) -> dict[str, Fault | tuple[str, ...]]:
     with ThreadPoolExecutor(_THREADS, "orthosharp-look") as pool:
         found = dict(zip(plain, pool.map(look, plain), strict=True))
     # A nested VRT is looked at by itself, so that the absent sheet is named, and not the VRT.
-    return found | {path: (path,) for path in paths if path not in found}
+    for path in paths:
+        found.setdefault(path, (path,))
+    return found
 
 
 def _leave_out(root: ET.Element, named: dict[int, str], absent: set[str], path: str) -> None:
