@@ -36,7 +36,7 @@ _SYNC: Final = "pyproj sync --file {grid}"
 
 
 @dataclass(frozen=True)
-class Grid:
+class BetterOperation:
     """A better operation that lacks shift grids.
 
     Attributes:
@@ -67,7 +67,7 @@ class Position:
     accuracy_m: float | None
     is_ballpark: bool
     is_convention: bool
-    better: tuple[Grid, ...]
+    better: tuple[BetterOperation, ...]
     is_outside: bool
     area: str
     like: str
@@ -279,7 +279,9 @@ def _chosen(
     return None
 
 
-def _better(group: TransformerGroup, accuracy_m: float | None, lonlat: tuple[float, float]) -> Iterator[Grid]:
+def _better(
+    group: TransformerGroup, accuracy_m: float | None, lonlat: tuple[float, float]
+) -> Iterator[BetterOperation]:
     """Operations that lack grids and would be more accurate here, the most local first."""
     found = []
     for operation in group.unavailable_operations:
@@ -301,4 +303,4 @@ def _better(group: TransformerGroup, accuracy_m: float | None, lonlat: tuple[flo
     for _, accuracy, files in sorted(found):
         if files not in seen:
             seen.add(files)
-            yield Grid(accuracy, files)
+            yield BetterOperation(accuracy, files)

@@ -65,38 +65,45 @@ def check_vrt(path: str, placing: Placing, depth: int = 0) -> CheckedVrt:
     looked = _look(sorted(set(named.values())))
     faults = [one for one in looked.values() if isinstance(one, Fault)]
     warnings = report_faults(faults, len(looked), placing)
-    changed = bool(faults)
     if faults:
         _leave_out(root, named, {fault.path for fault in faults}, path)
-    for element in list(_named(root)):
-        inner = named[id(element)]
-        if inner.lower().endswith(".vrt") and not is_remote(inner) and depth < _DEEPEST:
-            nested = check_vrt(inner, placing, depth + 1)
-            warnings += nested.warnings
-            if nested.path != inner:
-                named[id(element)], changed = nested.path, True
+    nested = _check_nested(set(looked), placing, depth)
     for element in _named(root):
-        element.text = named[id(element)]
+        inner = named[id(element)]
+        element.text = nested[inner].path if inner in nested else inner
         element.set("relativeToVRT", "0")
-    if _has_gaps(root):
+    gaps = _has_gaps(root)
+    if gaps:
         _add_mask(root)
-        changed = True
-    if changed:
-        _keep_overviews(root, path)
-    if (ratio := _coarsest_ratio(root)) < _COARSER:
-        warnings.append(
-            Notice(
-                "coarser-than-sheets",
-                f"the VRT's pixels are {1 / ratio:.2f} times as large as those of its finest sheet, so detail is "
-                "lost: name the sheets' folder instead of the VRT, or build it with gdalbuildvrt -resolution highest",
-                f"orthosharp info {shlex.join(sorted(looked))}",
-            )
-        )
-    if not changed:
+    warnings += [warning for one in nested.values() for warning in one.warnings]
+    warnings += _warn_of_size(root, sorted(looked))
+    if not (faults or gaps or any(one.path != inner for inner, one in nested.items())):
         return CheckedVrt(path, None, tuple(warnings))
+    _keep_overviews(root, path)
     files = [file for one in looked.values() if not isinstance(one, Fault) for file in one]
+    files += [file for one in nested.values() for file in one.files or ()]
     virtual = virtual_file(Path(path).name, ET.tostring(root, encoding="unicode"))
     return CheckedVrt(virtual, tuple(dict.fromkeys([path, *files])), tuple(warnings))
+
+
+def _check_nested(paths: set[str], placing: Placing, depth: int) -> dict[str, CheckedVrt]:
+    """Check the VRTs among the files that a VRT names."""
+    return {
+        path: check_vrt(path, placing, depth + 1)
+        for path in sorted(paths)
+        if path.lower().endswith(".vrt") and Path(path).exists() and depth < _DEEPEST
+    }
+
+
+def _warn_of_size(root: ET.Element, sheets: list[str]) -> list[Notice]:
+    ratio = _coarsest_ratio(root)
+    if ratio >= _COARSER:
+        return []
+    text = (
+        f"the VRT's pixels are {1 / ratio:.2f} times as large as those of its finest sheet, so detail is lost: name "
+        "the sheets' folder instead of the VRT, or build it with gdalbuildvrt -resolution highest"
+    )
+    return [Notice("coarser-than-sheets", text, f"orthosharp info {shlex.join(sheets)}")]
 
 
 def _named(root: ET.Element) -> Iterator[ET.Element]:
