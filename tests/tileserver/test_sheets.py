@@ -22,6 +22,7 @@ from sheets_of_ground import (
     GREEN,
     GSD_M,
     RED,
+    UTM,
     YELLOW,
     Shown,
     near,
@@ -106,6 +107,27 @@ def test_a_folder_is_one_photograph(folder: Path) -> None:
     assert info.pixel.gsd_m == pytest.approx(GSD_M, rel=1e-3)
     assert not info.warnings
     assert {Path(file).name for file in info.files} == {"a.tif", "b.tif", "c.tif"}
+
+
+def test_sheets_in_folders_of_a_folder(folder: Path, tmp_path: Path) -> None:
+    inner = tmp_path / "Archive No. 3" / "1954"
+    inner.parent.mkdir()
+    folder.rename(inner)
+    (inner / "a.tif").rename(inner / "A.TIF")
+    source = Source.open(f"{inner.parent}/")
+    shows_the_town(source)
+    assert source.info.name == "Archive No. 3"
+
+
+def test_pictures_with_world_files_are_sheets(tmp_path: Path) -> None:
+    for name, column, colour in (("a", 0, RED), ("b", 128.5, GREEN)):
+        Image.new("RGB", (128, 128), colour).save(tmp_path / f"{name}.jpg", quality=98, subsampling=0)
+        left, top = CORNER[0] + (column + 0.5) * GSD_M, CORNER[1] - GSD_M / 2
+        (tmp_path / f"{name}.jgw").write_text(f"{GSD_M}\n0\n0\n{-GSD_M}\n{left}\n{top}\n")
+    refused(call("info", tmp_path), "2 of 2 sheets", "--crs EPSG:CODE")
+    shown = Shown(Source.open(str(tmp_path), placing=Placing(crs=UTM)))
+    assert near(shown.at(64, 64), RED, 6)
+    assert near(shown.at(190, 64), GREEN, 6)
 
 
 def test_files_and_patterns_are_one_photograph(folder: Path) -> None:

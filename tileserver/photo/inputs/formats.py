@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -21,10 +22,17 @@ _HINTS: Final = {
 
 
 def rasters_in(folder: Path) -> list[str]:
-    """Return the paths of the raster files directly in a folder, by name; hidden files are left out."""
+    """Return the paths of the raster files in a folder, by name; hidden files are left out.
+
+    Folders inside it are looked through only if there are none directly in it: they often hold other versions.
+    """
+    return _some_of(folder.iterdir()) or _some_of(folder.rglob("*"))
+
+
+def _some_of(paths: Iterable[Path]) -> list[str]:
     return [
         str(path)
-        for path in sorted(folder.iterdir())
+        for path in sorted(paths)
         if path.suffix.lower() in RASTERS and not path.name.startswith(".") and path.is_file()
     ]
 

@@ -92,7 +92,7 @@ def prepare(source: str | Sequence[str], placing: Placing) -> Prepared:
         sheets = sheets_of(name)
         if sheets is None:
             return _single(name, placing)
-        return _mosaic(sheets, Path(name).absolute().stem if "*" not in name else "", placing)
+        return _mosaic(sheets, _name_of(name), placing)
     return _mosaic([sheet for name in names for sheet in sheets_of(name) or [name]], "", placing)
 
 
@@ -142,6 +142,14 @@ def _single(path: str, placing: Placing) -> Prepared:
         credit=credit,
         warnings=checked.warnings,
     )
+
+
+def _name_of(source: str) -> str:
+    """Name of a folder or an index; of a pattern, none."""
+    path = Path(source).absolute()
+    if path.is_dir():
+        return path.name
+    return path.stem if path.exists() else ""
 
 
 def _common_name(paths: Sequence[str]) -> str:
