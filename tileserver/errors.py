@@ -81,7 +81,15 @@ class DamagedError(StoreError):
 
 
 class ReadError(TileServerError):
-    """A block of the photograph cannot be read."""
+    """A block of the photograph cannot be read.
+
+    Attributes:
+        place: file and block, and GDAL's reason, in one line for logs and lists of failures; may be empty.
+    """
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class OutputError(TileServerError):

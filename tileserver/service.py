@@ -9,7 +9,9 @@ from dataclasses import replace
 from sr_model import PixelWindow
 from tileserver.archives.identity import MapIdentity
 from tileserver.errors import DamagedError
+from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.source import SOURCE_CHANGED, Source
+from tileserver.render.appearance import Appearance
 from tileserver.render.layers import LayerRasters
 from tileserver.render.pipeline import Pipeline, open_pipeline
 from tileserver.render.single_flight import SingleFlight
@@ -60,6 +62,11 @@ class TileService:
             caches = shared.metatiles, self.metrics, self.content, settings.limits
             self.rasters = LayerRasters(self.old, self.new, self._renderer, *caches)
             self._opened = opened.pop_all()
+
+    @property
+    def appearance(self) -> Appearance:
+        """Scale and colours of restored pixels."""
+        return self._renderer.appearance
 
     @property
     def outdated(self) -> str:
@@ -153,6 +160,7 @@ def _open_later(settings: Settings) -> Source | None:
         nodata=settings.new_nodata,
         exclude=settings.exclude,
         open_datasets=settings.open_datasets,
+        placing=Placing(settings.new_crs, settings.gcp_transform, settings.missing, settings.inaccurate),
     )
 
 

@@ -89,6 +89,13 @@ def _numbers(expected: str, is_valid: Callable[[Any], bool], *words: str) -> Wra
     return WrapValidator(validate)
 
 
+def _one_or_more(value: Any) -> Any:
+    """Several paths as a tuple; a single one as text."""
+    if isinstance(value, (list, tuple)) and value and all(isinstance(part, str) for part in value):
+        return value[0] if len(value) == 1 else tuple(value)
+    return value
+
+
 def _check_origin(origin: str) -> str:
     if origin != "*" and not _ORIGIN.fullmatch(origin):
         raise ValueError(
@@ -169,11 +176,35 @@ class Settings(BaseSettings):
         env_prefix="ORTHOSHARP_", enable_decoding=False, frozen=True, extra="forbid"
     )
 
-    source: Annotated[str, _photograph(EVERY, metavar="FILE", positional=True)] = Field(
-        description="Old photograph to restore: a GeoTIFF, preferably a Cloud Optimized GeoTIFF (COG)."
+    source: Annotated[
+        str | tuple[str, ...],
+        BeforeValidator(_one_or_more),
+        _photograph(EVERY, metavar="FILE", positional=True),
+    ] = Field(
+        description="Old photograph to restore: a GeoTIFF, preferably a Cloud Optimized GeoTIFF (COG); its sheets, as "
+        "a folder, several files or an index; or a STAC item, as item.json#asset."
     )
     new: Annotated[str | None, _photograph(SHOWN, metavar="FILE")] = Field(
-        None, description="Later photograph of the same ground, to compare with."
+        None, description="Later photograph of the same ground, to compare with; named as the old one."
+    )
+    crs: Annotated[str | None, _photograph(EVERY, metavar="EPSG:CODE", default_text="as the file says")] = (
+        Field(None, description="CRS of the photograph, where its file names none or a wrong one.")
+    )
+    new_crs: Annotated[
+        str | None, _photograph(SHOWN, metavar="EPSG:CODE", default_text="as the file says")
+    ] = Field(None, description="CRS of the later photograph.")
+    gcp_transform: Annotated[Literal["polynomial", "tps"], _photograph(EVERY)] = Field(
+        "polynomial",
+        description="How ground control points are interpolated: by one polynomial, or by a thin plate spline through "
+        "all of them.",
+    )
+    missing: Annotated[Literal["refuse", "skip"], _photograph(EVERY)] = Field(
+        "refuse", description="Absent or damaged sheets of a mosaic: refuse to start, or leave gaps."
+    )
+    inaccurate: Annotated[Literal["warn", "refuse"], _photograph(EVERY)] = Field(
+        "warn",
+        description="A photograph whose place on the ground is known to no better than two of its pixels: warn of it, "
+        "or refuse it.",
     )
     bands: Annotated[Bands | None, _photograph(EVERY, metavar="R,G,B", default_text=_FIRST_BANDS)] = Field(
         None, description="Bands for red, green and blue, counted from 1, or a single band for grey."
@@ -218,21 +249,21 @@ class Settings(BaseSettings):
     weights: Annotated[
         Path | None, _network(EVERY, per_map=True, metavar="FILE", default_text="the bundled network")
     ] = Field(None, description="Weights file, as written by orthosharp-train export.")
-    runtime: Annotated[RuntimeName, _network(PIXELS)] = Field(
+    runtime: Annotated[RuntimeName, _network(EVERY)] = Field(
         "auto", description="Inference runtime; auto chooses a GPU if there is one, else OpenVINO."
     )
-    device: Annotated[DeviceName, _network(PIXELS)] = Field(
+    device: Annotated[DeviceName, _network(EVERY)] = Field(
         "auto", description="Device that runs the network; a missing one is an error, not a slower server."
     )
     batch: Annotated[int | None, _network(metavar="N", default_text="by device")] = Field(
         None, ge=1, le=64, description="Metatiles that go through the network together."
     )
 
-    colours: Annotated[Literal["corrected", "photo"], _picture(PIXELS)] = Field(
+    colours: Annotated[Literal["corrected", "photo"], _picture(EVERY)] = Field(
         "corrected",
         description="Colours of restored pixels: corrected for haze and fading, or those of the photograph itself.",
     )
-    colour_strength: Annotated[float, _picture(PIXELS, metavar="SHARE")] = Field(
+    colour_strength: Annotated[float, _picture(EVERY, metavar="SHARE")] = Field(
         1.0, ge=0, le=1, description="Share of that correction which is applied; 0 applies nothing."
     )
     resolution: Annotated[
@@ -244,14 +275,14 @@ class Settings(BaseSettings):
     native_zoom: Annotated[int | None, _picture(EVERY, metavar="ZOOM", default_text="by resolution")] = Field(
         None, ge=0, le=24, description="Zoom in Web Mercator that the network restores at, as for pixel_size."
     )
-    halo: Annotated[Halo, _picture(PIXELS, metavar="AMOUNT,RADIUS")] = Field(
+    halo: Annotated[Halo, _picture(EVERY, metavar="AMOUNT,RADIUS")] = Field(
         "off",
         description="Unsharp mask of the photograph to undo first, or off; auto undoes half of what its edges show.",
     )
-    tone: Annotated[Literal["model", "old"] | None, _picture(PIXELS)] = Field(
+    tone: Annotated[Literal["model", "old"] | None, _picture(EVERY)] = Field(
         None, description="Deprecated name of colours: model is corrected, old is photo."
     )
-    contrast: Annotated[float, _picture(PIXELS, metavar="FACTOR")] = Field(
+    contrast: Annotated[float, _picture(EVERY, metavar="FACTOR")] = Field(
         1.0, ge=0.5, le=2.0, description="Contrast of restored pixels around mid-grey; 1 changes nothing."
     )
 

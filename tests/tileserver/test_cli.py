@@ -33,7 +33,7 @@ def refused(result: Result, *words: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"crs": None}, ("not georeferenced", "gdal_edit.py")),
+        ({"crs": None}, ("in which CRS", "--crs EPSG:CODE")),
         ({"gsd_m": 10.0}, ("10 m per pixel", "orthosharp-train")),
         ({"gsd_m": 0.05}, ("0.05 m per pixel", "finer")),
     ],

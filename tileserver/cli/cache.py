@@ -37,7 +37,7 @@ def info(store: str) -> None:
 
 @cache.command(cls=SettingsCommand)
 @click.argument("store")
-@click.argument("source", required=False)
+@click.argument("source", nargs=-1)
 @settings_options("cache clean")
 @config_option
 @click.option("--dry-run", is_flag=True, help="Report how much would be freed; delete nothing.")

@@ -152,6 +152,8 @@ def _map_keys(name: str, table: Any, folder: Path, mistakes: Mistakes) -> dict[s
     for key in _FILES:
         if isinstance(own.get(key), str):
             own[key] = _beside(folder, own[key])
+        elif isinstance(own.get(key), list):
+            own[key] = [_beside(folder, name) if isinstance(name, str) else name for name in own[key]]
     return own
 
 

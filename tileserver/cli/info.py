@@ -1,63 +1,90 @@
-"""`orthosharp info`: describes a photograph, and checks whether the network can restore it."""
+"""`orthosharp info`: describes a photograph, says what is wrong with it, and what the network will do with it."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import click
 
-from sr_model import ModelSpec, bundled_weights_path, load_weights
+from sr_model import SrModelError, bundled_weights_path, load_weights
+from tileserver.cli.card import Card, entry, estimate_line
 from tileserver.cli.exits import refusing
-from tileserver.cli.options import SettingsCommand, make_settings, settings_options
-from tileserver.errors import OutsideError
+from tileserver.cli.options import SettingsCommand, job_count, job_settings, settings_options
+from tileserver.errors import OutsideError, ReadError, TileServerError
+from tileserver.jobs.seed.estimate import Estimate, estimate
+from tileserver.jobs.seed.plan import SeedPlan
+from tileserver.jobs.seed.prepare import SeedRequest, make_plan
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
-from tileserver.render.appearance import Appearance, choose_appearance
+from tileserver.render.appearance import choose_appearance
+from tileserver.service import TileService
+from tileserver.settings import Settings
 from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
 
 
 @click.command(cls=SettingsCommand)
-@click.argument("source")
+@click.argument("source", nargs=-1, required=True)
 @settings_options("info")
-def info(*, given: dict[str, Any]) -> None:
-    """Describe SOURCE, and say whether the network can restore it."""
-    with refusing(OutsideError):
-        settings = make_settings(given)
-        opened = Source.of_settings(settings)
+@click.option(
+    "--estimate/--no-estimate",
+    "estimated",
+    default=True,
+    show_default=True,
+    help="Restore a few samples, to tell how long all of it takes on this machine.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Report in JSON; every warning has a code and its text."
+)
+def info(*, given: dict[str, Any], estimated: bool, as_json: bool) -> None:
+    """Describe SOURCE, say what is wrong with it, and what the network will do with it."""
+    with refusing(OutsideError, ReadError):
+        settings = job_settings(given)
+        with _open_card(settings, estimated=estimated) as (card, service):
+            if not as_json:
+                click.echo("\n".join(card.lines()))
+            plan, found, reason = _estimate(service)
+            if as_json:
+                click.echo(json.dumps(card.as_json(found)))
+                return
+            if reason:
+                click.echo(entry("all of it", f"cannot be estimated: {reason}"))
+            elif plan is not None and found is not None:
+                click.echo(estimate_line(found, plan.min_zoom, plan.max_zoom))
+            _say(card)
+
+
+def _say(card: Card) -> None:
+    for warning in card.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if card.commands:
+        click.echo("\n".join(["to mend it:", *(f"  {command}" for command in card.commands)]))
+
+
+@contextmanager
+def _open_card(settings: Settings, *, estimated: bool) -> Iterator[tuple[Card, TileService | None]]:
+    """The photograph; with the service that restores samples of it, if they are wanted."""
+    if estimated:
+        with closing(TileService(settings)) as service:
+            view = service.rasters.view("restored", WEB_MERCATOR)
+            yield Card(service.old, service.restorer.spec, service.appearance, view), service
+        return
+    with closing(Source.of_settings(settings)) as opened:
         spec = load_weights(settings.weights or bundled_weights_path()).spec
         appearance = choose_appearance(spec, opened, settings)
         view = View.of_tms(opened, supported_tms().get(WEB_MERCATOR), appearance.scale)
-    found, pyramid = opened.info, view.pyramid
-    black, white = found.rescale
-    click.echo(
-        f"{found.name}: {found.width} x {found.height} px of {found.dtype}, bands {list(found.bands)}\n"
-        f"  pixel size            {found.pixel.gsd_m:.3f} m\n"
-        f"  west south east north {' '.join(f'{value:.5f}' for value in found.bounds_lonlat)}\n"
-        f"  values                {black:.12g} is black, {white:.12g} is white\n"
-        f"  overviews             {list(found.overviews) or 'none'}\n"
-        f"  credit                {found.credit or 'none in the file: serve it with --credit'}\n"
-        f"  zooms                 {pyramid.min_zoom}-{pyramid.max_zoom}, restored at {pyramid.native_zoom}"
-    )
-    for note in found.notes:
-        click.echo(f"  note                  {note}")
-    if spec.is_relative:
-        _describe_appearance(spec, opened, appearance, view.pixel(pyramid.native_zoom).gsd_m)
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        yield Card(opened, spec, appearance, view), None
 
 
-def _describe_appearance(
-    spec: ModelSpec, photograph: Source, appearance: Appearance, output_gsd_m: float
-) -> None:
-    traits, resolved_m = photograph.traits, appearance.resolved_gsd_m
-    basis = {"edges": f"{traits.edges} edges", "spectrum": "its spectrum", "none": "nothing: no texture"}
-    click.echo(
-        f"  resolution            {resolved_m:.3f} m, restored at {output_gsd_m:.3f} m "
-        f"(ratio {resolved_m / output_gsd_m:.2f})\n"
-        f"  edges                 blur {traits.blur_px:.2f} px, unsharp mask {traits.halo_amount:.2f} "
-        f"with radius {traits.halo_radius_px:.2f} px, from {basis[traits.source]}\n"
-        f"  grain                 {traits.grain:.2f} grey levels\n"
-        f"  colours               {appearance.finish.colour_map.describe()}"
-    )
-    for warning in spec.scale_warnings(resolved_m, output_gsd_m):
-        click.echo(f"warning: {warning}", err=True)
+def _estimate(service: TileService | None) -> tuple[SeedPlan | None, Estimate | None, str]:
+    """The plan of `seed` without options, what it costs, or why that is unknown."""
+    if service is None:
+        return None, None, ""
+    request = SeedRequest()
+    try:
+        plan = make_plan(service, request)
+        return plan, estimate(service, plan, request.encoding, job_count({"jobs": None})), ""
+    except (TileServerError, SrModelError) as error:
+        return None, None, str(error)

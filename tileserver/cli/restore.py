@@ -10,8 +10,8 @@ import click
 
 from sr_model import PixelWindow
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, run_and_exit
+from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
-from tileserver.cli.remarks import say_remarks
 from tileserver.errors import SettingsError
 from tileserver.jobs.disk import free_bytes, is_writable
 from tileserver.jobs.progress import announce, reporter, say_complete, size, summarise
@@ -39,7 +39,7 @@ _BYTES_PER_PIXEL = 7
 
 
 @click.command(cls=SettingsCommand)
-@click.argument("source")
+@click.argument("source", nargs=-1, required=True)
 @click.argument("output", type=click.Path(path_type=Path))
 @settings_options("restore")
 @click.option(
@@ -73,8 +73,8 @@ def _restore(output: Path, given: dict[str, Any], options: dict[str, Any]) -> in
     jobs = job_count(options)
     settings = job_settings(given, queue_size=2 * jobs, deadline_s=3600.0, open_datasets=jobs)
     with closing(Source.of_settings(settings)) as photograph:
-        check_photograph(photograph, output)
-        say_remarks(photograph)
+        check_photograph(photograph, output, settings.source)
+        say_findings([photograph])
         with open_pipeline(photograph, settings, Networks(Metrics())) as pipeline:
             job = make_job(pipeline, settings, output, options)
             if is_complete(job, options):

@@ -12,8 +12,8 @@ import click
 
 from tileserver.archives.metadata import Description
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
+from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
-from tileserver.cli.remarks import say_remarks
 from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.jobs.seed import prepare
 from tileserver.jobs.seed.estimate import Estimate, estimate
@@ -62,7 +62,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command(cls=SettingsCommand)
-@click.argument("source")
+@click.argument("source", nargs=-1, required=True)
 @click.argument("output")
 @settings_options("seed")
 @click.option(
@@ -123,7 +123,7 @@ def _seed(name: str, given: dict[str, Any], options: dict[str, Any]) -> int:
     jobs = job_count(options)
     service = _open_service(given, jobs, request.scale)
     try:
-        say_remarks(service.old)
+        say_findings([service.old])
         plan = prepare.make_plan(service, request)
         output = open_output(name, request.format, changed_only=options["changed_only"])
         prepare.check_format(output, request)

@@ -15,21 +15,21 @@ import uvicorn
 from tileserver.attribution import title
 from tileserver.cli.config_file import read_maps
 from tileserver.cli.exits import refusing
+from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, config_option, settings_options
-from tileserver.cli.remarks import say_remarks
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.tiling.layer import WEB_MERCATOR
-from tileserver.web.maps import ReloadableMaps, open_generation
+from tileserver.web.maps import Generation, ReloadableMaps, open_generation
 from tileserver.web.tilejson import tile_path
 
 DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
 
 
 @click.command(cls=SettingsCommand)
-@click.argument("source", required=False)
+@click.argument("source", nargs=-1)
 @settings_options("serve")
 @config_option
 @click.option("--demo", is_flag=True, help="Serve the example photographs of the repository.")
@@ -40,6 +40,8 @@ def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log:
     Every setting below can also come from the environment, as ORTHOSHARP_PORT, or from the file of --config.
     """
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    # rasterio logs each of GDAL's errors as well as raising it; the server reports it once, with the tile's address.
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)
 
     def load() -> dict[str, Settings]:
         if demo and config is not None:
@@ -85,9 +87,14 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         raise StartError(str(error)) from error
     except TileServerError as error:
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
-    for service in first.services:
-        report(service)
-    application = ReloadableMaps(first, shared, lambda: open_generation(load(), shared))
+    report_all(first)
+
+    def reopen() -> Generation:
+        generation = open_generation(load(), shared)
+        report_all(generation)
+        return generation
+
+    application = ReloadableMaps(first, shared, reopen)
     click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
     config = uvicorn.Config(
         application,
@@ -124,13 +131,24 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def report(service: TileService) -> None:
-    """Say what was found in the photographs, and warn of those that are slow to serve or do not overlap."""
-    for source in filter(None, (service.old, service.new)):
-        say_remarks(source)
+def report_all(generation: Generation) -> None:
+    """Say what was found in the photographs of all maps, at the start and after each reload."""
+    for name, service in zip(generation.apps, generation.services, strict=True):
+        report(service, name if len(generation.apps) > 1 else "")
+
+
+def report(service: TileService, map_name: str = "") -> None:
+    """Say what was found in photographs, and warn of those that are slow, in a doubtful place, or do not overlap.
+
+    Args:
+        service: the tiles of one map.
+        map_name: its name, where there are several.
+    """
+    say_findings((service.old, service.new), map_name)
     if service.new and not service.new.info.bounds_lonlat.overlaps(service.old.info.bounds_lonlat):
         click.echo(
-            "warning: the later photograph does not overlap the old one: check --new",
+            f"warning: {f'{map_name}: ' if map_name else ''}the later photograph does not overlap the old one: "
+            "check --new",
             err=True,
         )
 

@@ -18,6 +18,12 @@ RETRY_S: Final = (0.5, 2.0)
 RETRY_OUTPUT_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 
+def reason_of(failure: Exception) -> str:
+    """Return why a metatile failed, for the list of failures: of a damaged photograph with file and block."""
+    place = failure.place if isinstance(failure, ReadError) else ""
+    return f"{failure} ({place})" if place else str(failure)
+
+
 def with_retries(work: Callable[[], T], stop: threading.Event) -> T:
     """Call `work`, and call it again after increasing pauses while it fails.
 

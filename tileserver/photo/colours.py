@@ -23,8 +23,10 @@ from sr_model import PixelWindow
 from sr_model.colour_estimate import estimate_colour_map
 from sr_model.colour_map import ColourMap
 from tileserver.errors import ReadError
+from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
+from tileserver.photo.inputs.naming import file_name
 from tileserver.photo.warp import to_raster
 from tileserver.tiling.raster import Raster, area_average, canvas, paste
 
@@ -74,7 +76,7 @@ def find_colours(
     sampled, whole = read_small(dataset, bands=bands, rescale=rescale)
     valid = _without_borders(sampled)
     if not valid.any():
-        logger.warning("the photograph shows nothing to find its colours from: is it empty?")
+        logger.warning("%s shows nothing to find its colours from: is it empty?", file_name(dataset.name))
     colours = estimate_colour_map(sampled.rgb, valid, grey=len(bands) == 1)
     return PhotoColours(colours, whole)
 
@@ -99,7 +101,8 @@ def read_small(
             return _read_cells(opened, bands, rescale)
     except (RasterioError, OSError) as error:
         raise ReadError(
-            "the photograph cannot be read: it may be damaged, or its store cannot be reached"
+            "the photograph cannot be read: it may be damaged, or its store cannot be reached",
+            describe_damage(error),
         ) from error
 
 
@@ -131,7 +134,8 @@ def _read_cells(
         except RasterioError as caught:
             # One bad block costs its own tiles, not the map.
             damaged, error = damaged + 1, caught
-            logger.warning("a part of the photograph cannot be read: %s", caught)
+            name = file_name(dataset.name)
+            logger.warning("%s: a part of the photograph cannot be read: %s", name, describe_damage(caught))
             continue
         paste(small, Raster(PixelWindow(column * side, row * side, side, side), piece.rgb, piece.mask))
     if error is not None and damaged == rows * columns:

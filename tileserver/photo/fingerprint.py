@@ -33,23 +33,29 @@ def file_states(files: tuple[str, ...]) -> tuple[FileState, ...]:
     return tuple(_state(file) for file in files)
 
 
-def fingerprint(path: str, dataset: DatasetReader) -> str:
+def fingerprint(path: str, dataset: DatasetReader, files: tuple[str, ...], how: str = "") -> str:
     """Return the SHA-256 (hex) of a photograph's header, its files' sizes and times, and samples of its bytes.
 
     Pixels are sampled as well where only GDAL can open one of the files, which therefore has no modification time.
+
+    Args:
+        path: file whose bytes are sampled; empty for none.
+        dataset: the photograph, open.
+        files: paths of all its files.
+        how: what else decides its pixels, such as a CRS that replaces its own.
     """
     digest = hashlib.sha256()
     profile = {key: str(value) for key, value in dataset.profile.items()}
     colours = [colour.name for colour in dataset.colorinterp]
-    header = [profile, colours, dataset.overviews(1), dataset.tags()]
+    header = [profile, colours, dataset.overviews(1), dataset.tags(), *([how] if how else [])]
     digest.update(json.dumps(header, sort_keys=True).encode())
     # GDAL programs add statistics to .aux.xml files; whatever in them changes pixels is in the header already.
-    dated = file_states(tuple(file for file in files_of(path, dataset) if not file.endswith(".aux.xml")))
+    dated = file_states(tuple(file for file in files if not file.endswith(".aux.xml")))
     digest.update(repr(dated).encode())
     if None in dated:
         for pixels in _sample_pixels(dataset):
             digest.update(pixels)
-    found = _state(path)
+    found = _state(path) if path else None
     if found is not None:
         with Path(path).open("rb") as file:
             for part in range(_SAMPLES):

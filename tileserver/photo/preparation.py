@@ -35,6 +35,7 @@ from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.declared import choose_bands, is_lossy, palette_bands
 from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.hidden_raster import write_hidden
+from tileserver.photo.notice import Notice
 from tileserver.photo.outlines import project, read_polygons
 from tileserver.photo.overview_masks import usable_overviews
 from tileserver.photo.small_copy import SmallCopy, read_scattered, read_small_copy, read_values
@@ -50,7 +51,7 @@ _SAMPLE_PX: Final = 96
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ReadingOptions:
     """What the user says of a photograph's values; the defaults leave everything to the file.
 
     Attributes:
@@ -97,7 +98,7 @@ class Preparation:
     nodata: float | None
     key: str
     notes: tuple[str, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Notice, ...]
 
 
 @dataclass
@@ -105,36 +106,39 @@ class _Findings:
     """What is told to the user."""
 
     notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Notice] = field(default_factory=list)
+
+    def warn(self, code: str, text: str) -> None:
+        self.warnings.append(Notice(code, text))
 
 
-def prepare(path: str, dataset: DatasetReader, crs: CRS, wishes: Wishes) -> Preparation:
+def prepare_reading(path: str, dataset: DatasetReader, crs: CRS, options: ReadingOptions) -> Preparation:
     """Decide how a photograph is read.
 
     Args:
         path: path or URL of the file.
         dataset: the file, open.
         crs: its horizontal CRS.
-        wishes: what the user says of it.
+        options: what the user says of it.
 
     Raises:
         SourceError: it lacks the bands, or its colours cannot be converted.
         SettingsError: footprint or exclusion cannot be read, or hide all of it.
     """
     found = _Findings()
-    layout = _layout(path, dataset, wishes, found)
-    outlines = _outlines(dataset, crs, wishes, found)
+    layout = _layout(path, dataset, options, found)
+    outlines = _outlines(dataset, crs, options, found)
     virtual = VirtualPhoto(path, dataset, layout) if _needs_virtual(dataset, layout) else None
     with open_dataset(virtual.path if virtual else path) as base:
         bands = layout.read_bands if virtual else layout.bands
-        hidden = _hide(base, bands, _Context(dataset, layout, outlines, wishes, found))
+        hidden = _hide(base, bands, _Context(dataset, layout, outlines, options, found))
     if hidden:
         if virtual is not None:
             virtual.close()
         virtual = VirtualPhoto(path, dataset, layout, hidden)
     with open_dataset(virtual.path if virtual else path) as base:
         bands = layout.read_bands if virtual else layout.bands
-        rescale = _range(dataset, base, bands, layout, wishes, found)
+        rescale = _range(dataset, base, bands, layout, options, found)
     return Preparation(
         path=virtual.path if virtual else path,
         virtual=virtual,
@@ -150,8 +154,8 @@ def prepare(path: str, dataset: DatasetReader, crs: CRS, wishes: Wishes) -> Prep
     )
 
 
-def _layout(path: str, dataset: DatasetReader, wishes: Wishes, found: _Findings) -> Layout:
-    bands = choose_bands(path, dataset, wishes.bands)
+def _layout(path: str, dataset: DatasetReader, options: ReadingOptions, found: _Findings) -> Layout:
+    bands = choose_bands(path, dataset, options.bands)
     dtype = dataset.dtypes[bands[0] - 1]
     if np.dtype(dtype).kind not in "uif":
         raise SourceError(
@@ -166,15 +170,16 @@ def _layout(path: str, dataset: DatasetReader, wishes: Wishes, found: _Findings)
         dtype = "float32"
     levels = usable_overviews(path, dataset, bands)
     if len(levels) < len(dataset.overviews(1)):
-        found.warnings.append(
+        found.warn(
+            "overviews-without-mask",
             "its overviews show what the photograph itself hides, so they are not used and low zooms will be slow. "
-            "Make them again with: gdaladdo -clean FILE, then gdaladdo -r average FILE 2 4 8 16"
+            "Make them again with: gdaladdo -clean FILE, then gdaladdo -r average FILE 2 4 8 16",
         )
     nodata = dataset.nodatavals[bands[0] - 1]
-    if wishes.nodata == "none":
+    if options.nodata == "none":
         nodata = None
-    elif wishes.nodata != "auto" and len(wishes.nodata) == 1:
-        nodata = wishes.nodata[0]
+    elif options.nodata != "auto" and len(options.nodata) == 1:
+        nodata = options.nodata[0]
     has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[bands[0] - 1]
     alpha = alpha_band(dataset)
     return Layout(bands, dtype, palette, nodata, alpha, has_mask and alpha is None, levels)
@@ -205,23 +210,24 @@ class _Outlines:
     excluded: BaseGeometry | None = None
 
 
-def _outlines(dataset: DatasetReader, crs: CRS, wishes: Wishes, found: _Findings) -> _Outlines:
+def _outlines(dataset: DatasetReader, crs: CRS, options: ReadingOptions, found: _Findings) -> _Outlines:
     footprint = excluded = None
     photograph = box(*dataset.bounds)
-    if wishes.footprint is not None:
-        footprint = project(read_polygons(wishes.footprint, "--footprint"), crs, "--footprint")
+    if options.footprint is not None:
+        footprint = project(read_polygons(options.footprint, "--footprint"), crs, "--footprint")
         if not footprint.intersects(photograph):
             raise SettingsError(
-                f"--footprint {wishes.footprint} does not touch the photograph: orthosharp info prints its bounds"
+                f"--footprint {options.footprint} does not touch the photograph: orthosharp info prints its bounds"
             )
         found.notes.append("what lies outside the footprint is masked")
-    if wishes.exclude is not None:
-        excluded = project(read_polygons(wishes.exclude, "--exclude"), crs, "--exclude")
+    if options.exclude is not None:
+        excluded = project(read_polygons(options.exclude, "--exclude"), crs, "--exclude")
         if excluded.intersects(photograph):
             found.notes.append("the excluded ground is masked, in every layer")
         else:
-            found.warnings.append(
-                f"the ground of --exclude {wishes.exclude.name} lies outside of the photograph, so nothing is excluded"
+            found.warn(
+                "exclusion-outside",
+                f"the ground of --exclude {options.exclude.name} lies outside of the photograph, so nothing is excluded",
             )
             excluded = None
     return _Outlines(footprint, excluded)
@@ -234,7 +240,7 @@ class _Context:
     file: DatasetReader
     layout: Layout
     outlines: _Outlines
-    wishes: Wishes
+    options: ReadingOptions
     found: _Findings
 
 
@@ -261,22 +267,24 @@ def _hide(base: DatasetReader, bands: tuple[int, ...], context: _Context) -> lis
 
 
 def _borders(base: DatasetReader, bands: tuple[int, ...], context: _Context) -> Iterator[Border]:
-    wishes, found = context.wishes, context.found
-    if wishes.nodata == "none":
+    options, found = context.options, context.found
+    if options.nodata == "none":
         return
     copy = read_small_copy(base, bands)
     if copy is None:
-        found.warnings.append(
+        found.warn(
+            "borders-not-looked-for",
             "it is too large to look for borders without overviews. gdaladdo -r average FILE 2 4 8 16 adds them; "
-            "--nodata none leaves borders as they are"
+            "--nodata none leaves borders as they are",
         )
         return
-    if wishes.nodata != "auto" and len(wishes.nodata) == 2:
-        given = border_of_value(copy, *wishes.nodata)
+    if options.nodata != "auto" and len(options.nodata) == 2:
+        given = border_of_value(copy, *options.nodata)
         if given is None:
-            found.warnings.append(
-                f"no pixel at its edge is within {wishes.nodata[1]:g} of {wishes.nodata[0]:g}: "
-                "--nodata hides nothing"
+            found.warn(
+                "nodata-not-found",
+                f"no pixel at its edge is within {options.nodata[1]:g} of {options.nodata[0]:g}: "
+                "--nodata hides nothing",
             )
         else:
             found.notes.append(_told(given, context, "as --nodata says"))
@@ -294,7 +302,7 @@ def _borders(base: DatasetReader, bands: tuple[int, ...], context: _Context) -> 
                 f"the rim of its nodata value {rim.value:g}, frayed by compression, is masked too"
             )
             yield rim
-    if wishes.nodata == "auto":
+    if options.nodata == "auto":
         for border in find_borders(copy, declared):
             confirmed = confirm(border, _samples(base, bands, copy, border), lossy=lossy)
             if confirmed is not None:
@@ -345,11 +353,11 @@ def _range(
     base: DatasetReader,
     bands: tuple[int, ...],
     layout: Layout,
-    wishes: Wishes,
+    options: ReadingOptions,
     found: _Findings,
 ) -> Range:
     declared = (0.0, 255.0) if layout.palette else declared_range(file)
-    rescale = declared if wishes.rescale is None else wishes.rescale
+    rescale = declared if options.rescale is None else options.rescale
     if rescale is None or rescale == "auto":
         copy = read_small_copy(base, bands) or read_scattered(base, bands)
         rescale = find_range(copy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,12 +23,19 @@ from sr_model import PixelWindow
 from sr_model.ground import PixelSize
 from sr_model.measure import PhotoTraits
 from tileserver.errors import ReadError, SourceChangedError, SourceError
+from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
-from tileserver.photo.fingerprint import file_states, files_of, fingerprint
+from tileserver.photo.fingerprint import file_states, fingerprint
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
+from tileserver.photo.inputs.overviews import overviews_command
+from tileserver.photo.inputs.placing import AS_THE_FILE_SAYS, Placing
+from tileserver.photo.inputs.prepare import Prepared, prepare
+from tileserver.photo.inputs.virtual import is_virtual
 from tileserver.photo.nodata import Array, Mask
+from tileserver.photo.notice import Notice
 from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
-from tileserver.photo.preparation import Preparation, Wishes, prepare
+from tileserver.photo.position import Position, check_position, find_position
+from tileserver.photo.preparation import Preparation, ReadingOptions, prepare_reading
 from tileserver.photo.traits import estimate_traits
 from tileserver.photo.warp import WARP_TOLERANCE_PX, row_parts, to_raster, warp
 from tileserver.settings import Settings
@@ -48,7 +55,7 @@ class SourceInfo:
     """Metadata of an open photograph.
 
     Attributes:
-        name: file name without folder, suffix and URL query.
+        name: file name without folder, suffix and URL query; of a mosaic, that of its folder or index.
         crs: horizontal CRS.
         bounds: its ground in units of `crs`.
         bounds_lonlat: the same in degrees.
@@ -62,9 +69,12 @@ class SourceInfo:
         overviews: factors of the overviews that are used, ascending.
         files: paths of all files it consists of, including a mosaic's, and of the polygons that hide parts of it.
         fingerprint: SHA-256 (hex) that changes with the files.
-        credit: copyright holder as named in the file's tags; may be empty.
+        credit: copyright holder as named in the file's tags or its STAC item; may be empty.
         notes: what was found and decided when it was opened.
-        warnings: defects that do not prevent serving, each with its remedy.
+        warnings: defects that do not prevent serving, each with its remedy; see `tileserver.photo.notice`.
+        position: how exactly its place on the ground is known.
+        sheets: number of files of a mosaic; 1 for a single photograph.
+        date: when it was taken, if its STAC item tells; may be empty.
     """
 
     name: str
@@ -85,6 +95,9 @@ class SourceInfo:
     credit: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    position: Position
+    sheets: int = 1
+    date: str = ""
 
 
 class Source:
@@ -108,7 +121,7 @@ class Source:
     @classmethod
     def open(
         cls,
-        path: str,
+        path: str | Sequence[str],
         *,
         bands: tuple[int, ...] | None = None,
         rescale: tuple[float, float] | Literal["auto"] | None = None,
@@ -116,11 +129,12 @@ class Source:
         footprint: Path | None = None,
         exclude: Path | None = None,
         open_datasets: int = 8,
+        placing: Placing = AS_THE_FILE_SAYS,
     ) -> Source:
         """Open a photograph.
 
         Args:
-            path: path or URL that GDAL opens.
+            path: path or URL that GDAL opens, a folder, pattern or index of sheets, a STAC item, or several of them.
             bands: the bands to show, one (grey) or three (red, green, blue), counted from 1; by default those that are
                 tagged so, else the first three, or the first if there are fewer.
             rescale: values that become black and white; `auto` finds them in the photograph. By default the range of
@@ -130,19 +144,23 @@ class Source:
             footprint: GeoJSON file with the ground that is shown.
             exclude: GeoJSON file with ground that is hidden.
             open_datasets: largest number of datasets open at the same time, for full resolution and per overview.
+            placing: where it lies, and what to do about absent sheets.
 
         Raises:
-            SourceError: it cannot be read, has no CRS on Earth, crosses the antimeridian, or lacks the bands.
-            SettingsError: footprint or exclusion cannot be read, or leave nothing.
+            SettingsError: `placing` is invalid; footprint or exclusion cannot be read, or leave nothing.
+            SourceError: it or one of its sheets cannot be read, it has no CRS on Earth, crosses the antimeridian, or
+                lacks the bands.
         """
-        wishes = Wishes(bands, rescale, nodata, footprint, exclude)
+        options = ReadingOptions(bands, rescale, nodata, footprint, exclude)
+        prepared = prepare(path, placing)
         try:
-            with gdal_errors(), open_dataset(path) as dataset:
-                info, preparation = _describe(path, dataset, wishes)
+            with gdal_errors(), open_dataset(prepared.path) as dataset:
+                info, preparation = _describe(prepared, dataset, options)
         except (RasterioError, OSError) as error:
             raise SourceError(
-                f"{path} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
+                f"{prepared.name} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
+        check_position(prepared.name, info.position, info.pixel.gsd_m, placing.inaccurate)
         return cls(info, preparation, open_datasets)
 
     @classmethod
@@ -156,6 +174,7 @@ class Source:
             footprint=settings.footprint,
             exclude=settings.exclude,
             open_datasets=settings.open_datasets,
+            placing=Placing(settings.crs, settings.gcp_transform, settings.missing, settings.inaccurate),
         )
 
     @property
@@ -238,7 +257,8 @@ class Source:
                 return attempt()
         except (RasterioError, OSError) as error:
             raise ReadError(
-                "a block of the photograph cannot be read: the file may be damaged, or its storage unreachable"
+                "a block of the photograph cannot be read: the file may be damaged, or its storage unreachable",
+                describe_damage(error),
             ) from error
 
     def close(self) -> None:
@@ -256,18 +276,14 @@ class Source:
         return sum(factor <= limit for factor in self.info.overviews)
 
 
-def _describe(path: str, dataset: DatasetReader, wishes: Wishes) -> tuple[SourceInfo, Preparation]:
-    if dataset.crs is None or dataset.transform.is_identity:
-        raise SourceError(
-            f"{path} is not georeferenced. Georeference it with: "
-            "gdal_edit.py -a_srs EPSG:CODE -a_ullr LEFT TOP RIGHT BOTTOM FILE, "
-            "or with gdalwarp if it has ground control points"
-        )
-    crs = horizontal_crs(dataset.crs)
+def _describe(
+    prepared: Prepared, dataset: DatasetReader, options: ReadingOptions
+) -> tuple[SourceInfo, Preparation]:
+    path = prepared.name if is_virtual(prepared.path) else prepared.path
+    crs = horizontal_crs(prepared.crs)
     if not (crs.is_geographic or crs.is_projected):
         raise SourceError(
-            f"{path} has a local CRS that is not tied to the Earth: set the right one with "
-            "gdal_edit.py -a_srs EPSG:CODE FILE"
+            f"{path} has a local CRS that is not tied to the Earth: name the right one with --crs EPSG:CODE"
         )
     # Sorted, because the rows of some rasters run from south to north.
     left, right = sorted((dataset.bounds.left, dataset.bounds.right))
@@ -277,7 +293,8 @@ def _describe(path: str, dataset: DatasetReader, wishes: Wishes) -> tuple[Source
     lonlat = BBox(*transform_bounds(crs, WGS84, *bounds, densify_pts=21))
     if not all(math.isfinite(value) for value in lonlat):
         raise SourceError(
-            f"{path} lies outside the area of use of its CRS: correct it with gdal_edit.py -a_srs or -a_ullr"
+            f"{path} lies outside the area of use of its CRS: name the right one with --crs EPSG:CODE, or correct its "
+            "place with gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM FILE"
         )
     # A photograph that ends at 180 degrees may exceed them by rounding.
     if not -180.000001 <= lonlat.left < lonlat.right <= 180.000001:
@@ -285,11 +302,18 @@ def _describe(path: str, dataset: DatasetReader, wishes: Wishes) -> tuple[Source
             f"{path} crosses the antimeridian, which tiles cannot: "
             "cut it there with gdal_translate -projwin and serve one part"
         )
-    preparation = prepare(path, dataset, crs, wishes)
-    polygons = tuple(str(file) for file in (wishes.footprint, wishes.exclude) if file)
+    pixel = pixel_size(crs, bounds.centre, (matrix.a, matrix.d), (matrix.b, matrix.e))
+    position = find_position(crs, bounds, lonlat)
+    preparation = prepare_reading(prepared.path, dataset, crs, options)
+    polygons = tuple(str(file) for file in (options.footprint, options.exclude) if file)
+    warnings = (
+        *prepared.warnings,
+        *position.notices(pixel.gsd_m, prepared.given),
+        *_warnings(dataset, prepared),
+        *preparation.warnings,
+    )
     info = SourceInfo(
-        # The query of a URL may hold a signature.
-        name=Path(path.split("?")[0]).stem,
+        name=prepared.name,
         crs=crs,
         bounds=bounds,
         bounds_lonlat=lonlat,
@@ -300,44 +324,41 @@ def _describe(path: str, dataset: DatasetReader, wishes: Wishes) -> tuple[Source
         rescale=preparation.rescale,
         nodata=preparation.nodata,
         reading=preparation.key,
-        pixel=pixel_size(crs, bounds.centre, (matrix.a, matrix.d), (matrix.b, matrix.e)),
+        pixel=pixel,
         overviews=preparation.overviews,
-        files=(*files_of(path, dataset), *polygons),
-        fingerprint=fingerprint(path, dataset),
-        credit=_credit(dataset),
+        files=(*prepared.files, *polygons),
+        fingerprint=fingerprint(prepared.sampled, dataset, prepared.files, prepared.how + position.key),
+        credit=prepared.credit,
         notes=preparation.notes,
-        warnings=(*_warnings(dataset), *preparation.warnings),
+        warnings=warnings,
+        position=position,
+        sheets=prepared.sheets,
+        date=prepared.date,
     )
     return info, preparation
 
 
-def _credit(dataset: DatasetReader) -> str:
-    tags = {key.upper(): str(value).strip() for key, value in dataset.tags().items()}
-    names = ("CREDIT", "TIFFTAG_COPYRIGHT", "COPYRIGHT", "TIFFTAG_IMAGEDESCRIPTION")
-    return next((tags[name] for name in names if tags.get(name)), "")
-
-
-def _warnings(dataset: DatasetReader) -> Iterator[str]:
-    if max(dataset.width, dataset.height) > 512 and not dataset.overviews(1):
-        way_out = (
-            "Let the mosaic use the overviews of its files: "
-            "gdaladdo --config VRT_VIRTUAL_OVERVIEWS YES -r average MOSAIC.vrt 2 4 8 16"
-            if dataset.driver == "VRT"
-            else f"Make a COG with: gdal_translate -of COG {_compression(dataset)} IN.tif OUT.tif"
+def _warnings(dataset: DatasetReader, prepared: Prepared) -> Iterator[Notice]:
+    if prepared.sheets == 1 and max(dataset.width, dataset.height) > 512 and not dataset.overviews(1):
+        is_mosaic = dataset.driver == "VRT" and not is_virtual(dataset.name)
+        command = overviews_command(dataset, prepared)
+        way_out = "Let the mosaic use the overviews of its files" if is_mosaic else "Make a COG"
+        shown = overviews_command(
+            dataset, prepared, given="MOSAIC.vrt" if is_mosaic else "IN.tif", made="OUT.tif"
         )
-        yield f"the photograph has no overviews, so low zooms will be slow. {way_out}"
+        yield Notice(
+            "no-overviews",
+            f"the photograph has no overviews, so low zooms will be slow. {way_out} with: {shown}",
+            command,
+        )
     band = _false_alpha(dataset)
     if band is not None:
-        yield (
+        yield Notice(
+            "image-tagged-as-alpha",
             f"band {band} is tagged as alpha but looks like an image, and hides pixels. If it is infrared, "
-            f"run: gdal_edit.py -colorinterp_{band} undefined FILE"
+            f"run: gdal_edit.py -colorinterp_{band} undefined FILE",
+            f"gdal_edit.py -colorinterp_{band} undefined {prepared.given}",
         )
-
-
-def _compression(dataset: DatasetReader) -> str:
-    """Return creation options for a COG: JPEG only for 8-bit RGB without nodata, whose borders it would blur."""
-    plain = dataset.count == 3 and set(dataset.dtypes) == {"uint8"} and dataset.nodata is None
-    return "-co COMPRESS=JPEG -co QUALITY=90" if plain else "-co COMPRESS=DEFLATE -co PREDICTOR=YES"
 
 
 def _false_alpha(dataset: DatasetReader) -> int | None:

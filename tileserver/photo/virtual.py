@@ -205,6 +205,8 @@ class _SourceFile:
 
 def _absolute_name(path: str, dataset: DatasetReader) -> str:
     """The name by which GDAL finds an open file from anywhere: an absolute path, or a virtual path of a URL."""
+    if path.startswith("/vsi"):
+        return path
     if Path(path).exists():
         return str(Path(path).resolve())
     # GDAL's own name of a URL, such as /vsicurl/https://...; it lists no files of what it has no name for.

@@ -23,7 +23,7 @@ from titiler.core.factory import TMSFactory
 
 from sr_model import SrModelError
 from tileserver.attribution import AI_LAYERS, ai_header
-from tileserver.errors import HTTP_STATUS, OverloadedError, SourceChangedError, TileServerError
+from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceChangedError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.tiling.layer import supported_tms
@@ -151,7 +151,13 @@ def _add_error_handlers(app: FastAPI) -> None:
         elif status >= 500:
             if isinstance(error, SourceChangedError):
                 headers["Retry-After"] = str(SOURCE_CHANGED_RETRY_S)
-            logger.error("%s: %s", request.url.path, error, exc_info=error.__cause__)
+            if isinstance(error, ReadError) and error.place:
+                # One line: GDAL's traceback tells no more than file and block.
+                logger.error(
+                    "%s: a block of the photograph cannot be read: %s", request.url.path, error.place
+                )
+            else:
+                logger.error("%s: %s", request.url.path, error, exc_info=error.__cause__)
         return JSONResponse({"detail": str(error)}, status, headers)
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:

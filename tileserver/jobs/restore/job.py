@@ -80,12 +80,21 @@ def check_output(output: Path, options: dict[str, Any]) -> None:
         raise SettingsError(f"the folder {output.resolve().parent} does not exist: create it first")
 
 
-def check_photograph(photograph: Source, output: Path) -> None:
+def check_photograph(photograph: Source, output: Path, source: str | tuple[str, ...] = "") -> None:
     """Refuse to overwrite the photograph, or a file that it refers to, such as a file of a mosaic.
 
+    Args:
+        photograph: the photograph.
+        output: file or folder to write.
+        source: what the user named as the photograph.
+
     Raises:
-        SettingsError: the output is such a file.
+        SettingsError: the output is such a file, or would be one of the sheets of the same folder next time.
     """
+    if isinstance(source, str) and Path(source).is_dir() and Path(source).samefile(output.resolve().parent):
+        raise SettingsError(
+            f"{output} would lie among the sheets of {source}: name another folder for the output"
+        )
     if any(
         output.exists() and Path(name).exists() and output.samefile(name) for name in photograph.info.files
     ):

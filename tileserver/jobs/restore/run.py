@@ -11,7 +11,7 @@ from sr_model import PixelWindow
 from tileserver.jobs.progress import Figures, Tally
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
-from tileserver.jobs.retry import FAILURES, with_retries
+from tileserver.jobs.retry import FAILURES, reason_of, with_retries
 from tileserver.render.renderer import Renderer
 from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
@@ -50,7 +50,7 @@ def restore_metatiles(
         try:
             with_retries(restore, stop)
         except FAILURES as error:
-            return str(error)
+            return reason_of(error)
         return ""
 
     tally = Tally(target.metatile_count, METATILE_PX**2)

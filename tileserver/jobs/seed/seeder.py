@@ -12,7 +12,7 @@ from typing import Final
 
 from tileserver.errors import OutputError
 from tileserver.jobs.progress import Figures, Tally
-from tileserver.jobs.retry import FAILURES, with_retries
+from tileserver.jobs.retry import FAILURES, reason_of, with_retries
 from tileserver.jobs.seed.journal import Journal
 from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan, children
@@ -175,7 +175,7 @@ class Seeder:
         try:
             return with_retries(lambda: self._restore(unit), self._stop)
         except FAILURES as error:
-            return Unit([], None, str(error))
+            return Unit([], None, reason_of(error))
 
     def _restore(self, unit: TileAddress) -> Unit:
         tiles = [self._tile(tile, self._image(tile)) for tile in self._plan.tiles(unit)]
@@ -208,7 +208,7 @@ class Seeder:
         try:
             self._write(with_retries(make, self._stop))
         except FAILURES as error:
-            self._journal.fail(node, str(error))
+            self._journal.fail(node, reason_of(error))
             return
         self._journal.mark(node, whole=raster is not None)
         if raster is not None:

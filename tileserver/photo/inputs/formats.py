@@ -1,0 +1,43 @@
+"""Names of raster files, and hints for formats that GDAL's usual builds cannot read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+from typing import Final
+
+# Suffixes of sheets that are picked up from a folder.
+RASTERS: Final = (".tif", ".tiff", ".jp2", ".jpg", ".jpeg", ".png", ".img", ".ecw", ".sid")
+_CONVERT: Final = (
+    "convert it on a machine whose GDAL has that driver, such as QGIS for Windows (OSGeo4W, package {package}), with: "
+    "gdal_translate -of COG -co COMPRESS=JPEG -co QUALITY=90 IN{suffix} OUT.tif"
+)
+_HINTS: Final = {
+    ".ecw": "ECW needs a driver built with Hexagon's ERDAS ECW/JP2 SDK, which this GDAL lacks: "
+    + _CONVERT.format(package="gdal-ecw", suffix=".ecw"),
+    ".fgb": "FlatGeobuf needs a driver that this GDAL lacks: write the index with ogr2ogr INDEX.gpkg INDEX.fgb",
+    ".sid": "MrSID needs a driver built with Extensis' MrSID SDK, which this GDAL lacks: "
+    + _CONVERT.format(package="gdal-mrsid", suffix=".sid"),
+}
+
+
+def rasters_in(folder: Path) -> list[str]:
+    """Return the paths of the raster files in a folder, by name; hidden files are left out.
+
+    Folders inside it are looked through only if there are none directly in it: they often hold other versions.
+    """
+    return _some_of(folder.iterdir()) or _some_of(folder.rglob("*"))
+
+
+def _some_of(paths: Iterable[Path]) -> list[str]:
+    return [
+        str(path)
+        for path in sorted(paths)
+        if path.suffix.lower() in RASTERS and not path.name.startswith(".") and path.is_file()
+    ]
+
+
+def reason(path: str, error: Exception) -> str:
+    """Say why GDAL cannot open a file, and what helps if the format tells."""
+    hint = _HINTS.get(PurePath(path).suffix.lower())
+    return hint or f"{str(error).rstrip('.')}. Check it with gdalinfo"

@@ -1,0 +1,158 @@
+"""Where a single raster lies: by its own tags, a world file, a .prj file, ground control points, or an RPC model."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+import rasterio.shutil
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import CRSError, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+
+from tileserver.errors import SourceError
+from tileserver.photo.dataset_pool import open_dataset
+from tileserver.photo.gdal_errors import gdal_errors
+from tileserver.photo.inputs.naming import file_name, is_remote
+from tileserver.photo.inputs.placing import Placing
+from tileserver.photo.inputs.virtual import PREFIX, virtual_file
+
+# Largest error of GDAL's approximate transformer, in pixels: as exact as the place of a ground control point.
+_TOLERANCE_PX: Final = 0.01
+_WGS84: Final = "EPSG:4326"
+
+
+@dataclass(frozen=True)
+class Georeferenced:
+    """A raster whose place is known.
+
+    Attributes:
+        path: what GDAL opens: the file itself, or a virtual one that warps it.
+        crs: its CRS.
+        how: how its place was found, if not from its own tags and transform; part of its fingerprint.
+    """
+
+    path: str
+    crs: CRS
+    how: str = ""
+
+
+def georeference(path: str, dataset: DatasetReader, placing: Placing) -> Georeferenced:
+    """Find out where a raster lies.
+
+    Args:
+        path: its path or URL.
+        dataset: the raster, open.
+        placing: what the user says about its place.
+
+    Raises:
+        SourceError: the file does not tell; the message asks for what is missing.
+        SettingsError: the CRS in `placing` is not one.
+    """
+    given, beside = placing.given_crs(), None
+    if given is None and dataset.crs is None and not dataset.gcps[1]:
+        beside = _prj_beside(path)
+    crs = given or beside
+    if not dataset.transform.is_identity:
+        crs = crs or dataset.crs
+        if crs is None:
+            raise SourceError(
+                f"{path} has a place, but does not say in which CRS: name it with --crs EPSG:CODE, "
+                f"or put {PurePath(file_name(path)).with_suffix('.prj').name} beside it"
+            )
+        return Georeferenced(path, crs, _note(given, beside))
+    points, points_crs = dataset.gcps
+    if points:
+        return _by_points(path, dataset, crs or points_crs, placing)
+    if dataset.rpcs is not None:
+        options = {"src_crs": _WGS84, "crs": crs or _WGS84, "SRC_METHOD": "RPC"}
+        return _warped(path, dataset, options, f"rpc {_note(given, beside)}")
+    raise SourceError(
+        f"{path} is not georeferenced: put a world file beside it ({_world_file(path)}), or add ground control points "
+        "in QGIS (Layer > Georeferencer); with its corners known: gdal_edit.py -a_srs EPSG:CODE "
+        "-a_ullr LEFT TOP RIGHT BOTTOM FILE"
+    )
+
+
+def _by_points(path: str, dataset: DatasetReader, crs: CRS | None, placing: Placing) -> Georeferenced:
+    if crs is None:
+        raise SourceError(
+            f"{path} has ground control points, but does not say in which CRS: name it with --crs EPSG:CODE"
+        )
+    points, _ = dataset.gcps
+    if len(points) < 3:
+        raise SourceError(f"{path} has {len(points)} ground control points: at least 3 are needed")
+    method = "GCP_TPS" if placing.gcp_transform == "tps" else "GCP_POLYNOMIAL"
+    how = [[point.row, point.col, point.x, point.y] for point in points]
+    options = {"src_crs": crs, "crs": crs, "SRC_METHOD": method}
+    return _warped(path, dataset, options, f"{method} {how} {crs.to_wkt() if placing.crs else ''}")
+
+
+def _warped(path: str, dataset: DatasetReader, options: dict[str, Any], how: str) -> Georeferenced:
+    """Return a virtual file that warps the raster to a north-up grid, with an alpha band round it."""
+    try:
+        with gdal_errors(), WarpedVRT(dataset, **options, **warp_options(dataset)) as vrt:
+            text = as_vrt(vrt)
+            crs = vrt.crs
+    except (RasterioError, OSError, ValueError) as error:
+        raise SourceError(
+            f"{path} cannot be warped by its control points or RPC model ({str(error).rstrip('.')}): "
+            "check them with gdalinfo"
+        ) from error
+    return Georeferenced(virtual_file(f"{PurePath(file_name(path)).stem}.vrt", text), crs, how)
+
+
+def warp_options(dataset: DatasetReader) -> dict[str, Any]:
+    """Return the options of a `WarpedVRT` that keeps the raster's mask as an alpha band."""
+    options: dict[str, Any] = {
+        "resampling": Resampling.cubic,
+        "tolerance": _TOLERANCE_PX,
+        "UNIFIED_SRC_NODATA": "YES",
+        "add_alpha": not any(colour.name == "alpha" for colour in dataset.colorinterp),
+    }
+    if dataset.nodata is not None:
+        options["src_nodata"] = dataset.nodata
+    return options
+
+
+def as_vrt(vrt: WarpedVRT) -> str:
+    """Return the VRT text of a warped raster, with absolute paths."""
+    made = f"{PREFIX}warping/{uuid.uuid4().hex}.vrt"
+    rasterio.shutil.copy(vrt, made, driver="VRT")
+    try:
+        with open_dataset(made) as opened:
+            (text,) = opened.tags(ns="xml:VRT").values()
+    finally:
+        rasterio.shutil.delete(made, driver="VRT")
+    return str(text)
+
+
+def _prj_beside(path: str) -> CRS | None:
+    """Return the CRS in a .prj file beside a local raster, in the WKT of Esri or of OGC; None without one."""
+    if is_remote(path):
+        return None
+    file = Path(path)
+    for suffix in (".prj", ".PRJ", ".qpj"):
+        for beside in (file.with_suffix(suffix), file.with_name(file.name + suffix)):
+            with suppress(OSError, UnicodeDecodeError, CRSError):
+                text = beside.read_text(encoding="utf-8-sig").strip()
+                # Esri's WKT has no authority codes, and other names.
+                return CRS.from_wkt(text, morph_from_esri_dialect="AUTHORITY[" not in text)
+    return None
+
+
+def _note(given: CRS | None, beside: CRS | None) -> str:
+    found = given or beside
+    return f"crs {found.to_wkt()}" if found else ""
+
+
+def _world_file(path: str) -> str:
+    """Name of a world file: the first and last letter of the suffix, and w."""
+    name = PurePath(file_name(path))
+    suffix = name.suffix or ".tif"
+    return name.with_suffix(f".{suffix[1]}{suffix[-1]}w").name

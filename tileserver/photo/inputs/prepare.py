@@ -1,0 +1,161 @@
+"""From what the user names to one raster that GDAL opens: the single entrance for serve, seed, restore and info."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+
+from tileserver.errors import SourceError
+from tileserver.photo.dataset_pool import open_dataset
+from tileserver.photo.fingerprint import files_of
+from tileserver.photo.gdal_errors import gdal_errors
+from tileserver.photo.inputs.formats import reason
+from tileserver.photo.inputs.georeference import georeference
+from tileserver.photo.inputs.locate import sheets_of
+from tileserver.photo.inputs.mosaic import build_mosaic
+from tileserver.photo.inputs.naming import is_remote, title_of
+from tileserver.photo.inputs.placing import Placing
+from tileserver.photo.inputs.sheets import look_at_all
+from tileserver.photo.inputs.stac import stac_asset
+from tileserver.photo.inputs.tags import credit_of
+from tileserver.photo.inputs.vrt import CheckedVrt, check_vrt
+from tileserver.photo.notice import Notice
+
+# Sheets in a command that a user may copy.
+_MOST_NAMED: Final = 50
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A photograph that GDAL can open as one raster.
+
+    Attributes:
+        path: what GDAL opens.
+        name: title of the photograph.
+        given: what the user calls it, as a shell takes it.
+        crs: its CRS.
+        files: paths of all files that it consists of.
+        how: everything about it that neither the files' states nor GDAL's header tell; part of its fingerprint.
+        sampled: path of a file whose bytes are sampled for the fingerprint.
+        sheets: number of files of a mosaic; 1 for a single photograph.
+        credit: copyright holders, from tags or from a STAC item; may be empty.
+        date: when it was taken, from a STAC item; may be empty.
+        warnings: what to tell the user.
+    """
+
+    path: str
+    name: str
+    given: str
+    crs: CRS
+    files: tuple[str, ...]
+    how: str
+    sampled: str
+    sheets: int = 1
+    credit: str = ""
+    date: str = ""
+    warnings: tuple[Notice, ...] = ()
+
+
+def prepare(source: str | Sequence[str], placing: Placing) -> Prepared:
+    """Find out what the user names, look at every file of it, and make one raster of it.
+
+    Args:
+        source: a path, URL, folder, pattern, index of sheets or STAC item, or several of them.
+        placing: where the files lie, and what to do about absent ones.
+
+    Raises:
+        SourceError: it cannot be read, does not tell where it lies, or sheets are absent.
+        SettingsError: `placing` is invalid.
+    """
+    names = [source] if isinstance(source, str) else list(source)
+    if len(names) == 1:
+        name = names[0]
+        if (asset := stac_asset(name)) is not None:
+            found = prepare(asset.href, placing)
+            credit = ", ".join(filter(None, (asset.credit or found.credit, asset.date)))
+            files = (*asset.files, *found.files)
+            return replace(
+                found,
+                name=asset.title,
+                given=shlex.quote(name),
+                files=files,
+                credit=credit,
+                date=asset.date,
+            )
+        sheets = sheets_of(name)
+        if sheets is None:
+            return _single(name, placing)
+        return _mosaic(sheets, _name_of(name), placing)
+    return _mosaic([sheet for name in names for sheet in sheets_of(name) or [name]], "", placing)
+
+
+def _mosaic(paths: list[str], name: str, placing: Placing) -> Prepared:
+    if len(paths) == 1:
+        return _single(paths[0], placing)
+    sheets, warnings = look_at_all(paths, placing)
+    title = name or _common_name(paths)
+    path, more = build_mosaic(sheets, title)
+    how = [(one.name, tuple(one.transform), one.width, one.height, one.how) for one in sheets]
+    credits_ = dict.fromkeys(sheet.credit for sheet in sheets if sheet.credit)
+    with open_dataset(path) as mosaic:
+        crs = mosaic.crs
+    return Prepared(
+        path=path,
+        name=title,
+        given=shlex.join(paths[:_MOST_NAMED]) + (" ..." if len(paths) > _MOST_NAMED else ""),
+        crs=crs,
+        files=tuple(dict.fromkeys(file for sheet in sheets for file in sheet.files)),
+        how=repr(how),
+        sampled="",
+        sheets=len(sheets),
+        credit="; ".join(credits_),
+        warnings=(*warnings, *more),
+    )
+
+
+def _single(path: str, placing: Placing) -> Prepared:
+    checked = CheckedVrt(path, None, ())
+    if path.lower().endswith(".vrt") and not is_remote(path) and Path(path).exists():
+        checked = check_vrt(path, placing)
+    try:
+        with gdal_errors(), open_dataset(checked.path) as dataset:
+            placed = georeference(path if checked.files is None else checked.path, dataset, placing)
+            files, credit = checked.files or files_of(path, dataset), credit_of(dataset)
+    except (RasterioError, OSError) as error:
+        raise SourceError(f"{path} cannot be read: {reason(path, error)}") from error
+    how = placed.how + (" mended" if checked.files else "")
+    return Prepared(
+        placed.path,
+        title_of(path),
+        shlex.quote(path),
+        placed.crs,
+        files,
+        how,
+        path,
+        credit=credit,
+        warnings=checked.warnings,
+    )
+
+
+def _name_of(source: str) -> str:
+    """Name of a folder or an index; of a pattern, none."""
+    path = Path(source).absolute()
+    if path.is_dir():
+        return path.name
+    return path.stem if path.exists() else ""
+
+
+def _common_name(paths: Sequence[str]) -> str:
+    """Name of the folder that several files are in."""
+    local = [str(Path(path).absolute()) for path in paths if not is_remote(path)]
+    if len(local) < len(paths):
+        return f"{title_of(paths[0])} and {len(paths) - 1} more"
+    folder = Path(os.path.commonpath([str(Path(path).parent) for path in local]))
+    return folder.name or title_of(paths[0])

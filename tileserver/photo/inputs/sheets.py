@@ -1,0 +1,201 @@
+"""The sheets of a mosaic: each is looked at once, so that absent and damaged ones are named before anything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Final, NamedTuple
+
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from tileserver.errors import SourceError
+from tileserver.photo.dataset_pool import open_dataset
+from tileserver.photo.fingerprint import files_of
+from tileserver.photo.gdal_errors import gdal_errors
+from tileserver.photo.inputs.formats import reason
+from tileserver.photo.inputs.georeference import georeference
+from tileserver.photo.inputs.naming import file_name, is_remote
+from tileserver.photo.inputs.placing import Placing
+from tileserver.photo.inputs.tags import credit_of
+from tileserver.photo.notice import Notice
+
+# Sheets on a disk are looked at faster than one at a time, and those behind a URL much faster.
+_THREADS: Final = 8
+_MOST_NAMED: Final = 12
+_RGB: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A file of a mosaic.
+
+    Attributes:
+        path: what the user or the index names; absolute if it is a local file.
+        gdal_path: what GDAL opens, which differs where the sheet is warped by control points.
+        crs, transform, width, height: its place, and its size in pixels.
+        dtype: data type of its bands.
+        bands: numbers of its bands without alpha, counted from 1, in the file's order.
+        colours: interpretation of each of them.
+        palette: whether its only band has a colour table.
+        is_negative: whether its lowest value is white (PHOTOMETRIC=MINISWHITE).
+        bits: bits per value that are used (NBITS), if fewer than the data type has; else None.
+        is_masked: whether some of its pixels may have no data.
+        overviews: overview factors, ascending.
+        files: paths of all its files.
+        credit: text of its credit tag; may be empty.
+        how: how its place was found, if not from its own tags.
+    """
+
+    path: str
+    gdal_path: str
+    crs: CRS
+    transform: Affine
+    width: int
+    height: int
+    dtype: str
+    bands: tuple[int, ...]
+    colours: tuple[ColorInterp, ...]
+    palette: bool
+    is_negative: bool
+    bits: str | None
+    is_masked: bool
+    overviews: tuple[int, ...]
+    files: tuple[str, ...]
+    credit: str
+    how: str
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return file_name(self.path)
+
+
+class Fault(NamedTuple):
+    """A sheet that cannot be used, and why."""
+
+    path: str
+    reason: str
+
+
+def look_at(path: str, placing: Placing) -> Sheet | Fault:
+    """Open a sheet, read its first and its last pixel, and describe it.
+
+    Raises:
+        SettingsError: `placing` is invalid.
+    """
+    if not is_remote(path):
+        path = str(Path(path).absolute())
+        if not Path(path).exists():
+            return Fault(path, "there is no such file")
+    try:
+        with gdal_errors(), open_dataset(path) as dataset:
+            _probe(dataset)
+            placed = georeference(path, dataset, placing)
+            if placed.path == path:
+                return _describe(path, dataset, placed.path, placed.crs, placed.how)
+            with open_dataset(placed.path) as warped:
+                return _describe(path, warped, placed.path, placed.crs, placed.how)
+    except SourceError as error:
+        return Fault(path, str(error).removeprefix(f"{path} "))
+    except (RasterioError, OSError) as error:
+        return Fault(path, reason(path, error))
+
+
+def look_at_all(paths: Sequence[str], placing: Placing) -> tuple[list[Sheet], list[Notice]]:
+    """Look at every sheet of a mosaic.
+
+    Returns:
+        The sheets that can be used, and a warning that names the others.
+
+    Raises:
+        SourceError: sheets are absent or damaged and `placing` refuses that, or none is left.
+    """
+    with ThreadPoolExecutor(_THREADS, "orthosharp-look") as pool:
+        found = list(pool.map(lambda path: look_at(path, placing), paths))
+    faults = [one for one in found if isinstance(one, Fault)]
+    sheets = [one for one in found if isinstance(one, Sheet)]
+    notices = report_faults(faults, len(paths), placing)
+    if not sheets:
+        raise SourceError("none of the sheets can be read")
+    return sheets, notices
+
+
+def report_faults(faults: Sequence[Fault], count: int, placing: Placing) -> list[Notice]:
+    """Return the warning that names unusable sheets; empty without any.
+
+    Raises:
+        SourceError: `placing` refuses them.
+    """
+    if not faults:
+        return []
+    lines = [f"{fault.path}: {fault.reason}" for fault in faults[:_MOST_NAMED]]
+    if len(faults) > _MOST_NAMED:
+        lines.append(f"and {len(faults) - _MOST_NAMED} more")
+    listed = "\n  ".join(lines)
+    counted = f"{len(faults)} of {count} sheets cannot be read"
+    if placing.missing == "refuse":
+        raise SourceError(f"{counted} (--missing skip leaves gaps in their place):\n  {listed}")
+    return [Notice("missing-sheets", f"{counted}, and gaps are left in their place:\n  {listed}")]
+
+
+def _probe(dataset: DatasetReader) -> None:
+    """Read the first and the last pixel: of a file that was cut short, the end is missing."""
+    for column, row in ((0, 0), (dataset.width - 1, dataset.height - 1)):
+        dataset.read(1, window=Window(column, row, 1, 1))
+
+
+def _describe(path: str, dataset: DatasetReader, gdal_path: str, crs: CRS, how: str) -> Sheet:
+    colours = dataset.colorinterp
+    bands = tuple(band for band, colour in enumerate(colours, 1) if colour != ColorInterp.alpha)
+    if not bands:
+        raise SourceError(f"{path} has only an alpha band: leave it out of the mosaic")
+    structure = dataset.tags(ns="IMAGE_STRUCTURE")
+    with open_dataset(path) as own:
+        files, credit = files_of(path, own), credit_of(own)
+    return Sheet(
+        path=path,
+        gdal_path=gdal_path,
+        crs=crs,
+        transform=dataset.transform,
+        width=dataset.width,
+        height=dataset.height,
+        dtype=dataset.dtypes[0],
+        bands=bands,
+        colours=tuple(colours[band - 1] for band in bands),
+        palette=colours[0] == ColorInterp.palette,
+        is_negative=structure.get("MINISWHITE", "").upper() == "YES",
+        bits=dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS"),
+        is_masked=any(flag.name != "all_valid" for flag in dataset.mask_flag_enums[0]),
+        overviews=tuple(dataset.overviews(1)),
+        files=files,
+        credit=credit,
+        how=how,
+    )
+
+
+def colour_order(sheet: Sheet) -> tuple[int, ...]:
+    """Return the numbers of a sheet's bands in the order red, green, blue, others, where it says which is which."""
+    if not set(_RGB) <= set(sheet.colours):
+        return sheet.bands
+    first = [sheet.bands[sheet.colours.index(colour)] for colour in _RGB]
+    return (*first, *(band for band in sheet.bands if band not in first))
+
+
+def is_north_up(transform: Affine) -> bool:
+    """Return whether rows run from north to south and columns from west to east, without rotation."""
+    turned = math.hypot(transform.b, transform.d) > 1e-9 * math.hypot(transform.a, transform.e)
+    return not turned and transform.a > 0 > transform.e
+
+
+def short_names(paths: Sequence[str]) -> str:
+    """Return up to three file names, for a message."""
+    names = [PurePath(file_name(path)).name for path in paths]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
