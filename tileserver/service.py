@@ -6,12 +6,14 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
-from sr_model import PixelWindow
+from sr_model import ModelSpec, PixelWindow, bundled_weights_path, load_weights
 from tileserver.archives.identity import MapIdentity
 from tileserver.errors import DamagedError
 from tileserver.photo.source import SOURCE_CHANGED, Source
+from tileserver.render.appearance import Appearance, choose_appearance
 from tileserver.render.layers import LayerRasters
-from tileserver.render.pipeline import Pipeline, open_pipeline
+from tileserver.render.pipeline import open_pipeline
+from tileserver.render.recipe import Recipe
 from tileserver.render.single_flight import SingleFlight
 from tileserver.settings import Settings
 from tileserver.shared import Shared
@@ -54,8 +56,9 @@ class TileService:
             self.restorer, self._renderer = pipeline.restorer, pipeline.renderer
             self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
             self.ready = False
-            self.recipe_digest = pipeline.recipe_digest(self.new)
-            self.identity = _identity(pipeline, settings, self.recipe_digest)
+            made_by = self.restorer.spec, self.restorer.digest, pipeline.appearance
+            self.identity = _identity(settings, self.old, self.new, *made_by)
+            self.recipe_digest = self.identity.content
             self.content = shared.bind(self.identity)
             caches = shared.metatiles, self.metrics, self.content, settings.limits
             self.rasters = LayerRasters(self.old, self.new, self._renderer, *caches)
@@ -154,15 +157,34 @@ def _open_later(settings: Settings) -> Source | None:
     )
 
 
-def _identity(pipeline: Pipeline, settings: Settings, content: str) -> MapIdentity:
-    restorer, info = pipeline.restorer, pipeline.photograph.info
+def identify(settings: Settings) -> MapIdentity:
+    """Return what a map's tiles are made from, without opening the network, whose device this host may lack.
+
+    Raises:
+        StartError, sr_model.SrModelError: as `TileService`, apart from the network and the store.
+    """
+    with ExitStack() as opened:
+        old = opened.enter_context(closing(Source.of_settings(settings)))
+        new = _open_later(settings)
+        if new is not None:
+            opened.callback(new.close)
+        weights = load_weights(settings.weights or bundled_weights_path())
+        appearance = choose_appearance(weights.spec, old, settings)
+        return _identity(settings, old, new, weights.spec, weights.digest, appearance)
+
+
+def _identity(
+    settings: Settings, old: Source, new: Source | None, spec: ModelSpec, weights: str, appearance: Appearance
+) -> MapIdentity:
+    shown = [source for source in (old, new) if source]
     return MapIdentity(
-        content=content,
-        seeded_content=pipeline.recipe_digest(),
-        source=info.name,
-        fingerprint=info.fingerprint,
-        model=restorer.spec.name,
-        weights=restorer.digest,
+        content=Recipe.of(weights, shown, appearance).digest,
+        seeded_content=Recipe.of(weights, [old], appearance).digest,
+        undated=Recipe.of(weights, shown, appearance, dated=False).digest,
+        source=old.info.name,
+        fingerprint=old.info.fingerprint,
+        model=spec.name,
+        weights=weights,
         contrast=settings.contrast,
         colours=settings.colours,
     )

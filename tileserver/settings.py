@@ -27,7 +27,9 @@ Section = Literal["Photograph", "Network", "Picture", "Cache", "Limits under loa
 SERVE: Final[frozenset[Command]] = frozenset({"serve"})
 # The later photograph is shown, never restored.
 SHOWN: Final[frozenset[Command]] = SERVE | {"cache clean"}
-PIXELS: Final[frozenset[Command]] = SHOWN | {"seed", "restore"}
+# The commands that open the network.
+RESTORING: Final[frozenset[Command]] = SERVE | {"seed", "restore"}
+PIXELS: Final[frozenset[Command]] = SHOWN | RESTORING
 EVERY: Final[frozenset[Command]] = PIXELS | {"info"}
 
 # Values of the deprecated setting `tone`.
@@ -186,10 +188,10 @@ class Settings(BaseSettings):
     weights: Annotated[
         Path | None, _network(EVERY, per_map=True, metavar="FILE", default_text="the bundled network")
     ] = Field(None, description="Weights file, as written by orthosharp-train export.")
-    runtime: Annotated[RuntimeName, _network(PIXELS)] = Field(
+    runtime: Annotated[RuntimeName, _network(RESTORING)] = Field(
         "auto", description="Inference runtime; auto chooses a GPU if there is one, else OpenVINO."
     )
-    device: Annotated[DeviceName, _network(PIXELS)] = Field(
+    device: Annotated[DeviceName, _network(RESTORING)] = Field(
         "auto", description="Device that runs the network; a missing one is an error, not a slower server."
     )
     batch: Annotated[int | None, _network(metavar="N", default_text="by device")] = Field(

@@ -6,7 +6,7 @@ from tileserver.archives.identity import MapIdentity
 from tileserver.cache.archive_store import ArchiveTiles
 from tileserver.cache.guarded_store import GuardedStore
 from tileserver.cache.memory_cache import MemoryCache
-from tileserver.cache.object_store import ObjectTiles
+from tileserver.cache.object_store import UNDATED, ObjectTiles
 from tileserver.cache.open_store import open_store
 from tileserver.cache.store import TileStore
 from tileserver.cache.tile_cache import TileCache
@@ -61,7 +61,7 @@ class Shared:
             return self.store.bind(served)
         if isinstance(self.store, ObjectTiles):
             model = f"{served.model} ({served.weights[:12]})"
-            about = {"source": served.source, "model": model, "note": "AI-restored"}
+            about = {"source": served.source, "model": model, "note": "AI-restored", UNDATED: served.undated}
             self.store.describe(served.content, about)
         return served.content
 

@@ -16,6 +16,7 @@ from conftest import middle_tile
 from fake_s3 import running_s3
 from private_mounts import private_mounts
 from seeded_photo import SeededPhoto
+from starlette.testclient import TestClient
 
 from tileserver.cache.circuit_breaker import CircuitBreaker
 from tileserver.cache.folder_store import FolderTiles
@@ -25,6 +26,7 @@ from tileserver.cache.store import object_path, seal, unseal
 from tileserver.errors import DamagedError, SettingsError, StoreError
 from tileserver.service import TileRequest, TileService
 from tileserver.tiling.tile import TileKey
+from tileserver.web.app import create_app
 
 CONTENT = "a" * 64
 
@@ -71,6 +73,27 @@ def test_a_restart_serves_from_the_store(make_service: Callable[..., TileService
     assert second.cached(request) is not None
     other = make_service(store=str(folder), rescale=(0, 200))
     assert other.tile(request).body != body
+
+
+def test_stored_bytes_win_and_decide_the_entity_tag(
+    make_service: Callable[..., TileService], tmp_path: Path
+) -> None:
+    """A host whose libraries round differently serves what is stored, and knows its own tags as well."""
+    one, other = (make_service(store=str(tmp_path / name)) for name in ("one", "other"))
+    request = TileRequest("old", "WebMercatorQuad", middle_tile(one), "png")
+    theirs = one.tile(request)
+    rounded = theirs.body + b"rounded differently"
+    other.shared.store.put(other.key(request), rounded)
+    found = other.tile(request)
+    assert (found.body, found.hit) == (rounded, True)
+    assert found.etag != theirs.etag
+    client = TestClient(create_app(other.settings, make_service(store=str(tmp_path / "third"))))
+    tile = request.tile
+    url = f"/old/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}.png"
+    for tag in (found.etag, theirs.etag):
+        again = client.get(url, headers={"If-None-Match": tag})
+        assert (again.status_code, again.headers["etag"]) == (304, tag)
+    assert client.get(url, headers={"If-None-Match": theirs.etag[:34] + 'x"'}).status_code == 200
 
 
 def test_a_damaged_tile_is_made_again(make_service: Callable[..., TileService], tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Identity:
         ]
         if named or self.content == other.content:
             return named
-        return ["the recipe: bands, range, runtime or version differ, photograph and weights do not"]
+        return ["the recipe: bands, range, colours or version differ, photograph and weights do not"]
 
     def to_json(self) -> str:
         """Return the JSON that `from_json` reads."""
@@ -72,6 +72,8 @@ class MapIdentity:
     Attributes:
         content: digest of everything that affects the pixels of any layer.
         seeded_content: the same for restored pixels only, which a later photograph does not affect.
+        undated: the same as `content` but for the times of the photographs' files, in which the copies of several
+            hosts may differ.
         source, fingerprint: name and fingerprint of the photograph.
         model, weights: name of the network, and digest of its weights.
         contrast, colours: finish of the restored pixels.
@@ -79,6 +81,7 @@ class MapIdentity:
 
     content: str
     seeded_content: str
+    undated: str
     source: str
     fingerprint: str
     model: str

@@ -18,6 +18,8 @@ from tileserver.tiling.tile import TileKey
 
 # Describes a content digest, for `orthosharp cache info` and for human readers.
 ABOUT: Final = "about.json"
+# Its key for the content digest without file times: hosts with copies of the same files write the same.
+UNDATED: Final = "undated"
 _MISSING: Final = (FileNotFoundError, NotFoundError)
 _DELETED_AT_ONCE: Final = 1000
 

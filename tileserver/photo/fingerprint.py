@@ -33,10 +33,15 @@ def file_states(files: tuple[str, ...]) -> tuple[FileState, ...]:
     return tuple(_state(file) for file in files)
 
 
-def fingerprint(path: str, dataset: DatasetReader) -> str:
+def fingerprint(path: str, dataset: DatasetReader, *, dated: bool = True) -> str:
     """Return the SHA-256 (hex) of a photograph's header, its files' sizes and times, and samples of its bytes.
 
     Pixels are sampled as well where only GDAL can open one of the files, which therefore has no modification time.
+
+    Args:
+        path: path of the photograph.
+        dataset: the photograph, open.
+        dated: whether the times count; without them, copies of a photograph have the same digest.
     """
     digest = hashlib.sha256()
     profile = {key: str(value) for key, value in dataset.profile.items()}
@@ -44,9 +49,9 @@ def fingerprint(path: str, dataset: DatasetReader) -> str:
     header = [profile, colours, dataset.overviews(1), dataset.tags()]
     digest.update(json.dumps(header, sort_keys=True).encode())
     # GDAL programs add statistics to .aux.xml files; whatever in them changes pixels is in the header already.
-    dated = file_states(tuple(file for file in files_of(path, dataset) if not file.endswith(".aux.xml")))
-    digest.update(repr(dated).encode())
-    if None in dated:
+    states = file_states(tuple(file for file in files_of(path, dataset) if not file.endswith(".aux.xml")))
+    digest.update(repr(states if dated else [state and state[0] for state in states]).encode())
+    if None in states:
         for pixels in _sample_pixels(dataset):
             digest.update(pixels)
     found = _state(path)

@@ -60,6 +60,7 @@ class SourceInfo:
         overviews: overview factors, ascending.
         files: paths of all files it consists of, including a mosaic's.
         fingerprint: SHA-256 (hex) that changes with the files.
+        undated_fingerprint: the same without the files' times, in which copies of a photograph may differ.
         credit: copyright holder as named in the file's tags; may be empty.
         warnings: defects that do not prevent serving, each with its remedy.
     """
@@ -77,6 +78,7 @@ class SourceInfo:
     overviews: tuple[int, ...]
     files: tuple[str, ...]
     fingerprint: str
+    undated_fingerprint: str
     credit: str
     warnings: tuple[str, ...]
 
@@ -274,6 +276,7 @@ def _describe(
         overviews=tuple(dataset.overviews(1)),
         files=files_of(path, dataset),
         fingerprint=fingerprint(path, dataset),
+        undated_fingerprint=fingerprint(path, dataset, dated=False),
         credit=_credit(dataset),
         warnings=tuple(_warnings(dataset)),
     )

@@ -46,6 +46,18 @@ def etag_matches(header: str | None, etag: str) -> bool:
     return header.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in header.split(",")}
 
 
+def tag_of_key(header: str | None, digest: str) -> str | None:
+    """Return the entity tag in If-None-Match that names a tile's key, if any, whichever host rounded its pixels.
+
+    Args:
+        header: value of If-None-Match.
+        digest: see `TileKey.digest`.
+    """
+    tags = (tag.strip().removeprefix("W/") for tag in (header or "").split(","))
+    wanted = re.compile(f'"{digest}-[0-9a-f]{{16}}"')
+    return next((tag for tag in tags if wanted.fullmatch(tag)), None)
+
+
 @dataclass(frozen=True)
 class ResponsePolicy:
     """Security and CORS headers, which every response carries.

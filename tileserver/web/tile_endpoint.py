@@ -14,7 +14,7 @@ from tileserver.service import Tile, TileRequest, TileService
 from tileserver.stages import ZERO_SECONDS, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
-from tileserver.web.middleware import AI_HEADER, etag_matches
+from tileserver.web.middleware import AI_HEADER, tag_of_key
 from tileserver.web.workers import Workers
 
 # Threads for old tiles under overload: apart from those that are busy, and for tiles that are cheap to make.
@@ -59,9 +59,9 @@ class TileEndpoint:
         """
         wanted = TileRequest(layer, tms, tile, checked_extension(extension))
         check_scale(tile)
-        etag = self.service.key(wanted).etag
-        if etag_matches(request.headers.get("if-none-match"), etag):
-            return Response(status_code=304, headers=self._headers(etag, ZERO_SECONDS, hit=True))
+        known = tag_of_key(request.headers.get("if-none-match"), self.service.key(wanted).digest)
+        if known is not None:
+            return Response(status_code=304, headers=self._headers(known, ZERO_SECONDS, hit=True))
         # Tiles in memory were answered before routing; see `cached_tiles`.
         try:
             return self._response(await self._render(self.workers, request, wanted))
