@@ -19,10 +19,12 @@ from pmtiles.reader import MemorySource, Reader, all_tiles
 from pmtiles.tile import Compression, TileType, deserialize_directory
 
 from tileserver.archives import pmtiles as pmtiles_writer
+from tileserver.archives import pmtiles_reader
 from tileserver.archives.identity import Identity
 from tileserver.archives.mbtiles import SCHEMA, TileTables
 from tileserver.archives.metadata import Description
 from tileserver.archives.pmtiles import write_pmtiles
+from tileserver.archives.pmtiles_reader import PMTilesReader
 from tileserver.archives.readers import open_archive
 from tileserver.errors import ArchiveError
 from tileserver.tiling.grid import BBox
@@ -135,6 +137,37 @@ def test_a_root_that_is_too_large_gets_larger_leaves(tmp_path: Path, monkeypatch
     source = MemorySource((tmp_path / "a.pmtiles").read_bytes())
     assert Reader(source).header()["root_length"] <= 16384 - 127
     assert dict(all_tiles(source)) == tiles
+
+
+def test_directories_are_read_once_and_their_memory_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pmtiles_writer, "_LEAF_ENTRIES", 4)
+    monkeypatch.setattr(pmtiles_writer, "_ROOT_BYTES", 200)
+    tiles = {(6, x, y): f"{x}/{y}".encode() for x in range(8) for y in range(8)}
+    path = tmp_path / "a.pmtiles"
+    with closing(database(tiles)) as connection:
+        write_pmtiles(connection, path, DESCRIPTION)
+    data, reads = path.read_bytes(), list[int]()
+
+    def read(offset: int, length: int) -> bytes:
+        reads.append(offset)
+        return data[offset : offset + length]
+
+    reader = PMTilesReader(read)
+    for _ in range(2):
+        assert {place: reader.get(*place) for place in tiles} == tiles
+    places = [
+        place
+        for place in reads
+        if reader._header["leaf_directory_offset"] <= place < reader._header["tile_data_offset"]
+    ]
+    assert len(places) == len(set(places)) > 1
+    assert reader.get(6, 9, 9) is None
+    monkeypatch.setattr(pmtiles_reader, "_CACHE_BYTES", 512)
+    small = PMTilesReader(read)
+    assert {place: small.get(*place) for place in tiles} == tiles
+    assert 0 < small.cached_bytes <= 512 + small._root.nbytes
 
 
 def test_pmtiles_say_whose_they_are(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from pmtiles.reader import Reader
 from pmtiles.tile import MagicNumberNotFound, SpecVersionUnsupported
 
 from tileserver.archives.identity import Identity, identity_of
 from tileserver.archives.mbtiles import flipped
+from tileserver.archives.pmtiles_reader import PMTilesReader
 from tileserver.errors import ArchiveError
 
 MBTILES: Final = ".mbtiles"
@@ -96,8 +96,7 @@ class PMTilesArchive:
         try:
             with ExitStack() as undo:
                 self._file = undo.enter_context(path.open("rb"))
-                # The package has no type annotations.
-                reader: Any = Reader(self._read)  # type: ignore[no-untyped-call]
+                reader = PMTilesReader(self._read)
                 self.metadata: dict[str, Any] = reader.metadata()
                 self.identity = _identity(path, self.metadata)
                 undo.pop_all()
@@ -117,8 +116,7 @@ class PMTilesArchive:
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """See `Archive`."""
-        found: bytes | None = self._reader.get(z, x, y)
-        return found
+        return self._reader.get(z, x, y)
 
     def close(self) -> None:
         """See `Archive`."""
