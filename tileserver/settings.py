@@ -251,6 +251,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Metatiles waiting for the network, and tiles waiting for a thread; further ones get 503.",
     )
+    max_wait_s: Annotated[float, _limit(metavar="SECONDS")] = Field(
+        5.0,
+        gt=0,
+        description="Longest time that a new tile may expect to wait, as measured from those before; "
+        "what there is no time for gets 503, or the old photograph.",
+    )
     deadline_s: Annotated[float, _limit(metavar="SECONDS")] = Field(
         60.0, gt=0, description="Longest time from a tile's request to its answer; then 503."
     )

@@ -48,6 +48,11 @@ class Shared:
         self.metrics.watch("tile_cache_bytes", "Encoded tiles in memory", lambda: self.tiles.nbytes)
         self.metrics.watch("metatile_cache_bytes", "Metatiles in memory", lambda: self.metatiles.nbytes)
 
+    @property
+    def has_slow_store(self) -> bool:
+        """Whether there is a store that may take its time, unlike an archive on a local disk."""
+        return self._guard is not None
+
     def bind(self, served: MapIdentity) -> str:
         """Register a map with the store.
 

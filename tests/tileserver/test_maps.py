@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from tileserver.errors import SourceError
 from tileserver.settings import Settings
 from tileserver.shared import Shared
+from tileserver.web.admission import Admission
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
 
 
@@ -25,14 +26,14 @@ def two_maps(
         name: Settings(source=str(path), weights=tiny_weights, runtime="openvino", name=name)
         for name, path in (("first", photo), ("second", own))
     }
-    shared = Shared(maps["first"])
+    shared, admission = Shared(maps["first"]), Admission(maps["first"])
 
     def load() -> Generation:
         if not own.exists():
             raise SourceError("gone")
-        return open_generation(maps, shared)
+        return open_generation(maps, shared, admission)
 
-    application = ReloadableMaps(load(), shared, load)
+    application = ReloadableMaps(load(), shared, admission, load)
     with TestClient(application) as client:
         yield client, application
 
@@ -109,8 +110,12 @@ def test_maps_survive_any_failure_of_a_reload_and_the_next_one_works(
 def test_corrupted_weights_are_refused_and_the_old_ones_stay_in_use(photo: Path, tmp_path: Path) -> None:
     weights = write_tiny_weights(tmp_path / "w.safetensors")
     maps = {"only": Settings(source=str(photo), weights=weights, runtime="openvino")}
-    shared = Shared(maps["only"])
-    application = ReloadableMaps(open_generation(maps, shared), shared, lambda: open_generation(maps, shared))
+    shared, admission = Shared(maps["only"]), Admission(maps["only"])
+
+    def load() -> Generation:
+        return open_generation(maps, shared, admission)
+
+    application = ReloadableMaps(load(), shared, admission, load)
     with TestClient(application) as client:
         assert client.portal is not None
         tile = middle_tile(application.current.services[0])

@@ -10,7 +10,6 @@ from tileserver.render import recipe as module
 from tileserver.render.finish import Finish
 from tileserver.render.recipe import Recipe
 
-
 PHOTOGRAPHS = (("print", (1, 2, 3), (0.0, 255.0)),)
 
 

@@ -18,6 +18,7 @@ from tileserver.errors import TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
+from tileserver.web.admission import Admission
 from tileserver.web.app import create_app
 
 logger = logging.getLogger("orthosharp")
@@ -68,7 +69,7 @@ class Generation:
             app.state.close()
 
 
-def open_generation(maps: Mapping[str, Settings], shared: Shared) -> Generation:
+def open_generation(maps: Mapping[str, Settings], shared: Shared, admission: Admission) -> Generation:
     """Open and warm up all maps; the first is the default.
 
     Raises:
@@ -78,7 +79,7 @@ def open_generation(maps: Mapping[str, Settings], shared: Shared) -> Generation:
     try:
         for name, settings in maps.items():
             service = TileService(settings, shared)
-            apps[name] = create_app(settings, service)
+            apps[name] = create_app(settings, service, admission)
             service.warm_up()
     except BaseException:
         for app in apps.values():
@@ -95,13 +96,16 @@ class ReloadableMaps:
 
     Args:
         first: the generation to begin with.
-        shared: resources kept across reloads; closed at shutdown.
+        shared, admission: resources and limits kept across reloads; closed at shutdown.
         load: opens a new generation.
     """
 
-    def __init__(self, first: Generation, shared: Shared, load: Callable[[], Generation]) -> None:
+    def __init__(
+        self, first: Generation, shared: Shared, admission: Admission, load: Callable[[], Generation]
+    ) -> None:
         self.current = first
         self._shared = shared
+        self._admission = admission
         self._load = load
         self._reloading = asyncio.Lock()
         self._last_refusal = ""
@@ -162,6 +166,7 @@ class ReloadableMaps:
         await receive()
         for task in tasks:
             task.cancel()
+        await asyncio.to_thread(self._admission.close)
         await asyncio.to_thread(self.current.close)
         await asyncio.to_thread(self._shared.close)
         await send({"type": "lifespan.shutdown.complete"})
