@@ -25,7 +25,8 @@ from sr_model.ground import PixelSize
 from sr_model.measure import PhotoTraits
 from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
-from tileserver.photo.fingerprint import file_states, files_of, fingerprint
+from tileserver.photo.file_watch import FileWatch
+from tileserver.photo.fingerprint import FileState, file_states, files_of, fingerprint
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
 from tileserver.photo.nodata import Array, Mask
 from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
@@ -86,10 +87,12 @@ class SourceInfo:
 class Source:
     """An open photograph; safe to use from many threads."""
 
-    def __init__(self, path: str, info: SourceInfo, open_datasets: int) -> None:
+    def __init__(
+        self, path: str, info: SourceInfo, states: tuple[FileState, ...], open_datasets: int
+    ) -> None:
         self.path = path
         self.info = info
-        self._states = file_states(info.files)
+        self._watch = FileWatch(info.files, states)
         self._pools = [DatasetPool(path, open_datasets)]
         self._pools += [DatasetPool(path, open_datasets, level) for level in range(len(info.overviews))]
         self._readers = ThreadPoolExecutor(open_datasets, "orthosharp-read")
@@ -117,12 +120,14 @@ class Source:
         """
         try:
             with gdal_errors(), open_dataset(path) as dataset:
+                # Before anything is read, so that a replacement from now on is noticed.
+                states = file_states(files_of(path, dataset))
                 info = _describe(path, dataset, bands, rescale)
         except (RasterioError, OSError) as error:
             raise SourceError(
                 f"{path} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
-        return cls(path, info, open_datasets)
+        return cls(path, info, states, open_datasets)
 
     @classmethod
     def of_settings(cls, settings: Settings) -> Source:
@@ -147,8 +152,8 @@ class Source:
 
     @property
     def is_changed(self) -> bool:
-        """Whether one of the files was replaced, modified or removed since it was opened."""
-        return file_states(self.info.files) != self._states
+        """Whether one of the files was replaced, modified or removed since it was opened; see `FileWatch`."""
+        return self._watch.is_changed
 
     def read(
         self, crs: CRS, transform: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool
@@ -164,10 +169,9 @@ class Source:
 
         Raises:
             ReadError: a block cannot be read.
-            SourceChangedError: a file was replaced since it was opened.
+            SourceChangedError: a file was replaced since it was opened, or while it was read.
         """
-        if self.is_changed:
-            raise SourceChangedError(SOURCE_CHANGED)
+        self._check_unchanged()
         level = self._overview(pixel) if overviews else 0
         factor = self.info.overviews[level - 1] if level else 1
         native = self.info.pixel.times(factor)
@@ -197,7 +201,13 @@ class Source:
         read_rows(first)
         for read in reads:
             read.result()
+        # Pixels of another file must not be cached under this one's key.
+        self._check_unchanged()
         return to_raster(values, hidden, window, self.info.rescale)
+
+    def _check_unchanged(self) -> None:
+        if self.is_changed:
+            raise SourceChangedError(SOURCE_CHANGED)
 
     def _warp(self, level: int, options: dict[str, Any], values: Array) -> Mask:
         """Fill `values` from full resolution (level 0) or an overview; return the mask of pixels without data."""

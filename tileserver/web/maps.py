@@ -20,6 +20,7 @@ from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.web.admission import Admission
 from tileserver.web.app import create_app
+from tileserver.web.patience import PatientCall
 
 logger = logging.getLogger("orthosharp")
 
@@ -109,6 +110,7 @@ class ReloadableMaps:
         self._load = load
         self._reloading = asyncio.Lock()
         self._last_refusal = ""
+        self._outdated = PatientCall(lambda: self.current.is_outdated())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or handle the ASGI lifespan."""
@@ -174,5 +176,7 @@ class ReloadableMaps:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_S)
-            if await asyncio.to_thread(self.current.is_outdated):
-                await self.reload()
+            # A disk that hangs takes neither a thread of the pool nor the end of the process.
+            with contextlib.suppress(TimeoutError):
+                if await self._outdated.result(WATCH_S):
+                    await self.reload()
