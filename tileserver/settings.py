@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Wr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sr_model.machine import usable_cores, usable_memory_bytes
 from tileserver.tiling.grid import BBox, Limits
 
 logger = logging.getLogger("orthosharp")
@@ -114,6 +114,19 @@ def _halo(value: Any, parse: Callable[[Any], Any]) -> Any:
             "such as 0.7,1.2"
         )
     return parse((amount, radius_px))
+
+
+_CACHE_BYTES: Final = 512 * 2**20
+_CACHE_TEXT: Final = f"{_CACHE_BYTES}, at most a quarter of the memory"
+
+
+def _threads() -> int:
+    return max(4, min(32, 2 * usable_cores()))
+
+
+def _cache_bytes() -> int:
+    """The usual size, or a quarter of a small container's memory: the network takes the rest."""
+    return min(_CACHE_BYTES, (usable_memory_bytes() or 4 * _CACHE_BYTES) // 4)
 
 
 Bands = Annotated[
@@ -225,8 +238,8 @@ class Settings(BaseSettings):
         1.0, ge=0.5, le=2.0, description="Contrast of restored pixels around mid-grey; 1 changes nothing."
     )
 
-    cache_bytes: Annotated[int, _cache(metavar="N")] = Field(
-        512 * 2**20, ge=0, description="Memory for restored metatiles and encoded tiles."
+    cache_bytes: Annotated[int, _cache(metavar="N", default_text=_CACHE_TEXT)] = Field(
+        default_factory=_cache_bytes, ge=0, description="Memory for restored metatiles and encoded tiles."
     )
     store: Annotated[str | None, _cache(metavar="STORE")] = Field(
         None,
@@ -241,7 +254,7 @@ class Settings(BaseSettings):
     )
 
     threads: Annotated[int, _limit(metavar="N", default_text="by the number of cores")] = Field(
-        max(4, min(32, 2 * (os.cpu_count() or 2))), ge=1, description="Requests rendered at the same time."
+        default_factory=_threads, ge=1, description="Requests rendered at the same time."
     )
     max_requests: Annotated[int, _limit(metavar="N")] = Field(
         512, ge=1, description="Requests inside the server at the same time; further ones get 503."
