@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -275,5 +276,25 @@ def test_archives_of_others_are_not_taken_for_ours(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(SCHEMA)
         connection.commit()
-    with pytest.raises(ArchiveError, match="was not made by this version"):
+    with pytest.raises(ArchiveError, match="was not made by orthosharp"):
+        open_archive(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"lens": 3}, "newer version"), ({"source": None}, "older version"), (None, "not made by orthosharp")],
+)
+def test_archives_of_other_versions_say_which(
+    tmp_path: Path, change: dict[str, object] | None, reason: str
+) -> None:
+    path, identity = tmp_path / "a.mbtiles", json.loads(IDENTITY.to_json())
+    for key, value in (change or {}).items():
+        identity[key] = value
+        if value is None:
+            del identity[key]
+    rows = DESCRIPTION.mbtiles() | {"orthosharp": json.dumps(identity) if change else "from elsewhere"}
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(SCHEMA)
+        connection.executemany("INSERT INTO metadata VALUES (?, ?)", rows.items())
+    with pytest.raises(ArchiveError, match=reason):
         open_archive(path)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from pmtiles.tile import MagicNumberNotFound, SpecVersionUnsupported
 
-from tileserver.archives.identity import Identity, identity_of
+from tileserver.archives.identity import Identity, identity_of, is_of_newer_version
 from tileserver.archives.mbtiles import flipped
 from tileserver.archives.pmtiles_reader import PMTilesReader
 from tileserver.errors import ArchiveError
@@ -155,7 +155,9 @@ class FolderArchive:
 def _identity(path: Path, metadata: Any) -> Identity:
     found = identity_of(metadata) if isinstance(metadata, dict) else None
     if found is None:
+        if isinstance(metadata, dict) and is_of_newer_version(metadata):
+            raise ArchiveError(f"{path} was made by a newer version of orthosharp: update, or seed it again")
         raise ArchiveError(
-            f"{path} was not made by this version of orthosharp: name another file, or seed it again"
+            f"{path} was not made by orthosharp, or by an older version: name another file, or seed it again"
         )
     return found
