@@ -134,6 +134,25 @@ def test_a_folder_keeps_to_its_bound_and_keeps_what_is_asked_for(tmp_path: Path)
     assert (tmp_path / "notes.txt").exists()
 
 
+def test_eviction_and_removal_leave_no_empty_folders(tmp_path: Path) -> None:
+    """Else inodes grow for ever; and what is written afterwards is described again."""
+    store, other = FolderTiles(tmp_path, 2**20), "b" * 64
+    for content in (CONTENT, other):
+        store.describe(content, {"source": content[:3]})
+    for x in range(8):
+        store.put(key(x, other), bytes(2**17))
+    for path in files(tmp_path):
+        os.utime(path, (1, 1))
+    for x in range(30):
+        store.put(key(x), bytes(2**16))
+    assert not (tmp_path / other).exists()
+    assert all(any(folder.iterdir()) for folder in tmp_path.rglob("*") if folder.is_dir())
+    store.put(key(1, other), b"again")
+    assert {one.content: one.about["source"] for one in store.contents()} == {CONTENT: "aaa", other: "bbb"}
+    store.remove(CONTENT)
+    assert [path.name for path in tmp_path.iterdir()] == [other]
+
+
 def test_small_tiles_count_as_what_they_take_on_disk(tmp_path: Path) -> None:
     bound = 2**20
     store = FolderTiles(tmp_path, bound)

@@ -84,6 +84,11 @@ class ObjectTiles:
         with self._lock:
             self._described[content] = about
 
+    def forget_about(self, content: str) -> None:
+        """Write the description of a content digest again with its next tile."""
+        with self._lock:
+            self._written.discard(content)
+
     def contents(self) -> list[StoredContent]:
         """Return all contents of the store, largest first; lists the whole store.
 
