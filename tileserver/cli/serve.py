@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import resource
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from tileserver.web.connections import ConnectionLimits, bounded_protocol
 from tileserver.web.maps import ReloadableMaps, open_generation
 from tileserver.web.tilejson import tile_path
 
+_USUAL_OPEN_FILES: Final = 1024
 _OPEN_FILES: Final = 65_536
 DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
 
@@ -110,6 +110,10 @@ def _raise_open_files() -> int:
 
     The usual limit is 1024, which photographs of many maps and a thousand visitors would fill.
     """
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return _USUAL_OPEN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft == resource.RLIM_INFINITY or soft >= wanted:

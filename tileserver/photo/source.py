@@ -327,7 +327,8 @@ def _choose_range(path: str, dtype: str, rescale: tuple[float, float] | None) ->
 
 def _credit(dataset: DatasetReader) -> str:
     tags = {key.upper(): str(value).strip() for key, value in dataset.tags().items()}
-    names = ("CREDIT", "TIFFTAG_COPYRIGHT", "COPYRIGHT", "TIFFTAG_IMAGEDESCRIPTION")
+    # Not TIFFTAG_IMAGEDESCRIPTION: programs write their names and settings there.
+    names = ("CREDIT", "TIFFTAG_COPYRIGHT", "COPYRIGHT")
     return next((tags[name] for name in names if tags.get(name)), "")
 
 
