@@ -265,7 +265,7 @@ class Settings(BaseSettings):
         description="Metatiles waiting for the network, and tiles waiting for a thread; further ones get 503.",
     )
     max_wait_s: Annotated[float, _limit(metavar="SECONDS")] = Field(
-        5.0,
+        10.0,
         gt=0,
         description="Longest time that a new tile may expect to wait, as measured from those before; "
         "what there is no time for gets 503, or the old photograph.",

@@ -119,8 +119,7 @@ class PMTilesReader:
 
     def __init__(self, read: ReadBytes) -> None:
         self._read = read
-        # The package has no type annotations.
-        self._header: dict[str, Any] = deserialize_header(read(0, 127))  # type: ignore[no-untyped-call]
+        self._header = deserialize_header(read(0, 127))
         self._directories: LRUCache[int, Directory] = LRUCache(
             _CACHE_BYTES, lambda directory: directory.nbytes
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tileserver.settings import Settings
@@ -40,17 +41,26 @@ class Admission:
     def __init__(self, settings: Settings) -> None:
         self.requests = InFlight(settings.max_requests)
         self.pictures = InFlight(settings.max_pictures)
-        limits = {"max_wait_s": settings.max_wait_s, "waiting": settings.queue_size}
-        self.restoring = Lane("restore", settings.threads, deadline_s=settings.deadline_s, **limits)
-        self.reading = Lane("old", max(2, settings.threads // 2), deadline_s=settings.deadline_s, **limits)
-        self.lookups = Lane("look", _LOOKUP_THREADS, deadline_s=settings.deadline_s, **limits)
+        self._settings = settings
+        self.restoring = self._lane("restore", settings.threads)
+        self.reading = self._lane("old", max(2, settings.threads // 2))
+        self.lookups = self._lane("look", _LOOKUP_THREADS)
         self.fallback: Lane | None = None
         if settings.overload == "old":
-            deadline_s = min(_FALLBACK_DEADLINE_S, settings.deadline_s)
-            self.fallback = Lane("fallback", _FALLBACK_THREADS, deadline_s=deadline_s, **limits)
+            self.fallback = self._lane("fallback", _FALLBACK_THREADS, _FALLBACK_DEADLINE_S)
 
     def close(self) -> None:
         """Finish what runs, and stop the threads."""
         for lane in (self.restoring, self.reading, self.lookups, self.fallback):
             if lane is not None:
                 lane.close()
+
+    def _lane(self, name: str, threads: int, deadline_s: float = math.inf) -> Lane:
+        settings = self._settings
+        return Lane(
+            name,
+            threads,
+            waiting=settings.queue_size,
+            max_wait_s=settings.max_wait_s,
+            deadline_s=min(deadline_s, settings.deadline_s),
+        )

@@ -81,10 +81,10 @@ class TileEndpoint:
             if self.admission.fallback is None or layer != "restored":
                 raise
             old = replace(wanted, layer="old")
-            tile_of_old = self.service.cached(old) or await self._run(
-                self.admission.fallback, request, partial(self.service.tile, old)
-            )
-            return self._not_restored(tile_of_old)
+            found = self.service.cached(old)
+            if found is None:
+                found = await self._run(self.admission.fallback, request, partial(self.service.tile, old))
+            return self._not_restored(found)
 
     def close(self) -> None:
         """Wait for the last call that runs; no request may be in progress."""
