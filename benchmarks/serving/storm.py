@@ -21,6 +21,8 @@ from tileserver.tiling.grid import METATILE_TILES
 
 # The storm requests TIMES as many tiles as can be made; it fills a cache of this size within seconds.
 TIMES, CONNECTIONS, CACHE_BYTES = 10, 512, 16 * 2**20
+# On a machine that makes a tile in seconds, ten times as many would be no storm.
+LEAST_PER_S = 100
 # Old tiles that a visitor requests meanwhile.
 OLD_PER_S = 4
 
@@ -121,7 +123,7 @@ def storm(photo: Path, seconds: float) -> dict[str, Any]:
         script, texts = Path(name) / "storm.lua", ",".join(map(json.dumps, paths))
         script.write_text(SCRIPT.format(paths=texts, delay_ms=0))
         capacity = wrk(ours.url, 10, "-c4", "-s", str(script))["per_s"]
-        delay_ms = round(1000 * CONNECTIONS / (TIMES * capacity))
+        delay_ms = round(1000 * CONNECTIONS / max(TIMES * capacity, LEAST_PER_S))
         script.write_text(SCRIPT.format(paths=texts, delay_ms=delay_ms))
         attack = subprocess.Popen(
             ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(script), ours.url],
