@@ -124,13 +124,12 @@ class PMTilesReader:
             _CACHE_BYTES, lambda directory: directory.nbytes
         )
         self._lock = threading.Lock()
-        self._root = self._parse(self._header["root_offset"], self._header["root_length"])
 
     @property
     def cached_bytes(self) -> int:
         """Memory of the directories that are kept, in bytes."""
         with self._lock:
-            return int(self._directories.currsize) + self._root.nbytes
+            return int(self._directories.currsize)
 
     def metadata(self) -> Any:
         """Return the archive's JSON metadata; raises as the constructor."""
@@ -138,7 +137,8 @@ class PMTilesReader:
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """Return a tile's bytes, or None if the archive does not contain it; raises as the constructor."""
-        header, tile_id, directory = self._header, zxy_to_tileid(z, x, y), self._root
+        header, tile_id = self._header, zxy_to_tileid(z, x, y)
+        directory = self._directory(header["root_offset"], header["root_length"])
         for _ in range(_MAX_DEPTH):
             found = directory.find(tile_id)
             if found is None:
@@ -148,22 +148,19 @@ class PMTilesReader:
                 if offset + length > header["tile_data_length"]:
                     raise ValueError("a tile lies beyond the end of the archive")
                 return self._read(header["tile_data_offset"] + offset, length)
-            directory = self._leaf(header["leaf_directory_offset"] + offset, length)
+            directory = self._directory(header["leaf_directory_offset"] + offset, length)
         raise ValueError("directories point to each other")
 
-    def _leaf(self, offset: int, length: int) -> Directory:
+    def _directory(self, offset: int, length: int) -> Directory:
         with self._lock:
             known = self._directories.get(offset)
         if known is None:
-            known = self._parse(offset, length)
+            known = Directory.parse(self._text(offset, length))
             # A directory that is too large for the cache is parsed each time.
             if known.nbytes <= _CACHE_BYTES:
                 with self._lock:
                     self._directories[offset] = known
         return known
-
-    def _parse(self, offset: int, length: int) -> Directory:
-        return Directory.parse(self._text(offset, length))
 
     def _text(self, offset: int, length: int) -> bytes:
         text = self._read(offset, length)
