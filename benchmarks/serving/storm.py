@@ -20,7 +20,7 @@ from benchmarks.serving.wrk import wrk
 from tileserver.tiling.grid import METATILE_TILES
 
 # The storm requests TIMES as many tiles as can be made; it fills a cache of this size within seconds.
-TIMES, CONNECTIONS, CACHE_BYTES = 10, 512, 16 * 2**20
+TIMES, CONNECTIONS, CACHE_BYTES = 10, 512, 64 * 2**20
 # On a machine that makes a tile in seconds, ten times as many would be no storm.
 LEAST_PER_S = 100
 # Old tiles that a visitor requests meanwhile.

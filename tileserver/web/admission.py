@@ -33,7 +33,8 @@ class Admission:
         requests: all requests being answered.
         pictures: of these, requests for images of any size, which cost far more than a tile.
         restoring: lane of tiles that need the network.
-        reading: lane of tiles that need the photograph only, such as those of the old layer.
+        reading: lane of the old and the new layer, which need the photograph only.
+        resampling: lane of restored tiles that do not need the network: from metatiles in memory, and from overviews.
         lookups: lane of look-ups in a tile store.
         fallback: lane of old tiles in place of restored ones; None to refuse instead.
     """
@@ -44,6 +45,7 @@ class Admission:
         self._settings = settings
         self.restoring = self._lane("restore", settings.threads)
         self.reading = self._lane("old", max(2, settings.threads // 2))
+        self.resampling = self._lane("resample", max(2, settings.threads // 2))
         self.lookups = self._lane("look", _LOOKUP_THREADS)
         self.fallback: Lane | None = None
         if settings.overload == "old":
@@ -51,7 +53,7 @@ class Admission:
 
     def close(self) -> None:
         """Finish what runs, and stop the threads."""
-        for lane in (self.restoring, self.reading, self.lookups, self.fallback):
+        for lane in (self.restoring, self.reading, self.resampling, self.lookups, self.fallback):
             if lane is not None:
                 lane.close()
 

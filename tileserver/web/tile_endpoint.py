@@ -94,7 +94,9 @@ class TileEndpoint:
         """Return a tile from the store, or made in the lane of what it needs: the network, or the photograph alone."""
         metatile = self.service.needed_metatile(wanted)
         if metatile is None:
-            return await self._run(self.admission.reading, request, partial(self.service.tile, wanted))
+            limits = self.admission
+            lane = limits.reading if wanted.layer in ("old", "new") else limits.resampling
+            return await self._run(lane, request, partial(self.service.tile, wanted))
         is_searched = self.service.shared.has_slow_store
         if is_searched:
             found = await self._run(self.admission.lookups, request, lambda _: self.service.stored(wanted))
