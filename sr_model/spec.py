@@ -362,12 +362,17 @@ class ModelSpec:
         """Read a text that `to_json` wrote.
 
         Raises:
-            WeightsError: the text is not a spec.
+            WeightsError: the text is not a spec, or has fields of a newer version, which may decide pixels.
         """
         try:
             document: dict[str, Any] = json.loads(text)
-            known = {item.name for item in fields(cls)}
-            return cls(**{key: value for key, value in document.items() if key in known})
+            unknown = document.keys() - {item.name for item in fields(cls)}
+            if unknown:
+                names = ", ".join(sorted(unknown))
+                raise WeightsError(
+                    f"the weights were made by a newer version, which knows {names}: update orthosharp"
+                )
+            return cls(**document)
         except (ValueError, TypeError, AttributeError) as error:
             raise WeightsError(
                 f"the spec inside the weights cannot be read ({error}): export them again"

@@ -52,9 +52,14 @@ class Weights:
 
 def content_digest(spec: ModelSpec, tensors: dict[str, Tensor]) -> str:
     """SHA-256 (hex) over the canonical spec and every tensor's name, type, shape and bytes."""
+    return _digest(spec.to_json(), tensors)
+
+
+def _digest(spec_text: str, tensors: dict[str, Tensor]) -> str:
+    """Digest of what a file stores: a spec with fields of a newer version is not yet damaged."""
     import torch
 
-    digest = hashlib.sha256(spec.to_json().encode())
+    digest = hashlib.sha256(spec_text.encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -90,8 +95,8 @@ def load_weights(path: Path) -> Weights:
     """Read and verify a weights file.
 
     Raises:
-        WeightsError: the file is missing, is not a safetensors file, has no spec, was altered, or holds
-            values that are not finite.
+        WeightsError: the file is missing, is not a safetensors file, has no spec, was altered, was made by a newer
+            version, or holds values that are not finite.
     """
     import torch
 
@@ -109,12 +114,12 @@ def load_weights(path: Path) -> Weights:
         raise WeightsError(
             f"{path.name} has no orthosharp spec inside: make the file with `orthosharp-train export`"
         )
-    spec = ModelSpec.from_json(metadata[_SPEC_KEY])
-    digest = content_digest(spec, stored)
+    digest = _digest(metadata[_SPEC_KEY], stored)
     if digest != metadata[_DIGEST_KEY]:
         raise WeightsError(
             f"{path.name} was altered or damaged (its digest does not verify): fetch or export it again"
         )
+    spec = ModelSpec.from_json(metadata[_SPEC_KEY])
     state = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise WeightsError(

@@ -6,14 +6,15 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
-from sr_model import PixelWindow
+from sr_model import ModelSpec, PixelWindow, bundled_weights_path, load_weights
 from tileserver.archives.identity import MapIdentity
-from tileserver.errors import DamagedError
+from tileserver.errors import AbandonedError, DamagedError, OverloadedError
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.source import SOURCE_CHANGED, Source
-from tileserver.render.appearance import Appearance
-from tileserver.render.layers import LayerRasters
-from tileserver.render.pipeline import Pipeline, open_pipeline
+from tileserver.render.appearance import Appearance, choose_appearance
+from tileserver.render.layers import LayerRasters, MetatileKey
+from tileserver.render.pipeline import open_pipeline
+from tileserver.render.recipe import Recipe
 from tileserver.render.single_flight import SingleFlight
 from tileserver.settings import Settings
 from tileserver.shared import Shared
@@ -54,13 +55,16 @@ class TileService:
             self.shared, self.metrics = shared, shared.metrics
             pipeline = opened.enter_context(open_pipeline(self.old, settings, shared.networks))
             self.restorer, self._renderer = pipeline.restorer, pipeline.renderer
-            self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
+            self._flights: SingleFlight[TileKey, Tile] = SingleFlight(settings.deadline_s)
             self.ready = False
-            self.recipe_digest = pipeline.recipe_digest(self.new)
-            self.identity = _identity(pipeline, settings, self.recipe_digest)
+            made_by = self.restorer.spec, self.restorer.digest, pipeline.appearance
+            self.identity = _identity(settings, self.old, self.new, *made_by)
+            self.recipe_digest = self.identity.content
             self.content = shared.bind(self.identity)
             caches = shared.metatiles, self.metrics, self.content, settings.limits
-            self.rasters = LayerRasters(self.old, self.new, self._renderer, *caches)
+            self.rasters = LayerRasters(
+                self.old, self.new, self._renderer, *caches, deadline_s=settings.deadline_s
+            )
             self._opened = opened.pop_all()
 
     @property
@@ -94,13 +98,27 @@ class TileService:
         found = self.shared.tiles.in_memory(TileKey.of(self.content, request))
         return found if found and self.rasters.serves(request.layer, request.tms, request.tile) else None
 
-    def tile(self, request: TileRequest, wanted: Wanted = always) -> Tile:
+    def needed_metatile(self, request: TileRequest) -> MetatileKey | None:
+        """Return the metatile that the network has to restore for a tile; None if it needs none, or it is in memory.
+
+        Raises:
+            OutsideError: the layer or the tile matrix set does not exist.
+        """
+        tile = request.tile
+        return self.rasters.needed_metatile(request.layer, request.tms, tile.pixel_zoom, tile.window)
+
+    def stored(self, request: TileRequest) -> Tile | None:
+        """Return a tile from memory or the store, or None if neither has it; never renders."""
+        return self.shared.tiles.get(self.key(request))
+
+    def tile(self, request: TileRequest, wanted: Wanted = always, *, is_searched: bool = False) -> Tile:
         """Return a tile, rendering it if it is not cached. Concurrent calls for the same tile share one rendering.
 
         Args:
             request: layer, tile matrix set, address and format.
             wanted: returns whether the caller still waits; a tile that no caller waits for is dropped before it
                 reaches the network.
+            is_searched: whether `stored` has just found nothing, so that the store is not asked again.
 
         Raises:
             OutsideError: the layer, tile matrix set, zoom or place does not exist.
@@ -115,7 +133,8 @@ class TileService:
             stages.wanted = any_wanted
             rendered_key = key
             try:
-                if found := self.shared.tiles.get(key):
+                tiles = self.shared.tiles
+                if found := tiles.in_memory(key) if is_searched else tiles.get(key):
                     return found
             except DamagedError:
                 # Rendered with the key of a server without the archive: one ETag must not stand for two images.
@@ -136,6 +155,20 @@ class TileService:
     def raster(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> Raster:
         """Return the pixels of any window, equal to those of the tiles that cover it; raises as `tile`."""
         return self.rasters.raster(layer, tms, zoom, window, Stages())
+
+    def picture(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> Raster:
+        """Return the pixels of any window for a request that does not wait longer than for a tile.
+
+        Raises:
+            OverloadedError: as `tile`, or some of its metatiles were not begun within the deadline.
+        """
+        deadline = time.monotonic() + self.settings.deadline_s
+        stages = Stages(lambda: time.monotonic() < deadline)
+        try:
+            return self.rasters.raster(layer, tms, zoom, window, stages)
+        except AbandonedError as error:
+            limit_s = self.settings.deadline_s
+            raise OverloadedError(f"the picture was not ready within {limit_s:g} s: try again", 5) from error
 
     def close(self) -> None:
         """Release the network and close the photographs."""
@@ -164,15 +197,34 @@ def _open_later(settings: Settings) -> Source | None:
     )
 
 
-def _identity(pipeline: Pipeline, settings: Settings, content: str) -> MapIdentity:
-    restorer, info = pipeline.restorer, pipeline.photograph.info
+def identify(settings: Settings) -> MapIdentity:
+    """Return what a map's tiles are made from, without opening the network, whose device this host may lack.
+
+    Raises:
+        StartError, sr_model.SrModelError: as `TileService`, apart from the network and the store.
+    """
+    with ExitStack() as opened:
+        old = opened.enter_context(closing(Source.of_settings(settings)))
+        new = _open_later(settings)
+        if new is not None:
+            opened.callback(new.close)
+        weights = load_weights(settings.weights or bundled_weights_path())
+        appearance = choose_appearance(weights.spec, old, settings)
+        return _identity(settings, old, new, weights.spec, weights.digest, appearance)
+
+
+def _identity(
+    settings: Settings, old: Source, new: Source | None, spec: ModelSpec, weights: str, appearance: Appearance
+) -> MapIdentity:
+    shown = [source for source in (old, new) if source]
     return MapIdentity(
-        content=content,
-        seeded_content=pipeline.recipe_digest(),
-        source=info.name,
-        fingerprint=info.fingerprint,
-        model=restorer.spec.name,
-        weights=restorer.digest,
+        content=Recipe.of(weights, shown, appearance).digest,
+        seeded_content=Recipe.of(weights, [old], appearance).digest,
+        undated=Recipe.of(weights, shown, appearance, dated=False).digest,
+        source=old.info.name,
+        fingerprint=old.info.fingerprint,
+        model=spec.name,
+        weights=weights,
         contrast=settings.contrast,
         colours=settings.colours,
     )

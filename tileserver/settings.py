@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Wr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sr_model.machine import usable_cores, usable_memory_bytes
 from tileserver.tiling.grid import BBox, Limits
 
 logger = logging.getLogger("orthosharp")
@@ -28,7 +28,9 @@ Section = Literal["Photograph", "Network", "Picture", "Cache", "Limits under loa
 SERVE: Final[frozenset[Command]] = frozenset({"serve"})
 # The later photograph is shown, never restored.
 SHOWN: Final[frozenset[Command]] = SERVE | {"cache clean"}
-PIXELS: Final[frozenset[Command]] = SHOWN | {"seed", "restore"}
+# The commands that open the network.
+RESTORING: Final[frozenset[Command]] = SERVE | {"seed", "restore"}
+PIXELS: Final[frozenset[Command]] = SHOWN | RESTORING
 EVERY: Final[frozenset[Command]] = PIXELS | {"info"}
 
 # Values of the deprecated setting `tone`.
@@ -122,6 +124,19 @@ def _halo(value: Any, parse: Callable[[Any], Any]) -> Any:
             "such as 0.7,1.2"
         )
     return parse((amount, radius_px))
+
+
+_CACHE_BYTES: Final = 512 * 2**20
+_CACHE_TEXT: Final = f"{_CACHE_BYTES}, at most a quarter of the memory"
+
+
+def _threads() -> int:
+    return max(4, min(32, 2 * usable_cores()))
+
+
+def _cache_bytes() -> int:
+    """The usual size, or a quarter of a small container's memory: the network takes the rest."""
+    return min(_CACHE_BYTES, (usable_memory_bytes() or 4 * _CACHE_BYTES) // 4)
 
 
 Bands = Annotated[
@@ -249,10 +264,10 @@ class Settings(BaseSettings):
     weights: Annotated[
         Path | None, _network(EVERY, per_map=True, metavar="FILE", default_text="the bundled network")
     ] = Field(None, description="Weights file, as written by orthosharp-train export.")
-    runtime: Annotated[RuntimeName, _network(EVERY)] = Field(
+    runtime: Annotated[RuntimeName, _network(RESTORING | {"info"})] = Field(
         "auto", description="Inference runtime; auto chooses a GPU if there is one, else OpenVINO."
     )
-    device: Annotated[DeviceName, _network(EVERY)] = Field(
+    device: Annotated[DeviceName, _network(RESTORING | {"info"})] = Field(
         "auto", description="Device that runs the network; a missing one is an error, not a slower server."
     )
     batch: Annotated[int | None, _network(metavar="N", default_text="by device")] = Field(
@@ -286,8 +301,8 @@ class Settings(BaseSettings):
         1.0, ge=0.5, le=2.0, description="Contrast of restored pixels around mid-grey; 1 changes nothing."
     )
 
-    cache_bytes: Annotated[int, _cache(metavar="N")] = Field(
-        512 * 2**20, ge=0, description="Memory for restored metatiles and encoded tiles."
+    cache_bytes: Annotated[int, _cache(metavar="N", default_text=_CACHE_TEXT)] = Field(
+        default_factory=_cache_bytes, ge=0, description="Memory for restored metatiles and encoded tiles."
     )
     store: Annotated[str | None, _cache(metavar="STORE")] = Field(
         None,
@@ -302,7 +317,7 @@ class Settings(BaseSettings):
     )
 
     threads: Annotated[int, _limit(metavar="N", default_text="by the number of cores")] = Field(
-        max(4, min(32, 2 * (os.cpu_count() or 2))), ge=1, description="Requests rendered at the same time."
+        default_factory=_threads, ge=1, description="Requests rendered at the same time."
     )
     max_requests: Annotated[int, _limit(metavar="N")] = Field(
         512, ge=1, description="Requests inside the server at the same time; further ones get 503."
@@ -311,6 +326,12 @@ class Settings(BaseSettings):
         64,
         ge=1,
         description="Metatiles waiting for the network, and tiles waiting for a thread; further ones get 503.",
+    )
+    max_wait_s: Annotated[float, _limit(metavar="SECONDS")] = Field(
+        10.0,
+        gt=0,
+        description="Longest time that a new tile may expect to wait, as measured from those before; "
+        "what there is no time for gets 503, or the old photograph.",
     )
     deadline_s: Annotated[float, _limit(metavar="SECONDS")] = Field(
         60.0, gt=0, description="Longest time from a tile's request to its answer; then 503."

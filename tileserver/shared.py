@@ -6,7 +6,7 @@ from tileserver.archives.identity import MapIdentity
 from tileserver.cache.archive_store import ArchiveTiles
 from tileserver.cache.guarded_store import GuardedStore
 from tileserver.cache.memory_cache import MemoryCache
-from tileserver.cache.object_store import ObjectTiles
+from tileserver.cache.object_store import UNDATED, ObjectTiles
 from tileserver.cache.open_store import open_store
 from tileserver.cache.store import TileStore
 from tileserver.cache.tile_cache import TileCache
@@ -48,6 +48,11 @@ class Shared:
         self.metrics.watch("tile_cache_bytes", "Encoded tiles in memory", lambda: self.tiles.nbytes)
         self.metrics.watch("metatile_cache_bytes", "Metatiles in memory", lambda: self.metatiles.nbytes)
 
+    @property
+    def has_slow_store(self) -> bool:
+        """Whether there is a store that may take its time, unlike an archive on a local disk."""
+        return self._guard is not None
+
     def bind(self, served: MapIdentity) -> str:
         """Register a map with the store.
 
@@ -61,7 +66,7 @@ class Shared:
             return self.store.bind(served)
         if isinstance(self.store, ObjectTiles):
             model = f"{served.model} ({served.weights[:12]})"
-            about = {"source": served.source, "model": model, "note": "AI-restored"}
+            about = {"source": served.source, "model": model, "note": "AI-restored", UNDATED: served.undated}
             self.store.describe(served.content, about)
         return served.content
 

@@ -11,6 +11,9 @@ STAGES: Final = ("queue", "read", "infer", "encode")
 # Seconds by stage of a tile that was cached.
 ZERO_SECONDS: Final[Mapping[str, float]] = dict.fromkeys(STAGES, 0.0)
 
+# Interval at which a wait looks whether its client is still there, in seconds.
+POLL_S: Final = 0.1
+
 # Returns whether any client still waits for the result.
 Wanted = Callable[[], bool]
 

@@ -10,10 +10,8 @@ import asyncio
 import json
 import os
 import platform
-import re
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,39 +23,14 @@ import mercantile
 
 from benchmarks.serving.pipeline import clients, metatile
 from benchmarks.serving.servers import Running, mapproxy, nginx, orthosharp, titiler
+from benchmarks.serving.storm import storm
+from benchmarks.serving.wrk import wrk
 from tileserver.tiling.grid import METATILE_TILES
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "examples" / "demo" / "2010.tif"
 # The viewport of a desktop: 8 x 6 tiles, which a browser requests over six connections.
 COLUMNS, ROWS, CONNECTIONS = 8, 6, 6
-
-# The storm requests STORM_TIMES as many tiles as can be made; it fills a cache of this size within seconds.
-STORM_TIMES, STORM_CONNECTIONS, STORM_CACHE_BYTES = 10, 256, 64 * 2**20
-
-# As usual with wrk, each thread has its own globals, which done() sums up.
-STORM = """
-local paths, threads = {{{paths}}}, {{}}
-function delay() return {delay_ms} end
-count, odd = 0, 0
-function setup(thread) table.insert(threads, thread) end
-function request() count = count + 1; return wrk.format("GET", paths[count % #paths + 1]) end
-function response(status) if status ~= 200 and status ~= 503 then odd = odd + 1 end end
-function done() local sum = 0; for _, t in ipairs(threads) do sum = sum + t:get("odd") end
-  io.write("odd answers: " .. sum .. "\\n") end
-"""
-
-
-def wrk(url: str, seconds: float, *options: str) -> dict[str, float]:
-    """Run wrk; return requests per second and the 99th percentile of the latency in milliseconds."""
-    command = ["wrk", "-t1", "-c16", f"-d{seconds:g}s", "--latency", *options, url]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    slow = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", text)
-    assert rate, text
-    assert slow, text
-    milliseconds = float(slow[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[slow[2]]
-    return {"per_s": float(rate[1]), "p99_ms": milliseconds}
 
 
 def tiles_of(server: Running, place: int = 0) -> tuple[int, list[tuple[int, int]]]:
@@ -148,56 +121,6 @@ def cold(python: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def storm(seconds: float) -> dict[str, Any]:
-    """Request ten times as many tiles as can be made, more than the cache can hold, and cached tiles meanwhile."""
-    with (
-        tempfile.TemporaryDirectory() as name,
-        orthosharp(PHOTO, ORTHOSHARP_CACHE_BYTES=str(STORM_CACHE_BYTES)) as ours,
-    ):
-        zoom, tiles = tiles_of(ours)
-        x, y = tiles[len(tiles) // 2]
-        probe = f"{ours.url}/tiles/{zoom}/{x}/{y}.webp"
-        httpx.get(probe, timeout=120).raise_for_status()
-        before = wrk(probe, 2)
-        bounds = httpx.get(f"{ours.url}/config.json").json()["bounds"]
-        # Tiles that are large, slow to encode, and together larger than the tile cache.
-        paths = [
-            f"/restored/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}@2x.png"
-            for tile in mercantile.tiles(*bounds, zoom + 1)
-        ]
-        script, texts = Path(name) / "storm.lua", ",".join(map(json.dumps, paths))
-        script.write_text(STORM.format(paths=texts, delay_ms=0))
-        capacity = wrk(ours.url, 10, "-c4", "-s", str(script))["per_s"]
-        delay_ms = round(1000 * STORM_CONNECTIONS / (STORM_TIMES * capacity))
-        script.write_text(STORM.format(paths=texts, delay_ms=delay_ms))
-        attack = subprocess.Popen(
-            ["wrk", "-t1", f"-c{STORM_CONNECTIONS}", f"-d{seconds:g}s", "-s", str(script), ours.url],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        time.sleep(min(10.0, seconds / 4))
-        first = ours.rss_bytes
-        during = wrk(probe, max(2.0, seconds / 2), "-c2")
-        output, _ = attack.communicate(timeout=seconds + 60)
-        memory = ours.rss_bytes / first
-        # The probed tile was not requested in the storm's second half, so it may have to be rendered again.
-        started = time.perf_counter()
-        answer = httpx.get(probe, timeout=120)
-        first_s = time.perf_counter() - started
-        time.sleep(max(0.0, 1 - first_s))
-        after = wrk(probe, 2)
-    odd, rate = re.search(r"odd answers: (\d+)", output), re.search(r"Requests/sec:\s+([\d.]+)", output)
-    return {
-        "requested per second": float(rate[1]) if rate else output,
-        "can be made per second": capacity,
-        "responses that are neither tile nor 503 (aim 0)": int(odd[1]) if odd else output,
-        "memory at the end / at the start (aim 1.10)": memory,
-        "p99 of cached tiles in ms (aim 50)": during["p99_ms"],
-        "first response after the storm": f"{answer.status_code} after {first_s:.2f} s",
-        "rate a second after / before (aim 1)": after["per_s"] / before["per_s"],
-    }
-
-
 def rounded(value: Any) -> Any:
     """Round floats to three significant digits, for the table."""
     if isinstance(value, dict):
@@ -217,10 +140,12 @@ def main() -> None:
         help="the Python that has MapProxy and titiler",
     )
     parser.add_argument("--seconds", type=float, default=5, help="duration of each warm measurement")
-    parser.add_argument("--storm-seconds", type=float, default=120)
+    parser.add_argument("--storm-seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     works = ("warm", "cold", "metatile", "clients", "storm")
-    parser.add_argument("--photo", type=Path, default=PHOTO, help="photograph for metatile and clients")
+    parser.add_argument(
+        "--photo", type=Path, default=PHOTO, help="photograph for metatile, clients and storm"
+    )
     parser.add_argument("--weights", type=Path, help="weights for clients, instead of the bundled ones")
     parser.add_argument("--only", choices=works, action="append")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
@@ -236,7 +161,7 @@ def main() -> None:
         "cold": lambda: cold(options.baselines, max(1, options.rounds // 2)),
         "metatile": lambda: metatile(options.photo, max(5, options.rounds)),
         "clients": lambda: clients(options.photo, 2 * options.seconds, options.weights),
-        "storm": lambda: storm(options.storm_seconds),
+        "storm": lambda: storm(options.photo, options.storm_seconds),
     }
     report: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError, RuntimeUnavailableError
 from sr_model.graph import openvino_correction
+from sr_model.machine import quota_cores
 from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
 from sr_model.weights import Weights
@@ -81,7 +82,8 @@ def _compile(model: Any, threads: int | None, core: Any) -> tuple[Any, str]:
         "PERFORMANCE_HINT": "LATENCY",
         # Sums have 32 bits in either, and so has the correction.
         "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads or 0,
+        # OpenVINO sees affinity, but not the quota of a container.
+        "INFERENCE_NUM_THREADS": threads or quota_cores() or 0,
         # Cores are shared with threads that read and encode: no thread may be tied to one of them.
         "ENABLE_CPU_PINNING": False,
         "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_LAYERS,

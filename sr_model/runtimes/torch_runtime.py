@@ -14,6 +14,7 @@ from torch import Tensor
 from sr_model import tensor_binding, tensors
 from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError
+from sr_model.machine import quota_cores
 from sr_model.network_layers import fold_shuffles
 from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, check_finite, correct, normalise
@@ -43,6 +44,8 @@ class TorchRuntime:
         self._device = torch.device(device)
         self._cuda = self._device.type == "cuda"
         self._dtype = torch.float16 if self._cuda else torch.float32
+        # torch sees affinity, but not the quota of a container.
+        threads = threads or quota_cores()
         if threads and self._device.type == "cpu":
             torch.set_num_threads(threads)
         network = fold_shuffles(weights.network()).to(self._device, self._dtype)

@@ -3,7 +3,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from sr_model import (
     GsdMismatchError,
@@ -14,6 +14,7 @@ from sr_model import (
     save_weights,
 )
 from sr_model.network import build
+from sr_model.weights import _digest
 
 SPEC = ModelSpec.compact(width=8, blocks=1, name="toy")
 
@@ -52,6 +53,22 @@ def test_what_came_later_leaves_older_specs_as_they_were(tmp_path):
     assert load_weights(tmp_path / "full.safetensors").spec == full == saved.spec
     assert saved.digest != save_weights(tmp_path / "bare.safetensors", SPEC, build(SPEC).state_dict()).digest
     assert full.training["aged"] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("digest_of", "reason"), [("newer", "newer version.*lens"), ("older", "altered or damaged")]
+)
+def test_weights_of_a_newer_version_are_not_called_damaged(tmp_path, digest_of, reason):
+    """A spec with a field that this version does not know, under the digest of that spec, and of another."""
+    document = json.loads(SPEC.to_json())
+    texts = {"newer": json.dumps(document | {"lens": 3}, sort_keys=True, separators=(",", ":"))}
+    texts["older"] = SPEC.to_json()
+    stored = {name: value.half() for name, value in build(SPEC).state_dict().items()}
+    metadata = {"orthosharp_spec": texts["newer"], "orthosharp_digest": _digest(texts[digest_of], stored)}
+    path = tmp_path / "new.safetensors"
+    path.write_bytes(save(stored, metadata))
+    with pytest.raises(WeightsError, match=reason):
+        load_weights(path)
 
 
 @pytest.mark.parametrize("offset", [-3, -5000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,10 +20,12 @@ from pmtiles.reader import MemorySource, Reader, all_tiles
 from pmtiles.tile import Compression, TileType, deserialize_directory
 
 from tileserver.archives import pmtiles as pmtiles_writer
+from tileserver.archives import pmtiles_reader
 from tileserver.archives.identity import Identity
 from tileserver.archives.mbtiles import SCHEMA, TileTables
 from tileserver.archives.metadata import Description
 from tileserver.archives.pmtiles import write_pmtiles
+from tileserver.archives.pmtiles_reader import PMTilesReader
 from tileserver.archives.readers import open_archive
 from tileserver.errors import ArchiveError
 from tileserver.tiling.grid import BBox
@@ -137,6 +140,37 @@ def test_a_root_that_is_too_large_gets_larger_leaves(tmp_path: Path, monkeypatch
     assert dict(all_tiles(source)) == tiles
 
 
+def test_directories_are_read_once_and_their_memory_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pmtiles_writer, "_LEAF_ENTRIES", 4)
+    monkeypatch.setattr(pmtiles_writer, "_ROOT_BYTES", 200)
+    tiles = {(6, x, y): f"{x}/{y}".encode() for x in range(8) for y in range(8)}
+    path = tmp_path / "a.pmtiles"
+    with closing(database(tiles)) as connection:
+        write_pmtiles(connection, path, DESCRIPTION)
+    data, reads = path.read_bytes(), list[int]()
+
+    def read(offset: int, length: int) -> bytes:
+        reads.append(offset)
+        return data[offset : offset + length]
+
+    reader = PMTilesReader(read)
+    for _ in range(2):
+        assert {place: reader.get(*place) for place in tiles} == tiles
+    places = [
+        place
+        for place in reads
+        if reader._header["leaf_directory_offset"] <= place < reader._header["tile_data_offset"]
+    ]
+    assert len(places) == len(set(places)) > 1
+    assert reader.get(6, 9, 9) is None
+    monkeypatch.setattr(pmtiles_reader, "_CACHE_BYTES", 512)
+    small = PMTilesReader(read)
+    assert {place: small.get(*place) for place in tiles} == tiles
+    assert 0 < small.cached_bytes <= 512
+
+
 def test_pmtiles_say_whose_they_are(tmp_path: Path) -> None:
     path = tmp_path / "a.pmtiles"
     with closing(database({(0, 0, 0): b"x", (3, 2, 3): b"y"})) as connection:
@@ -242,5 +276,25 @@ def test_archives_of_others_are_not_taken_for_ours(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(SCHEMA)
         connection.commit()
-    with pytest.raises(ArchiveError, match="was not made by this version"):
+    with pytest.raises(ArchiveError, match="was not made by orthosharp"):
+        open_archive(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"lens": 3}, "newer version"), ({"source": None}, "older version"), (None, "not made by orthosharp")],
+)
+def test_archives_of_other_versions_say_which(
+    tmp_path: Path, change: dict[str, object] | None, reason: str
+) -> None:
+    path, identity = tmp_path / "a.mbtiles", json.loads(IDENTITY.to_json())
+    for key, value in (change or {}).items():
+        identity[key] = value
+        if value is None:
+            del identity[key]
+    rows = DESCRIPTION.mbtiles() | {"orthosharp": json.dumps(identity) if change else "from elsewhere"}
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(SCHEMA)
+        connection.executemany("INSERT INTO metadata VALUES (?, ?)", rows.items())
+    with pytest.raises(ArchiveError, match=reason):
         open_archive(path)

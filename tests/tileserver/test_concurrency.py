@@ -46,7 +46,7 @@ def wait_until(condition: object, timeout_s: float = 10) -> None:
 
 
 def test_concurrent_calls_share_one_computation() -> None:
-    flight: SingleFlight[str, int] = SingleFlight()
+    flight: SingleFlight[str, int] = SingleFlight(60)
     started, gate, calls = threading.Event(), threading.Event(), []
 
     def compute(_: object) -> int:
@@ -66,7 +66,7 @@ def test_concurrent_calls_share_one_computation() -> None:
 
 
 def test_an_error_reaches_all_callers_and_is_not_kept() -> None:
-    flight: SingleFlight[str, int] = SingleFlight()
+    flight: SingleFlight[str, int] = SingleFlight(60)
 
     def fail(_: object) -> int:
         raise InferenceError("broken")
@@ -177,7 +177,7 @@ def test_abandoned_windows_are_not_inferred() -> None:
 
 
 def test_a_flight_is_wanted_while_one_caller_waits() -> None:
-    flight: SingleFlight[str, bool] = SingleFlight()
+    flight: SingleFlight[str, bool] = SingleFlight(60)
     boarded, gate, left = threading.Event(), threading.Event(), threading.Event()
 
     def compute(wanted: Wanted) -> bool:
@@ -196,7 +196,7 @@ def test_a_flight_is_wanted_while_one_caller_waits() -> None:
 
 
 def test_a_caller_that_joins_an_abandoned_flight_starts_over() -> None:
-    flight: SingleFlight[str, int] = SingleFlight()
+    flight: SingleFlight[str, int] = SingleFlight(60)
     boarded, gate, calls = threading.Event(), threading.Event(), []
 
     def compute(_: Wanted) -> int:
@@ -217,6 +217,58 @@ def test_a_caller_that_joins_an_abandoned_flight_starts_over() -> None:
             first.result()
         assert second.result() == 7
     assert len(calls) == 2
+
+
+def test_waits_for_another_caller_end_with_the_deadline_or_the_client() -> None:
+    gate, boarded = threading.Event(), threading.Event()
+
+    def compute(_: Wanted) -> int:
+        boarded.set()
+        assert gate.wait(30)
+        return 7
+
+    for flight, wanted, error in (
+        (SingleFlight[str, int](0.05), lambda: True, OverloadedError),
+        (SingleFlight[str, int](30), lambda: False, AbandonedError),
+    ):
+        gate.clear()
+        boarded.clear()
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(flight.do, "key", compute)
+            assert boarded.wait(10)
+            with pytest.raises(error):
+                flight.do("key", compute, wanted)
+            gate.set()
+            assert first.result() == 7
+
+
+def test_a_window_leaves_the_queue_with_its_client() -> None:
+    """At once, not when the network has time: threads must not wait for clients that have gone."""
+    network, left = SlowNetwork(), threading.Event()
+    queue = NetworkQueue(network, max_waiting=8, deadline_s=30)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(queue.restore, WINDOW, Stages())
+        wait_until(lambda: network.batches)
+        leaving = pool.submit(queue.restore, WINDOW, Stages(lambda: not left.is_set()))
+        wait_until(lambda: len(queue) == 1)
+        left.set()
+        with pytest.raises(AbandonedError):
+            leaving.result(10)
+        assert network.batches == [1]
+        assert not first.done()
+        network.gate.set()
+        assert (first.result() == 1).all()
+    queue.close()
+
+
+def test_a_device_that_hangs_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tileserver.render.network_queue._HANGS_S", 0.2)
+    network = SlowNetwork()
+    queue = NetworkQueue(network, max_waiting=8, deadline_s=0.1)
+    with pytest.raises(OverloadedError, match="may hang"):
+        queue.restore(WINDOW, Stages())
+    network.gate.set()
+    queue.close()
 
 
 @pytest.mark.parametrize("error", [InferenceError("not finite"), RuntimeError("out of memory"), SystemExit()])

@@ -70,11 +70,12 @@ def test_a_damaged_tile_is_made_anew_and_the_others_are_served(
         answer = client.get("/tiles/{}/{}/{}.png".format(*wrong))
         assert answer.status_code == 200
         assert answer.content == tiles[wrong], "the render path is the seeder's"
-        assert answer.headers["etag"] != service.key(request(wrong)).etag
+        assert service.key(request(wrong)).digest not in answer.headers["etag"]
     assert service.metrics.inferences._value.get() == 1
     assert counted(service) == 2
     found = service.tile(request(right))
-    assert (found.body, found.hit, found.etag) == (tiles[right], True, service.key(request(right)).etag)
+    assert (found.body, found.hit) == (tiles[right], True)
+    assert service.key(request(right)).digest in found.etag
     assert sum("archive is damaged" in message for message in caplog.messages) == 1
 
 

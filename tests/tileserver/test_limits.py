@@ -18,8 +18,8 @@ from sr_model import PixelWindow, Restorer
 from tileserver.service import TileRequest, TileService
 from tileserver.tiling.grid import TileAddress
 from tileserver.web.app import create_app
+from tileserver.web.lane import Lane
 from tileserver.web.tile_endpoint import TileEndpoint
-from tileserver.web.workers import Workers
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -70,9 +70,9 @@ def slow_server(
 SlowServer = Callable[..., tuple[TestClient, Slow]]
 
 
-def workers_of(client: TestClient) -> Workers:
+def lane_of(client: TestClient) -> Lane:
     endpoint: TileEndpoint = client.app.state.endpoint  # type: ignore[attr-defined]
-    return endpoint.workers
+    return endpoint.admission.restoring
 
 
 def test_the_queue_for_a_thread_is_bounded_in_length_and_time(slow_server: SlowServer) -> None:
@@ -82,16 +82,31 @@ def test_the_queue_for_a_thread_is_bounded_in_length_and_time(slow_server: SlowS
         first = pool.submit(client.get, f"{url}.png")
         wait_until(lambda: network.begun == 1)
         second = pool.submit(client.get, f"{url}.webp")
-        wait_until(lambda: workers_of(client).unfinished == 2)
+        wait_until(lambda: lane_of(client).unfinished == 2)
+        # The visitor's newest request takes the place of the older one, which is refused at once.
         third = client.get(f"{url}.jpg")
-        assert (third.status_code, third.headers["retry-after"]) == (503, "2")
-        for late in (first.result(timeout=60), second.result(timeout=60)):
+        refused = second.result(timeout=60)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        for late in (first.result(timeout=60), third):
             assert (late.status_code, late.headers["retry-after"]) == (503, "5")
         assert client.get("/metrics").status_code == 200
         network.gate.set()
     # The first answer came too late, but its inference was finished and its tile cached.
-    wait_until(lambda: workers_of(client).unfinished == 0)
+    wait_until(lambda: lane_of(client).unfinished == 0)
     assert client.get(f"{url}.png").headers["cache-status"] == "orthosharp; hit"
+    assert network.begun == 1
+
+
+def test_old_tiles_do_not_wait_for_restored_ones(slow_server: SlowServer) -> None:
+    client, network = slow_server(threads=1, queue_size=4)
+    path = path_of(client)
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(client.get, f"/tiles/{path}.{ext}") for ext in ("png", "webp", "jpg")]
+        wait_until(lambda: lane_of(client).unfinished == 3)
+        assert client.get(f"/old/tiles/{MERCATOR}/{path}.png").status_code == 200
+        assert client.get("/tiles/12/0/0.png").status_code == 404
+        network.gate.set()
+        assert {answer.result(60).status_code for answer in waiting} == {200}
     assert network.begun == 1
 
 
@@ -132,7 +147,7 @@ def test_work_is_dropped_when_every_client_has_disconnected(slow_server: SlowSer
     second.result(60)
     network.gate.set()
     first.result(60)
-    wait_until(lambda: workers_of(client).unfinished == 0)
+    wait_until(lambda: lane_of(client).unfinished == 0)
     assert sorted(statuses) == [200, 499]
     assert network.begun == 1
     assert service_of(client).cached(TileRequest("restored", MERCATOR, other, "png")) is None
@@ -151,7 +166,7 @@ def test_the_old_layer_may_stand_in_under_overload(slow_server: SlowServer) -> N
     assert answers[0].content == old.content
     assert client.get(f"/difference/tiles/{MERCATOR}/{path_of(client)}.png").status_code == 503
     network.gate.set()
-    wait_until(lambda: workers_of(client).unfinished == 0)
+    wait_until(lambda: lane_of(client).unfinished == 0)
     assert "AI-restored" in client.get(f"{url}.png").headers["x-orthosharp"]
 
 

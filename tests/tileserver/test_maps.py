@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from conftest import middle_tile, write_tiny_weights
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from tileserver.errors import SourceError
 from tileserver.settings import Settings
 from tileserver.shared import Shared
+from tileserver.web.admission import Admission
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
 
 
@@ -25,14 +32,14 @@ def two_maps(
         name: Settings(source=str(path), weights=tiny_weights, runtime="openvino", name=name)
         for name, path in (("first", photo), ("second", own))
     }
-    shared = Shared(maps["first"])
+    shared, admission = Shared(maps["first"]), Admission(maps["first"])
 
     def load() -> Generation:
         if not own.exists():
             raise SourceError("gone")
-        return open_generation(maps, shared)
+        return open_generation(maps, shared, admission)
 
-    application = ReloadableMaps(load(), shared, load)
+    application = ReloadableMaps(load(), shared, admission, load)
     with TestClient(application) as client:
         yield client, application
 
@@ -109,8 +116,12 @@ def test_maps_survive_any_failure_of_a_reload_and_the_next_one_works(
 def test_corrupted_weights_are_refused_and_the_old_ones_stay_in_use(photo: Path, tmp_path: Path) -> None:
     weights = write_tiny_weights(tmp_path / "w.safetensors")
     maps = {"only": Settings(source=str(photo), weights=weights, runtime="openvino")}
-    shared = Shared(maps["only"])
-    application = ReloadableMaps(open_generation(maps, shared), shared, lambda: open_generation(maps, shared))
+    shared, admission = Shared(maps["only"]), Admission(maps["only"])
+
+    def load() -> Generation:
+        return open_generation(maps, shared, admission)
+
+    application = ReloadableMaps(load(), shared, admission, load)
     with TestClient(application) as client:
         assert client.portal is not None
         tile = middle_tile(application.current.services[0])
@@ -125,3 +136,64 @@ def test_corrupted_weights_are_refused_and_the_old_ones_stay_in_use(photo: Path,
         assert client.portal.call(application.reload) is True
         assert application.current.services[0].restorer.digest != before
         assert "model=better" in client.get(f"/tiles/{tile.z}/{tile.x}/{tile.y}.png").headers["x-orthosharp"]
+
+
+def empty_generation(closed: list[str], name: str) -> Generation:
+    """A generation whose only map does nothing but note that it is closed."""
+    app = FastAPI()
+    app.state.close = lambda: closed.append(name)
+    app.state.service = SimpleNamespace(outdated="")
+    return Generation({name: app}, name)
+
+
+@pytest.mark.parametrize("opened_first", [True, False])
+def test_a_reload_that_shutdown_cancels_is_closed(
+    photo: Path, tiny_weights: Path, opened_first: bool
+) -> None:
+    """Whether its thread has opened the maps before the shutdown, and no task has taken them, or opens them later."""
+    settings = Settings(source=str(photo), weights=tiny_weights)
+    closed, begun, gate = list[str](), threading.Event(), threading.Event()
+
+    def load() -> Generation:
+        begun.set()
+        assert gate.wait(30)
+        return empty_generation(closed, "new")
+
+    async def live() -> None:
+        application = ReloadableMaps(
+            empty_generation(closed, "first"), Shared(settings), Admission(settings), load
+        )
+        events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        sent: asyncio.Queue[Any] = asyncio.Queue()
+        await events.put({"type": "lifespan.startup"})
+        living = asyncio.create_task(application({"type": "lifespan"}, events.get, sent.put))
+        await sent.get()
+        application.request_reload()
+        while not begun.is_set():
+            await asyncio.sleep(0.005)
+        if opened_first:
+            gate.set()
+            while application._opened is None:  # the loop has no time to take it
+                time.sleep(0.005)
+        await events.put({"type": "lifespan.shutdown"})
+        if opened_first:
+            for task in tuple(application._tasks):
+                task.cancel()
+        await living
+        assert not application._tasks or all(task.cancelling() for task in application._tasks)
+        gate.set()
+
+    # Waits for the threads as well, as a server does.
+    asyncio.run(live())
+    assert sorted(closed) == ["first", "new"]
+
+
+def test_reloads_are_forgotten_when_they_are_done(two_maps: tuple[TestClient, ReloadableMaps]) -> None:
+    client, application = two_maps
+    assert client.portal is not None
+    before = application.current
+    client.portal.call(application.request_reload)
+    deadline = time.monotonic() + 60
+    while application.current is before or len(application._tasks) > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -202,11 +202,11 @@ def test_replaced_photograph_is_not_served_under_old_keys(
 ) -> None:
     first = make_service(source=str(make_photo()))
     tile = middle_tile(first)
-    tag = first.key(request(tile)).etag
+    tag = first.key(request(tile)).digest
     make_photo(seed=9)
     with pytest.raises(SourceChangedError):
         first.tile(request(tile))
-    assert make_service(source=str(make_photo(seed=9))).key(request(tile)).etag != tag
+    assert make_service(source=str(make_photo(seed=9))).key(request(tile)).digest != tag
 
 
 def test_keys_differ_in_every_part(make_service: MakeService, tmp_path: Path) -> None:
@@ -214,14 +214,14 @@ def test_keys_differ_in_every_part(make_service: MakeService, tmp_path: Path) ->
     tile = middle_tile(service)
     doubled = TileAddress(tile.z, tile.x, tile.y, 2)
     tags = {
-        service.key(request(tile, layer, ext)).etag
+        service.key(request(tile, layer, ext)).digest
         for layer in ("old", "restored")
         for ext in ("png", "webp")
     }
-    tags.add(service.key(request(doubled)).etag)
+    tags.add(service.key(request(doubled)).digest)
     other_weights = write_tiny_weights(tmp_path / "w.safetensors", name="other")
     for settings in ({"weights": other_weights}, {"rescale": (0, 200)}, {"bands": (3, 2, 1)}):
-        tags.add(make_service(**settings).key(request(tile)).etag)
+        tags.add(make_service(**settings).key(request(tile)).digest)
     assert len(tags) == 8
 
 

@@ -172,6 +172,14 @@ def test_credit_and_fingerprint(make_photo: MakePhoto) -> None:
     assert info.fingerprint != Source.open(str(other)).info.fingerprint
 
 
+def test_a_description_is_not_a_credit(make_photo: MakePhoto) -> None:
+    """Scanners and editors describe themselves there."""
+    path = make_photo()
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(CREDIT="", TIFFTAG_IMAGEDESCRIPTION="Exported by Scanner 3.1, 600 dpi")
+    assert Source.open(str(path)).info.credit == ""
+
+
 @pytest.mark.parametrize("overviews", [(), (2, 4, 8)])
 def test_fingerprint_samples_pixels_where_files_have_no_modification_time(
     make_photo: MakePhoto, overviews: tuple[int, ...]

@@ -16,6 +16,7 @@ from conftest import middle_tile
 from fake_s3 import running_s3
 from private_mounts import private_mounts
 from seeded_photo import SeededPhoto
+from starlette.testclient import TestClient
 
 from tileserver.cache.circuit_breaker import CircuitBreaker
 from tileserver.cache.folder_store import FolderTiles
@@ -25,6 +26,7 @@ from tileserver.cache.store import object_path, seal, unseal
 from tileserver.errors import DamagedError, SettingsError, StoreError
 from tileserver.service import TileRequest, TileService
 from tileserver.tiling.tile import TileKey
+from tileserver.web.app import create_app
 
 CONTENT = "a" * 64
 
@@ -73,6 +75,27 @@ def test_a_restart_serves_from_the_store(make_service: Callable[..., TileService
     assert other.tile(request).body != body
 
 
+def test_stored_bytes_win_and_decide_the_entity_tag(
+    make_service: Callable[..., TileService], tmp_path: Path
+) -> None:
+    """A host whose libraries round differently serves what is stored, and knows its own tags as well."""
+    one, other = (make_service(store=str(tmp_path / name)) for name in ("one", "other"))
+    request = TileRequest("old", "WebMercatorQuad", middle_tile(one), "png")
+    theirs = one.tile(request)
+    rounded = theirs.body + b"rounded differently"
+    other.shared.store.put(other.key(request), rounded)
+    found = other.tile(request)
+    assert (found.body, found.hit) == (rounded, True)
+    assert found.etag != theirs.etag
+    client = TestClient(create_app(other.settings, make_service(store=str(tmp_path / "third"))))
+    tile = request.tile
+    url = f"/old/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}.png"
+    for tag in (found.etag, theirs.etag):
+        again = client.get(url, headers={"If-None-Match": tag})
+        assert (again.status_code, again.headers["etag"]) == (304, tag)
+    assert client.get(url, headers={"If-None-Match": theirs.etag[:34] + 'x"'}).status_code == 200
+
+
 def test_a_damaged_tile_is_made_again(make_service: Callable[..., TileService], tmp_path: Path) -> None:
     first = make_service(store=str(tmp_path))
     request = TileRequest("restored", "WebMercatorQuad", middle_tile(first), "png")
@@ -109,6 +132,25 @@ def test_a_folder_keeps_to_its_bound_and_keeps_what_is_asked_for(tmp_path: Path)
     assert 199 in kept
     assert 1 not in kept
     assert (tmp_path / "notes.txt").exists()
+
+
+def test_eviction_and_removal_leave_no_empty_folders(tmp_path: Path) -> None:
+    """Else inodes grow for ever; and what is written afterwards is described again."""
+    store, other = FolderTiles(tmp_path, 2**20), "b" * 64
+    for content in (CONTENT, other):
+        store.describe(content, {"source": content[:3]})
+    for x in range(8):
+        store.put(key(x, other), bytes(2**17))
+    for path in files(tmp_path):
+        os.utime(path, (1, 1))
+    for x in range(30):
+        store.put(key(x), bytes(2**16))
+    assert not (tmp_path / other).exists()
+    assert all(any(folder.iterdir()) for folder in tmp_path.rglob("*") if folder.is_dir())
+    store.put(key(1, other), b"again")
+    assert {one.content: one.about["source"] for one in store.contents()} == {CONTENT: "aaa", other: "bbb"}
+    store.remove(CONTENT)
+    assert [path.name for path in tmp_path.iterdir()] == [other]
 
 
 def test_small_tiles_count_as_what_they_take_on_disk(tmp_path: Path) -> None:

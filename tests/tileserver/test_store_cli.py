@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from command_calls import call, refused
 from conftest import middle_tile
 from seeded_photo import SeededPhoto
@@ -56,8 +59,6 @@ def test_clean_keeps_what_serve_shows_with_the_same_options(
         photo,
         "--weights",
         tiny_weights,
-        "--runtime",
-        "openvino",
         "--colours",
         "photo",
     ]
@@ -66,3 +67,28 @@ def test_clean_keeps_what_serve_shows_with_the_same_options(
     for option in ("--new-bands=1", "--contrast=1", "--colours=corrected", "--rescale=10,201"):
         assert call(*line, option, "--dry-run").stdout.split()[0] != "0", option
     assert "1 tiles" in call("cache", "info", store).stdout
+
+
+def test_clean_keeps_what_another_machine_made(
+    make_service: Callable[..., TileService],
+    photo: Path,
+    tiny_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another runtime, device, version of a library and copy of the file, and a network that does not run here."""
+    store, copy = tmp_path / "tiles", tmp_path / "old.tif"
+    shutil.copyfile(photo, copy)
+    os.utime(copy, (1, 1))
+    for source, runtime in ((photo, "torch"), (copy, "openvino")):
+        service = make_service(source=str(source), store=str(store), runtime=runtime)
+        service.tile(TileRequest("restored", "WebMercatorQuad", middle_tile(service), "png"))
+        service.shared.close()
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "9")
+    monkeypatch.setattr("tileserver.render.recipe.version", lambda _: "9")
+    monkeypatch.setenv("ORTHOSHARP_DEVICE", "mps")
+    line = ["cache", "clean", store, photo, "--weights", tiny_weights]
+    assert call(*line).stdout == "0 bytes freed\n"
+    assert "2 tiles" in call("cache", "info", store).stdout
+    assert call(*line, "--contrast", "1.5").stdout != "0 bytes freed\n"
+    assert "0 tiles" in call("cache", "info", store).stdout

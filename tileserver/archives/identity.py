@@ -9,6 +9,10 @@ from typing import Any
 from tileserver.tiling.encode import Extension, default_quality
 
 
+class NewerVersionError(ValueError):
+    """A newer version wrote it; the message names what it knows."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """Everything that affects the bytes of the tiles in a set.
@@ -45,7 +49,7 @@ class Identity:
         ]
         if named or self.content == other.content:
             return named
-        return ["the recipe: bands, range, runtime or version differ, photograph and weights do not"]
+        return ["the recipe: bands, range, colours or version differ, photograph and weights do not"]
 
     def to_json(self) -> str:
         """Return the JSON that `from_json` reads."""
@@ -56,12 +60,15 @@ class Identity:
         """Parse the JSON that `to_json` writes.
 
         Raises:
-            ValueError: the text is not such JSON, or comes from another version.
+            NewerVersionError: it has fields that this version does not know.
+            ValueError: the text is not such JSON, or comes from an older version.
         """
         document = json.loads(text)
         names = {item.name for item in fields(cls)}
-        if not isinstance(document, dict) or set(document) != names:
-            raise ValueError("not written by this version of orthosharp")
+        if not isinstance(document, dict) or not names <= document.keys():
+            raise ValueError("made by an older version of orthosharp, or by another program")
+        if document.keys() - names:
+            raise NewerVersionError(", ".join(sorted(document.keys() - names)))
         return cls(**document)
 
 
@@ -72,6 +79,8 @@ class MapIdentity:
     Attributes:
         content: digest of everything that affects the pixels of any layer.
         seeded_content: the same for restored pixels only, which a later photograph does not affect.
+        undated: the same as `content` but for the times of the photographs' files, in which the copies of several
+            hosts may differ.
         source, fingerprint: name and fingerprint of the photograph.
         model, weights: name of the network, and digest of its weights.
         contrast, colours: finish of the restored pixels.
@@ -79,6 +88,7 @@ class MapIdentity:
 
     content: str
     seeded_content: str
+    undated: str
     source: str
     fingerprint: str
     model: str
@@ -113,6 +123,18 @@ def identity_of(metadata: dict[str, Any]) -> Identity | None:
         return Identity.from_json(found if isinstance(found, str) else json.dumps(found))
     except ValueError:
         return None
+
+
+def is_of_newer_version(metadata: dict[str, Any]) -> bool:
+    """Return whether a newer version of orthosharp made a set of tiles, according to its metadata."""
+    found = metadata.get("orthosharp")
+    try:
+        Identity.from_json(found if isinstance(found, str) else json.dumps(found))
+    except NewerVersionError:
+        return True
+    except ValueError:
+        return False
+    return False
 
 
 def _short(value: object) -> str:

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from pmtiles.reader import Reader
 from pmtiles.tile import MagicNumberNotFound, SpecVersionUnsupported
 
-from tileserver.archives.identity import Identity, identity_of
+from tileserver.archives.identity import Identity, identity_of, is_of_newer_version
 from tileserver.archives.mbtiles import flipped
+from tileserver.archives.pmtiles_reader import PMTilesReader
 from tileserver.errors import ArchiveError
 
 MBTILES: Final = ".mbtiles"
@@ -96,8 +96,7 @@ class PMTilesArchive:
         try:
             with ExitStack() as undo:
                 self._file = undo.enter_context(path.open("rb"))
-                # The package has no type annotations.
-                reader: Any = Reader(self._read)  # type: ignore[no-untyped-call]
+                reader = PMTilesReader(self._read)
                 self.metadata: dict[str, Any] = reader.metadata()
                 self.identity = _identity(path, self.metadata)
                 undo.pop_all()
@@ -117,8 +116,7 @@ class PMTilesArchive:
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """See `Archive`."""
-        found: bytes | None = self._reader.get(z, x, y)
-        return found
+        return self._reader.get(z, x, y)
 
     def close(self) -> None:
         """See `Archive`."""
@@ -157,7 +155,9 @@ class FolderArchive:
 def _identity(path: Path, metadata: Any) -> Identity:
     found = identity_of(metadata) if isinstance(metadata, dict) else None
     if found is None:
+        if isinstance(metadata, dict) and is_of_newer_version(metadata):
+            raise ArchiveError(f"{path} was made by a newer version of orthosharp: update, or seed it again")
         raise ArchiveError(
-            f"{path} was not made by this version of orthosharp: name another file, or seed it again"
+            f"{path} was not made by orthosharp, or by an older version: name another file, or seed it again"
         )
     return found

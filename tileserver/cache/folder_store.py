@@ -59,6 +59,8 @@ class FolderTiles(ObjectTiles):
 
     def put(self, key: TileKey, body: bytes) -> None:
         """See `TileStore.put`; deletes old tiles if the limit is exceeded."""
+        if not (self._path / key.content / ABOUT).exists():
+            self.forget_about(key.content)  # removed with the last tile, perhaps by another process
         super().put(key, body)
         if self._max_bytes is None:
             return
@@ -71,6 +73,25 @@ class FolderTiles(ObjectTiles):
                 self._sweep(self._max_bytes)
             finally:
                 self._sweeping.release()
+
+    def remove(self, content: str) -> None:
+        """See `ObjectTiles.remove`; removes the folders as well."""
+        super().remove(content)
+        self._remove_empty(self._path / content)
+
+    def _remove_empty(self, content: Path) -> None:
+        """Remove the folders of a content digest that hold no tile any more: inodes are limited as well.
+
+        Other processes may write meanwhile: a folder that is not empty stays, and obstore makes missing ones.
+        """
+        for folder, _, names in os.walk(content, topdown=False):
+            if not set(names) - {ABOUT}:
+                with suppress(OSError):
+                    Path(folder).rmdir()
+        with suppress(OSError):
+            if [path.name for path in content.iterdir()] == [ABOUT]:
+                (content / ABOUT).unlink()
+                content.rmdir()
 
     def _sweep(self, max_bytes: int) -> None:
         """Delete the least recently used files until the rest fits.
@@ -97,16 +118,20 @@ class FolderTiles(ObjectTiles):
                 with suppress(OSError):  # already deleted by another process
                     path.unlink()
                     excess -= _disk_bytes(found)
+        for content in self._contents():
+            self._remove_empty(content)
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         """Yield all tiles with their status; other files in the folder are skipped."""
-        for content in self._path.iterdir():
-            if is_content(content.name):
-                for folder, _, names in os.walk(content):
-                    for name in set(names) - {ABOUT}:
-                        path = Path(folder, name)
-                        with suppress(OSError):
-                            yield path, path.stat()
+        for content in self._contents():
+            for folder, _, names in os.walk(content):
+                for name in set(names) - {ABOUT}:
+                    path = Path(folder, name)
+                    with suppress(OSError):
+                        yield path, path.stat()
+
+    def _contents(self) -> list[Path]:
+        return [path for path in self._path.iterdir() if is_content(path.name)]
 
     @staticmethod
     def _touch(path: Path) -> None:

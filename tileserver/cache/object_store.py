@@ -18,6 +18,8 @@ from tileserver.tiling.tile import TileKey
 
 # Describes a content digest, for `orthosharp cache info` and for human readers.
 ABOUT: Final = "about.json"
+# Its key for the content digest without file times: hosts with copies of the same files write the same.
+UNDATED: Final = "undated"
 _MISSING: Final = (FileNotFoundError, NotFoundError)
 _DELETED_AT_ONCE: Final = 1000
 
@@ -81,6 +83,11 @@ class ObjectTiles:
         """Describe a content digest; the description is written along with its first tile."""
         with self._lock:
             self._described[content] = about
+
+    def forget_about(self, content: str) -> None:
+        """Write the description of a content digest again with its next tile."""
+        with self._lock:
+            self._written.discard(content)
 
     def contents(self) -> list[StoredContent]:
         """Return all contents of the store, largest first; lists the whole store.

@@ -70,4 +70,4 @@ def unseal(key: TileKey, data: bytes) -> bytes:
 
 
 def _digest(key: TileKey, body: bytes) -> bytes:
-    return hashlib.blake2b(key.etag.encode() + body, digest_size=_DIGEST_BYTES).digest()
+    return hashlib.blake2b(key.digest.encode() + body, digest_size=_DIGEST_BYTES).digest()

@@ -7,14 +7,13 @@ from typing import Any
 
 import click
 
-from tileserver.cache.object_store import ObjectTiles
+from tileserver.cache.object_store import UNDATED, ObjectTiles
 from tileserver.cache.open_store import open_store
 from tileserver.cli.config_file import read_maps
 from tileserver.cli.exits import refusing
 from tileserver.cli.options import SettingsCommand, config_option, settings_options
 from tileserver.errors import StoreError
-from tileserver.service import TileService
-from tileserver.settings import Settings
+from tileserver.service import identify
 
 
 @click.group()
@@ -29,7 +28,7 @@ def info(store: str) -> None:
     with refusing(StoreError):
         contents = _open(store).contents()
     for content in contents:
-        about = ", ".join(f"{key} {value}" for key, value in content.about.items())
+        about = ", ".join(f"{key} {value}" for key, value in content.about.items() if key != UNDATED)
         click.echo(f"{content.content[:12]}  {content.tiles:>9} tiles {content.nbytes:>14} bytes  {about}")
     total = sum(content.nbytes for content in contents)
     click.echo(f"{sum(content.tiles for content in contents)} tiles, {total} bytes")
@@ -45,25 +44,20 @@ def clean(store: str, *, given: dict[str, Any], config: Path | None, dry_run: bo
     """Delete all tiles in STORE except those that SOURCE is served with now.
 
     Give the options and the environment that serve runs with: they decide which tiles are kept. If several maps share
-    STORE, give their --config instead of SOURCE: the tiles of all of them are kept.
+    STORE, give their --config instead of SOURCE: the tiles of all of them are kept. Tiles of other hosts that serve
+    the same photograph with the same network and options are kept as well, whatever runtime and libraries made them.
     """
     with refusing(StoreError):
         opened = _open(store)
-        kept = {_content(settings) for settings in read_maps(given, config).values()}
+        served = [identify(settings) for settings in read_maps(given, config).values()]
+        kept = {name for identity in served for name in (identity.content, identity.undated)}
         freed = 0
         for content in opened.contents():
-            if content.content not in kept:
+            if not kept & {content.content, content.about.get(UNDATED)}:
                 freed += content.nbytes
                 if not dry_run:
                     opened.remove(content.content)
     click.echo(f"{freed} bytes {'can be freed' if dry_run else 'freed'}")
-
-
-def _content(settings: Settings) -> str:
-    """Content digest that the keys of a map's tiles begin with."""
-    service = TileService(settings.model_copy(update={"store": None}))
-    service.close()
-    return service.content
 
 
 def _open(store: str) -> ObjectTiles:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from sr_model.machine import usable_cores
 from tileserver.errors import SettingsError
 from tileserver.settings import OPTIONS, Command, Option, Settings
 
@@ -108,14 +108,14 @@ def settings_options(command: Command) -> Callable[[Function], Function]:
 
 def setting_option(name: str, field: FieldInfo, option: Option) -> Callable[[Function], Function]:
     """The click option of one setting: its type, range, default and help are those of the field."""
-    kind = value_type(field)
+    kind, default = value_type(field), field.get_default(call_default_factory=True)
     return click.option(
         "/".join(flags(name, kind)),
         cls=SettingOption,
         section=option.section,
         type=_click_type(kind, field),
         metavar=option.metavar,
-        default=as_text(field.default) if isinstance(field.default, tuple) else field.default,
+        default=as_text(default) if isinstance(default, tuple) else default,
         show_default=option.default_text or True,
         help=field.description,
     )
@@ -180,7 +180,7 @@ def job_options(command: Function) -> Function:
 
 def job_count(options: Mapping[str, Any]) -> int:
     """Metatiles that a long job works on at the same time."""
-    return int(options["jobs"] or max(3, os.cpu_count() or 1))
+    return int(options["jobs"] or max(3, usable_cores()))
 
 
 def make_settings(given: Mapping[str, Any], **fixed: Any) -> Settings:

@@ -22,9 +22,13 @@ from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.tiling.layer import WEB_MERCATOR
+from tileserver.web.admission import Admission
+from tileserver.web.connections import ConnectionLimits, bounded_protocol
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
 from tileserver.web.tilejson import tile_path
 
+_USUAL_OPEN_FILES: Final = 1024
+_OPEN_FILES: Final = 65_536
 DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
 
 
@@ -77,10 +81,10 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
     """
     maps = load()
     settings = next(iter(maps.values()))
-    shared = Shared(settings)
+    shared, admission = Shared(settings), Admission(settings)
     try:
         click.echo("Warming up the network ...", err=True)
-        first = open_generation(maps, shared)
+        first = open_generation(maps, shared, admission)
     except StartError:
         raise
     except OutsideError as error:
@@ -90,14 +94,16 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
     report_all(first)
 
     def reopen() -> Generation:
-        generation = open_generation(load(), shared)
+        generation = open_generation(load(), shared, admission)
         report_all(generation)
         return generation
 
-    application = ReloadableMaps(first, shared, reopen)
+    application = ReloadableMaps(first, shared, admission, reopen)
     click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
     config = uvicorn.Config(
         application,
+        http=bounded_protocol(ConnectionLimits(settings.max_requests, _raise_open_files() // 2)),
+        ws="none",
         log_level="info" if access_log else "warning",
         access_log=access_log,
         server_header=False,
@@ -105,6 +111,23 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
     # By the time uvicorn passes Ctrl+C on, it has shut down cleanly.
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _raise_open_files() -> int:
+    """Let the process open as many files, connections among them, as the system allows; return how many.
+
+    The usual limit is 1024, which photographs of many maps and a thousand visitors would fill.
+    """
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return _USUAL_OPEN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -33,7 +33,9 @@ def file_states(files: tuple[str, ...]) -> tuple[FileState, ...]:
     return tuple(_state(file) for file in files)
 
 
-def fingerprint(path: str, dataset: DatasetReader, files: tuple[str, ...], how: str = "") -> str:
+def fingerprint(
+    path: str, dataset: DatasetReader, files: tuple[str, ...], how: str = "", *, dated: bool = True
+) -> str:
     """Return the SHA-256 (hex) of a photograph's header, its files' sizes and times, and samples of its bytes.
 
     Pixels are sampled as well where only GDAL can open one of the files, which therefore has no modification time.
@@ -43,6 +45,7 @@ def fingerprint(path: str, dataset: DatasetReader, files: tuple[str, ...], how: 
         dataset: the photograph, open.
         files: paths of all its files.
         how: what else decides its pixels, such as a CRS that replaces its own.
+        dated: whether the times count; without them, copies of a photograph have the same digest.
     """
     digest = hashlib.sha256()
     profile = {key: str(value) for key, value in dataset.profile.items()}
@@ -50,9 +53,9 @@ def fingerprint(path: str, dataset: DatasetReader, files: tuple[str, ...], how: 
     header = [profile, colours, dataset.overviews(1), dataset.tags(), *([how] if how else [])]
     digest.update(json.dumps(header, sort_keys=True).encode())
     # GDAL programs add statistics to .aux.xml files; whatever in them changes pixels is in the header already.
-    dated = file_states(tuple(file for file in files if not file.endswith(".aux.xml")))
-    digest.update(repr(dated).encode())
-    if None in dated:
+    states = file_states(tuple(file for file in files if not file.endswith(".aux.xml")))
+    digest.update(repr(states if dated else [state and state[0] for state in states]).encode())
+    if None in states:
         for pixels in _sample_pixels(dataset):
             digest.update(pixels)
     found = _state(path) if path else None

@@ -69,6 +69,11 @@ class ReadingOptions:
     footprint: Path | None = None
     exclude: Path | None = None
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files with polygons."""
+        return tuple(str(file) for file in (self.footprint, self.exclude) if file)
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -227,7 +232,7 @@ def _outlines(dataset: DatasetReader, crs: CRS, options: ReadingOptions, found: 
         else:
             found.warn(
                 "exclusion-outside",
-                f"the ground of --exclude {options.exclude.name} lies outside of the photograph, so nothing is excluded",
+                f"the ground of --exclude {options.exclude.name} lies outside of the photograph: nothing is excluded",
             )
             excluded = None
     return _Outlines(footprint, excluded)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,7 +25,8 @@ from sr_model.measure import PhotoTraits
 from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
-from tileserver.photo.fingerprint import file_states, fingerprint
+from tileserver.photo.file_watch import FileWatch
+from tileserver.photo.fingerprint import FileState, file_states, fingerprint
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
 from tileserver.photo.inputs.overviews import overviews_command
 from tileserver.photo.inputs.placing import AS_THE_FILE_SAYS, Placing
@@ -69,6 +70,7 @@ class SourceInfo:
         overviews: factors of the overviews that are used, ascending.
         files: paths of all files it consists of, including a mosaic's, and of the polygons that hide parts of it.
         fingerprint: SHA-256 (hex) that changes with the files.
+        undated_fingerprint: the same without the files' times, in which copies of a photograph may differ.
         credit: copyright holder as named in the file's tags or its STAC item; may be empty.
         notes: what was found and decided when it was opened.
         warnings: defects that do not prevent serving, each with its remedy; see `tileserver.photo.notice`.
@@ -92,6 +94,7 @@ class SourceInfo:
     overviews: tuple[int, ...]
     files: tuple[str, ...]
     fingerprint: str
+    undated_fingerprint: str
     credit: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -109,11 +112,17 @@ class Source:
         info: what is known of it.
     """
 
-    def __init__(self, info: SourceInfo, preparation: Preparation, open_datasets: int) -> None:
+    def __init__(
+        self,
+        info: SourceInfo,
+        preparation: Preparation,
+        states: tuple[FileState, ...],
+        open_datasets: int,
+    ) -> None:
         self.path, self.bands = preparation.path, preparation.read_bands
         self.info = info
         self._dtype, self._virtual = preparation.dtype, preparation.virtual
-        self._states = file_states(info.files)
+        self._watch = FileWatch(info.files, states)
         self._pools = [DatasetPool(self.path, open_datasets)]
         self._pools += [DatasetPool(self.path, open_datasets, level) for level in range(len(info.overviews))]
         self._readers = ThreadPoolExecutor(open_datasets, "orthosharp-read")
@@ -155,13 +164,15 @@ class Source:
         prepared = prepare(path, placing)
         try:
             with gdal_errors(), open_dataset(prepared.path) as dataset:
+                # Before anything is read, so that a replacement from now on is noticed.
+                states = file_states((*prepared.files, *options.files))
                 info, preparation = _describe(prepared, dataset, options)
         except (RasterioError, OSError) as error:
             raise SourceError(
                 f"{prepared.name} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
         check_position(prepared.name, info.position, info.pixel.gsd_m, placing.inaccurate)
-        return cls(info, preparation, open_datasets)
+        return cls(info, preparation, states, open_datasets)
 
     @classmethod
     def of_settings(cls, settings: Settings) -> Source:
@@ -190,8 +201,8 @@ class Source:
 
     @property
     def is_changed(self) -> bool:
-        """Whether one of the files was replaced, modified or removed since it was opened."""
-        return file_states(self.info.files) != self._states
+        """Whether one of the files was replaced, modified or removed since it was opened; see `FileWatch`."""
+        return self._watch.is_changed
 
     def read(
         self, crs: CRS, transform: Affine, window: PixelWindow, pixel: PixelSize, *, overviews: bool
@@ -207,10 +218,9 @@ class Source:
 
         Raises:
             ReadError: a block cannot be read.
-            SourceChangedError: a file was replaced since it was opened.
+            SourceChangedError: a file was replaced since it was opened, or while it was read.
         """
-        if self.is_changed:
-            raise SourceChangedError(SOURCE_CHANGED)
+        self._check_unchanged()
         level = self._overview(pixel) if overviews else 0
         factor = self.info.overviews[level - 1] if level else 1
         native = self.info.pixel.times(factor)
@@ -240,7 +250,13 @@ class Source:
         read_rows(first)
         for read in reads:
             read.result()
+        # Pixels of another file must not be cached under this one's key.
+        self._check_unchanged()
         return to_raster(values, hidden, window, self.info.rescale)
+
+    def _check_unchanged(self) -> None:
+        if self.is_changed:
+            raise SourceChangedError(SOURCE_CHANGED)
 
     def _warp(self, level: int, options: dict[str, Any], values: Array) -> Mask:
         """Fill `values` from full resolution (level 0) or an overview; return the mask of pixels without data."""
@@ -305,7 +321,8 @@ def _describe(
     pixel = pixel_size(crs, bounds.centre, (matrix.a, matrix.d), (matrix.b, matrix.e))
     position = find_position(crs, bounds, lonlat)
     preparation = prepare_reading(prepared.path, dataset, crs, options)
-    polygons = tuple(str(file) for file in (options.footprint, options.exclude) if file)
+    how = prepared.how + position.key
+    digest = partial(fingerprint, prepared.sampled, dataset, prepared.files, how)
     warnings = (
         *prepared.warnings,
         *position.notices(pixel.gsd_m, prepared.given),
@@ -326,8 +343,9 @@ def _describe(
         reading=preparation.key,
         pixel=pixel,
         overviews=preparation.overviews,
-        files=(*prepared.files, *polygons),
-        fingerprint=fingerprint(prepared.sampled, dataset, prepared.files, prepared.how + position.key),
+        files=(*prepared.files, *options.files),
+        fingerprint=digest(),
+        undated_fingerprint=digest(dated=False),
         credit=prepared.credit,
         notes=preparation.notes,
         warnings=warnings,

@@ -44,6 +44,7 @@ class LayerRasters:
         metrics: counts inferences and cache lookups.
         content: content digest of everything that affects pixels.
         limits: which tiles are served; bounds in degrees, zooms of Web Mercator.
+        deadline_s: longest wait for what another request makes, in seconds.
 
     Raises:
         SettingsError: the limits leave nothing of the photograph.
@@ -58,6 +59,8 @@ class LayerRasters:
         metrics: Metrics,
         content: str,
         limits: Limits = NO_LIMITS,
+        *,
+        deadline_s: float,
     ) -> None:
         self._old = old
         self._new = new
@@ -67,12 +70,12 @@ class LayerRasters:
         self._views: dict[tuple[str, bool], View] = {}
         self._views_lock = threading.Lock()
         self._tone: FittedTone | None = None
-        self._tone_lock = threading.Lock()
+        self._tone_flights: SingleFlight[str, FittedTone] = SingleFlight(deadline_s)
         self._metatiles = metatiles
         self._content = content
         self._scale = renderer.appearance.scale
         self._limits = limits
-        self._flights: SingleFlight[MetatileKey, Raster] = SingleFlight()
+        self._flights: SingleFlight[MetatileKey, Raster] = SingleFlight(deadline_s)
         if limits != NO_LIMITS:
             try:
                 self.view("old", WEB_MERCATOR)
@@ -141,6 +144,27 @@ class LayerRasters:
             paste(result, restored)
         return result
 
+    def needed_metatile(self, layer: str, tms: str, zoom: int, window: PixelWindow) -> MetatileKey | None:
+        """Return the first metatile that the network has to restore for a window.
+
+        Returns:
+            The metatile, or None if the window needs none, or those that it needs are cached or without data.
+
+        Raises:
+            OutsideError: the layer or the tile matrix set does not exist.
+        """
+        view = self.view(layer, tms)
+        if layer in ("old", "new") or zoom < view.pyramid.min_metatile_zoom:
+            return None
+        for metatile, _ in view.pyramid.pieces(zoom, window):
+            key = self._key(view, metatile)
+            if self._metatiles.get(key) is None and view.pyramid.touches(view.pyramid.native_zoom, metatile):
+                return key
+        return None
+
+    def _key(self, view: View, metatile: PixelWindow) -> MetatileKey:
+        return self._content, view.pyramid.grid.tms_id, metatile
+
     def _open_view(self, source: Source, tms: str) -> View:
         view = View.of_tms(source, self._tms.get(tms), self._scale)
         if self._limits != NO_LIMITS:
@@ -159,11 +183,19 @@ class LayerRasters:
             self.tone()
 
     def tone(self) -> FittedTone:
-        """Return the photograph's tone map, fitting it at the first call; raises as `fit_tone`."""
-        with self._tone_lock:
+        """Return the photograph's tone map, fitting it at the first call.
+
+        Raises:
+            OverloadedError: another call fits it, and the deadline has passed.
+            ReadError, sr_model.InferenceError: as `fit_tone`.
+        """
+
+        def fit(_: Wanted) -> FittedTone:
             if self._tone is None:
                 self._tone = fit_tone(self.view("old", WEB_MERCATOR), self._renderer)
             return self._tone
+
+        return self._tone or self._tone_flights.do("tone", fit)
 
     def provisional_tone_digest(self, layer: str, tms: str, zoom: int) -> str:
         """Return the tone map's digest if the layer's pixels at this zoom use a provisional one, else "".
@@ -213,7 +245,7 @@ class LayerRasters:
 
     def _metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:
         """Return a restored metatile from the cache, from a concurrent request, or from the network."""
-        key = (self._content, view.pyramid.grid.tms_id, metatile)
+        key = self._key(view, metatile)
         found = self._metatiles.get(key)
         self._metrics.count_lookup("metatile", "miss" if found is None else "hit")
         if found is not None:

@@ -20,11 +20,15 @@ import numpy as np
 from sr_model import InferenceError, PhotoContext
 from sr_model.errors import SrModelError
 from tileserver.errors import AbandonedError, OverloadedError
-from tileserver.stages import Stages, Wanted
+from tileserver.stages import POLL_S, Stages, Wanted
 from tileserver.tiling.raster import UInt8Array
 
 # For networks that restore every photograph alike.
 PLAIN: Final = PhotoContext()
+
+
+# A pass of the network that takes longer is taken for one that never ends.
+_HANGS_S: Final = 600.0
 
 
 class BatchedNetwork(Protocol):
@@ -54,8 +58,8 @@ class NetworkQueue:
     Args:
         network: restores them.
         max_waiting: windows that may wait; one more raises OverloadedError.
-        deadline_s: longest time in the queue, in seconds. A pass that has begun is waited for, however long it
-            takes: its result can be cached.
+        deadline_s: longest time in the queue, in seconds. A pass that has begun is waited for much longer, because its
+            result can be cached, but not for ever: a device may hang.
         batch: largest number of windows of the same shape in one pass; the network's own choice if None.
         callers: threads that call the network at the same time.
     """
@@ -72,6 +76,7 @@ class NetworkQueue:
         self._network = network
         self._max_waiting = max_waiting
         self._deadline_s = deadline_s
+        self._pass_s = max(_HANGS_S, deadline_s)
         self._batch = batch
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
@@ -111,17 +116,33 @@ class NetworkQueue:
             self._threads = [thread if thread.is_alive() else self._start() for thread in self._threads]
             self._jobs.append(job)
             self._changed.notify()
-        try:
-            restored = job.result.result(timeout=self._deadline_s)
-        except FutureTimeoutError:
-            with self._changed:
-                if job in self._jobs:
-                    self._jobs.remove(job)
-                    raise self._too_late() from None
-            restored = job.result.result()
+        restored = self._wait(job)
         stages.add("queue", job.started - job.queued)
         stages.add("infer", time.perf_counter() - job.started)
         return restored
+
+    def _wait(self, job: _Job) -> UInt8Array:
+        """Wait for a job, which leaves the queue when its client has disconnected, or when the deadline passes."""
+        deadline = time.perf_counter() + self._deadline_s
+        while not job.started:
+            left_s = deadline - time.perf_counter()
+            try:
+                return job.result.result(timeout=min(POLL_S, max(left_s, 0)))
+            except FutureTimeoutError:
+                with self._changed:
+                    # Not in the queue any more: a thread has taken it.
+                    if job in self._jobs and (left_s <= 0 or not job.wanted()):
+                        self._jobs.remove(job)
+                        raise (self._too_late() if left_s <= 0 else _abandoned()) from None
+                    if job not in self._jobs:
+                        break
+        try:
+            return job.result.result(timeout=self._pass_s)
+        except FutureTimeoutError:
+            raise OverloadedError(
+                f"the network has not responded for {self._pass_s:g} s: its device may hang, restart the server",
+                60,
+            ) from None
 
     def close(self) -> None:
         """Finish the running pass, and refuse all waiting windows."""
@@ -168,7 +189,7 @@ class NetworkQueue:
         """Remove the jobs that no client waits for any more."""
         for job in [job for job in self._jobs if not job.wanted()]:
             self._jobs.remove(job)
-            job.result.set_exception(AbandonedError("every client that asked for this has disconnected"))
+            job.result.set_exception(_abandoned())
 
     def _run(self, jobs: list[_Job]) -> None:
         now = time.perf_counter()
@@ -192,3 +213,7 @@ class NetworkQueue:
         for job in jobs:
             if not job.result.done():
                 job.result.set_exception(error)
+
+
+def _abandoned() -> AbandonedError:
+    return AbandonedError("every client that asked for this has disconnected")

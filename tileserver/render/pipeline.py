@@ -34,10 +34,9 @@ class Pipeline:
         """Scale and colours of restored pixels."""
         return self.renderer.appearance
 
-    def recipe_digest(self, later: Source | None = None) -> str:
-        """Return the digest of everything that affects restored pixels, and those of a later photograph if given."""
-        sources = [source for source in (self.photograph, later) if source]
-        return Recipe.of(self.restorer, sources, self.appearance).digest
+    def recipe_digest(self) -> str:
+        """Return the digest of everything that affects restored pixels."""
+        return Recipe.of(self.restorer.digest, [self.photograph], self.appearance).digest
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""The recipe: a digest of everything that affects a tile's bytes. Cache keys contain it, so they never go stale."""
+"""The recipe: a digest of everything that decides a tile's pixels. Cache keys contain it, so they never go stale.
+
+The machine is not part of it. Runtimes, precisions and versions of libraries round differently, by less than can be
+seen: hosts share tiles across them, so that a store may be filled by one and cleaned by another.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 import rasterio
 
-from sr_model import Restorer
 from sr_model.colour_map import MAP_VERSION
 from tileserver.photo.source import Source
 from tileserver.photo.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
@@ -21,7 +24,7 @@ from tileserver.render.renderer import MARGIN_PX
 from tileserver.tiling import encode, grid
 from tileserver.tiling.raster import NO_DIFFERENCE
 
-# Increase it whenever a change of the code changes the bytes of a tile.
+# Increase it whenever a change of the code, or of a library, changes what a tile looks like.
 RECIPE_VERSION: Final = 5
 # Libraries whose other versions may round pixels differently.
 _LIBRARIES: Final = ("numpy", "openvino", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
@@ -33,28 +36,35 @@ class Recipe:
 
     Attributes:
         weights: digest of the weights, which covers their spec with halo and stride.
-        runtime: name of the runtime; runtimes round differently.
         sources: fingerprint, bands, rescale range of each photograph, and how else it is read.
         appearance: scale and colours of restored pixels.
     """
 
     weights: str
-    runtime: str
     sources: tuple[tuple[str, tuple[int, ...], tuple[float, float], str], ...]
     appearance: Appearance
 
     @classmethod
-    def of(cls, restorer: Restorer, sources: Iterable[Source], appearance: Appearance) -> Recipe:
-        """Return the recipe of a map that shows these photographs."""
+    def of(
+        cls, weights: str, sources: Iterable[Source], appearance: Appearance, *, dated: bool = True
+    ) -> Recipe:
+        """Return the recipe of a map that shows these photographs.
+
+        Args:
+            weights: digest of the weights.
+            sources: the photographs.
+            appearance: of restored pixels.
+            dated: whether the times of the photographs' files count, in which copies on other hosts may differ.
+        """
         described = tuple(
-            (source.info.fingerprint, source.info.bands, source.info.rescale, source.info.reading)
-            for source in sources
+            (info.fingerprint if dated else info.undated_fingerprint, info.bands, info.rescale, info.reading)
+            for info in (source.info for source in sources)
         )
-        return cls(restorer.digest, restorer.runtime, described, appearance)
+        return cls(weights, described, appearance)
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of these fields, of the constants that affect pixels, and of the library versions."""
+        """SHA-256 (hex) of these fields, and of the constants that affect pixels."""
         constants = {
             "version": RECIPE_VERSION,
             "metatile_px": grid.METATILE_PX,
@@ -66,8 +76,20 @@ class Recipe:
             "quality": [encode.JPEG_QUALITY, encode.WEBP_QUALITY, encode.WEBP_METHOD],
             "colour_map": MAP_VERSION,
             "tone": [colours.SAMPLES_PER_SIDE, colours.SAMPLE_PX],
-            "gdal": rasterio.__gdal_version__,
-            "libraries": {name: version(name) for name in _LIBRARIES},
         }
-        text = json.dumps([asdict(self), constants], sort_keys=True)
+        text = json.dumps([_rounded(asdict(self)), constants], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that may round pixels differently: part of the machine, not the recipe."""
+    return {"gdal": rasterio.__gdal_version__, **{name: version(name) for name in _LIBRARIES}}
+
+
+def _rounded(value: Any) -> Any:
+    """Round estimates, such as the photograph's resolution: their last digits depend on the processor."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from tileserver.errors import AbandonedError
-from tileserver.stages import Wanted, always
+from tileserver.errors import AbandonedError, OverloadedError
+from tileserver.stages import POLL_S, Wanted, always
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -26,9 +28,14 @@ class _Flight(Generic[V]):
 
 
 class SingleFlight(Generic[K, V]):
-    """The first caller computes; callers that arrive meanwhile get its result or its error. Nothing is cached."""
+    """The first caller computes; callers that arrive meanwhile get its result or its error. Nothing is cached.
 
-    def __init__(self) -> None:
+    Args:
+        deadline_s: longest wait for the result of another caller, in seconds.
+    """
+
+    def __init__(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
         self._flights: dict[K, _Flight[V]] = {}
         self._lock = threading.Lock()
 
@@ -42,7 +49,8 @@ class SingleFlight(Generic[K, V]):
             wanted: returns whether this caller still waits.
 
         Raises:
-            AbandonedError: the computation was abandoned, and this caller does not wait any more either.
+            AbandonedError: this caller does not wait any more.
+            OverloadedError: another caller computes, and the deadline has passed.
         """
         while True:
             try:
@@ -60,7 +68,7 @@ class SingleFlight(Generic[K, V]):
             else:
                 own = self._flights[key] = _Flight([wanted])
         if flight is not None:
-            return flight.result.result()
+            return self._wait(flight, wanted)
         try:
             result = compute(own.wanted)
         except BaseException as error:
@@ -70,6 +78,23 @@ class SingleFlight(Generic[K, V]):
         self._remove(key)
         own.result.set_result(result)
         return result
+
+    def _wait(self, flight: _Flight[V], wanted: Wanted) -> V:
+        deadline = time.monotonic() + self._deadline_s
+        while True:
+            left_s = deadline - time.monotonic()
+            try:
+                return flight.result.result(timeout=min(POLL_S, max(left_s, 0)))
+            except FutureTimeoutError:
+                if flight.result.done():
+                    return flight.result.result()
+                if not wanted():
+                    raise AbandonedError("the client has disconnected") from None
+                if left_s <= 0:
+                    raise OverloadedError(
+                        f"another request for the same was not answered within {self._deadline_s:g} s: try again",
+                        5,
+                    ) from None
 
     def _remove(self, key: K) -> None:
         with self._lock:

@@ -27,6 +27,7 @@ from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceCha
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.tiling.layer import supported_tms
+from tileserver.web.admission import Admission
 from tileserver.web.cached_tiles import CachedTiles
 from tileserver.web.health import status_routes
 from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy
@@ -76,21 +77,27 @@ class Application(FastAPI):
         await (self.cached_tiles or super().__call__)(scope, receive, send)
 
 
-def create_app(settings: Settings, service: TileService | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, service: TileService | None = None, admission: Admission | None = None
+) -> FastAPI:
     """Return the web application of one map.
 
     Args:
         settings: what to serve, and how.
         service: an open service to use; a new one is opened if None. The application closes it in either case.
+        admission: limits that are shared with other maps, and closed by the caller; the application's own if None.
 
     Raises:
         StartError, sr_model.SrModelError: a photograph, the store or the weights cannot be served.
     """
     opened = service or TileService(settings)
 
-    endpoint = TileEndpoint.of(opened)
+    limits = admission or Admission(settings)
+    endpoint = TileEndpoint(opened, limits)
 
     def close() -> None:
+        if admission is None:
+            limits.close()
         endpoint.close()
         opened.close()
 
@@ -116,7 +123,7 @@ def create_app(settings: Settings, service: TileService | None = None) -> FastAP
     _add_page(app)
     _add_error_handlers(app)
     # Middleware added last sees the request first.
-    app.add_middleware(LimitRequests, max_requests=settings.max_requests, max_images=settings.max_pictures)
+    app.add_middleware(LimitRequests, admission=limits)
     policy = ResponsePolicy(settings.cors_origins)
     app.add_middleware(
         ResponseHeaders,

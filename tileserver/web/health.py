@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from tileserver.service import TileService
+from tileserver.web.patience import PatientCall
 from tileserver.web.tilejson import page_config
+
+# How long the state of the photograph's files may take to find out.
+_DISK_S: Final = 2.0
 
 
 def status_routes(service: TileService) -> APIRouter:
     """Return the routes for health, readiness, metrics and the page's configuration."""
     router = APIRouter()
+    outdated = PatientCall(lambda: service.outdated)
 
     @router.get("/healthz")
     async def healthz() -> dict[str, Literal["ok"]]:
@@ -21,8 +26,12 @@ def status_routes(service: TileService) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> JSONResponse:
-        if service.outdated:
-            return JSONResponse({"detail": service.outdated}, 503)
+        try:
+            reason = await outdated.result(_DISK_S)
+        except TimeoutError:
+            reason = "the storage of the photograph does not respond"
+        if reason:
+            return JSONResponse({"detail": reason}, 503)
         if service.ready:
             return JSONResponse({"status": "ready", "runtime": service.restorer.runtime})
         return JSONResponse(

@@ -108,7 +108,7 @@ class LayerReader(BaseReader):
     def tile(self, tile_x: int, tile_y: int, tile_z: int, **_: Any) -> ImageData:
         """Return one tile as an array."""
         view, window = self._tms_view, TileAddress(tile_z, tile_x, tile_y).window
-        raster = self.input.service.raster(self.input.layer, str(self.tms.id), tile_z, window)
+        raster = self.input.service.picture(self.input.layer, str(self.tms.id), tile_z, window)
         return _image(raster, view.pyramid.grid.bounds(tile_z, window), view.crs)
 
     def part(
@@ -140,7 +140,7 @@ class LayerReader(BaseReader):
         ground = _project(target_crs, self._view.crs, target)
         columns, rows = self._size(target, ground, max_size, width, height)
         zoom, window = self._choose_window(ground, columns, rows)
-        raster = self.input.service.raster(self.input.layer, WEB_MERCATOR, zoom, window)
+        raster = self.input.service.picture(self.input.layer, WEB_MERCATOR, zoom, window)
         return _warp(raster, self._view, zoom, target_crs, target, (columns, rows))
 
     def preview(
@@ -180,7 +180,7 @@ class LayerReader(BaseReader):
         if not (left <= xs[0] <= right and bottom <= ys[0] <= top):
             raise OutsideError("the photograph has no data at this place")
         pixel = pyramid.grid.covering(zoom, BBox(xs[0], ys[0], xs[0], ys[0]))
-        raster = self.input.service.raster(self.input.layer, WEB_MERCATOR, zoom, pixel)
+        raster = self.input.service.picture(self.input.layer, WEB_MERCATOR, zoom, pixel)
         if raster.is_empty:
             raise OutsideError("the photograph has no data at this place")
         return PointData(

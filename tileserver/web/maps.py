@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
@@ -18,7 +19,9 @@ from tileserver.errors import TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
+from tileserver.web.admission import Admission
 from tileserver.web.app import create_app
+from tileserver.web.patience import PatientCall
 
 logger = logging.getLogger("orthosharp")
 
@@ -68,7 +71,7 @@ class Generation:
             app.state.close()
 
 
-def open_generation(maps: Mapping[str, Settings], shared: Shared) -> Generation:
+def open_generation(maps: Mapping[str, Settings], shared: Shared, admission: Admission) -> Generation:
     """Open and warm up all maps; the first is the default.
 
     Raises:
@@ -78,7 +81,7 @@ def open_generation(maps: Mapping[str, Settings], shared: Shared) -> Generation:
     try:
         for name, settings in maps.items():
             service = TileService(settings, shared)
-            apps[name] = create_app(settings, service)
+            apps[name] = create_app(settings, service, admission)
             service.warm_up()
     except BaseException:
         for app in apps.values():
@@ -95,16 +98,25 @@ class ReloadableMaps:
 
     Args:
         first: the generation to begin with.
-        shared: resources kept across reloads; closed at shutdown.
+        shared, admission: resources and limits kept across reloads; closed at shutdown.
         load: opens a new generation.
     """
 
-    def __init__(self, first: Generation, shared: Shared, load: Callable[[], Generation]) -> None:
+    def __init__(
+        self, first: Generation, shared: Shared, admission: Admission, load: Callable[[], Generation]
+    ) -> None:
         self.current = first
         self._shared = shared
+        self._admission = admission
         self._load = load
         self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[object]] = set()
+        # What a thread has opened and no task has taken yet; closed at shutdown.
+        self._opened: Generation | None = None
+        self._is_closed = False
+        self._handover = threading.Lock()
         self._last_refusal = ""
+        self._outdated = PatientCall(lambda: self.current.is_outdated())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or handle the ASGI lifespan."""
@@ -129,7 +141,7 @@ class ReloadableMaps:
         """
         async with self._reloading:
             try:
-                new = await asyncio.to_thread(self._load)
+                await asyncio.to_thread(self._open)
             except (TileServerError, SrModelError) as error:
                 if str(error) != self._last_refusal:
                     logger.warning("reload refused, the current maps stay: %s", error)
@@ -139,6 +151,9 @@ class ReloadableMaps:
                 # The watching task must survive any failure, to try again at the next change.
                 logger.exception("reload failed, the current maps stay")
                 return False
+            new = self._take()
+            if new is None:
+                return False
             old, self.current = self.current, new
             self._last_refusal = ""
             old.retired = True
@@ -147,21 +162,46 @@ class ReloadableMaps:
             logger.warning("reloaded: %s", ", ".join(new.apps))
             return True
 
+    def request_reload(self) -> None:
+        """Begin a reload in the background."""
+        self._start(self.reload())
+
+    def _start(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _open(self) -> None:
+        """Open a generation; runs in a thread, which goes on when the task that waits for it is cancelled."""
+        new = self._load()
+        with self._handover:
+            if not self._is_closed:
+                self._opened = new
+                return
+        new.close()
+
+    def _take(self) -> Generation | None:
+        with self._handover:
+            new, self._opened = self._opened, None
+            return new
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[object]]()
-        tasks.add(asyncio.create_task(self._watch()))
-
-        def on_sighup() -> None:
-            tasks.add(asyncio.create_task(self.reload()))
-
+        loop = asyncio.get_running_loop()
+        self._start(self._watch())
         # Unavailable on Windows and outside the main thread.
         with contextlib.suppress(NotImplementedError, AttributeError, RuntimeError, ValueError):
-            loop.add_signal_handler(signal.SIGHUP, on_sighup)
+            loop.add_signal_handler(signal.SIGHUP, self.request_reload)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for task in tasks:
+        for task in tuple(self._tasks):
             task.cancel()
+        with self._handover:
+            self._is_closed = True
+        unused = self._take()
+        if unused is not None:
+            await asyncio.to_thread(unused.close)
+        await asyncio.to_thread(self._admission.close)
         await asyncio.to_thread(self.current.close)
         await asyncio.to_thread(self._shared.close)
         await send({"type": "lifespan.shutdown.complete"})
@@ -169,5 +209,7 @@ class ReloadableMaps:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_S)
-            if await asyncio.to_thread(self.current.is_outdated):
-                await self.reload()
+            # A disk that hangs takes neither a thread of the pool nor the end of the process.
+            with contextlib.suppress(TimeoutError):
+                if await self._outdated.result(WATCH_S):
+                    await self.reload()

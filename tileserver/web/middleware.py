@@ -7,13 +7,15 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tileserver.web.admission import Admission
 
 logger = logging.getLogger("orthosharp")
 
@@ -44,6 +46,18 @@ def etag_matches(header: str | None, etag: str) -> bool:
     if not header:
         return False
     return header.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in header.split(",")}
+
+
+def tag_of_key(header: str | None, digest: str) -> str | None:
+    """Return the entity tag in If-None-Match that names a tile's key, if any, whichever host rounded its pixels.
+
+    Args:
+        header: value of If-None-Match.
+        digest: see `TileKey.digest`.
+    """
+    tags = (tag.strip().removeprefix("W/") for tag in (header or "").split(","))
+    wanted = re.compile(f'"{digest}-[0-9a-f]{{16}}"')
+    return next((tag for tag in tags if wanted.fullmatch(tag)), None)
 
 
 @dataclass(frozen=True)
@@ -174,40 +188,29 @@ def _bounded(receive: Receive) -> Receive:
     return bounded
 
 
-@dataclass
-class InFlight:
-    """Number of requests being answered."""
-
-    count: int = 0
-
-
 @dataclass(frozen=True)
 class LimitRequests:
     """Refuses requests beyond a limit at once, instead of queueing them, and bodies that are too large.
 
     Attributes:
         app: the wrapped application.
-        max_requests: requests that may be answered at the same time.
-        max_images: of these, requests for images of any size, which cost far more than a tile.
+        admission: the server's limits, shared by all maps.
     """
 
     app: ASGIApp
-    max_requests: int
-    max_images: int
-    in_flight: InFlight = field(default_factory=InFlight)
-    images_in_flight: InFlight = field(default_factory=InFlight)
+    admission: Admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
         if scope["type"] != "http" or local_path(scope) in _UNLIMITED_PATHS:
             await self.app(scope, receive, send)
             return
-        limits = [(self.in_flight, self.max_requests)]
+        limits = [self.admission.requests]
         if _IMAGE_ROUTE.search(local_path(scope)):
-            limits.append((self.images_in_flight, self.max_images))
-        for in_flight, limit in limits:
-            if in_flight.count >= limit:
-                await _busy(limit)(scope, receive, send)
+            limits.append(self.admission.pictures)
+        for in_flight in limits:
+            if in_flight.count >= in_flight.limit:
+                await _busy(in_flight.limit)(scope, receive, send)
                 return
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > MAX_BODY_BYTES:
@@ -215,12 +218,12 @@ class LimitRequests:
             await too_large(scope, receive, send)
             return
         # Only the event loop's thread runs this, so no lock is needed.
-        for in_flight, _ in limits:
+        for in_flight in limits:
             in_flight.count += 1
         try:
             await self.app(scope, _bounded(receive), send)
         finally:
-            for in_flight, _ in limits:
+            for in_flight in limits:
                 in_flight.count -= 1
 
 

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tileserver.errors import BadParameterError, OutsideError, OverloadedError
 from tileserver.service import Tile, TileRequest, TileService
-from tileserver.stages import ZERO_SECONDS, server_timing
+from tileserver.stages import ZERO_SECONDS, Wanted, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
-from tileserver.web.middleware import AI_HEADER, etag_matches
-from tileserver.web.workers import Workers
+from tileserver.web.admission import Admission
+from tileserver.web.lane import Lane
+from tileserver.web.middleware import AI_HEADER, tag_of_key
 
-# Threads for old tiles under overload: apart from those that are busy, and for tiles that are cheap to make.
-_FALLBACK_THREADS = 2
-_FALLBACK_WAITING = 64
-_FALLBACK_DEADLINE_S = 5.0
+T = TypeVar("T")
+
 NOT_RESTORED = "old photograph, not restored; overloaded"
+
+
+class Running:
+    """Counts the calls that run in threads which other maps use as well, so that a map is closed after its last."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until no call runs."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count == 0)
 
 
 @dataclass(frozen=True)
@@ -30,23 +53,12 @@ class TileEndpoint:
 
     Attributes:
         service: makes the tiles.
-        workers: threads that render tiles.
-        fallback_workers: threads that render the old layer when `workers` are overloaded; None to answer 503.
+        admission: threads and limits, shared with other maps.
     """
 
     service: TileService
-    workers: Workers
-    fallback_workers: Workers | None = None
-
-    @classmethod
-    def of(cls, service: TileService) -> TileEndpoint:
-        """Return an endpoint with the threads and deadlines of the service's settings."""
-        settings = service.settings
-        workers = Workers(settings.threads, settings.queue_size, settings.deadline_s)
-        if settings.overload != "old":
-            return cls(service, workers)
-        deadline_s = min(_FALLBACK_DEADLINE_S, settings.deadline_s)
-        return cls(service, workers, Workers(_FALLBACK_THREADS, _FALLBACK_WAITING, deadline_s))
+    admission: Admission
+    _running: Running = field(default_factory=Running)
 
     async def answer(
         self, request: Request, layer: str, tms: str, tile: TileAddress, extension: str
@@ -55,31 +67,53 @@ class TileEndpoint:
 
         Raises:
             RequestError: the request is invalid.
-            TileServerError, sr_model.InferenceError: see `TileService.tile` and `Workers.run`.
+            TileServerError, sr_model.InferenceError: see `TileService.tile` and `Lane.run`.
         """
         wanted = TileRequest(layer, tms, tile, checked_extension(extension))
         check_scale(tile)
-        etag = self.service.key(wanted).etag
-        if etag_matches(request.headers.get("if-none-match"), etag):
-            return Response(status_code=304, headers=self._headers(etag, ZERO_SECONDS, hit=True))
+        known = tag_of_key(request.headers.get("if-none-match"), self.service.key(wanted).digest)
+        if known is not None:
+            return Response(status_code=304, headers=self._headers(known, ZERO_SECONDS, hit=True))
         # Tiles in memory were answered before routing; see `cached_tiles`.
         try:
-            return self._response(await self._render(self.workers, request, wanted))
+            return self._response(await self._find_or_render(request, wanted))
         except OverloadedError:
-            if self.fallback_workers is None or layer != "restored":
+            if self.admission.fallback is None or layer != "restored":
                 raise
             old = replace(wanted, layer="old")
-            tile_of_old = self.service.cached(old) or await self._render(self.fallback_workers, request, old)
-            return self._not_restored(tile_of_old)
+            found = self.service.cached(old)
+            if found is None:
+                found = await self._run(self.admission.fallback, request, partial(self.service.tile, old))
+            return self._not_restored(found)
 
     def close(self) -> None:
-        """Stop the threads."""
-        self.workers.close()
-        if self.fallback_workers is not None:
-            self.fallback_workers.close()
+        """Wait for the last call that runs; no request may be in progress."""
+        self._running.wait()
 
-    async def _render(self, workers: Workers, request: Request, wanted: TileRequest) -> Tile:
-        return await workers.run(partial(self.service.tile, wanted), partial(_disconnected, request))
+    async def _find_or_render(self, request: Request, wanted: TileRequest) -> Tile:
+        """Return a tile from the store, or made in the lane of what it needs: the network, or the photograph alone."""
+        metatile = self.service.needed_metatile(wanted)
+        if metatile is None:
+            limits = self.admission
+            lane = limits.reading if wanted.layer in ("old", "new") else limits.resampling
+            return await self._run(lane, request, partial(self.service.tile, wanted))
+        is_searched = self.service.shared.has_slow_store
+        if is_searched:
+            found = await self._run(self.admission.lookups, request, lambda _: self.service.stored(wanted))
+            if found is not None:
+                return found
+        render = partial(self.service.tile, wanted, is_searched=is_searched)
+        return await self._run(self.admission.restoring, request, render, group=metatile)
+
+    async def _run(
+        self, lane: Lane, request: Request, work: Callable[[Wanted], T], group: Hashable = None
+    ) -> T:
+        def counted(wanted: Wanted) -> T:
+            with self._running:
+                return work(wanted)
+
+        gone = partial(_disconnected, request)
+        return await lane.run(counted, gone, visitor=visitor_of(request), group=group)
 
     def _response(self, tile: Tile) -> Response:
         headers = self._headers(tile.etag, tile.seconds, hit=tile.hit)
@@ -102,6 +136,12 @@ class TileEndpoint:
             "Cache-Status": "orthosharp; hit" if hit else "orthosharp; fwd=miss",
             "Server-Timing": server_timing(seconds),
         }
+
+
+def visitor_of(request: Request) -> str:
+    """Return what turns are shared by: the address, of IPv6 the network that a household gets (/64)."""
+    host = request.client.host if request.client else ""
+    return ":".join(host.split(":")[:4]) if ":" in host else host
 
 
 async def _disconnected(request: Request) -> None:

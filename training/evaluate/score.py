@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from sr_model.machine import usable_cores
 from sr_model.photo import PhotoContext
 from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
@@ -267,7 +267,7 @@ def _has_spectrum(pictures: Sequence[UInt8Array]) -> bool:
 def _each(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
     """The work on every chip, on all cores: numpy, scipy and torch let go of Python's lock meanwhile."""
     chips = list(zip(*columns, strict=True))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(lambda chip: work(*chip), chips))
 
 

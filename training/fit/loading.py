@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from sr_model.machine import usable_cores
 from training.data.dataset import CropDataset, Item, Pair, load_pairs, load_sharp
 from training.data.season import keep_season
 from training.errors import DatasetError
@@ -51,7 +51,7 @@ def source_px(side_px: int, largest_scale: float, smallest_px: int) -> int:
 
 def workers(config: FitConfig) -> int:
     """Processes that cut and age; the order of the items does not depend on their number."""
-    return config.workers or max(min((os.cpu_count() or 2) - 1, _MAX_WORKERS) // config.devices, 1)
+    return config.workers or max(min(usable_cores() - 1, _MAX_WORKERS) // config.devices, 1)
 
 
 def crop_loader(config: FitConfig, *, done: int = 0, rank: int = 0) -> DataLoader[Any]:

@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.warp import transform, transform_bounds
 
-from sr_model.ground import pixel_size
+from sr_model.ground import PixelSize, pixel_size
 from training.data.manifest import Bounds
 from training.errors import PairError
 from training.measure.register import LocalShift
@@ -92,13 +92,23 @@ def gsd_at(source: Any, centre: tuple[float, float]) -> float:
         source: an open raster.
         centre: x and y, in its CRS, of the place to measure at.
     """
+    return pixel_at(source.crs, source.transform, centre).gsd_m
+
+
+def pixel_at(crs: CRS, matrix: Affine, centre: tuple[float, float]) -> PixelSize:
+    """Size on the ground of the pixels of a grid, measured as the server does.
+
+    Args:
+        crs: CRS of the grid.
+        matrix: from pixels to units of the CRS.
+        centre: x and y, in the CRS, of the place to measure at.
+    """
 
     def to_degrees(xs: Sequence[float], ys: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-        longitudes, latitudes = transform(source.crs, _WGS84, xs, ys)[:2]
+        longitudes, latitudes = transform(crs, _WGS84, xs, ys)[:2]
         return longitudes, latitudes
 
-    matrix = source.transform
-    return pixel_size(to_degrees, centre, (matrix.a, matrix.d), (matrix.b, matrix.e)).gsd_m
+    return pixel_size(to_degrees, centre, (matrix.a, matrix.d), (matrix.b, matrix.e))
 
 
 def colour_bands(source: Any) -> list[int]:

@@ -16,6 +16,7 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 from sr_model.atomic import write_atomic
+from sr_model.machine import usable_cores
 from training.data.manifest import Bounds, Chip, write_manifest
 from training.errors import PairError
 from training.measure.register import (
@@ -31,7 +32,7 @@ from training.pairs.change import BLUR_PX, change_score
 from training.pairs.grid import Grid, common_grid
 from training.pairs.photo import Photo, digest
 from training.pairs.report import REPORT, pairs_report
-from training.pairs.resumable import claim, default_jobs, resumable_map
+from training.pairs.resumable import claim, resumable_map
 from training.pairs.selection import (
     LOW_CONFIDENCE,
     NODATA,
@@ -184,7 +185,7 @@ def make_pairs(
     claim(work, _plan(grid, list(splits), options, digests))
     for folder in (out / "old", out / "new"):
         folder.mkdir(exist_ok=True)
-    jobs = options.jobs or default_jobs()
+    jobs = options.jobs or usable_cores()
     reach_px = math.ceil(options.max_shift_m / coarsest_m) + 1
     with Photo(old_path, grid.crs) as old, Photo(new_path, grid.crs) as new:
         site = _Site(grid, list(splits), old, new, out)

@@ -19,6 +19,7 @@ from tileserver.jobs.restore.chips import chips_note, has_foreign_files
 from tileserver.jobs.restore.target import Target, make_target, own_view, tms_view
 from tileserver.photo.source import Source
 from tileserver.render.pipeline import Pipeline
+from tileserver.render.recipe import library_versions
 from tileserver.settings import Settings
 
 
@@ -130,8 +131,9 @@ def make_job(pipeline: Pipeline, settings: Settings, output: Path, options: dict
         "window": [window.x, window.y, window.width, window.height],
         "outline": target.outline.wkt if target.outline is not None else None,
         "chips": [options["chips"], options["format"]] if options["chips"] else None,
-        # Code and libraries too: metatiles of different versions would have seams between them.
+        # Code and libraries too: one raster has the bytes of one version throughout.
         "recipe": pipeline.recipe_digest(),
+        "libraries": library_versions(),
     }
     credit = settings.credit if settings.credit is not None else source.info.credit
     return Job(pipeline, target, output, made_of, credit)

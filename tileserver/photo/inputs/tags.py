@@ -6,7 +6,8 @@ from typing import Final
 
 from rasterio.io import DatasetReader
 
-_CREDITS: Final = ("CREDIT", "TIFFTAG_COPYRIGHT", "COPYRIGHT", "TIFFTAG_IMAGEDESCRIPTION")
+# Not TIFFTAG_IMAGEDESCRIPTION: programs write their names and settings there.
+_CREDITS: Final = ("CREDIT", "TIFFTAG_COPYRIGHT", "COPYRIGHT")
 
 
 def credit_of(dataset: DatasetReader) -> str:

@@ -1,0 +1,200 @@
+"""Limits of the HTTP parser and of connections, which apply before a request reaches the application.
+
+uvicorn leaves them to a reverse proxy: by itself it keeps headers of any size, and waits for ever for the rest of a
+request, for a client that does not read its answer, and for connections that send nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+# Names and values of all headers, and the request line.
+MAX_HEAD_BYTES: Final = 64 * 1024
+MAX_URL_BYTES: Final = 8 * 1024
+# From a connection's beginning, or a request's first byte, to the request's last.
+REQUEST_S: Final = 20.0
+# How long a client may leave its answer unread.
+UNREAD_S: Final = 30.0
+# Of a header, beside its name and value: colon, space and line end.
+_HEADER_EXTRA_BYTES: Final = 4
+
+
+class ConnectionLimits:
+    """Connections by address. Beyond a limit, one that is idle is closed: never one that waits for an answer.
+
+    Args:
+        per_address: connections that one address may hold, if some of them are idle.
+        in_all: connections that all addresses may hold together, if some of them are idle.
+    """
+
+    def __init__(self, per_address: int, in_all: int) -> None:
+        self._per_address = per_address
+        self._in_all = in_all
+        self._by_address: dict[str, dict[BoundedProtocol, None]] = {}
+        self._count = 0
+
+    def add(self, connection: BoundedProtocol) -> None:
+        """Note a new connection, and close an idle one if there are too many."""
+        own = self._by_address.setdefault(connection.address, {})
+        own[connection] = None
+        self._count += 1
+        if len(own) > self._per_address:
+            self._close_idle(own, connection)
+        elif self._count > self._in_all:
+            # Of the address with the most: many connections of one do not push out the few of another.
+            self._close_idle(max(self._by_address.values(), key=len), connection)
+
+    def remove(self, connection: BoundedProtocol) -> None:
+        """Forget a connection."""
+        own = self._by_address.get(connection.address, {})
+        if connection in own:
+            del own[connection]
+            self._count -= 1
+            if not own:
+                del self._by_address[connection.address]
+
+    def _close_idle(self, connections: dict[BoundedProtocol, None], new: BoundedProtocol) -> None:
+        for connection in connections:
+            if connection.is_idle and connection is not new:
+                # At once: the end of the connection is reported later.
+                self.remove(connection)
+                connection.transport.close()
+                return
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with limits; use a subclass that has its own `limits` (see `bounded_protocol`)."""
+
+    limits: ClassVar[ConnectionLimits]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.address = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
+        self._is_in_head = False
+        self._is_whole = True
+        self._began = False
+        self._head_bytes = 0
+        self._refusal: tuple[int, str] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self.address = self.client[0] if self.client else ""
+        self.limits.add(self)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self.limits.remove(self)
+        self._stop_timer()
+        self._stop_unread_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass data on to the parser, as long as a request is not too large and does not take too long."""
+        self._began = False
+        super().data_received(data)
+        if self._is_whole:
+            self._stop_timer()
+            return
+        # The parser keeps a header until it ends, so what has arrived is counted, from the chunk after the first on.
+        if self._is_in_head and not self._began:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refusal = _LARGE_HEAD
+                self.send_400_response("")
+        if self._timer is None:
+            self._start_timer()
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        super().on_message_begin()
+        self._is_whole, self._is_in_head, self._began, self._head_bytes = False, True, True, 0
+
+    def on_url(self, url: bytes) -> None:
+        """Check the length of the request line."""
+        super().on_url(url)
+        if len(self.url) > MAX_URL_BYTES:
+            self._refuse(_LONG_URL)
+
+    def on_headers_complete(self) -> None:
+        """Check the size of the headers, and pass the request on."""
+        self._is_in_head = False
+        if sum(len(name) + len(value) + _HEADER_EXTRA_BYTES for name, value in self.headers) > MAX_HEAD_BYTES:
+            self._refuse(_LARGE_HEAD)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the request has arrived."""
+        self._is_whole = True
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse the request, with the status of the limit that it exceeds, and close the connection."""
+        status, text = self._refusal or (400, msg)
+        if self.transport.is_closing():
+            return
+        body = text.encode()
+        head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head % len(body) + body)
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that does not read."""
+        super().pause_writing()
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """End that wait."""
+        self._stop_unread_timer()
+        super().resume_writing()
+
+    def _refuse(self, refusal: tuple[int, str]) -> None:
+        """Stop the parser, which makes of it a call of `send_400_response`."""
+        self._refusal = refusal
+        raise ValueError(refusal[1])
+
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(REQUEST_S, self._is_too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _is_too_slow(self) -> None:
+        self._timer = None
+        if not self.is_idle and not self.cycle.more_body:
+            # An answer is being made, and the next request was begun meanwhile.
+            self._start_timer()
+            return
+        if not self.is_idle or self._is_in_head:
+            self._refusal = _TOO_SLOW
+            self.send_400_response("")
+        self.transport.close()
+
+
+_LARGE_HEAD: Final = (431, f"the request's headers exceed {MAX_HEAD_BYTES} bytes")
+_LONG_URL: Final = (414, f"the request's address exceeds {MAX_URL_BYTES} bytes")
+_TOO_SLOW: Final = (408, f"the request was not complete within {REQUEST_S:g} s")
+
+
+def bounded_protocol(limits: ConnectionLimits) -> type[BoundedProtocol]:
+    """Return a protocol class for uvicorn's option `http` that keeps to these limits."""
+    return type("LimitedProtocol", (BoundedProtocol,), {"limits": limits})

@@ -1,0 +1,49 @@
+"""Calls that may hang, such as those to a network disk, on behalf of an event loop that must not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class PatientCall(Generic[T]):
+    """Calls a function in a daemon thread. While a call hangs no other is made, however many ask.
+
+    Args:
+        call: the function.
+    """
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._running: Future[T] | None = None
+        self._lock = threading.Lock()
+
+    async def result(self, timeout_s: float) -> T:
+        """Return the result of a call that begins now, or of the one that still runs.
+
+        Raises:
+            TimeoutError: it does not return in time.
+        """
+        done = asyncio.wrap_future(self._begin())
+        # Shielded, because another request may wait for the same call.
+        return await asyncio.wait_for(asyncio.shield(done), timeout_s)
+
+    def _begin(self) -> Future[T]:
+        with self._lock:
+            if self._running is None or self._running.done():
+                self._running = Future()
+                threading.Thread(
+                    target=self._run, args=(self._running,), name="orthosharp-patience", daemon=True
+                ).start()
+            return self._running
+
+    def _run(self, future: Future[T]) -> None:
+        try:
+            future.set_result(self._call())
+        except BaseException as error:  # noqa: BLE001 - raised in the caller, by the future
+            future.set_exception(error)
