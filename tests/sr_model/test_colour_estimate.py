@@ -162,7 +162,7 @@ def test_more_haze_is_corrected_more_without_a_jump() -> None:
     assert np.abs(np.diff(curves, axis=0)).max() <= 10
 
 
-def test_what_is_found_does_not_depend_on_the_order_of_samples() -> None:
+def test_the_estimate_does_not_depend_on_the_order_of_samples() -> None:
     seen = hazy(place(TOWN), 0.4).reshape(-1, 3)
     shuffled = np.random.default_rng(0).permutation(seen)
     assert estimate_colour_map(seen).digest == estimate_colour_map(shuffled).digest

@@ -93,12 +93,12 @@ def test_shapes_come_back_from_the_old_photo_and_its_haze_does_not():
     assert back_project(tensor(wrong), tensor(hazy), 0.0).equal(tensor(wrong))
 
 
-def test_still_water_is_left_alone():
+def test_still_water_is_not_changed():
     water = tensor(np.full((64, 64, 3), 40.0))
     assert torch.allclose(back_project(water, water * 2, 1.0), water, atol=1e-4)
 
 
-def test_detail_is_made_stronger_and_what_is_coarser_stays():
+def test_detail_is_amplified_and_coarser_structure_stays():
     noise, wave = np.random.default_rng(0).normal(0, 10, (128, 128)), np.arange(128) / 32
     fine, coarse = noise + 128, np.tile(128 + 40 * np.sin(2 * np.pi * wave), (128, 1))
     for grey, factor in ((fine, 1.2), (coarse, 1.0)):

@@ -122,7 +122,7 @@ def _work(job: Job, metatiles: MetatileFolder, jobs: int, options: dict[str, Any
         nbytes = write_cog(target, metatiles, output, job.tags, nodata, 256 if options["tms"] else 512)
     window = target.window
     what = f"{window.width} x {window.height} px of {target.gsd_m:.3f} m restored"
-    summarise(str(output), what, tally.figures(), nbytes, as_json=as_json)
+    summarise(str(output), what, tally.progress(), nbytes, as_json=as_json)
     if failed:
         return DONE_WITH_FAILURES
     metatiles.remove()

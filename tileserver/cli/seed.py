@@ -15,7 +15,7 @@ from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
 from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.jobs.seed import prepare
-from tileserver.jobs.seed.estimate import Estimate, estimate
+from tileserver.jobs.seed.estimate import SeedEstimate, estimate
 from tileserver.jobs.seed.open_output import open_output
 from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan
@@ -174,8 +174,8 @@ def _run(
             nbytes = output.finish(journal, description, again=bool(failures))
     finally:
         journal.close()
-    figures = outcome.tally.figures()
-    summarise(output.name, f"{figures.tiles} tiles written", figures, nbytes, as_json=options["as_json"])
+    progress = outcome.tally.progress()
+    summarise(output.name, f"{progress.tiles} tiles written", progress, nbytes, as_json=options["as_json"])
     if not outcome.finished:
         return INTERRUPTED
     return DONE_WITH_FAILURES if failures else DONE
@@ -224,7 +224,7 @@ def _list_failures(output: Output, failures: list[tuple[int, int, int, str]]) ->
         output.failures_path.unlink(missing_ok=True)
 
 
-def _report_estimate(found: Estimate, plan: SeedPlan, *, as_json: bool) -> None:
+def _report_estimate(found: SeedEstimate, plan: SeedPlan, *, as_json: bool) -> None:
     if as_json:
         click.echo(
             json.dumps(

@@ -110,7 +110,7 @@ def evaluate(
 ) -> None:
     """Score WEIGHTS beside bicubic, unsharp mask and other baselines on the validation chips of PAIRS."""
     from training.evaluate.judge import ChosenJudge, choose_judge, loss_networks_of
-    from training.evaluate.score import Choices, check_choices, document, evaluate_site
+    from training.evaluate.score import EvaluateOptions, check_options, document, evaluate_site
     from training.evaluate.tables import summary
 
     if credit and len(credit) != len(pairs):
@@ -123,8 +123,8 @@ def evaluate(
         raise click.BadParameter(
             "the feature distance needs a known truth: leave --no-aged out", param_hint="--judge"
         )
-    choices, loaded = Choices(baselines + rivals, aged, draws, seed), load_weights(weights)
-    check_choices(pairs, choices, loaded.spec)
+    options, loaded = EvaluateOptions(baselines + rivals, aged, draws, seed), load_weights(weights)
+    check_options(pairs, options, loaded.spec)
     used = loss_networks_of(weights, loaded.spec, loss_networks)
     judge = choose_judge(used, judge_path) if aged else ChosenJudge(None, used)
     if aged and judge.features is None:
@@ -136,17 +136,17 @@ def evaluate(
     owners = credit or ("",) * len(pairs)
     with ProgressBars() as bars:
         scores = [
-            score for folder in pairs for score in evaluate_site(restorer, folder, choices, judge, bars)
+            score for folder in pairs for score in evaluate_site(restorer, folder, options, judge, bars)
         ]
     click.echo(summary(scores))
     click.echo(judge.sentence)
-    measured = document(restorer, scores, choices, judge)
+    measured = document(restorer, scores, options, judge)
     if json_path:
         write_atomic(json_path, (json.dumps(measured, indent=2, allow_nan=False) + "\n").encode())
     if html_path:
         from training.evaluate.report import evaluation_page
 
-        page = evaluation_page(restorer, pairs, scores, choices, rows, owners, judge)
+        page = evaluation_page(restorer, pairs, scores, options, rows, owners, judge)
         write_atomic(html_path, page.encode())
         click.echo(f"look at {html_path}")
     if sheet:

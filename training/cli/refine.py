@@ -17,7 +17,7 @@ from training.errors import RunError
 from training.progress import ProgressBars
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from training.refine.refine import Choices as RefineChoices
+    from training.refine.refine import RefineOptions
 
 
 @click.command()
@@ -63,7 +63,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     help="Weight of the lines in the loss.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
-def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices: Any) -> None:
+def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **options: Any) -> None:
     """Teach the network of RUN what its pictures lack by a rule, and write it as another run.
 
     The network is its own teacher: it learns to keep to the old photo's shapes, to draw as much fine detail as the
@@ -74,7 +74,7 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
 
     from sr_model.weights import save_weights
     from training.fit.run import CONFIG, WEIGHTS
-    from training.refine.refine import Choices
+    from training.refine.refine import RefineOptions
     from training.refine.refine import refine as teach
 
     weights, config = load_weights(run / WEIGHTS), run / CONFIG
@@ -85,7 +85,7 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not os.access(above, os.W_OK) or not above.is_dir():
         raise RunError(f"{out.name} cannot be made in {above.name}: name another folder")
-    wanted = Choices(lines=None if lines == "none" else lines, **choices)  # type: ignore[arg-type]
+    wanted = RefineOptions(lines=None if lines == "none" else lines, **options)  # type: ignore[arg-type]
     with ProgressBars() as bars:
         state = teach(weights, pairs, wanted, bars.say, bars)
     out.mkdir(parents=True)
@@ -94,7 +94,7 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
     click.echo(f"{out.name} holds the network; measure it with `evaluate`, then `export` it")
 
 
-def _with_lesson(config: Path, pairs: Sequence[Path], taught: RefineChoices) -> bytes:
+def _with_lesson(config: Path, pairs: Sequence[Path], taught: RefineOptions) -> bytes:
     """A run's configuration, and what its network was taught afterwards, for `export` to declare."""
     document = json.loads(config.read_text())
     lesson = {"pairs": list(map(str, pairs)), **taught._asdict()}

@@ -105,7 +105,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
                 "there is nothing to train on: name folders of pairs, or pictures with --degrade"
             )
         self._pairs, self._seed = pairs, seed
-        self._sharp, self._news = _Pictures(sharp), _Pictures([pair.new for pair in pairs])
+        self._sharp, self._news = _AreaWeighted(sharp), _AreaWeighted([pair.new for pair in pairs])
         self._aged_share = 1.0 if not pairs else aged_share if sharp else 0.0
 
     @property
@@ -135,7 +135,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
         return age(new, rng), new
 
 
-class _Pictures:
+class _AreaWeighted:
     """Larger pictures are drawn more often: every pixel has the same chance."""
 
     def __init__(self, pictures: Sequence[UInt8Array]) -> None:

@@ -96,8 +96,8 @@ class Bootstrap:
         Args:
             values, others: float64 [M] per chip, in the order of the chips; not all empty.
         """
-        above = _Pooled.of(values, self.owner)
-        below = None if others is None else _Pooled.of(others, self.owner)
+        above = PooledValues.of(values, self.owner)
+        below = None if others is None else PooledValues.of(others, self.owner)
 
         def statistic(counts: FloatArray) -> FloatArray:
             medians = above.medians(counts)
@@ -123,14 +123,15 @@ class Bootstrap:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pooled:
+class PooledValues:
     """Values of all chips in ascending order, float64 [N], and the block of each, int [N]."""
 
     values: FloatArray
     owner: IntArray
 
     @classmethod
-    def of(cls, groups: Grouped, owner: IntArray) -> _Pooled:
+    def of(cls, groups: Grouped, owner: IntArray) -> PooledValues:
+        """Pool the values of chips, of which `owner` int [chips] gives the blocks."""
         values = np.concatenate(list(groups))
         order = np.argsort(values, kind="stable")
         return cls(values[order], np.repeat(owner, [len(group) for group in groups])[order])

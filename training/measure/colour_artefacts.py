@@ -15,7 +15,7 @@ from training.measure.colour_map import (
     Float32Array,
     Picture,
     apply_colour_map,
-    block_means,
+    block_colours,
     fit_colour_map,
     luminance,
 )
@@ -46,7 +46,9 @@ def saturation(rgb: Picture) -> Float32Array:
 
 def _explained(picture: Picture, old: Picture) -> Float32Array:
     """The old photo under the one map of colours that its means have to the picture's."""
-    return apply_colour_map(fit_colour_map(block_means(old, BLOCK_PX), block_means(picture, BLOCK_PX)), old)
+    return apply_colour_map(
+        fit_colour_map(block_colours(old, BLOCK_PX), block_colours(picture, BLOCK_PX)), old
+    )
 
 
 def tinted_rims(picture: Picture, old: Picture) -> float:
@@ -72,7 +74,7 @@ def blotches(picture: Picture, old: Picture) -> float:
     Args:
         picture, old: uint8 or float32 [H, W, 3] in grey levels, on one grid.
     """
-    residual = block_means(picture, BLOCK_PX) - block_means(_explained(picture, old), BLOCK_PX)
+    residual = block_colours(picture, BLOCK_PX) - block_colours(_explained(picture, old), BLOCK_PX)
     return float(np.sqrt(np.square(residual).mean(dtype=np.float64)))
 
 

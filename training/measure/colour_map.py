@@ -19,7 +19,7 @@ def luminance(rgb: Picture) -> Float32Array:
     return result
 
 
-def block_means(rgb: Picture, side_px: int) -> Float32Array:
+def block_colours(rgb: Picture, side_px: int) -> Float32Array:
     """Means over squares: [H, W, 3] to float32 [H // side, W // side, 3]; an incomplete rim is left out."""
     rows, columns = (side // side_px for side in rgb.shape[:2])
     cut = rgb[: rows * side_px, : columns * side_px].astype(np.float32)

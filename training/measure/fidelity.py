@@ -78,7 +78,7 @@ def put_in_place(picture: UInt8Array, shift: LocalShift) -> Float32Array:
     return result
 
 
-def match_colours(picture: Float32Array, like: Float32Array) -> Float32Array:
+def match_moments(picture: Float32Array, like: Float32Array) -> Float32Array:
     """Give every band the mean and the deviation of another picture's: float32 [H, W, 3] to the same, not clipped."""
     axes = (0, 1)
     gain = like.std(axes) / np.maximum(picture.std(axes), 1.0)
@@ -137,7 +137,7 @@ def place(picture: UInt8Array, new: UInt8Array, *, exact: bool = False) -> Float
         float32 [H - 8, W - 8, 3], as `inside(new)`.
     """
     shift = LocalShift() if exact else shift_between(picture, new)
-    return match_colours(inside(put_in_place(picture, shift)), inside(new.astype(np.float32)))
+    return match_moments(inside(put_in_place(picture, shift)), inside(new.astype(np.float32)))
 
 
 def inside(picture: Float32Array) -> Float32Array:

@@ -59,7 +59,7 @@ _MEASURED: Final = 16
 _MOST_GAIN: Final = 0.2
 
 
-class Choices(NamedTuple):
+class RefineOptions(NamedTuple):
     """What the network is taught, and how.
 
     Attributes:
@@ -132,16 +132,16 @@ def _blur(pictures: Tensor, sigma_px: float) -> Tensor:
 def refine(
     weights: Weights,
     folders: Sequence[Path],
-    choices: Choices,
+    options: RefineOptions,
     say: Callable[[str], None] = print,
     progress: Report = no_report,
 ) -> dict[str, Tensor]:
-    """The network's weights after it has learnt what `choices` ask for.
+    """The network's weights after it has learnt what `options` ask for.
 
     Args:
         weights: of the trained network.
         folders: of pairs. Only those whose old photo is coarser than the grid show its lines.
-        choices: what it is taught.
+        options: what it is taught.
         say: called with lines about the sites and the course of training.
         progress: called with steps done and steps in all.
 
@@ -165,31 +165,31 @@ def refine(
     student = copy.deepcopy(teacher)
     average = moving_average(student, _EMA)
     teacher.requires_grad_(False)
-    sites, sharp, period_px = _load(folders, choices, teacher, spec, say)
-    rng, generator = np.random.default_rng(choices.seed), torch.Generator().manual_seed(choices.seed)
-    optimiser = torch.optim.AdamW(student.parameters(), choices.lr, (0.9, 0.99), weight_decay=0.0)
-    find_lines = line_finder(period_px, choices.lines) if choices.lines else None
+    sites, sharp, period_px = _load(folders, options, teacher, spec, say)
+    rng, generator = np.random.default_rng(options.seed), torch.Generator().manual_seed(options.seed)
+    optimiser = torch.optim.AdamW(student.parameters(), options.lr, (0.9, 0.99), weight_decay=0.0)
+    find_lines = line_finder(period_px, options.lines) if options.lines else None
     side_px = _CROP_PX // spec.stride * spec.stride
-    log = _Log(choices.steps)
-    for step, crops in zip(range(choices.steps), _draws(sites, sharp, side_px, rng), strict=False):
-        _set_rate(optimiser, step, choices)
+    log = _Log(options.steps)
+    for step, crops in zip(range(options.steps), _draws(sites, sharp, side_px, rng), strict=False):
+        _set_rate(optimiser, step, options)
         grain = draw_grain(crops.lined, spec.planes - 3, generator)
         with torch.no_grad():
-            wanted = _target(teacher, spec, crops, grain, choices.fidelity)
+            wanted = _target(teacher, spec, crops, grain, options.fidelity)
         wrong = _inner(restore(student, spec, crops.lined, grain) - wanted)
         loss = wrong.square().mean()
         log.errors.append(loss.item())
         # Lines have their period only at the chips' own scale.
         if find_lines and not _is_scaled(step):
             power = find_lines(wrong)
-            loss = loss + choices.line_weight * power
+            loss = loss + options.line_weight * power
             log.line_powers.append(power.item())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimiser.step()
         average.update_parameters(student)
-        progress("refine", step + 1, choices.steps)
+        progress("refine", step + 1, options.steps)
         if (step + 1) % 100 == 0:
             say(log.line(step + 1))
     return average.module.state_dict()
@@ -211,11 +211,11 @@ class _Log:
         return f"step {done} of {self._steps}, {spent:.0f} s: {missed:.2f} grey levels off{lines}"
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, step: int, choices: Choices) -> None:
+def _set_rate(optimiser: torch.optim.Optimizer, step: int, options: RefineOptions) -> None:
     """A rise over 50 steps under half a cosine."""
-    rise, fall = min(1.0, (step + 1) / 50), (1 + math.cos(math.pi * step / choices.steps)) / 2
+    rise, fall = min(1.0, (step + 1) / 50), (1 + math.cos(math.pi * step / options.steps)) / 2
     for group in optimiser.param_groups:
-        group["lr"] = choices.lr * rise * fall
+        group["lr"] = options.lr * rise * fall
 
 
 def _target(teacher: nn.Module, spec: ModelSpec, crops: _Crops, grain: Tensor, fidelity: float) -> Tensor:
@@ -233,7 +233,11 @@ def _is_scaled(step: int) -> bool:
 
 
 def _load(
-    folders: Sequence[Path], choices: Choices, teacher: nn.Module, spec: ModelSpec, say: Callable[[str], None]
+    folders: Sequence[Path],
+    options: RefineOptions,
+    teacher: nn.Module,
+    spec: ModelSpec,
+    say: Callable[[str], None],
 ) -> tuple[list[list[_Chip]], list[_Chip], float]:
     """Old chips by site, new ones, and the lines' period."""
     for folder in folders:
@@ -245,9 +249,9 @@ def _load(
             raise DatasetError(f"{folder.name} has no chips to learn from: make the pairs again")
         period_px = 2 * float(site["old_gsd_m"]) / float(site["gsd_m"])
         _check_sizes(pairs)
-        lines = choices.lines if period_px >= _SHORTEST_PX else None
+        lines = options.lines if period_px >= _SHORTEST_PX else None
         clean = [without_lines(pair.old, period_px, lines) if lines else pair.old for pair in pairs]
-        gain = _missing_detail(teacher, spec, pairs, clean, choices)
+        gain = _missing_detail(teacher, spec, pairs, clean, options)
         if gain:
             say(f"{folder.name}: fine detail shall be {1 + gain:.2f} times as strong")
         olds = [_tensor(pair.old) for pair in pairs]
@@ -256,7 +260,7 @@ def _load(
         sharp += [_Chip(new, new, 0.0) for new in (_tensor(pair.new) for pair in pairs[::_SHARP_EVERY])]
         if lines:
             periods.add(period_px)
-    if choices.lines and not periods:
+    if options.lines and not periods:
         raise DatasetError(
             "no old photo is coarser than its chips: lines of two of its pixels cannot be told apart"
         )
@@ -276,12 +280,12 @@ def _missing_detail(
     spec: ModelSpec,
     pairs: Sequence[Pair],
     clean: Sequence[npt.NDArray[np.uint8] | Float32Array],
-    choices: Choices,
+    options: RefineOptions,
 ) -> float:
     """The gain with which a site's pictures have the wanted share of its new photo's fine energy."""
-    if choices.detail == 0:
+    if options.detail == 0:
         return 0.0
-    generator = torch.Generator().manual_seed(choices.seed)
+    generator = torch.Generator().manual_seed(options.seed)
     pictures, news = [], []
     for index in np.unique(np.linspace(0, len(pairs) - 1, _MEASURED).round().astype(int)):
         # Multiples of any stride that a network has.
@@ -289,7 +293,7 @@ def _missing_detail(
         old = _tensor(clean[index])[None, :, :height, :width]
         grain = draw_grain(old, spec.planes - 3, generator)
         with torch.no_grad():
-            restored = back_project(restore(teacher, spec, old, grain), old, choices.fidelity)
+            restored = back_project(restore(teacher, spec, old, grain), old, options.fidelity)
         pictures.append(_inner(restored))
         news.append(pairs[index].new[_MARGIN_PX : height - _MARGIN_PX, _MARGIN_PX : width - _MARGIN_PX])
 
@@ -299,7 +303,7 @@ def _missing_detail(
             band_energy(one.numpy().round().astype(np.uint8), new)
             for one, new in zip(made, news, strict=True)
         ]
-        return sum(energy for energy, _ in energies) < choices.detail * sum(wanted for _, wanted in energies)
+        return sum(energy for energy, _ in energies) < options.detail * sum(wanted for _, wanted in energies)
 
     low, high = -_MOST_GAIN, _MOST_GAIN
     for _ in range(6):
