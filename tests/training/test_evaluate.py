@@ -10,8 +10,9 @@ from training_data import strip, write_photo, write_site
 from sr_model import Restorer, load_weights
 from training.errors import DatasetError
 from training.evaluate.judge import choose_judge
+from training.evaluate.options import EvaluateOptions
 from training.evaluate.report import evaluation_page
-from training.evaluate.score import EvaluateOptions, check_options, document, evaluate_site
+from training.evaluate.score import check_options, document, evaluate_site
 from training.evaluate.tables import summary
 from training.measure.seams import seam_sums
 

@@ -16,7 +16,8 @@ from sr_model import Restorer
 from training.cli.main import main
 from training.errors import TrainingError
 from training.evaluate.judge import choose_judge, loss_networks_of
-from training.evaluate.score import EvaluateOptions, evaluate_site
+from training.evaluate.options import EvaluateOptions
+from training.evaluate.score import evaluate_site
 from training.evaluate.tables import METRICS
 from training.measure.bootstrap import Bootstrap, PooledValues
 

@@ -22,13 +22,15 @@ from sr_model.onnx_model import to_onnx
 from sr_model.pixels import correct, normalise
 from training.data.dataset import load_pairs
 from training.errors import DatasetError, RunError
-from training.evaluate.score import EvaluateOptions, check_options, document, evaluate_site, real_ground
+from training.evaluate.options import EvaluateOptions
+from training.evaluate.score import check_options, document, evaluate_site, real_ground
 from training.export.export import export, measure_halo
 from training.export.onnx_file import onnx_difference, write_onnx
 from training.fit.config import FitConfig
 from training.fit.kinds import untrained_spec
 from training.measure.seams import seam_sums
-from training.refine.refine import RefineOptions, refine
+from training.refine.options import RefineOptions
+from training.refine.refine import refine
 
 SPLITS = ("train", "train", "validation", "validation")
 WORDS = {"name": "toy", "provenance": "Trained on a test.", "credit": "Test Survey", "licence": "CC-BY-4.0"}

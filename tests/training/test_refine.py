@@ -20,7 +20,7 @@ from training.export.lineage import lineage
 from training.export.model_card import model_card
 from training.measure.metrics import band_energy, structure_kept
 from training.refine.lines import without_lines
-from training.refine.refine import back_project, with_detail
+from training.refine.rules import back_project, with_detail
 
 PERIOD_PX = 4
 

@@ -6,14 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sr_model.spec import ModelSpec
 from training.errors import TrainingError
 from training.fit.config import LossWeights
-from training.measure.feature_distance import EFFICIENTNET, VGG16, FeatureJudge, open_judge
-
-NETWORKS: Final = (EFFICIENTNET, VGG16)
+from training.measure.feature_distance import FeatureJudge, open_judge
+from training.measure.judge_networks import EFFICIENTNET, VGG16
 
 
 @dataclass(frozen=True)

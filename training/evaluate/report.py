@@ -14,10 +14,10 @@ import numpy.typing as npt
 from sr_model.restorer import Restorer
 from training.evaluate.judge import ChosenJudge
 from training.evaluate.methods import BICUBIC, OURS
+from training.evaluate.options import EvaluateOptions
 from training.evaluate.score import (
     AGED,
     REAL,
-    EvaluateOptions,
     Ground,
     Score,
     aged_ground,

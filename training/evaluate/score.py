@@ -33,6 +33,7 @@ from training.evaluate.methods import (
     restore_at_phases,
     shown_at_all_phases,
 )
+from training.evaluate.options import EvaluateOptions
 from training.measure.bootstrap import CONFIDENCE, Bootstrap, Estimate, blocks_of
 from training.measure.fidelity import Float32Array, compare, place, shift_between
 from training.measure.judges import JudgedWindow, judge_window
@@ -79,16 +80,6 @@ class Score:
     blocks: int
     estimates: Mapping[str, Estimate]
     worst_chip: str = ""
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Options of an evaluation: the baselines, aged pairs, and the draws of the intervals."""
-
-    baselines: tuple[Path, ...] = ()
-    aged: bool = True
-    draws: int = 1000
-    seed: int = 0
 
 
 @dataclass(frozen=True)

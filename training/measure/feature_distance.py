@@ -24,9 +24,8 @@ from torchvision.models.vgg import cfgs, make_layers
 from sr_model.spec import IMAGENET_MEAN, IMAGENET_STD
 from training.errors import TrainingError
 from training.measure.colour_map import Picture, matched
+from training.measure.judge_networks import EFFICIENTNET, VGG16
 
-EFFICIENTNET: Final = "efficientnet-lite0"
-VGG16: Final = "vgg16"
 # After the stem and these blocks: strides 2, 4, 8 and 16.
 _BLOCKS: Final = (0, 2, 4, 10)
 # ReLU outputs just before the first four max-pools: relu1_2, 2_2, 3_3, 4_3.

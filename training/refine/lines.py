@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.fit.losses import luma
+from training.refine.options import Direction
 
 Float32Array = npt.NDArray[np.float32]
-Direction = Literal["rows", "columns"]
 
-# Of the notch, in cycles per pixel: as narrow as a receptive field of a hundred pixels can follow.
+# Width of the notch, in cycles per pixel: as narrow as a receptive field of a hundred pixels can follow.
 _NOTCH_SIGMA: Final = 0.02
 # Of the filter that finds lines in what two pictures differ by, in pixels, and how far it reaches.
 _LINE_SIGMA_PX: Final = 8.0
