@@ -11,7 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WrapValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -210,7 +219,10 @@ class Settings(BaseSettings):
         float | None, _picture(EVERY, metavar="METRES", default_text="half the resolution")
     ] = Field(None, gt=0, description="Pixel size on the ground that the network restores at.")
     native_zoom: Annotated[int | None, _picture(EVERY, metavar="ZOOM", default_text="by resolution")] = Field(
-        None, ge=0, le=24, description="Zoom in Web Mercator that the network restores at, as for pixel_size."
+        None,
+        ge=0,
+        le=24,
+        description="Zoom in Web Mercator that the network restores at, instead of a pixel size.",
     )
     halo: Annotated[Halo, _picture(PIXELS, metavar="AMOUNT,RADIUS")] = Field(
         "off",
@@ -291,6 +303,15 @@ class Settings(BaseSettings):
         colours = _COLOURS_OF_TONE[values["tone"]]
         logger.warning("tone is deprecated: set colours to %s instead of tone to %s", colours, values["tone"])
         return {"colours": colours, **values}
+
+    @field_validator("native_zoom")
+    @classmethod
+    def _check_native_zoom(cls, zoom: int | None, info: ValidationInfo) -> int | None:
+        if zoom is not None and info.data.get("pixel_size") is not None:
+            raise ValueError(
+                "a pixel size is given too, and they are mutually exclusive: leave one of them out"
+            )
+        return zoom
 
     @property
     def limits(self) -> Limits:

@@ -106,8 +106,6 @@ def _scale(spec: ModelSpec, source: Source, settings: Settings, resolved: float)
 def _wanted_gsd_m(source: Source, settings: Settings) -> float | None:
     if settings.native_zoom is None:
         return settings.pixel_size
-    if settings.pixel_size is not None:
-        raise SettingsError("--pixel-size and --native-zoom are mutually exclusive")
     mercator = View.of_tms(source, supported_tms().get(WEB_MERCATOR), OutputScale(1.0))
     return mercator.pixel(settings.native_zoom).gsd_m
 
