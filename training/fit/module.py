@@ -141,9 +141,8 @@ class RestorationModule:
         self.discriminator.requires_grad_(False)
         if seen:
             terms |= self._feature_terms(features, wanted)
-        if self.step >= self.config.adversarial_from * self.config.steps:
-            logits = self.discriminator(shown.restored, shown.old, features[_JUDGED])
-            terms["adversarial"] = losses.generator_loss(logits, self.config.loss.adversarial)
+        logits = self.discriminator(shown.restored, shown.old, features[_JUDGED])
+        terms["adversarial"] = losses.generator_loss(logits, self.config.loss.adversarial)
         self._finish(terms)
 
         self.discriminator.requires_grad_(True)
