@@ -116,7 +116,7 @@ def _halo(spec: ModelSpec, source: Source, settings: Settings) -> tuple[float, f
         return 0.0, 1.0
     if not spec.is_relative:
         raise SettingsError(
-            f"--halo: {spec.name} was trained on photographs as they are, with their halos: leave it out"
+            f"--halo: {spec.name} was trained on photographs with their unsharp masks: leave it out"
         )
     if settings.halo == "auto":
         traits = source.traits

@@ -33,7 +33,7 @@ class MetricInfo:
 _INFOS: Final = (
     MetricInfo("rise", "rise", 2, "low", "width of the old photo's edges, 10 to 90 %, over bicubic's"),
     MetricInfo("rise_px", "rise in px", 2, "low", "the same in pixels"),
-    MetricInfo("overshoot", "overshoot", 2, "low", "halo at the old photo's edges over bicubic's"),
+    MetricInfo("overshoot", "overshoot", 2, "low", "overshoot at the old photo's edges over bicubic's"),
     MetricInfo("overshoot_share", "overshoot of step", 3, "0", "the same as a share of the edge's step"),
     MetricInfo("rims", "rims", 2, "0", "tint along edges beyond that of smooth ground, in grey levels"),
     MetricInfo("blotches", "blotches", 2, "0", "patches of colour that no single map explains, in grey levels"),
