@@ -54,7 +54,7 @@ class FilterRadii:
 
     @classmethod
     def of(cls, spec: ModelSpec, ratio: float) -> FilterRadii:
-        """Those for a ratio, or for the nearest that training saw: no halo covers more."""
+        """Return the radii for a ratio, or for the nearest one of training: the halo covers no wider filters."""
         ratio = spec.trained_ratio(ratio)
         both = round(2 * ratio)
         return cls((both // 2, both - both // 2), round(1.25 * ratio - 0.375))

@@ -1,4 +1,4 @@
-"""How the commands of both packages refuse: one line on standard error, and an exit code of its own."""
+"""The way that the commands of both packages refuse: one line on standard error, and exit code 2."""
 
 from __future__ import annotations
 

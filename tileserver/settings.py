@@ -46,7 +46,7 @@ _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 @dataclass(frozen=True)
 class Option:
-    """How a setting is presented to users, beyond its name, type, default, constraints and description.
+    """Presentation of a setting to users, beyond its name, type, default, constraints and description.
 
     Attributes:
         section: heading in help texts and in docs/settings.md.
@@ -315,7 +315,7 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> Limits:
-        """Which tiles are served: bounds in degrees, zooms of Web Mercator."""
+        """The tiles that are served: bounds in degrees, zooms of Web Mercator."""
         return Limits(self.bounds, self.zooms)
 
 

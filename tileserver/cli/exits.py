@@ -1,4 +1,4 @@
-"""How commands end: exit codes, refusals in one line, signals, and memory that does not grow."""
+"""The end of commands: exit codes, refusals in one line, signals, and a limit on GDAL's cache."""
 
 from __future__ import annotations
 

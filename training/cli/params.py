@@ -1,4 +1,4 @@
-"""Kinds of parameter that several commands take."""
+"""Types of parameters that several commands take."""
 
 from __future__ import annotations
 

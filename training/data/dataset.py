@@ -84,7 +84,7 @@ def load_sharp(sources: Sequence[str]) -> list[UInt8Array]:
 
 
 class Item(NamedTuple):
-    """What the loader is asked for: the number of an item, and how large it is cut."""
+    """A request to the loader: the number of an item, and the size of its crop."""
 
     number: int
     side_px: int
@@ -136,7 +136,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
 
 
 class _AreaWeighted:
-    """Larger pictures are drawn more often: every pixel has the same chance."""
+    """Pictures, of which larger ones are drawn more often: every pixel has the same chance."""
 
     def __init__(self, pictures: Sequence[UInt8Array]) -> None:
         self.all = pictures

@@ -1,4 +1,4 @@
-"""Which network judges the feature distance, and what is known of the one that the loss used."""
+"""The choice of the network that judges the feature distance: never one that the loss used."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ChosenJudge:
 
     @property
     def sentence(self) -> str:
-        """Which network judged and which one the loss used, as one line for people."""
+        """One line that names the judge and the networks of the loss."""
         used = self.loss_networks
         if used is None:
             loss = "the weights do not say which network their loss used (--loss-network does)"

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for; importing this loads nothing heavy, so commands read their defaults from here."""
+"""Options of an evaluation. Importing them loads nothing heavy: the command reads its defaults here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights against baselines on validation chips: every metric of every way to make the picture, with its interval."""
+"""Weights against baselines on validation chips: every metric of every method, with its interval."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from training.progress import Report, no_report
 UInt8Array = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
 
-# Side of the part of a chip that is compared: the shift between two pictures is not found on less.
+# Least side of the part of a chip that is compared: the shift between two pictures is not found on less.
 _LEAST_PX: Final = 32
 # Chips of a site on which a pattern and seams of the network's own are looked for: each is restored many times.
 _SAMPLE: Final = 16
@@ -62,15 +62,15 @@ AGED: Final = "aged"
 
 @dataclass(frozen=True)
 class Score:
-    """One way to make the picture, on one site.
+    """The scores of one method on one site. A method is one way to make a picture of the new photo's pixels.
 
     Attributes:
         site: the folder of pairs.
         truth: `new photo` for real pairs; `aged` for the new photo's chips, aged and compared with themselves.
         method: bicubic, unsharp mask, the baseline's name, orthosharp, or the new photo itself.
         chips, blocks: how many were scored, and of how many blocks of ground.
-        estimates: by metric, see docs/evaluation.md; one that makes no sense for a method is missing.
-        worst_chip: where most is in neither photo (hallucination).
+        estimates: by metric, see docs/evaluation.md; metrics that make no sense for a method are missing.
+        worst_chip: the chip with the most hallucination.
     """
 
     site: str
@@ -84,7 +84,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Ground:
-    """The chips of one site that are scored, and every way's pictures of them.
+    """The chips of one site that are scored, and the pictures that every method makes of them.
 
     Attributes:
         ratio: the old photo's pixel size over that of the chips.
@@ -101,7 +101,7 @@ class Ground:
 
     @property
     def photo(self) -> PhotoContext:
-        """What the network is told of the old photograph."""
+        """The properties of the old photograph that the network is given."""
         return PhotoContext(self.ratio)
 
     @property
@@ -117,7 +117,7 @@ def evaluate_site(
     judge: ChosenJudge | None = None,
     progress: Report = no_report,
 ) -> list[Score]:
-    """Score every way to make the picture on a site's validation chips.
+    """Score every method on a site's validation chips.
 
     Args:
         restorer: the network.
@@ -141,7 +141,7 @@ def evaluate_site(
 
 
 def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
-    """What a folder's chips have in common, and those that are scored.
+    """Read the site of a folder and its validation chips.
 
     Raises:
         DatasetError: it has none.
@@ -215,7 +215,7 @@ def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
 def score_ground(
     restorer: Restorer, ground: Ground, judge: ChosenJudge, options: EvaluateOptions, progress: Report
 ) -> list[Score]:
-    """Score every way's pictures of one ground."""
+    """Score the pictures of every method on one ground."""
     bootstrap = Bootstrap(ground.blocks, draws=options.draws, seed=options.seed)
     olds = _each(partial(place, exact=ground.exact), ground.pictures[BICUBIC], ground.pictures[NEW])
     bicubic = _judged(ground, BICUBIC, judge)
@@ -241,7 +241,7 @@ def score_ground(
 
 
 def _judged(ground: Ground, method: str, judge: ChosenJudge) -> list[dict[str, FloatArray]]:
-    """What every chip of one way to make the picture tells its judges."""
+    """Judge every chip of one method."""
     features = judge.features if ground.exact and method != NEW else None
 
     def judged(picture: UInt8Array, old: UInt8Array, new: UInt8Array) -> dict[str, FloatArray]:
@@ -256,7 +256,7 @@ def _has_spectrum(pictures: Sequence[UInt8Array]) -> bool:
 
 
 def _each(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
-    """The work on every chip, on all cores: numpy, scipy and torch let go of Python's lock meanwhile."""
+    """Do the work on every chip, on all cores: numpy, scipy and torch release Python's lock meanwhile."""
     chips = list(zip(*columns, strict=True))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda chip: work(*chip), chips))
@@ -292,7 +292,7 @@ def _against_new(
 
 
 def _of_the_network(restorer: Restorer, ground: Ground, options: EvaluateOptions) -> dict[str, Estimate]:
-    """A pattern and seams of its own, on a spread sample of the chips."""
+    """Measure the network's own pattern and seams, on a spread sample of the chips."""
     last = len(ground.pairs) - 1
     chosen = sorted({round(i) for i in np.linspace(0, last, _SAMPLE)})
     owner = np.unique(ground.blocks[chosen], return_inverse=True)[1].astype(np.intp)
@@ -315,7 +315,7 @@ def _of_the_network(restorer: Restorer, ground: Ground, options: EvaluateOptions
 def document(
     restorer: Restorer, scores: Sequence[Score], options: EvaluateOptions, judge: ChosenJudge | None = None
 ) -> dict[str, Any]:
-    """Everything that was measured, as JSON values: the model, how it was measured, a row per score."""
+    """Return the measurements as JSON values: the model, the options, and a row per score."""
     return {
         "model": {
             "name": restorer.spec.name,

@@ -1,4 +1,4 @@
-"""A model card in Markdown (Mitchell et al. 2019): what the weights are, learnt from, and how they score."""
+"""A model card in Markdown (Mitchell et al. 2019): the weights, their training data and their scores."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def model_card(weights: Weights, files: Sequence[Path], onnx_difference: float |
     """The card as Markdown.
 
     Args:
-        weights: what was exported, with `training` and `metrics` in its spec.
-        files: the weights and what lies beside them.
+        weights: the exported weights, with `training` and `metrics` in their spec.
+        files: the weights and the files beside them.
         onnx_difference: between the ONNX model and torch, as a share of the range from black to white.
     """
     spec = weights.spec

@@ -110,7 +110,7 @@ class FitConfig:
 
     @property
     def world(self) -> int:
-        """How many devices train together."""
+        """Number of devices that train together."""
         return self.devices * self.nodes
 
     def write(self, path: Path) -> None:

@@ -1,7 +1,7 @@
 """A picture against the new photo of the same ground, place by place: pixels, structure, correctness.
 
 Years lie between the photographs, and pairs are a fraction of a pixel off: picture and new photo are registered and
-made equal in colour first, so that neither counts. What has changed on the ground does count, in every picture alike.
+made equal in colour first, so that neither counts. Changes on the ground do count, in every picture alike.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Fidelity:
 
 
 def shift_between(picture: UInt8Array, other: UInt8Array) -> LocalShift:
-    """How far a picture lies from another of the same ground; none where the answer is uncertain.
+    """Find the shift of a picture from another of the same ground; none if the answer is uncertain.
 
     Args:
         picture, other: uint8 [H, W, 3] on one grid, at least 32 px.
@@ -87,7 +87,7 @@ def match_moments(picture: Float32Array, like: Float32Array) -> Float32Array:
 
 
 def correctness(picture: Float32Array, old: Float32Array, new: Float32Array) -> tuple[float, float, float]:
-    """How much of what a picture does is improvement, omission and hallucination (Aybar et al. 2024, opensr-test).
+    """Measure the shares of improvement, omission and hallucination in a picture (Aybar et al. 2024, opensr-test).
 
     Per pixel, distances are |x - y| / (x + y), the mean of the bands. With d_im from picture to new and d_om from
     picture to old, both over that from old to new, and H = d_im + d_om - 1:

@@ -1,4 +1,4 @@
-"""What `refine` teaches; importing this loads nothing heavy, so the command reads its defaults from here."""
+"""Options of `refine`. Importing them loads nothing heavy: the command reads its defaults here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Direction = Literal["rows", "columns"]
 
 
 class RefineOptions(NamedTuple):
-    """What the network is taught, and how.
+    """Options of a refinement.
 
     Attributes:
         lines: direction of the lines to remove; None leaves them as they are.

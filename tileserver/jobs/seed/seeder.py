@@ -27,7 +27,7 @@ COMMIT_S: Final = 1.0
 
 @dataclass(frozen=True)
 class TileEncoding:
-    """How the tiles of a plan are encoded.
+    """Encoding of the tiles of a plan.
 
     Attributes:
         tms: tile matrix set.
