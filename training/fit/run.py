@@ -184,8 +184,9 @@ def _module(config: FitConfig, init: Path | None, fabric: Fabric) -> Restoration
             module.network.load_state_dict(state)
         except RuntimeError as error:
             raise RunError(
-                f"--init {init.name} is a {start.spec.architecture} network with {dict(start.spec.config)}, and "
-                f"cannot be the start for {config.architecture}: choose --architecture {start.spec.architecture}, or other weights"
+                f"--init {init.name} is a {start.spec.architecture} network with {dict(start.spec.config)}, and cannot "
+                f"be the start for {config.architecture}: choose --architecture {start.spec.architecture}, or other "
+                "weights"
             ) from error
     elif isinstance(module.network, ResNetUNet) and config.encoder == "imagenet":
         try:

@@ -110,7 +110,7 @@ def load_chips(
         clean = [without_lines(pair.old, period_px, lines) if lines else pair.old for pair in pairs]
         gain = _missing_detail(teacher, spec, pairs, clean, options)
         if gain:
-            say(f"{folder.name}: fine detail shall be {1 + gain:.2f} times as strong")
+            say(f"{folder.name}: fine detail is to be {1 + gain:.2f} times as strong")
         olds = [_tensor(pair.old) for pair in pairs]
         cleans = [_tensor(old) for old in clean] if lines else olds
         sites.append([Chip(old, bare, gain) for old, bare in zip(olds, cleans, strict=True)])
@@ -119,10 +119,12 @@ def load_chips(
             periods.add(period_px)
     if options.lines and not periods:
         raise DatasetError(
-            "no old photo is coarser than its chips: lines of two of its pixels cannot be told apart"
+            "no old photo is coarser than its chips, so lines of two of its pixels cannot be found: leave out --lines"
         )
     if periods and max(periods) / min(periods) > 1.01:
-        raise DatasetError("the old photos have different pixel sizes: take those of one after the other")
+        raise DatasetError(
+            "the old photos have different pixel sizes: with --lines, name folders of one size only"
+        )
     return Chips(sites, sharp, max(periods, default=0.0))
 
 
