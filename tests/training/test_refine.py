@@ -141,7 +141,7 @@ def test_a_network_that_paints_too_much_learns_to_keep_to_the_old_photo_and_to_d
     assert result.exit_code == 2  # more than all the energy there is
     result = call("refine", run, pairs, "--out", out, "--steps", 150, "--lr", 2e-3, "--detail", 1)
     assert result.exit_code == 0, result.output
-    assert "fine detail shall be 0.80 times as strong" in result.output
+    assert "fine detail is to be 0.80 times as strong" in result.output
     (pair, *_) = load_pairs([pairs], "train")
     before, after = restored(run, pair.old), restored(out, pair.old)
     old, new = pair.old[32:224, 32:224], pair.new[32:224, 32:224]
