@@ -23,7 +23,7 @@ HALF = JobProgress(
 
 def test_figures_in_words() -> None:
     assert describe(HALF) == "40.0 tiles/s, 2.10 megapixels/s, 3 failed, 0:00:24 left"
-    # Nobody can tell yet; and rasters have no tiles.
+    # The rate is not known yet; and rasters have no tiles.
     assert describe(JobProgress(0, 100)) == "0.00 megapixels/s, 0 failed"
 
 

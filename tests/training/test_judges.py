@@ -121,7 +121,7 @@ def test_a_planted_weave_is_seen_and_airbrushing_too():
     grid = 6.0 * (np.indices((SIDE, SIDE)).sum(0) % 2)[..., None] - 3.0
     assert weave(ground + grain(2.0, 3) + grid, old, new) > 1.4
     assert weave(ground, old, new) < 0.75
-    # A map of colours is no weave: detail counts relative to contrast.
+    # A map of colours is not a weave: detail counts relative to contrast.
     assert weave(0.6 * (ground + grain(2.0, 3)) + 30, old, new) == pytest.approx(natural, abs=0.05)
 
 

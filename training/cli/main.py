@@ -33,7 +33,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, commands=[pairs, fit, evaluate, refine, export, compare, compare_score])
 @click.version_option(package_name="orthosharp")
 def main() -> None:
-    """Two photographs of the same ground, years apart, to weights for `orthosharp serve`."""
+    """Train networks for `orthosharp serve` on two photographs of the same ground, years apart."""
 
 
 if __name__ == "__main__":
