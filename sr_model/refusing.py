@@ -20,8 +20,9 @@ def refusing(prefix: str, *errors: type[Exception]) -> Iterator[None]:
         prefix: the first word of the line.
         errors: that mean so, besides `SrModelError`.
     """
+    reasons: tuple[type[Exception], ...] = (SrModelError, *errors)
     try:
         yield
-    except (SrModelError, *errors) as error:
+    except reasons as error:
         sys.stderr.write(f"{prefix}: {error}\n")
         sys.exit(REFUSED)
