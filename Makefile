@@ -44,10 +44,10 @@ setup: $(VENV)/.stamp-dev ## install everything: server, training, tests, linter
 test: browser $(VENV)/.stamp-dev ## run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
-test-all: browser $(VENV)/.stamp-dev clients ## run every test, those that take minutes too
+test-all: browser $(VENV)/.stamp-dev clients ## run all tests, including those that take minutes
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-clients: browser $(VENV)/.stamp-dev clients ## let readers that are not ours read seeded archives
+test-clients: browser $(VENV)/.stamp-dev clients ## read seeded archives with GDAL, pmtiles.js and MapLibre
 	$(BIN)/python -m pytest tests/system/test_archive_clients.py $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the schemas of GitHub's files
@@ -57,12 +57,12 @@ lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the sche
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
-# Readers of archives that are not ours. Without npm their tests are skipped, and say so.
+# Other projects' readers of archives. Without npm their tests are skipped, with a message.
 clients: tests/system/js/package.json
 	@command -v npm >/dev/null 2>&1 && npm install --prefix tests/system/js --ignore-scripts --no-fund --no-audit || \
 	echo "npm did not install the readers of tests/system/js: their tests are skipped." >&2
 
-format: $(VENV)/.stamp-dev ## let ruff rewrite what it can
+format: $(VENV)/.stamp-dev ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -72,7 +72,7 @@ docs: $(VENV)/.stamp-dev ## rewrite the tables of docs/settings.md from the decl
 bench: bench-tools $(VENV)/.stamp-dev .venv-bench/.stamp ## measure the server beside nginx, MapProxy and titiler; minutes
 	$(BIN)/python -m benchmarks.serving $(BENCH_ARGS)
 
-# nginx lies in /usr/sbin, which is not on everybody's PATH.
+# nginx lies in /usr/sbin, which is not always on the PATH.
 bench-tools:
 	@missing=; for tool in nginx wrk; do PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	[ -z "$$missing" ] && exit 0; \
@@ -81,13 +81,13 @@ bench-tools:
 	DEBIAN_FRONTEND=noninteractive $$sudo apt-get install --quiet --yes --no-install-recommends $$missing || { \
 	echo "The benchmark compares with tools that are missing and could not be installed:$$missing." >&2; exit 1; }
 
-# The rivals have needs of their own, so they get a place of their own.
+# The servers that ours is compared with have other requirements, so they get an environment of their own.
 .venv-bench/.stamp:
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install gunicorn mapproxy titiler.application uvicorn
 	@touch $@
 
-# Asked before anything is installed, so that nobody waits for torch to hear that a browser is missing.
+# Checked before anything is installed: a missing browser is reported at once, not after torch has been downloaded.
 browser:
 	@if [ "$$ORTHOSHARP_NO_BROWSER" = 1 ]; then exit 0; fi; \
 	for name in $(BROWSERS); do command -v $$name >/dev/null 2>&1 && exit 0; done; \
@@ -95,7 +95,7 @@ browser:
 	echo "Install it (Debian: apt-get install chromium), or leave that test out: make ORTHOSHARP_NO_BROWSER=1 test" >&2; \
 	exit 1
 
-# Three stamps: the empty environment, what the server needs, what developers need. Each is touched only after its
+# Three stamps: the empty environment, the server's requirements, those of developers. Each is touched only after its
 # install succeeded, and is older than pyproject.toml only when that changed, so a repeated call installs nothing.
 $(VENV)/.stamp-venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -51,7 +51,7 @@ def served(client: TestClient) -> Iterator[tuple[str, str]]:
 
 
 def written(folder: Path, lon: float, lat: float) -> Iterator[tuple[str, str]]:
-    """Yield what was written, and its digest: pixels and keys, without dates."""
+    """Yield the name of each output and its digest: pixels and keys, without dates."""
     box = f"{lon - REACH_LON},{lat - REACH_LAT},{lon + REACH_LON},{lat + REACH_LAT}"
     archive, cog, chips = folder / "demo.mbtiles", folder / "demo.tif", folder / "chips"
     for command in (["seed", archive], ["restore", cog], ["restore", chips, "--chips", "500"]):

@@ -19,7 +19,14 @@ import numpy as np
 import onnxruntime
 import torch
 
-from sr_model import ModelSpec, Weights, bundled_weights_path, load_weights, save_weights
+from sr_model import (
+    ModelSpec,
+    Weights,
+    bundled_weights_path,
+    load_weights,
+    multiplications_per_px,
+    save_weights,
+)
 from sr_model.network import build
 from sr_model.onnx_model import to_onnx
 from sr_model.photo import PhotoContext
@@ -96,6 +103,7 @@ def main() -> None:
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "window_px": options.side,
+        "multiplications_per_px": round(multiplications_per_px(weights.spec)),
         "megapixels_per_s": medians,
         "best": {name: round(max(values), 2) for name, values in rates.items()},
         "openvino over": {

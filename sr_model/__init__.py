@@ -4,8 +4,11 @@ Names are loaded when they are first used, so that a program that needs a window
 for neither torch nor OpenVINO.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sr_model.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sr_model.errors import (
@@ -52,42 +55,24 @@ __all__ = [
     "save_weights",
 ]
 
-_MODULES = {
-    "errors": (
-        "GsdMismatchError",
-        "InferenceError",
-        "InputError",
-        "RuntimeUnavailableError",
-        "SrModelError",
-        "WeightsError",
-    ),
-    "halo": ("dehalo",),
-    "network": ("multiplications_per_px",),
-    "photo": ("PhotoContext",),
-    "pixels": ("fill_nodata",),
-    "restorer": ("Restorer",),
-    "spec": ("ModelSpec",),
-    "tone": ("ToneMap",),
-    "weights": ("Weights", "bundled_weights_path", "load_weights", "save_weights"),
-    "windows": ("PixelWindow", "aligned_window", "crop_slices"),
+# Where public names are defined; those that are not here are exceptions, and all in `errors`.
+_MODULES: Final = {
+    "ModelSpec": "spec",
+    "PhotoContext": "photo",
+    "PixelWindow": "windows",
+    "Restorer": "restorer",
+    "ToneMap": "tone",
+    "Weights": "weights",
+    "aligned_window": "windows",
+    "bundled_weights_path": "weights",
+    "crop_slices": "windows",
+    "dehalo": "halo",
+    "fill_nodata": "pixels",
+    "load_weights": "weights",
+    "multiplications_per_px": "network",
+    "save_weights": "weights",
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first asked for (PEP 562)."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        value: Any = version("orthosharp")
-    elif name in _HOMES:
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+# Hidden from type checkers, which then find misspelt names.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(__name__, __all__, _MODULES)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,17 +24,26 @@ def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object]) -> N
         OSError: the folder is missing or not writable, or the disk is full. What was at `path` stays, and nothing is
             left beside it; so it does when `content` raises.
     """
-    # A name of its own for each writer: two that write the same path do not meet, and the last one wins.
+    with replacing(path) as temporary, temporary.open("x+b") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`, and put the file made there in the place of `path`.
+
+    Each writer gets a name of its own: two that write the same path do not meet, and the last one wins. If the block
+    fails, what was at `path` stays, and nothing is left beside it.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("x+b") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                content(file)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(path)
-    except BaseException:
+    finally:
+        # Also after success: renaming one of two links to the same file leaves both.
         temporary.unlink(missing_ok=True)
-        raise

@@ -54,7 +54,7 @@ class FilterRadii:
 
     @classmethod
     def of(cls, spec: ModelSpec, ratio: float) -> FilterRadii:
-        """Those for a ratio, or for the nearest that training saw: no halo covers more."""
+        """Return the radii for a ratio, or for the nearest one of training: the halo covers no wider filters."""
         ratio = spec.trained_ratio(ratio)
         both = round(2 * ratio)
         return cls((both // 2, both - both // 2), round(1.25 * ratio - 0.375))
@@ -97,7 +97,7 @@ def bind_colours(
     for number, photo in enumerate(photos):
         seen = planes[number, :3, cut : height - cut, cut : width - cut]
         kept = _kept_change(planes[number, :3], cut, spec, photo.ratio)
-        made = _Made.of(seen, correction[number], kept, spec)
+        made = _NetworkOutput.of(seen, correction[number], kept, spec)
         radii = FilterRadii.of(spec, photo.ratio)
         draw = _draw_grey if photo.grey else _draw_colours
         draw(made, radii, trim_px - cut, bound[number])
@@ -138,7 +138,7 @@ def _fine_luma(planes: Float32Array, spec: ModelSpec) -> Float32Array:
 
 
 @dataclass(frozen=True)
-class _Made:
+class _NetworkOutput:
     """The output of a network for one window, in grey levels.
 
     Attributes:
@@ -158,7 +158,7 @@ class _Made:
         correction: Float32Array,
         kept: Iterable[tuple[slice, Float32Array | None]],
         spec: ModelSpec,
-    ) -> _Made:
+    ) -> _NetworkOutput:
         """From normalised float32 [3, h, w], its correction, and the share of the correction that is kept."""
         bands, height, width = seen.shape
         luma = np.zeros((height, width), np.float32)
@@ -200,7 +200,7 @@ def _luma(bands: Float32Array) -> Float32Array:
     return luma
 
 
-def _draw_grey(made: _Made, radii: FilterRadii, cut: int, drawn: UInt8Array) -> None:
+def _draw_grey(made: _NetworkOutput, radii: FilterRadii, cut: int, drawn: UInt8Array) -> None:
     """Luminance alone, into uint8 [h - 2 cut, w - 2 cut, 3]."""
     drifts = two_boxes(_luma(made.change), radii.lowpass)[None]
     for rows, (drift,) in _strips(drifts, cut, drawn.shape[0]):
@@ -209,7 +209,7 @@ def _draw_grey(made: _Made, radii: FilterRadii, cut: int, drawn: UInt8Array) -> 
         drawn[rows] = np.clip(luma, 0, 255, out=luma)[..., None]
 
 
-def _draw_colours(made: _Made, radii: FilterRadii, cut: int, drawn: UInt8Array) -> None:
+def _draw_colours(made: _NetworkOutput, radii: FilterRadii, cut: int, drawn: UInt8Array) -> None:
     """Into uint8 [h - 2 cut, w - 2 cut, 3]."""
     maps = _colour_maps(made, radii)
     red, green, blue = (np.float32(weight) for weight in LUMA)
@@ -239,7 +239,7 @@ def _within_range(luma: Float32Array, chroma: Float32Array) -> Float32Array:
     return values.clip(0, 255, out=values)
 
 
-def _colour_maps(made: _Made, radii: FilterRadii) -> Float32Array:
+def _colour_maps(made: _NetworkOutput, radii: FilterRadii) -> Float32Array:
     """Maps that turn luminance into bands, float32 [5, h / 4, w / 4].
 
     Drift of luminance; slopes of red and blue chroma against luminance without its drift; offsets of both.

@@ -75,7 +75,7 @@ def enlarge_columns(maps: Float32Array, factor: int) -> Float32Array:
 
 
 def enlarge_rows(maps: Float32Array, factor: int, first: int, stop: int) -> Float32Array:
-    """As `enlarge_columns`, along the last axis but one, of the rows from `first` to `stop` alone."""
+    """Enlarge the rows from `first` to `stop` along the last axis but one, as `enlarge_columns` does columns."""
     around = maps[..., np.clip(np.arange(first - 1, stop + 1), 0, maps.shape[-2] - 1), :]
     middle = around[..., 1:-1, :]
     towards = around[..., :-2, :] - middle, around[..., 2:, :] - middle

@@ -1,8 +1,8 @@
-"""White balance from surfaces that are neutral: roofs, roads, concrete; nothing where there are none.
+"""White balance from neutral surfaces: roofs, roads, concrete; without them, no change.
 
 Neutral surfaces under a cast have one chromaticity from dark asphalt to white roofs. Soil, dry grass and leaves do not:
-what is brightest has another one than what is less bright. So a chromaticity near grey is looked for to which the
-brightest, the bright and the middling pixels agree. (Agreement over brightness is what grey world and white patch lack,
+their brightest pixels have another one than less bright ones. So we look for a chromaticity near grey on which the
+brightest, the bright and the medium pixels agree. (Agreement over brightness is what grey world and white patch lack,
 Buchsbaum 1980 and Land 1977: a field alone would turn grey.)
 """
 
@@ -125,14 +125,14 @@ def _histogram(cells: Counts) -> Counts:
 
 
 def _disc(radius: int) -> npt.NDArray[np.bool_]:
-    """Which chromaticities are no farther than `radius` from grey."""
+    """Select the chromaticities within `radius` of grey."""
     axis = np.arange(-_REACH, _REACH + 1)
     inside: npt.NDArray[np.bool_] = axis[:, None] ** 2 + axis[None, :] ** 2 <= radius * radius
     return inside
 
 
 def _near(counts: Counts) -> Counts:
-    """How many pixels are near each chromaticity."""
+    """Count the pixels near each chromaticity."""
     padded = np.pad(counts, _NEAR)
     total = np.zeros_like(counts)
     for down in range(2 * _NEAR + 1):

@@ -1,8 +1,8 @@
-"""Which map of colours an aerial photograph needs, found from a small copy of it.
+"""Estimation of the map of colours that an aerial photograph needs, from a small copy of it.
 
-Conservative: what sharp modern photographs have (`REFERENCES`) needs nothing, every correction grows smoothly from
-nothing where a photograph leaves their range, and each is bounded. A photograph of water, snow, woods or fields alone
-says nothing about haze or a cast, and keeps its colours.
+The estimate is conservative: colours within the range of sharp modern photographs (those in
+tests/sr_model/test_colour_estimate.py) are kept; beyond it, each correction grows smoothly from nothing, and is
+bounded. A photograph of water, snow, woods or fields alone says nothing about haze or a cast, and keeps its colours.
 
 All statistics are integer histograms, so that every process and machine finds the same map.
 """
@@ -20,18 +20,6 @@ from sr_model.colour_balance import neutral_balance
 from sr_model.colour_map import ColourMap, UInt8Array
 from sr_model.colour_statistics import PhotoStatistics, histogram, photo_statistics, quantile, rise
 from sr_model.errors import InputError
-
-# Sharp modern orthophotos, in copies of about 1024 px a side (area averages). The limits below lie outside of what they
-# have: none of them needs a correction. Measured by `photo_statistics`.
-REFERENCES: Final = {
-    "New York State 2017, hills, 0.30 m (NYS ITS Geospatial Services)": PhotoStatistics(57, 199, 136, 26),
-    "Ohio 2011, farms and woods, 0.30 m (OSIP)": PhotoStatistics(28, 163, 95, 26),
-    "Cologne 2025, city, 0.28 m (Geobasis NRW)": PhotoStatistics(34, 241, 147, 15),
-    "Moelndal 2024, town and woods, 0.52 m (Lantmaeteriet)": PhotoStatistics(23, 205, 77, 13),
-    "Geneva 2015, houses and industry, 0.25 m (swisstopo)": PhotoStatistics(27, 234, 120, 27),
-    "California 2020, 480 places, 0.6 m (USDA NAIP)": PhotoStatistics(36, 207, 113, 15),
-    "Kampala, dense town, 0.10 m (OpenAerialMap)": PhotoStatistics(11, 250, 136, 62),
-}
 
 # Grey levels: black points above the first begin to be haze, from the second on they are nothing else.
 _HAZE: Final = (59.0, 74.0)

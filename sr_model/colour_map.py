@@ -127,7 +127,7 @@ class ColourMap:
 
     @property
     def canonical_json(self) -> str:
-        """What decides the mapped pixels, as JSON with sorted keys."""
+        """Return the parameters of the map as JSON with sorted keys: equal texts mean equal pixels."""
         parameters = {
             name: [float(part) for part in value] if isinstance(value, tuple) else float(value)
             for name, value in asdict(self._effective).items()
@@ -204,7 +204,7 @@ def luma(rgb: UInt8Array) -> UInt8Array:
 
 
 def _parts(colours: ColourMap) -> Iterator[str]:
-    """What a map does, in words; nothing for the identity."""
+    """Describe in words what a map does; an empty text for the identity."""
     points = (
         ("black", _luma_of(colours.black_in), colours.black_out),
         ("white", _luma_of(colours.white_in), colours.white_out),

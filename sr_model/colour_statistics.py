@@ -13,7 +13,7 @@ Counts = npt.NDArray[np.int64]
 
 
 class PhotoStatistics(NamedTuple):
-    """How bright and colourful a photograph is.
+    """Brightness and colourfulness of a photograph.
 
     Attributes:
         black, white: 0.5 and 99.5 % of its pixels' luma are darker, grey levels.

@@ -58,7 +58,7 @@ def dehalo(rgb: UInt8Array, amount: float, sigma_px: float) -> UInt8Array:
 
 
 def support_px(amount: float, sigma_px: float) -> int:
-    """The largest distance between a pixel and another that `dehalo` takes into account, in pixels."""
+    """Return the largest distance between a pixel and another that affects it in `dehalo`, in pixels."""
     side = _cell_px(sigma_px)
     # A cell holds its other pixel, and enlarging looks at one cell more.
     return len(_kernel(amount, sigma_px, side)) // 2 * side + 2 * (side - 1)
@@ -89,7 +89,7 @@ def _surroundings(values: Float32Array, amount: float, sigma_px: float, side: in
 
 @lru_cache(maxsize=8)
 def _spectrum(shape: tuple[int, int], amount: float, sigma_px: float, side: int) -> npt.NDArray[Any]:
-    """Of the kernel, whose centre lies `radius` from the corner."""
+    """Return the spectrum of the kernel, whose centre lies its radius from the corner."""
     return fft.rfft2(_kernel(amount, sigma_px, side).astype(np.float32), shape)
 
 

@@ -61,7 +61,7 @@ class CompactUNet(RestorationNetwork):
         f4 = self.stem(f2)  # [w, H/4, W/4]
         f8 = self.down8(f4)  # [2w, H/8, W/8]
         f16 = self.down16(f8)  # [8w/3, H/16, W/16]
-        # What comes after the join of a scale sees less than four of its cells around a pixel.
+        # The layers after the join of a scale see less than four of its cells around a pixel.
         at8, at4, at2 = (max(0, trim_px - 4 * scale) for scale in (8, 4, 2))
         y = F.relu(self.join8(join_scales(self.up8(f16), 0, f8, at8, 8)))
         y = F.relu(self.join4(join_scales(self.up4(y), at8, f4, at4, 4)))
@@ -131,7 +131,7 @@ class ResNetUNet(RestorationNetwork):
         f8 = e.layer2(f4)  # [128, H/8, W/8]
         f16 = e.layer3(f8)  # [256, H/16, W/16]
         f32 = e.layer4(f16)  # [512, H/32, W/32]
-        # What comes after the join of a scale sees less than eight of its cells around a pixel.
+        # The layers after the join of a scale see less than eight of its cells around a pixel.
         at8, at4, at2, at1 = (max(0, trim_px - 8 * scale) for scale in (8, 4, 2, 1))
         y = self.up8(self.up16(self.middle(f32), f16), f8, 0, at8, 8)
         y = self.up2(self.up4(y, f4, at8, at4, 4), f2, at4, at2, 2)

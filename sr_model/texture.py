@@ -1,4 +1,4 @@
-"""How much of a photograph's own texture a restored picture keeps.
+"""The share of a photograph's own texture that a restored picture keeps.
 
 A network that was trained on sharp edges draws false ones in woods and scrub, where a photograph has texture without
 direction. There half of what it changes is left out, so that the photograph's own texture shows through; elsewhere a
@@ -46,7 +46,7 @@ class TextureRadii:
 
     @classmethod
     def of(cls, ratio: float) -> TextureRadii:
-        """Those for a ratio, see `ModelSpec.trained_ratio`."""
+        """Return the radii for a ratio, see `ModelSpec.trained_ratio`."""
         tensor, area = round(1.45 * ratio - 0.75), round(4.25 * ratio - 0.875)
         return cls((tensor // 2, tensor - tensor // 2), (area // 2, area - area // 2))
 
@@ -69,7 +69,7 @@ def own_texture_share(luma: Float32Array, spec: ModelSpec, ratio: float) -> Floa
 
 
 def undirected_texture(luma: Float32Array, ratio: float) -> Float32Array:
-    """Where a photograph has texture without direction: 1 in woods, 0 along edges and on smooth ground.
+    """Find texture without direction: 1 in woods, 0 along edges and on smooth ground.
 
     Args:
         luma, ratio: see `own_texture_share`.

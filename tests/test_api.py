@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 import sr_model
 import tileserver
 import training
+from training.cli.main import main as orthosharp_train
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "api.md").read_text()
@@ -40,17 +41,17 @@ def test_every_public_name_exists(package: str) -> None:
         module.missing  # noqa: B018
 
 
-def test_the_page_names_everything_that_tileserver_offers_and_nothing_else() -> None:
-    rows = re.findall(r"^\| (.+?) \|", section("tileserver"), re.MULTILINE)
-    named = {name for row in rows for name in re.findall(r"`(\w+)", row)}
-    described = {name for name in re.findall(r"`(\w+)", section("tileserver")) if name.endswith("Error")}
-    assert named | described == set(tileserver.__all__) - {"__version__"}
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_page_names_the_public_interface_and_nothing_else(package: str) -> None:
+    rows = re.findall(r"^\| (`.+?) \|", section(package), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)(?=[`(])", row)}
+    described = {name for name in re.findall(r"`(\w+)", section(package)) if name.endswith("Error")}
+    assert named | described == set(PACKAGES[package].__all__) - {"__version__"}
 
 
-def test_what_the_page_names_of_sr_model_is_public() -> None:
-    rows = re.findall(r"^\| (`.+?) \|", section("sr_model"), re.MULTILINE)
-    named = {name for row in rows for name in re.findall(r"`(\w+)", row)}
-    assert {"Restorer", "ModelSpec", "PixelWindow", "load_weights"} <= named <= set(sr_model.__all__)
+def test_the_page_lists_every_command_of_training() -> None:
+    rows = re.findall(r"^\| `orthosharp-train ([\w-]+)` \|", section("training"), re.MULTILINE)
+    assert set(rows) == set(orthosharp_train.commands)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -7,6 +7,7 @@ import click
 import mercantile
 import pytest
 from click.testing import CliRunner
+from floors import FLOORS
 
 from tileserver.cli.main import main as orthosharp
 from training.cli.main import main as orthosharp_train
@@ -14,6 +15,7 @@ from training.cli.main import main as orthosharp_train
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 ARCHITECTURE_PAGE = ROOT / "docs" / "architecture.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 COMMANDS = {"orthosharp": orthosharp, "orthosharp-train": orthosharp_train}
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -55,14 +57,22 @@ def test_paths_exist(document):
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.parametrize("package", ["tileserver", "training"])
-def test_architecture_names_every_room(package):
+@pytest.mark.parametrize("package", FLOORS)
+def test_documents_name_every_room_in_the_order_of_the_floors(package):
+    rooms = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
+    rooms += [path.stem for path in (ROOT / package).glob("[!_]*.py")]
+    floors = [floor & set(rooms) for floor in reversed(FLOORS[package])]
+    level_of = {room: level for level, floor in enumerate(floors) for room in floor}
+
     diagram = re.search(rf"^{package}/.*\n((?:  .*\n)+)", ARCHITECTURE_PAGE.read_text(), re.MULTILINE)
-    assert diagram
-    named = set(re.findall(r"^  ([\w.]+)/? ", diagram[1], re.MULTILINE))
-    folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
-    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
-    assert named - {"viewer"} == folders | modules
+    named = [
+        name for name in re.findall(r"^  (\w+)(?:/|\.py) ", diagram[1], re.MULTILINE) if name != "viewer"
+    ]
+    assert sorted(named) == sorted(rooms)
+    assert [level_of[name] for name in named] == sorted(level_of.values())
+
+    staircase = re.search(rf"^\* `{package}`: ((?:.+\n)+?)(?=\*|\n)", CONTRIBUTING.read_text(), re.MULTILINE)
+    assert [set(re.findall(r"`(\w+)`", floor)) for floor in staircase[1].split(">")] == floors
 
 
 @each_document

@@ -1,12 +1,14 @@
 """A tile server that restores an old orthophoto with a neural network and serves it as a basemap.
 
-`__all__` lists the public interface; docs/api.md describes it. Names are looked up when they are first used (PEP 562),
+`__all__` lists the public interface; docs/api.md describes it. Names are looked up when they are first used,
 so that `import tileserver` loads neither torch nor OpenVINO nor GDAL.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from sr_model.lazy import lazy_names
 
 if TYPE_CHECKING:
     from tileserver.archives.readers import open_archive
@@ -71,21 +73,4 @@ _MODULES: Final = {
 
 # Hidden from type checkers, which then find misspelt names.
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Load a public name on its first use."""
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name == "__version__":
-            from importlib.metadata import version
-
-            value: Any = version("orthosharp")
-        else:
-            from importlib import import_module
-
-            value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
-        globals()[name] = value
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy_names(__name__, __all__, _MODULES)

@@ -11,7 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WrapValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -40,7 +49,7 @@ _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 @dataclass(frozen=True)
 class Option:
-    """How a setting is presented to users, beyond its name, type, default, constraints and description.
+    """Presentation of a setting to users, beyond its name, type, default, constraints and description.
 
     Attributes:
         section: heading in help texts and in docs/settings.md.
@@ -288,7 +297,10 @@ class Settings(BaseSettings):
         float | None, _picture(EVERY, metavar="METRES", default_text="half the resolution")
     ] = Field(None, gt=0, description="Pixel size on the ground that the network restores at.")
     native_zoom: Annotated[int | None, _picture(EVERY, metavar="ZOOM", default_text="by resolution")] = Field(
-        None, ge=0, le=24, description="Zoom in Web Mercator that the network restores at, as for pixel_size."
+        None,
+        ge=0,
+        le=24,
+        description="Zoom in Web Mercator that the network restores at, instead of a pixel size.",
     )
     halo: Annotated[Halo, _picture(EVERY, metavar="AMOUNT,RADIUS")] = Field(
         "off",
@@ -376,9 +388,18 @@ class Settings(BaseSettings):
         logger.warning("tone is deprecated: set colours to %s instead of tone to %s", colours, values["tone"])
         return {"colours": colours, **values}
 
+    @field_validator("native_zoom")
+    @classmethod
+    def _check_native_zoom(cls, zoom: int | None, info: ValidationInfo) -> int | None:
+        if zoom is not None and info.data.get("pixel_size") is not None:
+            raise ValueError(
+                "a pixel size is given too, and they are mutually exclusive: leave one of them out"
+            )
+        return zoom
+
     @property
     def limits(self) -> Limits:
-        """Which tiles are served: bounds in degrees, zooms of Web Mercator."""
+        """The tiles that are served: bounds in degrees, zooms of Web Mercator."""
         return Limits(self.bounds, self.zooms)
 
 

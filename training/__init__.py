@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from sr_model.lazy import lazy_names
 
 if TYPE_CHECKING:
     from training.data.degrade import age
@@ -36,21 +38,4 @@ _MODULES: Final = {
 
 # Hidden from type checkers, which then find misspelt names.
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Load a public name on its first use."""
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name == "__version__":
-            from importlib.metadata import version
-
-            value: Any = version("orthosharp")
-        else:
-            from importlib import import_module
-
-            value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
-        globals()[name] = value
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy_names(__name__, __all__, _MODULES)

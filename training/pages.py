@@ -1,4 +1,4 @@
-"""What our reports have in common: templates, and pictures inside the page."""
+"""Common parts of the HTML reports: templates, and pictures inside the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure what the pipeline costs beside the network: one cold metatile, and the rate with many clients."""
+"""Measure the cost of the pipeline beside the network: one cold metatile, and the rate with many clients."""
 
 from __future__ import annotations
 

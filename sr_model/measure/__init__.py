@@ -1,4 +1,4 @@
-"""What a photograph is like: how sharp its edges are, how it was sharpened, how much grain it has.
+"""Measurement of a photograph: the sharpness of its edges, its unsharp mask and its grain.
 
 Serving asks once for each photograph, training while it ages pictures and while it judges them; both have to get the
 same answer, so the measurement lives here. numpy and scipy only.

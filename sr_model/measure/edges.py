@@ -58,7 +58,7 @@ class Edges:
 
 @dataclass(frozen=True, eq=False)
 class EdgeShapes:
-    """How edges rise; NaN where a place is not on one edge with a plateau on either side.
+    """Shapes of edges; NaN where a place is not on one edge with a plateau on either side.
 
     Attributes:
         rise_px: float64 [E], from 10 to 90 % of the step.
@@ -153,7 +153,7 @@ def _away_from_gaps(luminance: Float32Array, margin_px: int) -> BoolArray:
 
 
 def _ridges(edges: Edges, strength: Float32Array) -> Edges:
-    """Those whose gradient is not weaker than a pixel further on either side of the edge."""
+    """Select places whose gradient is not weaker than a pixel further on either side of the edge."""
     ahead, behind = (
         ndimage.map_coordinates(strength, [edges.y + k * edges.ny, edges.x + k * edges.nx], order=1)
         for k in (1, -1)

@@ -1,4 +1,4 @@
-"""Grain: what is left of a photograph's fine detail where the ground is smooth."""
+"""Grain: the fine detail of a photograph on smooth ground."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def blur_from_spectrum(luminances: Sequence[Float32Array]) -> tuple[float, int]:
 
 
 def _powers(luminance: Float32Array) -> list[FloatArray]:
-    """Of the squares that are wholly present and textured, each divided by its variance."""
+    """Return the spectra of squares that are complete and textured, each divided by its variance."""
     taper = np.hanning(_SIDE_PX)
     window = np.outer(taper, taper)
     powers = []

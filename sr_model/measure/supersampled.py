@@ -1,6 +1,6 @@
 """Profiles across edges in bins of a quarter pixel, from the pixels themselves: nothing is interpolated.
 
-Interpolating between pixels blurs what is as sharp as they are, and overshoots where an edge lies along the grid. For
+Interpolating between pixels blurs detail as sharp as they are, and overshoots where an edge lies along the grid. For
 the profile of one edge that does not matter; a fit to hundreds of them would measure it.
 """
 
@@ -45,12 +45,12 @@ class Profiles:
         return len(self.level)
 
     def take(self, which: BoolArray | npt.NDArray[np.intp]) -> Profiles:
-        """Those of some edges."""
+        """Select some edges."""
         return Profiles(self.distance[which], self.level[which], self.weight[which], self.burnt[which])
 
     @classmethod
     def joined(cls, parts: list[Profiles]) -> Profiles:
-        """Those of several windows, one after the other."""
+        """Concatenate the edges of several windows."""
         return cls(
             np.concatenate([part.distance for part in parts]),
             np.concatenate([part.level for part in parts]),

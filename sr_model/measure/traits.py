@@ -1,4 +1,4 @@
-"""What a photograph is like, in a few numbers that are the photograph's own: blur, unsharp mask, grain."""
+"""Traits of a photograph, which do not depend on what it shows: blur, unsharp mask, grain."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_EDGES: Final = 200
 LEAST_EDGES: Final = 12
 # Ground has soft edges too: the photo's blur is that of the lower quartile, so many deviations from the median.
 _SHARPER: Final = -0.674
-# What is said of a photo that tells nothing: sharp.
+# Blur that is assumed for a photo without measurable edges or texture: that of a sharp one.
 _SHARP_PX: Final = 0.5
 
 
@@ -66,11 +66,11 @@ class PhotoTraits:
 
     @property
     def resolution_px(self) -> float:
-        """Side of the pixels that would do for what the photo resolves, in its own pixels; 1 or more.
+        """Side of the largest pixels that keep the detail that the photo resolves, in its own pixels; 1 or more.
 
         A Gaussian blur of sigma s leaves exp(-2 (pi s f)^2) of the contrast at f cycles per pixel. Pixels of side R
         hold periods down to 2 R; R is such that a tenth of the contrast is left there (MTF10, close to Rayleigh's
-        limit): 1.46 s. An unsharp mask raises contrast and not what is resolved, so it does not count.
+        limit): 1.46 s. An unsharp mask raises contrast and not resolution, so it does not count.
         """
         return max(1.0, self.blur_px * math.pi / math.sqrt(2 * math.log(1 / _LIMIT_CONTRAST)))
 
@@ -130,7 +130,7 @@ def _from_edges(fit: Fit, grain: float, blocks: int) -> PhotoTraits:
 
 
 def _best_profiles(luminances: Sequence[Float32Array]) -> Profiles | None:
-    """Those of the strongest edges with even plateaus, strongest first."""
+    """Select the strongest edges with even plateaus, strongest first."""
     found: list[tuple[Edges, Profiles]] = []
     for luminance in luminances:
         edges = find_edges(

@@ -5,7 +5,7 @@ x + k (x - G_r x) that all edges of a photograph share. With P the normal distri
 
     a + c ((1 + k) P(t / sigma) - k P(t / hypot(sigma, r))),        clipped to black and white.
 
-What the edges tell: the spread that is seen is sigma^2 - k r^2, the rings beside it grow with k (1 + k) (r / spread)^4.
+The edges show this: the apparent spread is sigma^2 - k r^2, the rings beside it grow with k (1 + k) (r / spread)^4.
 So a mask that is narrower than the blur leaves no ring, and no edge can tell it from less blur: where the profiles
 leave amount and radius open, priors choose, and the pair (blur, mask) that is found gives the same edge.
 """
@@ -30,7 +30,7 @@ _SIGMAS_PX: Final = (0.29, 5.0)
 # Priors: deviation of the amount from 0, and of the radius' logarithm from that of 1.1 px.
 _AMOUNT_PRIOR: Final = 0.8
 _RADIUS_PRIOR: Final = (1.1, 0.3)
-# Bins over which what lies beside an edge is alike: 2 px.
+# Bins over which the pixels beside an edge are alike: 2 px.
 _ALIKE_BINS: Final = 8
 # Residuals beyond this share of the step are clutter, and count less (Huber 1964).
 _HUBER: Final = 0.04
@@ -62,7 +62,7 @@ class Fit:
     def sigma_quantile_px(self, deviations: float) -> float:
         """Spread of edges so many standard deviations from the median one.
 
-        How much the spreads differ is freed of what they seem to differ because each is measured amid grain.
+        The variance that grain adds to the measured spreads is subtracted first.
         """
         logarithm = np.log(self.sigma_px)
         low, middle, high = np.quantile(logarithm, (0.25, 0.5, 0.75))
@@ -134,7 +134,7 @@ def _sigma_error(linear: _Linear) -> FloatArray:
 def _dispersion(linear: _Linear) -> float:
     """Variance of a pixel around the model, as large as if all pixels were independent; from the median edge.
 
-    Grain is independent from pixel to pixel; what lies beside an edge is alike over 2 px, and its sums show it.
+    Grain is independent from pixel to pixel; the pixels beside an edge are alike over 2 px, and its sums show it.
     """
     edges, bins = linear.residual.shape
     clipped = np.clip(linear.residual, -2 * _HUBER, 2 * _HUBER)

@@ -1,4 +1,4 @@
-"""Where the network runs: one small protocol, two implementations, and the choice between them."""
+"""The runtimes of the network: one small protocol, two implementations, and the choice between them."""
 
 from __future__ import annotations
 

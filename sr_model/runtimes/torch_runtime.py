@@ -60,8 +60,8 @@ class TorchRuntime:
     @property
     def batch(self) -> int:
         """See `Runtime.batch`."""
-        wish = _CUDA_BATCH if self._cuda else 1
-        return min(wish, self._fits or wish)
+        wanted = _CUDA_BATCH if self._cuda else 1
+        return min(wanted, self._fits or wanted)
 
     def forward(self, planes: Float32Array) -> Float32Array:
         """See `Runtime.forward`; a batch that does not fit into the GPU's memory is split."""

@@ -30,7 +30,7 @@ def restored_by(runtime, rgb):
 
 
 def assert_nearly_equal(one, other):
-    """Another batch may take another kernel, which rounds half precision otherwise; nobody can see it."""
+    """Another batch may take another kernel, which rounds half precision otherwise, invisibly."""
     difference = np.abs(one.astype(int) - other)
     assert difference.mean() < 0.1
     assert difference.max() <= 2

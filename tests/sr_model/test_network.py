@@ -42,7 +42,7 @@ def test_a_shift_by_the_stride_shifts_the_output(network):
         left, right = net(picture[..., :512]), net(picture[..., spec.stride :])
     middle = slice(240, 272)
     aligned = _difference(left, right, middle, spec.stride)
-    # A shift that is no multiple of the stride does change values.
+    # A shift that is not a multiple of the stride does change values.
     with torch.inference_mode():
         odd = _difference(left, net(picture[..., 3 : 512 + 3]), middle, 3)
     assert aligned < 0.05 * odd

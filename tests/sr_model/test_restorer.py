@@ -54,7 +54,7 @@ def test_openvino_and_torch_agree(weights):
     assert np.abs(openvino.astype(int) - torch_).max() <= 1
 
 
-def test_openvino_reports_to_nobody(weights, tmp_path):
+def test_openvino_sends_no_telemetry(weights, tmp_path):
     """It would tell a web service that it was imported."""
     program = """
         import sys
@@ -115,7 +115,7 @@ def test_what_serves_is_nearly_what_was_trained():
 
 
 @pytest.mark.parametrize("name", ["openvino", "torch"])
-def test_a_trim_that_is_no_multiple_or_leaves_nothing_is_refused(weights, name):
+def test_a_trim_that_is_not_a_multiple_or_leaves_nothing_is_refused(weights, name):
     stride = weights.spec.stride
     for trim_px in (-stride, stride // 2, 15):
         with pytest.raises(InputError, match="multiple of the stride"):
@@ -155,7 +155,7 @@ def test_wrong_input_is_refused(weights):
 
 
 @pytest.mark.parametrize("name", ["openvino", "torch"])
-def test_output_that_is_no_picture_is_an_error(weights, monkeypatch, name):
+def test_output_that_is_not_a_picture_is_an_error(weights, monkeypatch, name):
     restorer = Restorer.from_weights(weights, runtime=name, device="cpu")
     runtime = restorer._runtime
     if name == "openvino":

@@ -87,8 +87,8 @@ def test_the_share_is_left_out_of_the_change():
         assert slope == pytest.approx(kept, abs=0.04)
 
 
-def test_between_woods_and_meadow_there_is_no_border():
-    """The share goes from one to the other over some twenty pixels, so that nobody sees where: a cell has four."""
+def test_no_border_appears_between_woods_and_meadow():
+    """The share goes from one to the other over some twenty pixels, so that the change is not seen: a cell has four."""
     x = np.arange(384)
     mixed = np.where(x < 192, woods(), meadow())
     cells = share(mixed)

@@ -27,7 +27,7 @@ def saved(tmp_path):
     ), tmp_path / "toy.safetensors"
 
 
-def test_what_is_saved_is_loaded(saved):
+def test_saved_weights_are_loaded_again(saved):
     weights, path = saved
     again = load_weights(path)
     assert again.spec == SPEC

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 # Of each zoom.
 SAMPLE = 4
 # From here on metatiles fill tiles, and a server that has no archive makes the same ones.
-REACH_ZOOM = 17
+MIN_METATILE_ZOOM = 17
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def test_tiles_of_the_server_the_archive_and_the_folder_are_equal(
             assert answer.status_code == 200
             assert answer.content == archive[place] == folder[place], place
             again = on_demand[place]
-            if place[0] >= REACH_ZOOM:
+            if place[0] >= MIN_METATILE_ZOOM:
                 assert again.content == answer.content, place
             elif again.content != answer.content:
                 others += 1
@@ -116,7 +116,7 @@ def test_an_archive_of_other_tiles_is_refused_with_the_difference(seeded: Seeded
 
 
 @pytest.mark.parametrize("name", ["none.pmtiles", "old.tif.mbtiles"])
-def test_what_is_no_archive_is_refused(seeded: Seeded, tmp_path: Path, name: str) -> None:
+def test_files_other_than_archives_are_refused(seeded: Seeded, tmp_path: Path, name: str) -> None:
     if name.startswith("old"):
         (tmp_path / name).write_text("Dear server")
     command = command_line("serve", *seeded.arguments, "--store", tmp_path / name, "--port", 0)

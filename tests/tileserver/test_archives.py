@@ -265,7 +265,7 @@ def test_mbtiles_have_what_the_standard_asks_for(mbtiles: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.mbtiles", "a.pmtiles", "a.tif", "missing.mbtiles"])
-def test_files_that_are_no_archives(tmp_path: Path, name: str) -> None:
+def test_files_that_are_not_archives_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"Dear server" * 100) if not name.startswith("missing") else None
     with pytest.raises(ArchiveError, match=name):
         open_archive(tmp_path / name)

@@ -125,8 +125,8 @@ def test_only_named_origins_may_read_the_tiles(make_service: Callable[..., TileS
         friend = client.get(url, headers={"Origin": "https://map.example"})
         assert friend.headers["access-control-allow-origin"] == "https://map.example"
         assert friend.headers["vary"] == "Origin"
-        stranger = client.get(url, headers={"Origin": "https://other.example"})
-        assert "access-control-allow-origin" not in stranger.headers
-        assert stranger.headers["vary"] == "Origin"
+        foreign = client.get(url, headers={"Origin": "https://other.example"})
+        assert "access-control-allow-origin" not in foreign.headers
+        assert foreign.headers["vary"] == "Origin"
     with pytest.raises(ValueError, match="not an origin"):
         make_service(cors_origins="https://map.example/path")

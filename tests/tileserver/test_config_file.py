@@ -57,7 +57,7 @@ def test_every_mistake_is_listed_once_with_its_line(tmp_path: Path) -> None:
     assert numbers == [1, 2, 3, 4, 7, 8, 9, 9, 10, 11, 12], lines
 
 
-def test_a_default_that_is_no_name_is_a_mistake_too(tmp_path: Path) -> None:
+def test_a_default_that_is_not_a_name_is_a_mistake_too(tmp_path: Path) -> None:
     path = written(tmp_path, 'default = ["a"]\n[maps.a]\nsource = "a.tif"\n')
     with pytest.raises(SettingsError, match=r"toml:1: default is not the name of a map: use one of a"):
         read_config(path, {})

@@ -36,6 +36,14 @@ def test_a_link_takes_the_place_of_a_file(tmp_path: Path) -> None:
     assert first.stat().st_ino == second.stat().st_ino
 
 
+def test_linking_the_same_file_again_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"new")
+    for _ in range(2):
+        link_atomic(first, second)
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "second"}
+
+
 def test_a_link_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_bytes(b"new")

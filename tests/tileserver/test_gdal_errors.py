@@ -1,4 +1,4 @@
-"""Whatever GDAL refuses is an error with a public name; every other error is left alone."""
+"""Every refusal of GDAL is an error with a public name; all other errors pass unchanged."""
 
 from __future__ import annotations
 

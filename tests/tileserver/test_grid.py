@@ -48,7 +48,7 @@ def test_overlap_and_intersection_agree_with_shapely(one: BBox, other: BBox) -> 
     shared = one.intersection(other)
     assert one.overlaps(other) == other.overlaps(one) == (expected.area > 0)
     assert shared == other.intersection(one)
-    # A common border or corner is no ground.
+    # A common border or corner is not common ground.
     assert shared == (BBox(*expected.bounds) if expected.area > 0 else None)
 
 

@@ -96,7 +96,7 @@ def test_a_feature_without_a_shape_is_a_bad_request(served: TestClient, coordina
     assert 400 <= answer.status_code < 500
 
 
-def test_feature_hides_what_is_outside(served: TestClient) -> None:
+def test_a_feature_hides_pixels_outside_it(served: TestClient) -> None:
     west, south, east, north = served.get("/tilejson.json").json()["bounds"]
     ring = [[west, south], [east, south], [east, north], [west, south]]
     feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}

@@ -258,3 +258,15 @@ def test_the_old_name_of_colours_still_works_and_warns(
     assert [record.message for record in caplog.records].count(
         "tone is deprecated: set colours to photo instead of tone to old"
     ) == 2
+
+
+def test_a_pixel_size_and_a_native_zoom_are_refused_before_any_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = tmp_path / "missing.tif"
+    result = call("serve", missing, "--native-zoom", 21, "--pixel-size", 0.3)
+    refused(result, "--native-zoom", "mutually exclusive")
+    monkeypatch.setenv("ORTHOSHARP_NATIVE_ZOOM", "21")
+    with pytest.raises(SettingsError, match=r"ORTHOSHARP_NATIVE_ZOOM: .*mutually exclusive"):
+        make_settings({"source": "old.tif", "pixel_size": 0.3})
+    assert make_settings({"source": "old.tif"}).native_zoom == 21

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from tileserver.jobs import progress
-from tileserver.jobs.progress import Figures, JsonReporter, LineReporter, describe, summarise
+from tileserver.jobs.progress import JobProgress, JsonReporter, LineReporter, describe, summarise
 
-HALF = Figures(
+HALF = JobProgress(
     units=50, all_units=100, units_made=20, tiles=400, nbytes=10**6, failures=3, megapixels=21.0, seconds=10.0
 )
 
 
 def test_figures_in_words() -> None:
     assert describe(HALF) == "40.0 tiles/s, 2.10 megapixels/s, 3 failed, 0:00:24 left"
-    # Nobody can tell yet; and rasters have no tiles.
-    assert describe(Figures(0, 100)) == "0.00 megapixels/s, 0 failed"
+    # The rate is not known yet; and rasters have no tiles.
+    assert describe(JobProgress(0, 100)) == "0.00 megapixels/s, 0 failed"
 
 
 def test_a_log_gets_a_line_every_few_seconds_and_one_at_the_end(
@@ -35,7 +35,7 @@ def test_a_log_gets_a_line_every_few_seconds_and_one_at_the_end(
     with LineReporter() as report:
         for units in range(101):
             now[0] += 0.3
-            report(Figures(units, 100, units, seconds=now[0] - 1000))
+            report(JobProgress(units, 100, units, seconds=now[0] - 1000))
     lines = capsys.readouterr().out.splitlines()
     shown = [int(line.split("/")[0]) for line in lines]
     assert shown[0] == 0
@@ -46,7 +46,7 @@ def test_a_log_gets_a_line_every_few_seconds_and_one_at_the_end(
 
 def test_a_machine_gets_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with JsonReporter() as report:
-        report(Figures(0, 100))
+        report(JobProgress(0, 100))
         report(HALF)
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert (first["event"], first["seconds_left"]) == ("progress", None)
@@ -80,9 +80,9 @@ def test_the_last_line_has_size_and_rate(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_a_terminal_gets_a_bar() -> None:
     script = (
-        "from tileserver.jobs.progress import Figures, reporter\n"
+        "from tileserver.jobs.progress import JobProgress, reporter\n"
         "with reporter(as_json=False) as report:\n"
-        "    report(Figures(50, 100, 20, 400, 10**6, 3, 21.0, 10.0))\n"
+        "    report(JobProgress(50, 100, 20, 400, 10**6, 3, 21.0, 10.0))\n"
     )
     ours, theirs = pty.openpty()
     root = Path(__file__).parents[2]

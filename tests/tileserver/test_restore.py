@@ -318,7 +318,7 @@ def test_the_photograph_itself_is_never_the_output(
     assert source.read_bytes() == before
 
 
-def test_folders_of_others_are_left_alone(holed: Path, tiny_weights: Path, tmp_path: Path) -> None:
+def test_foreign_folders_are_refused_and_kept(holed: Path, tiny_weights: Path, tmp_path: Path) -> None:
     """Where chips would go, and where the work in progress would lie."""
     letter = tmp_path / "chips" / "letter.txt"
     letter.parent.mkdir()

@@ -55,9 +55,7 @@ def test_refusals_touch_nothing(seeded: SeededPhoto, tiny_weights: Path, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_files_that_are_no_archives_are_left_alone(
-    seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path
-) -> None:
+def test_foreign_files_are_refused_and_kept(seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path) -> None:
     """Neither with --overwrite; and neither where a journal would lie."""
     letter = b"Dear server" * 100
     for name in (

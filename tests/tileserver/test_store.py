@@ -111,7 +111,7 @@ def test_a_damaged_tile_is_made_again(make_service: Callable[..., TileService], 
         wait_until(lambda: path.read_bytes() == good)
 
 
-def test_a_folder_keeps_to_its_bound_and_keeps_what_is_asked_for(tmp_path: Path) -> None:
+def test_a_folder_keeps_to_its_bound_and_keeps_tiles_that_are_read(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     bound = 2**20
     store = FolderTiles(tmp_path, bound)
@@ -254,7 +254,7 @@ def moody() -> Iterator[tuple[Moody, GuardedStore, list[str], list[float]]]:
 
 
 @pytest.mark.parametrize(("mood", "kind"), [("hang", "timeout"), ("fail", "failed")])
-def test_a_store_that_fails_is_left_alone_and_tried_again(
+def test_a_failing_store_is_not_asked_for_a_while_then_tried_again(
     moody: tuple[Moody, GuardedStore, list[str], list[float]],
     mood: str,
     kind: str,
@@ -351,7 +351,7 @@ def test_addresses_that_make_no_sense(
         open_store(address, **options)
 
 
-def test_a_seeded_folder_is_no_store(seeded: SeededPhoto) -> None:
+def test_a_seeded_folder_is_not_a_store(seeded: SeededPhoto) -> None:
     """It would be served as an empty one, and get files that no web server is to give away."""
     folder = seeded.folder / "folder"
     before = sorted(folder.iterdir())

@@ -151,7 +151,7 @@ def test_what_cannot_be_compared_is_refused(files, tmp_path):
         candidates(files["old"], files["new"], (text,))
 
 
-def test_a_folder_that_is_there_is_left_alone(files, tmp_path):
+def test_an_existing_folder_is_refused_and_kept(files, tmp_path):
     (tmp_path / "blind").mkdir()
     result = CliRunner().invoke(
         compare, [str(v) for v in (tmp_path / "blind", files["old"], files["new"], files["plain"])]
@@ -230,7 +230,7 @@ def test_scores_that_do_not_fit_are_refused(tmp_path, given, problem):
         score_candidates(key, [write_answers(tmp_path / "scores.json", **given)])
 
 
-def test_other_files_are_no_keys_and_no_scores(tmp_path):
+def test_other_files_are_neither_keys_nor_scores(tmp_path):
     path = tmp_path / "other.json"
     for text, read in (("{", read_key), ("[]", read_key), ('{"sheets": {"00": 1}}', read_key)):
         path.write_text(text)

@@ -10,8 +10,9 @@ from training_data import strip, write_photo, write_site
 from sr_model import Restorer, load_weights
 from training.errors import DatasetError
 from training.evaluate.judge import choose_judge
+from training.evaluate.options import EvaluateOptions
 from training.evaluate.report import evaluation_page
-from training.evaluate.score import Choices, check_choices, document, evaluate_site
+from training.evaluate.score import check_options, document, evaluate_site
 from training.evaluate.tables import summary
 from training.measure.seams import seam_sums
 
@@ -30,10 +31,10 @@ def restorer(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def choices(tmp_path_factory, site):
+def options(tmp_path_factory, site):
     """A baseline that knows the truth, with a name that a page must escape."""
     path = tmp_path_factory.mktemp("baseline") / "G&N.tif"
-    return Choices((write_photo(path, strip(site, "new", SPLITS), 1.0, ORIGIN),), draws=200)
+    return EvaluateOptions((write_photo(path, strip(site, "new", SPLITS), 1.0, ORIGIN),), draws=200)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,8 @@ def judge():
 
 
 @pytest.fixture(scope="module")
-def scores(restorer, site, choices, judge):
-    return evaluate_site(restorer, site, choices, judge)
+def scores(restorer, site, options, judge):
+    return evaluate_site(restorer, site, options, judge)
 
 
 def value(scores, truth, method, name):
@@ -80,9 +81,9 @@ def test_intervals_hold_their_value(scores):
             assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9, (score.method, name)
 
 
-def test_the_same_seed_gives_the_same_document(scores, restorer, site, choices, judge):
-    again = evaluate_site(restorer, site, choices, judge)
-    documents = [json.dumps(document(restorer, s, choices, judge), allow_nan=False) for s in (scores, again)]
+def test_the_same_seed_gives_the_same_document(scores, restorer, site, options, judge):
+    again = evaluate_site(restorer, site, options, judge)
+    documents = [json.dumps(document(restorer, s, options, judge), allow_nan=False) for s in (scores, again)]
     assert documents[0] == documents[1]
     read = json.loads(documents[0])
     assert read["model"]["digest"] == restorer.digest
@@ -98,8 +99,8 @@ def test_the_terminal_shows_narrow_tables(scores):
     assert max(map(len, text.splitlines())) <= 120
 
 
-def test_the_page_needs_no_other_file_and_escapes_names(scores, restorer, site, choices, judge):
-    page = evaluation_page(restorer, [site], scores, choices, 2, ["Survey <1998>"], judge)
+def test_the_page_needs_no_other_file_and_escapes_names(scores, restorer, site, options, judge):
+    page = evaluation_page(restorer, [site], scores, options, 2, ["Survey <1998>"], judge)
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "G&amp;N" in page
     assert "G&N" not in page
@@ -112,7 +113,7 @@ def test_the_page_needs_no_other_file_and_escapes_names(scores, restorer, site, 
 
 def test_a_folder_without_validation_and_tiny_chips_are_refused(tmp_path, restorer):
     with pytest.raises(DatasetError, match="larger --validation"):
-        check_choices([write_site(tmp_path / "none", ("train",), size=64)], Choices(), restorer.spec)
+        check_options([write_site(tmp_path / "none", ("train",), size=64)], EvaluateOptions(), restorer.spec)
     small = write_site(tmp_path / "small", ("validation",), size=88)
     with pytest.raises(DatasetError, match="--size 96"):
         evaluate_site(restorer, small)
@@ -123,9 +124,9 @@ def test_a_folder_without_validation_and_tiny_chips_are_refused(tmp_path, restor
 )
 def test_small_chips_lack_what_they_cannot_tell(tmp_path, restorer, size, has):
     folder = write_site(tmp_path / "site", ("validation",), size=size)
-    check_choices([folder], Choices(), restorer.spec)
+    check_options([folder], EvaluateOptions(), restorer.spec)
     scores = evaluate_site(restorer, folder)
-    json.dumps(document(restorer, scores, Choices()), allow_nan=False)
+    json.dumps(document(restorer, scores, EvaluateOptions()), allow_nan=False)
     ours = next(score for score in scores if score.method == "orthosharp")
     assert ours.estimates.keys() & {"pattern", "drawn_pattern"} == has
     if size == 96:
@@ -137,7 +138,7 @@ def test_small_chips_lack_what_they_cannot_tell(tmp_path, restorer, size, has):
 def test_folders_of_one_name_are_refused(tmp_path, restorer):
     folders = [write_site(tmp_path / town / "pairs", ("validation",) * 2, size=256) for town in ("a", "b")]
     with pytest.raises(DatasetError, match="2 of the folders are called 'pairs'"):
-        check_choices(folders, Choices(), restorer.spec)
+        check_options(folders, EvaluateOptions(), restorer.spec)
 
 
 def test_a_halo_that_is_too_small_shows_a_seam(tmp_path):

@@ -16,9 +16,10 @@ from sr_model import Restorer
 from training.cli.main import main
 from training.errors import TrainingError
 from training.evaluate.judge import choose_judge, loss_networks_of
-from training.evaluate.score import Choices, evaluate_site
+from training.evaluate.options import EvaluateOptions
+from training.evaluate.score import evaluate_site
 from training.evaluate.tables import METRICS
-from training.measure.bootstrap import Bootstrap, _Pooled
+from training.measure.bootstrap import Bootstrap, PooledValues
 
 SPLITS = ("train", "validation", "validation", "validation")
 ORIGIN = (753_000.0, 1_300_000.0)
@@ -87,7 +88,7 @@ def scores(tmp_path_factory, site):
     restorer = Restorer.open(write_tiny_weights(folder / "tiny.safetensors"))
     return {
         score.method: score
-        for score in evaluate_site(restorer, site, Choices(tuple(files), aged=False, draws=200))
+        for score in evaluate_site(restorer, site, EvaluateOptions(tuple(files), aged=False, draws=200))
     }
 
 
@@ -137,7 +138,7 @@ def test_a_median_is_numpys_and_its_interval_knows_the_blocks():
 
 def test_a_drawn_block_counts_as_often_as_it_was_drawn():
     chips = [np.array([1.0, 4.0]), np.array([2.0, 9.0, 3.0])]
-    pooled = _Pooled.of(chips, np.arange(2))
+    pooled = PooledValues.of(chips, np.arange(2))
     counts = np.array([[1.0, 1.0], [2.0, 0.0], [1.0, 3.0], [0.0, 2.0]])
     wanted = [
         np.median(np.concatenate([np.repeat(c, int(n)) for c, n in zip(chips, row, strict=True)]))

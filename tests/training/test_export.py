@@ -22,13 +22,14 @@ from sr_model.onnx_model import to_onnx
 from sr_model.pixels import correct, normalise
 from training.data.dataset import load_pairs
 from training.errors import DatasetError, RunError
-from training.evaluate.score import Choices, check_choices, document, evaluate_site, real_ground
+from training.evaluate.options import EvaluateOptions
+from training.evaluate.score import check_options, document, evaluate_site, real_ground
 from training.export.export import export, measure_halo
 from training.export.onnx_file import onnx_difference, write_onnx
 from training.fit.config import FitConfig
 from training.fit.kinds import untrained_spec
 from training.measure.seams import seam_sums
-from training.refine.refine import Choices as RefineChoices
+from training.refine.options import RefineOptions
 from training.refine.refine import refine
 
 SPLITS = ("train", "train", "validation", "validation")
@@ -47,7 +48,7 @@ def scores(run):
     restorer, site = Restorer.open(run / "last.safetensors"), run.parent / "town"
     measured = evaluate_site(restorer, site)
     path = run.parent / "scores.json"
-    path.write_text(json.dumps(document(restorer, measured, Choices())))
+    path.write_text(json.dumps(document(restorer, measured, EvaluateOptions())))
     return path
 
 
@@ -214,20 +215,20 @@ def test_relative_weights_are_exported_with_ratios_and_no_pixel_size(relative):
 def test_relative_weights_are_evaluated_at_the_ratio_of_the_site_and_not_refined(relative, tmp_path):
     folder, exported = relative
     site, spec = folder / "town", exported.weights.spec
-    check_choices([site], Choices(), spec)
+    check_options([site], EvaluateOptions(), spec)
     (chip,) = load_pairs([site], "validation")[:1]
     restorer = Restorer.from_weights(exported.weights)
-    made = real_ground(restorer, site, only={chip.name.split("/")[1]}).made["orthosharp"][0]
+    made = real_ground(restorer, site, only={chip.name.split("/")[1]}).pictures["orthosharp"][0]
     whole = restorer.restore(chip.old[None], PhotoContext(2.0))[0]
     assert (made == whole[32:-32, 32:-32]).all()
     assert (made != restorer.restore(chip.old[None], PhotoContext(1.43))[0][32:-32, 32:-32]).any()
     with pytest.raises(RunError, match="are not refined: `export` them"):
-        refine(exported.weights, [site], RefineChoices())
+        refine(exported.weights, [site], RefineOptions())
     values = json.loads((site / "site.json").read_text())
     other = write_site(tmp_path / "other", SPLITS)
     (other / "site.json").write_text(json.dumps(values | {"old_gsd_m": 6 * values["gsd_m"]}))
     with pytest.raises(DatasetError, match="6 times as large as the chips'"):
-        check_choices([other], Choices(), spec)
+        check_options([other], EvaluateOptions(), spec)
 
 
 def test_a_run_that_saw_aged_pictures_alone_is_exported(tmp_path):

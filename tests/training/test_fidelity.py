@@ -4,7 +4,14 @@ from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as moved
 from training_data import make_ground
 
-from training.measure.fidelity import compare, correctness, match_colours, place, put_in_place, shift_between
+from training.measure.fidelity import (
+    compare,
+    correctness,
+    match_moments,
+    place,
+    put_in_place,
+    shift_between,
+)
 from training.measure.metrics import consistency
 
 
@@ -39,7 +46,7 @@ def test_pictures_that_share_nothing_are_not_moved():
 def test_old_is_omission_new_is_improvement_and_noise_is_hallucination():
     new = make_ground(5, 128).astype(np.float32)
     old = gaussian_filter(new, (2, 2, 0))
-    noise = match_colours(np.random.default_rng(0).normal(0, 1, new.shape).astype(np.float32) * 50 + 128, new)
+    noise = match_moments(np.random.default_rng(0).normal(0, 1, new.shape).astype(np.float32) * 50 + 128, new)
     shares = [correctness(picture, old, new) for picture in (new, old, noise)]
     assert [int(np.argmax(share)) for share in shares] == [0, 1, 2]
     assert all(sum(share) == pytest.approx(1) for share in shares)

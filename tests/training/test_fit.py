@@ -163,7 +163,7 @@ def test_new_crops_get_the_colours_of_old_ones_and_keep_their_detail():
     assert float(still.std() / water.std()) > 0.8
 
 
-def test_weights_of_another_architecture_are_no_start(config, tmp_path):
+def test_weights_of_another_architecture_cannot_be_the_start(config, tmp_path):
     start = write_tiny_weights(tmp_path / "tiny.safetensors")
     with pytest.raises(RunError, match="--architecture compact"):
         fit(replace(config, architecture="resnet34", encoder="none"), tmp_path / "run", init=start)
@@ -280,7 +280,7 @@ def test_sizes_that_shrink_are_refused(config):
         replace(config, sizes_px=(256, 128))
 
 
-def test_what_is_cut_out_has_room_for_the_largest_scale_where_the_chips_have():
+def test_crops_have_room_for_the_largest_scale_where_the_chips_do():
     assert source_px(112, 1.4, 500) == 157
     assert source_px(500, 1.4, 500) == 500
 

@@ -10,7 +10,7 @@ from training_data import write_vgg
 
 from training.errors import TrainingError
 from training.measure.colour_artefacts import blotches, neutral_cast, saturation, tinted_rims
-from training.measure.colour_map import block_means, fit_colour_map, matched_psnr
+from training.measure.colour_map import block_colours, fit_colour_map, matched_psnr
 from training.measure.edge_quality import edge_quality
 from training.measure.feature_distance import EfficientNetJudge, Vgg16Judge, open_judge
 from training.measure.judges import JudgedWindow, judge_windows
@@ -121,7 +121,7 @@ def test_a_planted_weave_is_seen_and_airbrushing_too():
     grid = 6.0 * (np.indices((SIDE, SIDE)).sum(0) % 2)[..., None] - 3.0
     assert weave(ground + grain(2.0, 3) + grid, old, new) > 1.4
     assert weave(ground, old, new) < 0.75
-    # A map of colours is no weave: detail counts relative to contrast.
+    # A map of colours is not a weave: detail counts relative to contrast.
     assert weave(0.6 * (ground + grain(2.0, 3)) + 30, old, new) == pytest.approx(natural, abs=0.05)
 
 
@@ -146,7 +146,7 @@ def test_the_colour_map_is_the_one_that_was_applied():
     found = fit_colour_map(picture, recoloured(picture))
     assert found[:3] == pytest.approx(np.diag((1.15, 1.0, 0.85)), abs=1e-3)
     assert found[3] == pytest.approx((4, -6, 10), abs=0.05)
-    assert block_means(picture[:30, :17], 8).shape == (3, 2, 3)
+    assert block_colours(picture[:30, :17], 8).shape == (3, 2, 3)
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def test_houses_are_found_where_they_stand(seed):
     assert change_score(built, aged(new)) == pytest.approx(change_score(aged(new), built), rel=0.2)
 
 
-def test_another_season_and_moved_shadows_are_no_change():
+def test_another_season_and_moved_shadows_are_not_change():
     new = ground(5)
     leaves = np.random.default_rng(3).normal(0, 1, new.shape[:2])
     season = new + 25 * gaussian_filter(leaves, 2)[..., None] / gaussian_filter(leaves, 2).std() * 0.6

@@ -20,7 +20,7 @@ from training.export.lineage import lineage
 from training.export.model_card import model_card
 from training.measure.metrics import band_energy, structure_kept
 from training.refine.lines import without_lines
-from training.refine.refine import back_project, with_detail
+from training.refine.rules import back_project, with_detail
 
 PERIOD_PX = 4
 
@@ -93,12 +93,12 @@ def test_shapes_come_back_from_the_old_photo_and_its_haze_does_not():
     assert back_project(tensor(wrong), tensor(hazy), 0.0).equal(tensor(wrong))
 
 
-def test_still_water_is_left_alone():
+def test_still_water_is_not_changed():
     water = tensor(np.full((64, 64, 3), 40.0))
     assert torch.allclose(back_project(water, water * 2, 1.0), water, atol=1e-4)
 
 
-def test_detail_is_made_stronger_and_what_is_coarser_stays():
+def test_detail_is_amplified_and_coarser_structure_stays():
     noise, wave = np.random.default_rng(0).normal(0, 10, (128, 128)), np.arange(128) / 32
     fine, coarse = noise + 128, np.tile(128 + 40 * np.sin(2 * np.pi * wave), (128, 1))
     for grey, factor in ((fine, 1.2), (coarse, 1.0)):
@@ -141,7 +141,7 @@ def test_a_network_that_paints_too_much_learns_to_keep_to_the_old_photo_and_to_d
     assert result.exit_code == 2  # more than all the energy there is
     result = call("refine", run, pairs, "--out", out, "--steps", 150, "--lr", 2e-3, "--detail", 1)
     assert result.exit_code == 0, result.output
-    assert "fine detail shall be 0.80 times as strong" in result.output
+    assert "fine detail is to be 0.80 times as strong" in result.output
     (pair, *_) = load_pairs([pairs], "train")
     before, after = restored(run, pair.old), restored(out, pair.old)
     old, new = pair.old[32:224, 32:224], pair.new[32:224, 32:224]

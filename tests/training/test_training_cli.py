@@ -179,3 +179,24 @@ def test_credits_are_one_per_site(tmp_path):
     result = CliRunner().invoke(main, ["evaluate", *arguments, "--credit", "one"])
     assert result.exit_code == 2
     assert "1 for 2 sites" in result.output
+
+
+def test_errors_of_the_system_are_one_line(tmp_path):
+    out = tmp_path / "file" / "run"
+    out.parent.write_bytes(b"")
+    site = write_site(tmp_path / "site", ("train", "validation"))
+    result = CliRunner().invoke(main, ["fit", str(site), "--out", str(out), "--pixels-only", "--steps", "1"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert "Not a directory" in line
+
+
+def test_the_current_folder_has_a_name_in_messages(tmp_path, monkeypatch):
+    folder = tmp_path / "not-a-run"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    words = ["--provenance", "a test", "--credit", "a test"]
+    result = CliRunner().invoke(main, ["export", ".", "out.safetensors", *words])
+    assert result.exit_code == 2
+    assert "not-a-run has no weights yet" in result.output

@@ -36,12 +36,12 @@ def test_the_old_photo_scores_one_and_the_new_one_is_nearer_to_itself(pairs):
     assert (sheet[:128, 260:388] == chips[0].new).all()
 
 
-def test_what_is_no_longer_the_old_photos_ground_costs_more_than_any_texture():
+def test_a_picture_of_other_ground_costs_more_than_any_texture():
     assert Look.of(1, 0.6, 0.96).score == 0.6
     assert Look.of(1, 0.6, 0.85).score == pytest.approx(1.6)
 
 
-def test_pairs_without_validation_chips_are_no_error(pairs, tmp_path):
+def test_pairs_without_validation_chips_are_not_an_error(pairs, tmp_path):
     lines = [json.loads(line) for line in (pairs / "manifest.jsonl").read_text().splitlines()]
     for name in ("manifest.jsonl", "site.json"):
         (tmp_path / name).write_text((pairs / name).read_text())

@@ -7,7 +7,7 @@ from typing import Any
 
 from sr_model import ModelSpec
 from tileserver.jobs.progress import duration, size
-from tileserver.jobs.seed.estimate import Estimate
+from tileserver.jobs.seed.estimate import SeedEstimate
 from tileserver.photo.notice import Notice, code_of, command_of
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
@@ -81,7 +81,7 @@ class Card:
         )
         return [head, *(entry(label, text) for label, text in entries)]
 
-    def as_json(self, found: Estimate | None) -> dict[str, Any]:
+    def as_json(self, found: SeedEstimate | None) -> dict[str, Any]:
         """The card for programs."""
         info, pyramid, position = self.photograph.info, self.view.pyramid, self.photograph.info.position
         document: dict[str, Any] = {
@@ -154,7 +154,7 @@ def entry(label: str, text: str) -> str:
     return f"  {label:<{_LABEL_WIDTH}}{text}"
 
 
-def estimate_line(found: Estimate, first: int, last: int) -> str:
+def estimate_line(found: SeedEstimate, first: int, last: int) -> str:
     """What it takes to restore all of a photograph."""
     return entry(
         "all of it",

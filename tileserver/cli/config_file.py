@@ -14,7 +14,7 @@ from tileserver.cli.options import environment_name, flag, make_settings, reason
 from tileserver.errors import SettingsError
 from tileserver.settings import OPTIONS, Settings
 
-# What a [maps.NAME] may set; everything else is a setting of the server and stands above the tables.
+# The settings that a [maps.NAME] may contain; everything else is a setting of the server and stands above the tables.
 MAP_KEYS: Final = frozenset(name for name, option in OPTIONS.items() if option.per_map)
 SERVER_KEYS: Final = OPTIONS.keys() - MAP_KEYS
 _FILES: Final = ("source", "new", "weights", "footprint", "exclude")

@@ -60,7 +60,7 @@ def _row(name: str) -> list[str]:
 
 
 def _value(name: str) -> str:
-    """Which values a setting takes: its choices, its range, or its placeholder."""
+    """Return the values that a setting takes: its choices, its range, or its placeholder."""
     field = Settings.model_fields[name]
     kind, limits = value_type(field), value_range(field)
     if get_origin(kind) is Literal:

@@ -1,4 +1,4 @@
-"""How commands end: exit codes, refusals in one line, signals, and memory that does not grow."""
+"""The end of commands: exit codes, refusals in one line, signals, and a limit on GDAL's cache."""
 
 from __future__ import annotations
 
@@ -7,34 +7,29 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Final, NoReturn
 
 import click
 
-from sr_model import SrModelError
+import sr_model.refusing
 from tileserver.errors import StartError, TileServerError
 
 DONE: Final = 0
 DONE_WITH_FAILURES: Final = 1
-REFUSED: Final = 2
 INTERRUPTED: Final = 130
 # GDAL's block cache; its default limit is 5 % of the machine's memory.
 _GDAL_CACHE_MB: Final = "64"
+_NAME: Final = "orthosharp"
 
 
-@contextlib.contextmanager
-def refusing(*errors: type[Exception]) -> Iterator[None]:
+def refusing(*errors: type[Exception]) -> AbstractContextManager[None]:
     """End the command with exit code 2 and one line when it cannot start.
 
     Args:
         errors: that mean so, besides `StartError` and `sr_model.SrModelError`.
     """
-    reasons: tuple[type[Exception], ...] = (StartError, SrModelError, *errors)
-    try:
-        yield
-    except reasons as error:
-        _say(error)
-        sys.exit(REFUSED)
+    return sr_model.refusing.refusing(_NAME, StartError, *errors)
 
 
 def run_and_exit(work: Callable[[], int]) -> NoReturn:
@@ -59,7 +54,7 @@ def run_and_exit(work: Callable[[], int]) -> NoReturn:
 
 
 def _say(reason: object) -> None:
-    click.echo(f"orthosharp: {reason}", err=True)
+    click.echo(f"{_NAME}: {reason}", err=True)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from tileserver.cli.card import Card, entry, estimate_line
 from tileserver.cli.exits import refusing
 from tileserver.cli.options import SettingsCommand, job_count, job_settings, settings_options
 from tileserver.errors import OutsideError, ReadError, TileServerError
-from tileserver.jobs.seed.estimate import Estimate, estimate
+from tileserver.jobs.seed.estimate import SeedEstimate, estimate
 from tileserver.jobs.seed.plan import SeedPlan
 from tileserver.jobs.seed.prepare import SeedRequest, make_plan
 from tileserver.photo.source import Source
@@ -78,7 +78,7 @@ def _open_card(settings: Settings, *, estimated: bool) -> Iterator[tuple[Card, T
         yield Card(opened, spec, appearance, view), None
 
 
-def _estimate(service: TileService | None) -> tuple[SeedPlan | None, Estimate | None, str]:
+def _estimate(service: TileService | None) -> tuple[SeedPlan | None, SeedEstimate | None, str]:
     """The plan of `seed` without options, what it costs, or why that is unknown."""
     if service is None:
         return None, None, ""

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from sr_model import PixelWindow
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, run_and_exit
+from tileserver.cli.failures import list_failures
 from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
 from tileserver.errors import SettingsError
@@ -107,7 +107,11 @@ def _work(job: Job, metatiles: MetatileFolder, jobs: int, options: dict[str, Any
     with reporter(as_json=as_json) as report:
         tally, failed = restore_metatiles(target, metatiles, job.pipeline.renderer, jobs, report)
     announce(str(output), as_json=as_json)
-    _list_failures(output, failed)
+    list_failures(
+        output.with_name(f"{output.name}.failures.txt"),
+        "left,top widthxheight of each metatile that failed, in pixels of the grid, and the reason",
+        [f"{one.x},{one.y} {one.width}x{one.height}\t{reason}" for one, reason in failed.items()],
+    )
     if options["chips"]:
         extension: Extension = options["format"]
         nbytes = write_chips(
@@ -124,21 +128,8 @@ def _work(job: Job, metatiles: MetatileFolder, jobs: int, options: dict[str, Any
         nbytes = write_cog(target, metatiles, output, job.tags, nodata, 256 if options["tms"] else 512)
     window = target.window
     what = f"{window.width} x {window.height} px of {target.gsd_m:.3f} m restored"
-    summarise(str(output), what, tally.figures(), nbytes, as_json=as_json)
+    summarise(str(output), what, tally.progress(), nbytes, as_json=as_json)
     if failed:
         return DONE_WITH_FAILURES
     metatiles.remove()
     return DONE
-
-
-def _list_failures(output: Path, failed: dict[PixelWindow, str]) -> None:
-    listing = output.with_name(f"{output.name}.failures.txt")
-    if not failed:
-        listing.unlink(missing_ok=True)
-        return
-    rows = ["# left,top widthxheight in pixels of the grid, and why\n"]
-    rows += [f"{one.x},{one.y} {one.width}x{one.height}\t{reason}\n" for one, reason in failed.items()]
-    listing.write_text("".join(rows), encoding="utf-8")
-    click.echo(
-        f"{len(failed)} metatiles failed, see {listing}; run the same command to try them again", err=True
-    )

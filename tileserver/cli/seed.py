@@ -12,11 +12,12 @@ import click
 
 from tileserver.archives.metadata import Description
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
+from tileserver.cli.failures import list_failures
 from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
 from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.jobs.seed import prepare
-from tileserver.jobs.seed.estimate import Estimate, estimate
+from tileserver.jobs.seed.estimate import SeedEstimate, estimate
 from tileserver.jobs.seed.open_output import open_output
 from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan
@@ -169,15 +170,19 @@ def _run(
                 report, options["time_limit"]
             )
         failures = journal.failures()
-        _list_failures(output, failures)
+        list_failures(
+            output.failures_path,
+            "zoom/column/row of each tile that failed, with all tiles below it, and the reason",
+            [f"{z}/{x}/{y}\t{reason}" for z, x, y, reason in failures],
+        )
         nbytes = None
         if outcome.finished:
             announce(output.name, as_json=options["as_json"])
             nbytes = output.finish(journal, description, again=bool(failures))
     finally:
         journal.close()
-    figures = outcome.tally.figures()
-    summarise(output.name, f"{figures.tiles} tiles written", figures, nbytes, as_json=options["as_json"])
+    progress = outcome.tally.progress()
+    summarise(output.name, f"{progress.tiles} tiles written", progress, nbytes, as_json=options["as_json"])
     if not outcome.finished:
         return INTERRUPTED
     return DONE_WITH_FAILURES if failures else DONE
@@ -213,20 +218,7 @@ def _open_service(given: dict[str, Any], jobs: int, scale: int) -> TileService:
     return TileService(job_settings(given, **limits))
 
 
-def _list_failures(output: Output, failures: list[tuple[int, int, int, str]]) -> None:
-    if failures:
-        lines = ["# zoom/column/row of each tile that failed, with all tiles below it, and the reason\n"]
-        lines += [f"{z}/{x}/{y}\t{reason}\n" for z, x, y, reason in failures]
-        output.failures_path.write_text("".join(lines), encoding="utf-8")
-        click.echo(
-            f"{len(failures)} failed, see {output.failures_path}; run the same command to try them again",
-            err=True,
-        )
-    else:
-        output.failures_path.unlink(missing_ok=True)
-
-
-def _report_estimate(found: Estimate, plan: SeedPlan, *, as_json: bool) -> None:
+def _report_estimate(found: SeedEstimate, plan: SeedPlan, *, as_json: bool) -> None:
     if as_json:
         click.echo(
             json.dumps(

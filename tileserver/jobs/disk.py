@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from pathlib import Path
 from typing import Final
 
-# Names that `sr_model.atomic` and `link_atomic` give to files that are being written.
+from sr_model.atomic import replacing
+
+# Names that `sr_model.atomic` gives to files that are being written.
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
@@ -24,13 +25,8 @@ def link_atomic(existing: Path, path: Path) -> None:
     Raises:
         OSError: the file system has no hard links, or the file has too many of them.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with replacing(path) as temporary:
         os.link(existing, temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def part_of(path: Path) -> Path:

@@ -18,7 +18,7 @@ LINE_S: Final = 5.0
 
 
 @dataclass(frozen=True)
-class Figures:
+class JobProgress:
     """Progress of a job at one moment. A unit is a metatile, or the block of metatiles that one tile covers.
 
     Attributes:
@@ -48,7 +48,7 @@ class Tally:
         all_units: number of units of the job.
         unit_px: number of pixels of one unit.
         units_before: units restored by earlier runs.
-        units_made, failures, tiles, nbytes: see `Figures`.
+        units_made, failures, tiles, nbytes: see `JobProgress`.
     """
 
     all_units: int
@@ -65,9 +65,9 @@ class Tally:
         """Time since the run began, in seconds."""
         return time.monotonic() - self._started
 
-    def figures(self) -> Figures:
-        """Return the current figures."""
-        return Figures(
+    def progress(self) -> JobProgress:
+        """Return the current progress."""
+        return JobProgress(
             units=self.units_before + self.units_made,
             all_units=self.all_units,
             units_made=self.units_made,
@@ -88,8 +88,8 @@ class Reporter(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def __call__(self, figures: Figures) -> None:
-        """Show the figures."""
+    def __call__(self, progress: JobProgress) -> None:
+        """Show the progress."""
 
 
 def reporter(*, as_json: bool) -> Reporter:
@@ -115,21 +115,21 @@ class LineReporter(_Plain):
         self._last = -LINE_S
         self._ended = False
 
-    def __call__(self, figures: Figures) -> None:
+    def __call__(self, progress: JobProgress) -> None:
         """See `Reporter`."""
-        ends = figures.units == figures.all_units
+        ends = progress.units == progress.all_units
         if time.monotonic() - self._last >= LINE_S or (ends and not self._ended):
             self._last, self._ended = time.monotonic(), ends
-            click.echo(f"{figures.units}/{figures.all_units} metatile blocks, {describe(figures)}")
+            click.echo(f"{progress.units}/{progress.all_units} metatile blocks, {describe(progress)}")
 
 
 class JsonReporter(_Plain):
     """Prints one JSON object per line."""
 
-    def __call__(self, figures: Figures) -> None:
+    def __call__(self, progress: JobProgress) -> None:
         """See `Reporter`."""
-        left = seconds_left(figures)
-        document = asdict(figures) | {"event": "progress", "seconds_left": left and round(left, 1)}
+        left = seconds_left(progress)
+        document = asdict(progress) | {"event": "progress", "seconds_left": left and round(left, 1)}
         click.echo(json.dumps(document))
 
 
@@ -148,17 +148,17 @@ class BarReporter:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def __call__(self, figures: Figures) -> None:
+    def __call__(self, progress: JobProgress) -> None:
         """See `Reporter`."""
         self._progress.update(
-            self._task, completed=figures.units, total=figures.all_units, description=describe(figures)
+            self._task, completed=progress.units, total=progress.all_units, description=describe(progress)
         )
 
 
-def describe(figures: Figures) -> str:
+def describe(progress: JobProgress) -> str:
     """Describe rates, failures and remaining time."""
-    parts = [_rates(figures), f"{figures.failures} failed"]
-    left = seconds_left(figures)
+    parts = [_rates(progress), f"{progress.failures} failed"]
+    left = seconds_left(progress)
     return ", ".join([*parts, f"{duration(left)} left"] if left is not None else parts)
 
 
@@ -175,48 +175,48 @@ def say_complete(name: str, *, as_json: bool) -> None:
         click.echo(f"{name} is complete: nothing to do", err=True)
 
 
-def summarise(name: str, what: str, figures: Figures, nbytes: int | None, *, as_json: bool) -> None:
+def summarise(name: str, what: str, progress: JobProgress, nbytes: int | None, *, as_json: bool) -> None:
     """Report the end of a run: result, size and speed.
 
     Args:
         name: name of the output.
         what: description of the result.
-        figures: figures of this run.
+        progress: of this run, at its end.
         nbytes: size of the output; None if it is not complete.
         as_json: whether to print JSON.
     """
-    seconds = max(figures.seconds, 1e-3)
+    seconds = max(progress.seconds, 1e-3)
     if as_json:
         document = {
             "event": "stopped" if nbytes is None else "done",
             "output": name,
-            "tiles": figures.tiles,
-            "failures": figures.failures,
+            "tiles": progress.tiles,
+            "failures": progress.failures,
             "bytes": nbytes,
             "seconds": round(seconds, 3),
-            "megapixels": round(figures.megapixels, 3),
-            "megapixels_per_s": round(figures.megapixels / seconds, 3),
+            "megapixels": round(progress.megapixels, 3),
+            "megapixels_per_s": round(progress.megapixels / seconds, 3),
         }
         click.echo(json.dumps(document))
         return
     end = (
         "not finished: run the same command again to continue" if nbytes is None else f"{size(nbytes)} in all"
     )
-    click.echo(f"{name}: {what} in {duration(seconds)} ({_rates(figures)}); {end}")
+    click.echo(f"{name}: {what} in {duration(seconds)} ({_rates(progress)}); {end}")
 
 
-def _rates(figures: Figures) -> str:
-    seconds = max(figures.seconds, 1e-3)
-    tiles = f"{figures.tiles / seconds:.1f} tiles/s, " if figures.tiles else ""
-    return f"{tiles}{figures.megapixels / seconds:.2f} megapixels/s"
+def _rates(progress: JobProgress) -> str:
+    seconds = max(progress.seconds, 1e-3)
+    tiles = f"{progress.tiles / seconds:.1f} tiles/s, " if progress.tiles else ""
+    return f"{tiles}{progress.megapixels / seconds:.2f} megapixels/s"
 
 
-def seconds_left(figures: Figures) -> float | None:
+def seconds_left(progress: JobProgress) -> float | None:
     """Estimate the remaining time from the rate of this run; None before the first unit."""
-    if not figures.units_made:
+    if not progress.units_made:
         return None
-    per_unit = figures.seconds / figures.units_made
-    return per_unit * (figures.all_units - figures.units - figures.failures)
+    per_unit = progress.seconds / progress.units_made
+    return per_unit * (progress.all_units - progress.units - progress.failures)
 
 
 def duration(seconds: float) -> str:

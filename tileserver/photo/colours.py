@@ -49,7 +49,7 @@ _BESIDE_PX: Final = 2
 
 
 class PhotoColours(NamedTuple):
-    """What a photograph says about its colours.
+    """Findings about a photograph's colours.
 
     Attributes:
         colours: the map at full strength.
@@ -166,7 +166,7 @@ def _read(
 
 
 def _without_borders(small: Raster) -> Mask:
-    """Where the copy shows ground: neither nodata, nor a black or white border that no mask tells of."""
+    """Return where the copy shows ground: neither nodata, nor a black or white border without a mask."""
     hidden = small.mask == 0
     for extreme in (small.rgb.max(axis=2) <= _BLACK, small.rgb.min(axis=2) >= _WHITE):
         pieces, count = label(extreme & ~hidden)

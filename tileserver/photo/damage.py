@@ -19,7 +19,7 @@ def describe_damage(error: BaseException) -> str:
     Args:
         error: an exception of rasterio; its causes are looked at as well.
     """
-    messages = []
+    messages: list[str] = []
     current: BaseException | None = error
     while current is not None and len(messages) < 20:
         messages.append(str(current))

@@ -1,4 +1,4 @@
-"""Which pixels of a photograph have no data: those of its nodata value, of its alpha band, or of its mask."""
+"""The pixels of a photograph without data: those of its nodata value, of its alpha band, or of its mask."""
 
 from __future__ import annotations
 

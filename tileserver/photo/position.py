@@ -205,7 +205,9 @@ def _operations(own: pyproj.CRS, longitude: float, latitude: float) -> Transform
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of missing grids, which are told of here
-            return TransformerGroup(own, pyproj.CRS.from_epsg(4326), always_xy=True, area_of_interest=around)
+            wgs84 = pyproj.CRS.from_epsg(4326)
+            # pyproj's stub names another class of the same name.
+            return TransformerGroup(own, wgs84, always_xy=True, area_of_interest=around)  # type: ignore[arg-type]
     except ProjError:
         return None
 

@@ -33,11 +33,11 @@ def use_grids() -> list[Path]:
         return found
     given = any(os.environ.get(name) for name in ("PROJ_DATA", "PROJ_LIB"))
     if found or given:
-        folder = str(_combined(bundled, found) if found else bundled)
+        searched = str(_combined(bundled, found) if found else bundled)
         # rasterio looks at the variable again in every thread.
-        os.environ["PROJ_DATA"] = folder
+        os.environ["PROJ_DATA"] = searched
         os.environ.pop("PROJ_LIB", None)
-        set_proj_data_search_path(folder)
+        set_proj_data_search_path(searched)
     for folder in found:
         datadir.append_data_dir(str(folder))
     return found
@@ -45,7 +45,7 @@ def use_grids() -> list[Path]:
 
 def _folders() -> list[Path]:
     named = [os.environ.get(name, "").split(os.pathsep) for name in ("PROJ_DATA", "PROJ_LIB")]
-    written = datadir.get_user_data_dir()
+    written = datadir.get_user_data_dir()  # type: ignore[attr-defined]  # public, but not in __all__
     paths = [Path(text) for text in (*named[0], *named[1], written) if text]
     return list(dict.fromkeys(path for path in paths if path.is_dir()))
 

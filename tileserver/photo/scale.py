@@ -13,7 +13,7 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class OutputScale:
-    """Which pixel size on the ground a network is asked for.
+    """The pixel size on the ground that a network is asked for.
 
     Attributes:
         gsd_m: the pixel size that suits network and photograph best, in metres.
@@ -25,7 +25,7 @@ class OutputScale:
     coarsest_m: float = math.inf
 
     def native_zoom(self, gsd_at_zoom0_m: float) -> int:
-        """The zoom whose pixels are nearest to `gsd_m` in octaves, and not coarser than `coarsest_m`.
+        """Return the zoom whose pixels are nearest to `gsd_m` in octaves, and not coarser than `coarsest_m`.
 
         Args:
             gsd_at_zoom0_m: pixel size of zoom 0 on the ground, in metres.

@@ -195,7 +195,7 @@ class Source:
 
     @cached_property
     def traits(self) -> PhotoTraits:
-        """Blur, halo and grain, estimated from its edges at the first call."""
+        """Blur, unsharp mask and grain, estimated from its edges at the first call."""
         with gdal_errors(), open_dataset(self.path) as dataset:
             return estimate_traits(dataset, bands=self.bands, rescale=self.info.rescale)
 

@@ -1,4 +1,4 @@
-"""What a photograph is like, from a few windows of its full resolution, chosen once and always the same."""
+"""Traits of a photograph, from a few windows of its full resolution, which are the same at every start."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _cell(dataset: DatasetReader, row: int, column: int) -> Window:
 def _scores(
     dataset: DatasetReader, bands: Sequence[int], rescale: tuple[float, float], rows: int, columns: int
 ) -> FloatArray:
-    """How strong the edges of every cell are, float64 [rows, columns]; -1 where there is hardly any photograph."""
+    """Return the strength of every cell's edges, float64 [rows, columns]; -1 for cells with hardly any data."""
     factor = _overview_factor(dataset)
     if factor is not None:
         whole = Window(0, 0, dataset.width, dataset.height)
@@ -139,7 +139,7 @@ def _readable(
 
 
 def _overview_factor(dataset: DatasetReader) -> int | None:
-    """By how much the photo is reduced to choose windows; None if that would read too much."""
+    """Return the factor by which the photo is reduced to choose windows; None if that would read too much."""
     wanted = max(dataset.shape) / _OVERVIEW_PX
     fitting = [factor for factor in dataset.overviews(1) if factor >= wanted]
     if fitting and wanted > 1:

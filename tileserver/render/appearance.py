@@ -1,4 +1,4 @@
-"""How a restored photograph is to look: its pixel size, its colours, and what the model is told of it."""
+"""The appearance of a restored photograph: pixel size, colours, and the properties that the model is given."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLEARLY_SOFT: Final = 1.5
 
 @dataclass(frozen=True)
 class Appearance:
-    """What a photograph and the settings decide of restored pixels, beside the weights.
+    """The properties of restored pixels that a photograph and the settings decide, besides the weights.
 
     Attributes:
         scale: pixel size that it is restored at.
@@ -32,7 +32,7 @@ class Appearance:
         grey: whether it is black and white.
         halo: amount, and radius in the photograph's pixels, of the unsharp mask that is undone before the network.
         nominal_gsd_m: pixel size of the photograph in metres.
-        finish: what is done to restored pixels.
+        finish: adjustment of restored pixels.
     """
 
     scale: OutputScale
@@ -48,7 +48,7 @@ class Appearance:
         return self.halo[1] * self.nominal_gsd_m
 
     def context(self, spec: ModelSpec, output_gsd_m: float) -> PhotoContext:
-        """What the model is told of the photograph, where restored pixels have that size on the ground."""
+        """Return the properties of the photograph for the model, if restored pixels have this size on the ground."""
         ratio = spec.ratio_of(self.resolved_gsd_m, output_gsd_m)
         amount, radius_px = self.halo
         # The ratio counts in pixels of what the photograph resolves, the radius in those that it has.
@@ -111,8 +111,6 @@ def _scale(spec: ModelSpec, source: Source, settings: Settings, resolved: float)
 def _wanted_gsd_m(source: Source, settings: Settings) -> float | None:
     if settings.native_zoom is None:
         return settings.pixel_size
-    if settings.pixel_size is not None:
-        raise SettingsError("--pixel-size and --native-zoom are mutually exclusive")
     mercator = View.of_tms(source, supported_tms().get(WEB_MERCATOR), OutputScale(1.0))
     return mercator.pixel(settings.native_zoom).gsd_m
 
@@ -123,7 +121,7 @@ def _halo(spec: ModelSpec, source: Source, settings: Settings) -> tuple[float, f
         return 0.0, 1.0
     if not spec.is_relative:
         raise SettingsError(
-            f"--halo: {spec.name} was trained on photographs as they are, with their halos: leave it out"
+            f"--halo: {spec.name} was trained on photographs with their unsharp masks: leave it out"
         )
     if settings.halo == "auto":
         traits = source.traits

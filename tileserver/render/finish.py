@@ -25,7 +25,7 @@ _PIVOT: Final = 128.0
 
 @dataclass(frozen=True)
 class Finish:
-    """How restored pixels are adjusted.
+    """Adjustment of restored pixels.
 
     Attributes:
         contrast: factor around middle grey; 1 changes nothing.

@@ -92,7 +92,7 @@ class NetworkQueue:
         Args:
             rgb: uint8 [height, width, 3]; height and width are multiples of the network's stride.
             stages: receives the time in the queue as `queue`, and in the network as `infer`.
-            photo: what the model is told of the photograph.
+            photo: properties of the photograph for the model.
 
         Returns:
             uint8 [height, width, 3], less the network's trim on each side.

@@ -180,7 +180,8 @@ class Pyramid:
 
     Attributes:
         grid: the tile matrix set.
-        native_zoom: the zoom at which the network works: its pixel size on the ground is nearest the model's GSD.
+        native_zoom: the zoom at which the network works: its pixel size on the ground is nearest to the one that the
+            photograph is restored at.
         extent: ground of the photograph in units of the grid's CRS.
         limits: which tiles are served; bounds in units of the CRS, zooms of the grid.
     """

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import attr
-import mercantile
 import numpy as np
 from morecantile import TileMatrixSet
 from rasterio.crs import CRS
@@ -37,7 +36,7 @@ MAX_OVERSAMPLING: Final = 4
 # Larger than any coordinate in metres, feet or degrees, and small enough for accurate arithmetic.
 _MAX_COORDINATE: Final = 1e9
 # The northern edge of the tile at zoom 0.
-_MERCATOR_LATITUDE: Final = mercantile.bounds(0, 0, 0).north
+_MERCATOR_LATITUDE: Final = WEB_MERCATOR_TMS.bbox.top
 _DEFAULT_PX: Final = 1024
 # Around the wanted pixels, on each side: bilinear interpolation may read them.
 _CONTEXT_PX: Final = 2

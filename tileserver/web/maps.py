@@ -1,4 +1,4 @@
-"""All maps of one server, and how they are replaced while requests are being answered."""
+"""All maps of one server, and their replacement while requests are being answered."""
 
 from __future__ import annotations
 

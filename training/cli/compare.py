@@ -6,19 +6,25 @@ from pathlib import Path
 
 import click
 
-from training.cli.params import FILE
+from training.cli.params import FILE, OUT_FOLDER
 from training.progress import ProgressBars
 
 
 @click.command()
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=OUT_FOLDER)
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)
 @click.argument("pictures", type=FILE, nargs=-1, required=True)
 @click.option(
-    "--sheets", "count", type=click.IntRange(1, 100), default=12, show_default=True, help="How many places."
+    "--sheets", "count", type=click.IntRange(1, 100), default=12, show_default=True, help="Number of sheets."
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the places and of the letters.")
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Seed of the places and of the order of the letters.",
+)
 def compare(out: Path, old: Path, new: Path, pictures: tuple[Path, ...], count: int, seed: int) -> None:
     """Draw blind sheets of PICTURES, which were made from OLD, into the folder OUT.
 
@@ -43,9 +49,10 @@ def compare(out: Path, old: Path, new: Path, pictures: tuple[Path, ...], count: 
 @click.argument("answers", type=FILE, nargs=-1, required=True, metavar="SCORES...")
 @click.argument("key", type=FILE)
 def compare_score(answers: tuple[Path, ...], key: Path) -> None:
-    """Print what every candidate got in SCORES, as the page of the sheets saved them, by kind of ground.
+    """Print the scores of every candidate by kind of ground, from the SCORES that the page of the sheets saved.
 
-    `last` is on how many sheets a candidate got least, `first` on how many it got most; ties count for each.
+    `first` counts the sheets on which a candidate scored highest, `last` those on which it scored lowest; ties count
+    for each.
     """
     from training.compare.scores import read_key, score_candidates, table
 

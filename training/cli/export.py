@@ -13,30 +13,37 @@ from training.cli.params import FILE, FOLDER, NEW_FILE
 @click.command()
 @click.argument("run", type=FOLDER)
 @click.argument("out", type=NEW_FILE)
-@click.option("--name", default="", help="What headers call the model [its architecture].")
-@click.option("--provenance", required=True, help="A sentence that says what it was trained on.")
-@click.option("--credit", required=True, help="Whose pictures taught it.")
 @click.option(
-    "--licence", default="Apache-2.0", show_default=True, help="Of the weights, an SPDX identifier."
+    "--name", default="", show_default="its architecture", help="Name of the model in HTTP headers."
+)
+@click.option("--provenance", required=True, help="Describe in a sentence what it was trained on.")
+@click.option("--credit", required=True, help="Attribution of the photographs that it was trained on.")
+@click.option(
+    "--licence",
+    default="Apache-2.0",
+    show_default=True,
+    help="Licence of the weights, as an SPDX identifier.",
 )
 @click.option(
     "--take",
     type=click.Choice(["last", "best"]),
     default="last",
     show_default=True,
-    help="Which of the run's weights.",
+    help="Export the run's last weights, or those with the best score.",
 )
-@click.option("--scores", type=FILE, help="What `evaluate --json` wrote about these weights.")
+@click.option(
+    "--scores", type=FILE, help="Include the scores that `evaluate --json` wrote about these weights."
+)
 @click.option("--onnx", is_flag=True, help="Write an ONNX model too, checked against torch.")
-def export(run: Path, out: Path, **choices: Any) -> None:
-    """Write the weights of RUN to OUT.safetensors, the halo measured and the spec complete.
+def export(run: Path, out: Path, **options: Any) -> None:
+    """Measure the halo of the network of RUN, complete its spec, and write both to OUT.safetensors.
 
-    Beside it: a model card (.md), a STAC item (.stac.json) and, with --onnx, an ONNX model.
+    A model card (.md), a STAC item (.stac.json) and, with --onnx, an ONNX model are written beside it.
     """
     from training.export.export import export as write
     from training.fit.kinds import scale_in_words
 
-    exported = write(run, out, **choices)
+    exported = write(run, out, **options)
     weights, spec = exported.weights, exported.weights.spec
     click.echo(
         f"{out.name} {weights.digest[:12]}: {spec.architecture}, {scale_in_words(spec)}, halo {spec.halo_px} px"

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from training.cli.params import FILE, FOLDER
+from training.cli.params import FILE, FOLDER, OUT_FOLDER
 from training.fit.config import HALF_SCALE_GRID, FitConfig, LossWeights
 
 
@@ -29,25 +29,30 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 
 @click.command()
 @click.argument("pairs", type=FOLDER, nargs=-1)
-@click.option(
-    "--out", "run", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder."
-)
+@click.option("--out", "run", required=True, type=OUT_FOLDER, help="Folder for the run.")
 @click.option(
     "--keep-season",
     type=FOLDER,
     multiple=True,
-    help="One of PAIRS whose photographs differ in season: its textures are learnt, its colours are not.",
+    help="Learn textures but not colours from this one of PAIRS, whose photographs differ in season.",
 )
 @click.option(
-    "--degrade", multiple=True, metavar="PICTURE[:N]", help="Sharp picture to age; :N reduces it N times."
+    "--degrade",
+    multiple=True,
+    metavar="PICTURE[:N]",
+    help="Also train on this sharp picture, aged; :N reduces it N times first.",
 )
 @click.option(
-    "--perceptual", default="imagenet", show_default=True, help="VGG16: imagenet, or a safetensors file."
+    "--perceptual",
+    default=_DEFAULTS["perceptual"],
+    show_default=True,
+    help="Take VGG16 from torchvision (imagenet), or from a safetensors file.",
 )
 @click.option(
     "--architecture",
     type=click.Choice(["half_scale", "compact", "resnet34"]),
-    help="[compact; half_scale with --colours photo]",
+    show_default="compact; half_scale with --colours photo",
+    help="Architecture of the network.",
 )
 @click.option(
     "--colours",
@@ -62,21 +67,28 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     type=click.Choice(["imagenet", "none"]),
     default=_DEFAULTS["encoder"],
     show_default=True,
-    help="What ResNet-34's encoder starts from; --init overrules it.",
+    help="Start the encoder of resnet34 from these weights; --init overrides it.",
 )
 @click.option(
     "--gsd",
     "gsd_m",
     type=click.FloatRange(min=0, min_open=True),
-    help="Metres per pixel [that of the pairs].",
+    show_default="that of PAIRS",
+    help="Pixel size of the weights, in metres.",
 )
-@click.option("--steps", type=click.IntRange(min=1), default=_DEFAULTS["steps"], show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=_DEFAULTS["steps"],
+    show_default=True,
+    help="Number of training steps.",
+)
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=_DEFAULTS["batch"],
     show_default=True,
-    help="Crops per step and device at the first size; fewer at larger ones.",
+    help="Number of crops per step and device at the first size; larger sizes get fewer.",
 )
 @click.option(
     "--sizes",
@@ -85,52 +97,88 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     metavar="PX[,PX...]",
     default=",".join(map(str, FitConfig.sizes_px)),
     show_default=True,
-    help="Sides of the crops, such as 128,256,500: each gets an equal share of the steps.",
+    help="Side lengths of the crops, such as 128,256,500: each gets an equal share of the steps.",
 )
 @click.option(
     "--perceptual-every",
     type=click.IntRange(min=1),
     default=_DEFAULTS["perceptual_every"],
     show_default=True,
-    help="Steps between two that VGG sees; it costs more than all else.",
+    help="Compute the terms that need VGG16, the most expensive ones, only every N steps.",
 )
-@click.option("--aged-share", type=click.FloatRange(0, 1), default=_DEFAULTS["aged_share"], show_default=True)
-@click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=_DEFAULTS["lr"], show_default=True)
 @click.option(
-    "--ema", type=click.FloatRange(0, 1, max_open=True), default=_DEFAULTS["ema"], show_default=True
+    "--aged-share",
+    type=click.FloatRange(0, 1),
+    default=_DEFAULTS["aged_share"],
+    show_default=True,
+    help="Share of the crops that are aged instead of real.",
 )
-@click.option("--pixels-only", is_flag=True, help="Colours and structure alone: a fast start for --init.")
+@click.option(
+    "--lr",
+    type=click.FloatRange(min=0, min_open=True),
+    default=_DEFAULTS["lr"],
+    show_default=True,
+    help="Highest learning rate.",
+)
+@click.option(
+    "--ema",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=_DEFAULTS["ema"],
+    show_default=True,
+    help="Decay of the moving average of the weights, per step.",
+)
+@click.option(
+    "--pixels-only", is_flag=True, help="Learn colours and structure alone, as a fast start for --init."
+)
 @click.option(
     "--weight",
     "weights",
     multiple=True,
     metavar="TERM=W",
-    help="Weight of a loss term; several, from shallow to deep, with commas.",
+    help="Set the weight of a term of the loss; terms with several take them from shallow to deep, with commas.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=int, default=_DEFAULTS["seed"], show_default=True, help="Seed of every random draw."
+)
 @click.option(
     "--precision",
     type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
     default=_DEFAULTS["precision"],
     show_default=True,
-    help="auto: half where the device multiplies in it.",
+    help="Precision of the arithmetic; auto takes half precision where the device supports it.",
 )
-@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs per node.")
-@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
-    "--workers", type=click.IntRange(min=0), default=0, help="Loading processes per device [by processors]."
+    "--devices",
+    type=click.IntRange(min=1),
+    default=_DEFAULTS["devices"],
+    show_default=True,
+    help="Number of GPUs per node.",
+)
+@click.option(
+    "--nodes",
+    type=click.IntRange(min=1),
+    default=_DEFAULTS["nodes"],
+    show_default=True,
+    help="Number of nodes.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=_DEFAULTS["workers"],
+    show_default="by the number of processors",
+    help="Number of loading processes per device.",
 )
 @click.option(
     "--validate-every",
     type=click.IntRange(min=0),
     default=_DEFAULTS["validate_every"],
     show_default=True,
-    help="Steps between two looks at the validation chips; 0 is never.",
+    help="Score the validation chips every N steps; 0 is never.",
 )
-@click.option("--init", type=FILE, help="Weights to start from.")
-@click.option("--resume", is_flag=True, help="Go on from the run's saved progress.")
+@click.option("--init", type=FILE, help="Start from these weights.")
+@click.option("--resume", is_flag=True, help="Continue from the run's saved progress.")
 @click.option(
-    "--every", type=click.IntRange(min=1), default=100, show_default=True, help="Steps between savings."
+    "--every", type=click.IntRange(min=1), default=100, show_default=True, help="Save every N steps."
 )
 def fit(
     pairs: tuple[Path, ...],
@@ -146,7 +194,7 @@ def fit(
     every: int,
     **choices: Any,
 ) -> None:
-    """Train on folders of PAIRS, and on pictures to age."""
+    """Train a network on folders of PAIRS, and on sharp pictures that are aged."""
     from lightning.fabric.utilities import rank_zero_only
 
     from training.fit.run import fit as train

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
-from sr_model.errors import SrModelError
+from sr_model.refusing import refusing
 from training.cli.compare import compare, compare_score
 from training.cli.evaluate import evaluate
 from training.cli.export import export
@@ -18,20 +17,23 @@ from training.errors import TrainingError
 
 
 class _Group(click.Group):
-    """Turns our errors into one line and exit code 2."""
+    """Turns errors into one line: our own end with exit code 2, those of the system with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except (TrainingError, SrModelError) as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(2)
+            with refusing("Error", TrainingError):
+                return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of the output has left; click exits silently.
+            raise
+        except OSError as error:
+            raise click.ClickException(f"{error}: check the path and the disk, then run it again") from error
 
 
 @click.group(cls=_Group, commands=[pairs, fit, evaluate, refine, export, compare, compare_score])
 @click.version_option(package_name="orthosharp")
 def main() -> None:
-    """Two photographs of the same ground, years apart, to weights for `orthosharp serve`."""
+    """Train networks for `orthosharp serve` on two photographs of the same ground, years apart."""
 
 
 if __name__ == "__main__":

@@ -8,49 +8,78 @@ from typing import Any
 
 import click
 
-from training.cli.params import FILE
+from training.cli.params import FILE, OUT_FOLDER
+from training.pairs.make import PairOptions
 from training.progress import ProgressBars
 
 
 @click.command()
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=OUT_FOLDER)
 @click.option(
-    "--gsd", "gsd_m", type=click.FloatRange(min=0, min_open=True), help="Metres per pixel [the new photo's]."
+    "--gsd",
+    "gsd_m",
+    type=click.FloatRange(min=0, min_open=True),
+    show_default="that of NEW",
+    help="Pixel size of the chips, in metres.",
 )
 @click.option(
-    "--size", "size_px", type=click.IntRange(64, 2048), default=500, show_default=True, help="Chip, in px."
+    "--size",
+    "size_px",
+    type=click.IntRange(64, 2048),
+    default=PairOptions.size_px,
+    show_default=True,
+    help="Side length of a chip, in pixels.",
 )
-@click.option("--step", "step_px", type=click.IntRange(min=16), help="From chip to chip, in px [--size].")
-@click.option("--areas", type=FILE, help="GeoJSON of unchanged ground: only chips wholly inside.")
+@click.option(
+    "--step",
+    "step_px",
+    type=click.IntRange(min=16),
+    show_default="--size",
+    help="Distance from one chip to the next, in pixels.",
+)
+@click.option("--areas", type=FILE, help="Make only chips that lie wholly in the areas of this GeoJSON file.")
 @click.option(
     "--max-shift",
     "max_shift_m",
     type=click.FloatRange(0.1, 50),
-    default=15.0,
+    default=PairOptions.max_shift_m,
     show_default=True,
-    help="In metres.",
+    help="Longest shift to look for, in metres.",
 )
-@click.option("--min-confidence", type=float, default=6.0, show_default=True, help="Of the local shift.")
+@click.option(
+    "--min-confidence",
+    type=float,
+    default=PairOptions.min_confidence,
+    show_default=True,
+    help="Drop chips whose local shift is less certain than this.",
+)
 @click.option(
     "--drop-changed",
     type=click.FloatRange(0, 0.9),
-    default=0.15,
+    default=PairOptions.drop_changed,
     show_default=True,
-    help="Share of the most changed chips that goes; 0 keeps all.",
+    help="Drop this share of the chips, those that changed most; 0 keeps all.",
 )
 @click.option(
-    "--validation", type=float, nargs=4, metavar="W S E N", help="Block to keep, in the new photo's CRS."
+    "--validation",
+    type=float,
+    nargs=4,
+    metavar="W S E N",
+    show_default="the southern fifth",
+    help="Keep this block for validation; bounds in the CRS of NEW.",
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Threads [one per processor].")
-def pairs(old: Path, new: Path, out: Path, **choices: Any) -> None:
+@click.option(
+    "--jobs", type=click.IntRange(min=1), show_default="one per processor", help="Number of threads."
+)
+def pairs(old: Path, new: Path, out: Path, **options: Any) -> None:
     """Cut registered chips of OLD and NEW into the folder OUT; after a stop, the same command goes on."""
     from training.pairs.make import make_pairs
     from training.pairs.report import REPORT
 
     with ProgressBars() as bars:
-        chips = make_pairs(old, new, out, progress=bars, **choices)
+        chips = make_pairs(old, new, out, progress=bars, **options)
     for split in ("train", "validation", "dropped"):
         reasons = Counter(chip.reason for chip in chips if chip.split == split and chip.reason)
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())

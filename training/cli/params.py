@@ -1,4 +1,4 @@
-"""Kinds of parameter that several commands take."""
+"""Types of parameters that several commands take."""
 
 from __future__ import annotations
 
@@ -8,12 +8,24 @@ from typing import Any, cast
 
 import click
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+class Folder(click.Path):
+    """A folder that messages can name: `.` becomes its full path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Resolve a path without a name."""
+        path = cast(Path, super().convert(value, param, ctx))
+        return path if path.name else path.resolve()
+
+
+FOLDER = Folder(exists=True, file_okay=False, path_type=Path)
+OUT_FOLDER = Folder(file_okay=False, path_type=Path)
+
+
 class NewFile(click.Path):
-    """A file to write when all is done: its folder is looked at before."""
+    """A file that is written at the end of the work; its folder is checked at the start."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Fail where the folder is missing or cannot be written to."""

@@ -6,75 +6,80 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from sr_model.atomic import write_atomic
 from sr_model.weights import load_weights
-from training.cli.params import FOLDER
+from training.cli.params import FOLDER, OUT_FOLDER
 from training.errors import RunError
 from training.progress import ProgressBars
+from training.refine.options import RefineOptions
 
-if TYPE_CHECKING:  # torch takes seconds to import
-    from training.refine.refine import Choices as RefineChoices
+_DEFAULTS = RefineOptions._field_defaults
 
 
 @click.command()
 @click.argument("run", type=FOLDER)
 @click.argument("pairs", type=FOLDER, nargs=-1, required=True)
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the new run."
-)
+@click.option("--out", type=OUT_FOLDER, required=True, help="Folder for the new run.")
 @click.option(
     "--lines",
     type=click.Choice(["none", "rows", "columns"]),
     default="none",
     show_default=True,
-    help="Lines with a period of two of the old photo's pixels, to be left out.",
+    help="Remove lines with a period of two of the old photo's pixels.",
 )
 @click.option(
     "--fidelity",
     type=click.FloatRange(0, 1),
-    default=0.5,
+    default=_DEFAULTS["fidelity"],
     show_default=True,
-    help="How far brightness is drawn back to the old photo's, but for fine detail.",
+    help="Draw brightness back to the old photo's by this share, except in fine detail.",
 )
 @click.option(
     "--detail",
     type=click.FloatRange(0, 1),
-    default=0.7,
+    default=_DEFAULTS["detail"],
     show_default=True,
-    help="Share of the new photo's energy that fine detail shall have; 0 leaves it alone.",
+    help="Give fine detail this share of the new photo's energy; 0 leaves it as it is.",
 )
-@click.option("--steps", type=click.IntRange(1, 100_000), default=1500, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 100_000),
+    default=_DEFAULTS["steps"],
+    show_default=True,
+    help="Number of training steps.",
+)
 @click.option(
     "--lr",
     type=click.FloatRange(min=0, min_open=True),
-    default=2e-4,
+    default=_DEFAULTS["lr"],
     show_default=True,
-    help="Largest rate of learning.",
+    help="Highest learning rate.",
 )
 @click.option(
     "--line-weight",
     type=click.FloatRange(min=0),
-    default=300.0,
+    default=_DEFAULTS["line_weight"],
     show_default=True,
     help="Weight of the lines in the loss.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
-def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices: Any) -> None:
-    """Teach the network of RUN what its pictures lack by a rule, and write it as another run.
+@click.option(
+    "--seed", type=int, default=_DEFAULTS["seed"], show_default=True, help="Seed of every random draw."
+)
+def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **options: Any) -> None:
+    """Train the network of RUN further by rules on PAIRS, and write it as another run.
 
-    The network is its own teacher: it learns to keep to the old photo's shapes, to draw as much fine detail as the
-    new photo has, and to leave out lines of the old photo's own pixels (`evaluate` shows those as a pattern above 1.2
-    in the bicubic picture already). Half a second per step on two cores.
+    The network is its own teacher: it learns to keep the old photo's shapes, to draw as much fine detail as the new
+    photo has, and to omit lines of the old photo's own pixels (where there are such lines, `evaluate` shows a pattern
+    above 1.2 for bicubic). A step takes half a second on two cores.
     """
     import torch
 
     from sr_model.weights import save_weights
     from training.fit.run import CONFIG, WEIGHTS
-    from training.refine.refine import Choices
     from training.refine.refine import refine as teach
 
     weights, config = load_weights(run / WEIGHTS), run / CONFIG
@@ -85,7 +90,7 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not os.access(above, os.W_OK) or not above.is_dir():
         raise RunError(f"{out.name} cannot be made in {above.name}: name another folder")
-    wanted = Choices(lines=None if lines == "none" else lines, **choices)  # type: ignore[arg-type]
+    wanted = RefineOptions(lines=None if lines == "none" else lines, **options)  # type: ignore[arg-type]
     with ProgressBars() as bars:
         state = teach(weights, pairs, wanted, bars.say, bars)
     out.mkdir(parents=True)
@@ -94,8 +99,8 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
     click.echo(f"{out.name} holds the network; measure it with `evaluate`, then `export` it")
 
 
-def _with_lesson(config: Path, pairs: Sequence[Path], taught: RefineChoices) -> bytes:
-    """A run's configuration, and what its network was taught afterwards, for `export` to declare."""
+def _with_lesson(config: Path, pairs: Sequence[Path], taught: RefineOptions) -> bytes:
+    """Add what the network was taught to a run's configuration, for `export` to declare."""
     document = json.loads(config.read_text())
     lesson = {"pairs": list(map(str, pairs)), **taught._asdict()}
     document["refined"] = [*document.get("refined", ()), lesson]

@@ -1,1 +1,1 @@
-"""Blind comparison: sheets of the same ground by several methods, and what the people who saw them say."""
+"""Blind comparison: sheets of the same ground by several methods, and their scores by people."""

@@ -1,4 +1,4 @@
-"""What kind of ground a window shows, by three measures of its texture."""
+"""The kind of ground that a window shows, by three measures of its texture."""
 
 from __future__ import annotations
 

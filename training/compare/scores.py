@@ -1,4 +1,4 @@
-"""What people said about blind sheets: means per candidate and kind of ground, and how often each came last."""
+"""Scores of blind sheets: means per candidate and kind of ground, and how often each came last."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST: Final = 100.0
 
 @dataclass(frozen=True)
 class CandidateScore:
-    """What one candidate got.
+    """Scores of one candidate.
 
     Attributes:
         name: of the candidate.

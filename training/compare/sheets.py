@@ -27,7 +27,7 @@ _LETTER_PX: Final = 32
 
 
 def key_path(out: Path) -> Path:
-    """Where the key of the sheets in a folder lies: beside it, so that the folder can be given away."""
+    """Return the path of the key of a folder of sheets: beside it, so that the folder can be given away."""
     return out.with_name(f"{out.name}.key.json")
 
 
@@ -42,7 +42,7 @@ def write_sheets(
 
     Args:
         out: folder that is made.
-        windows: what is shown.
+        windows: the windows to show.
         named: the files of the candidates, by name.
         seed: of the letters' order.
         report: told of every sheet.

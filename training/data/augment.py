@@ -62,7 +62,7 @@ def _turn(x: Tensor, turn: int) -> Tensor:
 
 
 def _colour_jitter(old: Tensor, generator: torch.Generator) -> Tensor:
-    """Gain and offset per band and crop, small: the cast of the old photo is part of what is learnt."""
+    """Draw a small gain and offset per band and crop; small, because the old photo's cast has to be learnt."""
     shape = (len(old), 3, 1, 1)
     gain = 1 + 0.05 * torch.randn(shape, generator=generator).to(old.device)
     offset = 0.02 * torch.randn(shape, generator=generator).to(old.device)
@@ -71,7 +71,7 @@ def _colour_jitter(old: Tensor, generator: torch.Generator) -> Tensor:
 
 def draw_grain(old: Tensor, planes: int, generator: torch.Generator) -> Tensor:
     """Noise distributed as `sr_model.pixels.grain_plane` draws it from a photo: float32 [B, planes, H, W]."""
-    # Drawn where it is used: on a GPU, a plane per crop from the processor would be what a step waits for.
+    # Drawn where it is used: on a GPU, a step would wait for a plane per crop from the processor.
     seed = int(torch.randint(1 << 62, (), generator=generator))
     there = torch.Generator(old.device).manual_seed(seed)
     shape = (len(old), planes, *old.shape[-2:])

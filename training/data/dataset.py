@@ -84,7 +84,7 @@ def load_sharp(sources: Sequence[str]) -> list[UInt8Array]:
 
 
 class Item(NamedTuple):
-    """What the loader is asked for: the number of an item, and how large it is cut."""
+    """A request to the loader: the number of an item, and the size of its crop."""
 
     number: int
     side_px: int
@@ -105,7 +105,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
                 "there is nothing to train on: name folders of pairs, or pictures with --degrade"
             )
         self._pairs, self._seed = pairs, seed
-        self._sharp, self._news = _Pictures(sharp), _Pictures([pair.new for pair in pairs])
+        self._sharp, self._news = _AreaWeighted(sharp), _AreaWeighted([pair.new for pair in pairs])
         self._aged_share = 1.0 if not pairs else aged_share if sharp else 0.0
 
     @property
@@ -135,8 +135,8 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
         return age(new, rng), new
 
 
-class _Pictures:
-    """Larger pictures are drawn more often: every pixel has the same chance."""
+class _AreaWeighted:
+    """Pictures, of which larger ones are drawn more often: every pixel has the same chance."""
 
     def __init__(self, pictures: Sequence[UInt8Array]) -> None:
         self.all = pictures

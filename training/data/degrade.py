@@ -1,4 +1,4 @@
-"""Seeded synthetic ageing: what a scan of an old photograph does to a sharp one, for ground with no old photo.
+"""Seeded synthetic ageing: a sharp photograph as the scan of an old one, for ground without an old photo.
 
 The order is that of the light's way: optics, haze and cast, film, the scanner with its dust, compression; and once more
 the way of a file that was resampled and compressed again.

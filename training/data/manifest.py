@@ -1,4 +1,4 @@
-"""What a folder of pairs says about itself: one JSON line per chip, and one file for what all have in common."""
+"""The manifest of a folder of pairs: one JSON line per chip, and one file of common properties."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _chip(line: dict[str, Any]) -> Chip:
 
 
 def read_site(folder: Path) -> dict[str, Any]:
-    """What all chips of a folder have in common: crs, gsd_m, old_gsd_m, size_px, names of the photographs.
+    """Read the common properties of a folder's chips: crs, gsd_m, old_gsd_m, size_px, names of the photographs.
 
     Raises:
         DatasetError: the folder has no readable site file.

@@ -30,7 +30,7 @@ _TAKEN: Final = {"bicubic", "unsharp mask", "orthosharp", "new photo"}
 
 
 def baseline_names(baselines: Sequence[Path]) -> dict[str, Path]:
-    """What tables call each baseline: its file's name without the ending.
+    """Return the names of baselines in tables: their files' names without the endings.
 
     Raises:
         BaselineError: two have one name, or it is that of another row.
@@ -52,7 +52,7 @@ def check_baselines(
 
     Args:
         baselines: georeferenced pictures.
-        sites: of each folder of pairs, what its chips have in common and the chips that are scored.
+        sites: of each folder of pairs, the common properties of its chips and the chips that are scored.
 
     Raises:
         BaselineError: no picture with a place on the ground, or one that shows no chip.
@@ -88,7 +88,7 @@ def read_baseline(
 
     Args:
         path: of the baseline.
-        site: what the chips have in common.
+        site: the common properties of the chips.
         chips: those that are scored.
         pairs: their pictures.
 

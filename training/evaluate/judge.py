@@ -1,4 +1,4 @@
-"""Which network judges the feature distance, and what is known of the one that the loss used."""
+"""The choice of the network that judges the feature distance: never one that the loss used."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sr_model.spec import ModelSpec
 from training.errors import TrainingError
 from training.fit.config import LossWeights
-from training.measure.feature_distance import EFFICIENTNET, VGG16, FeatureJudge, open_judge
-
-NETWORKS: Final = (EFFICIENTNET, VGG16)
+from training.measure.feature_distance import FeatureJudge, open_judge
+from training.measure.judge_networks import EFFICIENTNET, VGG16
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class ChosenJudge:
 
     @property
     def sentence(self) -> str:
-        """Which network judged and which one the loss used, as one line for people."""
+        """One line that names the judge and the networks of the loss."""
         used = self.loss_networks
         if used is None:
             loss = "the weights do not say which network their loss used (--loss-network does)"

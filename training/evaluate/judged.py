@@ -18,7 +18,7 @@ Judged = Sequence[Mapping[str, FloatArray]]
 _LEAST_EDGES: Final = 12
 # The median overshoot of an old photo without halos is less: a ratio to it would be one of grain.
 _LEAST_OVERSHOOT: Final = 0.01
-# A metric over bicubic's, what itself is called, how many values it needs, and what bicubic has to exceed.
+# A metric over bicubic's, the name of its own value, how many values it needs, and the least value of bicubic.
 _RELATIVE: Final = (
     ("rise", "rise_px", _LEAST_EDGES, 0.0),
     ("overshoot", "overshoot_share", _LEAST_EDGES, _LEAST_OVERSHOOT),

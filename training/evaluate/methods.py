@@ -1,4 +1,4 @@
-"""The ways to make a picture of a chip that are compared, each cut to what the network sees with context."""
+"""The methods that are compared: each makes a picture of a chip, cut to the part that the network sees with context."""
 
 from __future__ import annotations
 

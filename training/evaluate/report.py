@@ -14,7 +14,16 @@ import numpy.typing as npt
 from sr_model.restorer import Restorer
 from training.evaluate.judge import ChosenJudge
 from training.evaluate.methods import BICUBIC, OURS
-from training.evaluate.score import AGED, REAL, Choices, Ground, Score, aged_ground, real_ground, validation
+from training.evaluate.options import EvaluateOptions
+from training.evaluate.score import (
+    AGED,
+    REAL,
+    Ground,
+    Score,
+    aged_ground,
+    real_ground,
+    validation,
+)
 from training.evaluate.tables import METRICS, MetricInfo, shown
 from training.fit.kinds import scale_in_words
 from training.measure.bootstrap import CONFIDENCE, Estimate
@@ -53,7 +62,7 @@ def evaluation_page(
     restorer: Restorer,
     folders: Sequence[Path],
     scores: Sequence[Score],
-    choices: Choices,
+    options: EvaluateOptions,
     rows: int,
     owners: Sequence[str],
     judge: ChosenJudge,
@@ -63,15 +72,15 @@ def evaluation_page(
     Args:
         restorer: the network, which makes its pictures once more.
         folders: sites.
-        scores: of these sites, with the same choices.
-        choices: baselines, seed.
+        scores: of these sites, with the same options.
+        options: baselines, seed.
         rows: chips per site that are shown, spread over the block; the worst comes on top.
         owners: whose pictures, one per site.
         judge: of the feature distance.
     """
     sites = [
         _site(
-            restorer, folder, [score for score in scores if score.site == folder.name], choices, rows, owner
+            restorer, folder, [score for score in scores if score.site == folder.name], options, rows, owner
         )
         for folder, owner in zip(folders, owners, strict=True)
     ]
@@ -83,7 +92,7 @@ def evaluation_page(
         judge=judge.sentence,
         sites=sites,
         confidence=round(100 * CONFIDENCE),
-        draws=choices.draws,
+        draws=options.draws,
         metrics=METRICS.values(),
         axis=(_AXIS_LEFT, _AXIS_WIDTH),
         row=_ROW,
@@ -91,14 +100,14 @@ def evaluation_page(
 
 
 def _site(
-    restorer: Restorer, folder: Path, scores: Sequence[Score], choices: Choices, rows: int, owner: str
+    restorer: Restorer, folder: Path, scores: Sequence[Score], options: EvaluateOptions, rows: int, owner: str
 ) -> dict[str, Any]:
     chips = [chip.name for chip in validation(folder)[1]]
     spread = np.linspace(0, len(chips) - 1, min(rows, len(chips))).round().astype(int)
     worst = {score.truth: score.worst_chip for score in scores if score.method == OURS}
     names = [chips[i] for i in spread]
-    real = real_ground(restorer, folder, choices.baselines, {*names, *worst.values()})
-    grounds = [real, *([aged_ground(restorer, real, choices.seed)] if AGED in worst else [])]
+    real = real_ground(restorer, folder, options.baselines, {*names, *worst.values()})
+    grounds = [real, *([aged_ground(restorer, real, options.seed)] if AGED in worst else [])]
     parts = [
         {
             "truth": ground.truth,
@@ -139,7 +148,7 @@ def _shelves(ground: Ground, names: Sequence[str], worst: str) -> list[dict[str,
             "note": note,
             "pictures": [
                 (_TITLES.get(method, method), data_url(_middle(pictures[index[name]])))
-                for method, pictures in ground.made.items()
+                for method, pictures in ground.pictures.items()
             ],
         }
         for name, note in order

@@ -1,4 +1,4 @@
-"""Weights against baselines on validation chips: every metric of every way to make the picture, with its interval."""
+"""Weights against baselines on validation chips: every metric of every method, with its interval."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from training.evaluate.methods import (
     restore_at_phases,
     shown_at_all_phases,
 )
+from training.evaluate.options import EvaluateOptions
 from training.measure.bootstrap import CONFIDENCE, Bootstrap, Estimate, blocks_of
 from training.measure.fidelity import Float32Array, compare, place, shift_between
 from training.measure.judges import JudgedWindow, judge_window
@@ -51,7 +52,7 @@ from training.progress import Report, no_report
 UInt8Array = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
 
-# Side of the part of a chip that is compared: the shift between two pictures is not found on less.
+# Least side of the part of a chip that is compared: the shift between two pictures is not found on less.
 _LEAST_PX: Final = 32
 # Chips of a site on which a pattern and seams of the network's own are looked for: each is restored many times.
 _SAMPLE: Final = 16
@@ -61,15 +62,15 @@ AGED: Final = "aged"
 
 @dataclass(frozen=True)
 class Score:
-    """One way to make the picture, on one site.
+    """The scores of one method on one site. A method is one way to make a picture of the new photo's pixels.
 
     Attributes:
         site: the folder of pairs.
         truth: `new photo` for real pairs; `aged` for the new photo's chips, aged and compared with themselves.
         method: bicubic, unsharp mask, the baseline's name, orthosharp, or the new photo itself.
         chips, blocks: how many were scored, and of how many blocks of ground.
-        estimates: by metric, see docs/evaluation.md; one that makes no sense for a method is missing.
-        worst_chip: where most is in neither photo (hallucination).
+        estimates: by metric, see docs/evaluation.md; metrics that make no sense for a method are missing.
+        worst_chip: the chip with the most hallucination.
     """
 
     site: str
@@ -82,18 +83,8 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Choices:
-    """Options of an evaluation: the baselines, aged pairs, and the draws of the intervals."""
-
-    baselines: tuple[Path, ...] = ()
-    aged: bool = True
-    draws: int = 1000
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Ground:
-    """The chips of one site that are scored, and every way's pictures of them.
+    """The chips of one site that are scored, and the pictures that every method makes of them.
 
     Attributes:
         ratio: the old photo's pixel size over that of the chips.
@@ -104,13 +95,13 @@ class Ground:
     truth: str
     chips: list[Chip]
     pairs: list[Pair]
-    made: dict[str, list[UInt8Array]]
+    pictures: dict[str, list[UInt8Array]]
     ratio: float
     exact: bool
 
     @property
     def photo(self) -> PhotoContext:
-        """What the network is told of the old photograph."""
+        """The properties of the old photograph that the network is given."""
         return PhotoContext(self.ratio)
 
     @property
@@ -122,16 +113,16 @@ class Ground:
 def evaluate_site(
     restorer: Restorer,
     folder: Path,
-    choices: Choices | None = None,
+    options: EvaluateOptions | None = None,
     judge: ChosenJudge | None = None,
     progress: Report = no_report,
 ) -> list[Score]:
-    """Score every way to make the picture on a site's validation chips.
+    """Score every method on a site's validation chips.
 
     Args:
         restorer: the network.
         folder: the pairs.
-        choices: by default no baselines and no aged pairs.
+        options: by default no baselines and no aged pairs.
         judge: of the feature distance on aged pairs; without one it is left out.
         progress: is told how many pictures were scored.
 
@@ -139,18 +130,18 @@ def evaluate_site(
         DatasetError: the folder has no validation chips.
         BaselineError: a baseline lacks part of them.
     """
-    choices = choices or Choices(aged=False)
-    grounds = [real_ground(restorer, folder, choices.baselines)]
-    if choices.aged:
-        grounds.append(aged_ground(restorer, grounds[0], choices.seed))
+    options = options or EvaluateOptions(aged=False)
+    grounds = [real_ground(restorer, folder, options.baselines)]
+    if options.aged:
+        grounds.append(aged_ground(restorer, grounds[0], options.seed))
     scores = []
     for ground in grounds:
-        scores += score_ground(restorer, ground, judge or ChosenJudge(), choices, progress)
+        scores += score_ground(restorer, ground, judge or ChosenJudge(), options, progress)
     return scores
 
 
 def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
-    """What a folder's chips have in common, and those that are scored.
+    """Read the site of a folder and its validation chips.
 
     Raises:
         DatasetError: it has none.
@@ -163,7 +154,7 @@ def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
     return read_site(folder), chips
 
 
-def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) -> None:
+def check_options(folders: Sequence[Path], options: EvaluateOptions, spec: ModelSpec) -> None:
     """Refuse folders and baselines that cannot be scored, before any work.
 
     Raises:
@@ -178,8 +169,8 @@ def check_choices(folders: Sequence[Path], choices: Choices, spec: ModelSpec) ->
     for name, count in Counter(folder.name for folder in folders).items():
         if count > 1:
             raise DatasetError(f"{count} of the folders are called {name!r}, as tables will: rename one")
-    baseline_names(choices.baselines)
-    check_baselines(choices.baselines, sites)
+    baseline_names(options.baselines)
+    check_baselines(options.baselines, sites)
 
 
 def _check_sizes(folder: Path, sides_px: Sequence[int], stride: int) -> None:
@@ -201,13 +192,13 @@ def real_ground(
         kept = [index for index, chip in enumerate(chips) if chip.name in only]
         chips, pairs = [chips[i] for i in kept], [pairs[i] for i in kept]
     shown = {
-        name: pictures
+        name: baseline
         for name, path in baseline_names(baselines).items()
-        if (pictures := read_baseline(path, site, chips, pairs)) is not None
+        if (baseline := read_baseline(path, site, chips, pairs)) is not None
     }
     ratio = ratio_of(site)
-    made = make_pictures(restorer, pairs, PhotoContext(ratio), shown)
-    return Ground(folder.name, REAL, chips, pairs, made, ratio, exact=False)
+    pictures = make_pictures(restorer, pairs, PhotoContext(ratio), shown)
+    return Ground(folder.name, REAL, chips, pairs, pictures, ratio, exact=False)
 
 
 def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
@@ -217,20 +208,20 @@ def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
         return replace(pair, old=age(pair.new, np.random.default_rng((seed, chip.column, chip.row))))
 
     pairs = _each(aged, ground.chips, ground.pairs)
-    made = make_pictures(restorer, pairs, ground.photo)
-    return replace(ground, truth=AGED, pairs=pairs, made=made, exact=True)
+    pictures = make_pictures(restorer, pairs, ground.photo)
+    return replace(ground, truth=AGED, pairs=pairs, pictures=pictures, exact=True)
 
 
 def score_ground(
-    restorer: Restorer, ground: Ground, judge: ChosenJudge, choices: Choices, progress: Report
+    restorer: Restorer, ground: Ground, judge: ChosenJudge, options: EvaluateOptions, progress: Report
 ) -> list[Score]:
-    """Score every way's pictures of one ground."""
-    bootstrap = Bootstrap(ground.blocks, draws=choices.draws, seed=choices.seed)
-    olds = _each(partial(place, exact=ground.exact), ground.made[BICUBIC], ground.made[NEW])
+    """Score the pictures of every method on one ground."""
+    bootstrap = Bootstrap(ground.blocks, draws=options.draws, seed=options.seed)
+    olds = _each(partial(place, exact=ground.exact), ground.pictures[BICUBIC], ground.pictures[NEW])
     bicubic = _judged(ground, BICUBIC, judge)
     stage, scores = f"{ground.site}, {ground.truth}", []
-    progress(stage, 0, len(ground.made))
-    for method, pictures in ground.made.items():
+    progress(stage, 0, len(ground.pictures))
+    for method, pictures in ground.pictures.items():
         mine = bicubic if method == BICUBIC else _judged(ground, method, judge)
         estimates = judged_estimates(bootstrap, mine, bicubic)
         if _has_spectrum(pictures):
@@ -241,22 +232,22 @@ def score_ground(
             compared, worst = _against_new(bootstrap, pictures, olds, ground)
             estimates |= compared
         if method == OURS and ground.truth == REAL:
-            estimates |= _of_the_network(restorer, ground, choices)
+            estimates |= _of_the_network(restorer, ground, options)
         scores.append(
             Score(ground.site, ground.truth, method, len(ground.chips), bootstrap.blocks, estimates, worst)
         )
-        progress(stage, len(scores), len(ground.made))
+        progress(stage, len(scores), len(ground.pictures))
     return scores
 
 
 def _judged(ground: Ground, method: str, judge: ChosenJudge) -> list[dict[str, FloatArray]]:
-    """What every chip of one way to make the picture tells its judges."""
+    """Judge every chip of one method."""
     features = judge.features if ground.exact and method != NEW else None
 
     def judged(picture: UInt8Array, old: UInt8Array, new: UInt8Array) -> dict[str, FloatArray]:
         return judge_window(JudgedWindow(picture, old, new, old), is_truth=ground.exact, features=features)
 
-    return _each(judged, ground.made[method], ground.made[BICUBIC], ground.made[NEW])
+    return _each(judged, ground.pictures[method], ground.pictures[BICUBIC], ground.pictures[NEW])
 
 
 def _has_spectrum(pictures: Sequence[UInt8Array]) -> bool:
@@ -265,14 +256,14 @@ def _has_spectrum(pictures: Sequence[UInt8Array]) -> bool:
 
 
 def _each(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
-    """The work on every chip, on all cores: numpy, scipy and torch let go of Python's lock meanwhile."""
+    """Do the work on every chip, on all cores: numpy, scipy and torch release Python's lock meanwhile."""
     chips = list(zip(*columns, strict=True))
     with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(lambda chip: work(*chip), chips))
 
 
 def _against_old(bootstrap: Bootstrap, pictures: Sequence[UInt8Array], ground: Ground) -> dict[str, Estimate]:
-    olds = ground.made[BICUBIC]
+    olds = ground.pictures[BICUBIC]
     kept = _each(partial(structure_kept, ratio=ground.ratio), pictures, olds)
     agreed = _each(partial(consistency, ratio=ground.ratio), pictures, olds)
     shifts = _each(shift_between, pictures, olds)
@@ -294,18 +285,18 @@ def _against_new(
     def compared(picture: UInt8Array, old: Float32Array, new: UInt8Array) -> dict[str, float]:
         return asdict(compare(place(picture, new, exact=ground.exact), old, new))
 
-    chips = _each(compared, pictures, olds, ground.made[NEW])
+    chips = _each(compared, pictures, olds, ground.pictures[NEW])
     worst = int(np.argmax([chip["hallucination"] for chip in chips]))
     estimates = {name: bootstrap.mean([chip[name] for chip in chips]) for name in chips[0]}
     return estimates, ground.chips[worst].name
 
 
-def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dict[str, Estimate]:
-    """A pattern and seams of its own, on a spread sample of the chips."""
+def _of_the_network(restorer: Restorer, ground: Ground, options: EvaluateOptions) -> dict[str, Estimate]:
+    """Measure the network's own pattern and seams, on a spread sample of the chips."""
     last = len(ground.pairs) - 1
     chosen = sorted({round(i) for i in np.linspace(0, last, _SAMPLE)})
     owner = np.unique(ground.blocks[chosen], return_inverse=True)[1].astype(np.intp)
-    bootstrap = Bootstrap(owner, draws=choices.draws, seed=choices.seed)
+    bootstrap = Bootstrap(owner, draws=options.draws, seed=options.seed)
     estimates = {}
     sides_px = [min(ground.pairs[i].old.shape[:2]) for i in chosen]
     if shown_at_all_phases(min(sides_px), restorer.spec.stride) >= SPECTRUM_PX:
@@ -322,9 +313,9 @@ def _of_the_network(restorer: Restorer, ground: Ground, choices: Choices) -> dic
 
 
 def document(
-    restorer: Restorer, scores: Sequence[Score], choices: Choices, judge: ChosenJudge | None = None
+    restorer: Restorer, scores: Sequence[Score], options: EvaluateOptions, judge: ChosenJudge | None = None
 ) -> dict[str, Any]:
-    """Everything that was measured, as JSON values: the model, how it was measured, a row per score."""
+    """Return the measurements as JSON values: the model, the options, and a row per score."""
     return {
         "model": {
             "name": restorer.spec.name,
@@ -332,7 +323,7 @@ def document(
             "gsd_m": restorer.spec.gsd_m,
             "ratio": restorer.spec.ratio,
         },
-        "intervals": {"confidence": CONFIDENCE, "draws": choices.draws, "seed": choices.seed},
+        "intervals": {"confidence": CONFIDENCE, "draws": options.draws, "seed": options.seed},
         "judge": (judge or ChosenJudge()).as_json(),
         "scores": [
             {

@@ -1,4 +1,4 @@
-"""What the metrics are called, which way is better, and the tables that a terminal shows."""
+"""The metrics with their names and directions, and the tables for the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.measure.bootstrap import Estimate
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """How a metric is shown.
+    """Name and format of a metric.
 
     Attributes:
         name: key in the JSON file.
@@ -33,16 +33,16 @@ class MetricInfo:
 _INFOS: Final = (
     MetricInfo("rise", "rise", 2, "low", "width of the old photo's edges, 10 to 90 %, over bicubic's"),
     MetricInfo("rise_px", "rise in px", 2, "low", "the same in pixels"),
-    MetricInfo("overshoot", "overshoot", 2, "low", "halo at the old photo's edges over bicubic's"),
+    MetricInfo("overshoot", "overshoot", 2, "low", "overshoot at the old photo's edges over bicubic's"),
     MetricInfo("overshoot_share", "overshoot of step", 3, "0", "the same as a share of the edge's step"),
     MetricInfo("rims", "rims", 2, "0", "tint along edges beyond that of smooth ground, in grey levels"),
     MetricInfo("blotches", "blotches", 2, "0", "patches of colour that no single map explains, in grey levels"),
-    MetricInfo("cast", "cast", 2, "0", "chroma given to what was bright and neutral, in grey levels"),
+    MetricInfo("cast", "cast", 2, "0", "chroma given to bright, neutral pixels, in grey levels"),
     MetricInfo("weave", "weave", 2, "1", "fine detail on smooth ground over the new photo's"),
     MetricInfo("features", "features", 2, "low", "feature distance to the truth over bicubic's"),
     MetricInfo("feature_distance", "feature distance", 3, "0", "the same itself, one value per judge"),
     MetricInfo("pattern", "pattern", 2, "1", "strongest regular pattern of 2, 4 or 8 px, of any origin"),
-    MetricInfo("drawn_pattern", "drawn pattern", 2, "1", "the same, of what the network drew itself"),
+    MetricInfo("drawn_pattern", "drawn pattern", 2, "1", "the same, of the network's own additions"),
     MetricInfo("structure", "structure", 3, "high", "correlation of luma with the old photo at its own pixel size"),
     MetricInfo("structure_worst", "worst chip", 3, "high", "structure of the worst chip"),
     MetricInfo("consistency", "consistency", 3, "high", "the same correlation, of red, green and blue"),
@@ -51,7 +51,7 @@ _INFOS: Final = (
     MetricInfo("ssim", "SSIM", 3, "high", "equality of local structure (Wang et al. 2004)"),
     MetricInfo("improvement", "improvement", 2, "high", "share of what came nearer to the new photo (opensr-test)"),
     MetricInfo("omission", "omission", 2, "low", "share of what stayed as in the old photo (opensr-test)"),
-    MetricInfo("hallucination", "hallucination", 2, "low", "share of what is in neither photo (opensr-test)"),
+    MetricInfo("hallucination", "hallucination", 2, "low", "share of detail that is in neither photo (opensr-test)"),
     MetricInfo("seam_difference", "seam difference", 2, "0", "grey levels between a window's edge and one around it"),
     MetricInfo("seam_gradient", "seam gradient", 3, "1", "step across the border over that in one around it"),
 )  # fmt: skip
@@ -87,7 +87,7 @@ def _between(estimate: Estimate, digits: int) -> str:
 
 
 def judged_table(scores: Sequence[Score], truth: str) -> str:
-    """What people see, as a Markdown table; with the feature distance where the truth is known."""
+    """Return the visible faults as a Markdown table; with the feature distance where the truth is known."""
     return _table(
         scores, truth, (*_SEEN, *(("features",) if truth == AGED else ("pattern", "drawn_pattern")))
     )
@@ -116,7 +116,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def summary(scores: Sequence[Score]) -> str:
-    """What the terminal shows: two tables, two more for aged pairs, and the intervals that decide."""
+    """Return the text for the terminal: two tables, two more for aged pairs, and the decisive intervals."""
     parts = [
         "What people see:\n\n" + judged_table(scores, REAL),
         "Place by place, registered and equal in colour:\n\n" + places_table(scores, REAL),

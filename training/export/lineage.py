@@ -1,4 +1,4 @@
-"""What a run learnt from, by name and digest and without any path: for the spec, the model card and the STAC item."""
+"""The lineage of a run for spec, model card and STAC item: photographs by name and digest, without paths."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _ground(site: Mapping[str, Any], chips: list[Chip]) -> Bounds | None:
 
 
 def _nameless(value: Any) -> Any:
-    """A path tells where somebody keeps things: its last part is enough."""
+    """Reduce paths to their last parts: the folders above are private."""
     if isinstance(value, str):
         return Path(value).name if value else value
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""A model card in Markdown (Mitchell et al. 2019): what the weights are, learnt from, and how they score."""
+"""A model card in Markdown (Mitchell et al. 2019): the weights, their training data and their scores."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def model_card(weights: Weights, files: Sequence[Path], onnx_difference: float |
     """The card as Markdown.
 
     Args:
-        weights: what was exported, with `training` and `metrics` in its spec.
-        files: the weights and what lies beside them.
+        weights: the exported weights, with `training` and `metrics` in their spec.
+        files: the weights and the files beside them.
         onnx_difference: between the ONNX model and torch, as a share of the range from black to white.
     """
     spec = weights.spec
@@ -48,7 +48,7 @@ def model_card(weights: Weights, files: Sequence[Path], onnx_difference: float |
         onnx_grey_levels=None if onnx_difference is None else 255 * onnx_difference,
         photographs=spec.training.get("photographs", []),
         aged=spec.training.get("aged", []),
-        choices=sorted(_flat({**spec.training.get("choices", {}), **lessons}).items()),
+        choices=sorted(_dotted({**spec.training.get("choices", {}), **lessons}).items()),
         titles=[METRICS[name].title for name in _COLUMNS],
         scores=[_row(score) for score in spec.metrics.get("scores", [])],
         seams=_seams(spec.metrics.get("scores", [])),
@@ -57,12 +57,12 @@ def model_card(weights: Weights, files: Sequence[Path], onnx_difference: float |
     )
 
 
-def _flat(choices: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _dotted(choices: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested choices as `loss.colour`."""
     flat: dict[str, Any] = {}
     for key, value in choices.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= _dotted(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
     return flat

@@ -57,12 +57,12 @@ def write_onnx(path: Path, weights: Weights) -> float:
 
 
 def onnx_difference(model: bytes, weights: Weights, *, seed: int = 0) -> float:
-    """The largest difference between an ONNX model and torch on random windows, inside their halo.
+    """Return the largest difference between an ONNX model and torch on random windows, inside their halo.
 
     Args:
         model: a serialised ONNX model with `input` and `output`.
-        weights: what torch runs.
-        seed: of the windows, which differ in size, softness and contrast.
+        weights: the weights that torch runs.
+        seed: seed of the windows, which differ in size, softness and contrast.
 
     Returns:
         A share of the range from black to white.
@@ -72,7 +72,7 @@ def onnx_difference(model: bytes, weights: Weights, *, seed: int = 0) -> float:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     network = weights.network()
     random = np.random.default_rng(seed)
-    # A pixel is compared that sees what the network needs: at a window's border both see the padding, each its own.
+    # Only pixels with enough context are compared: at a window's border both see the padding, each its own.
     inner = slice(weights.spec.halo_px, -weights.spec.halo_px or None)
     deviations = np.asarray(weights.spec.std, np.float32)[:, None, None]
     largest = 0.0

@@ -30,7 +30,7 @@ def stac_item(weights: Weights, files: Sequence[Path], *, exported: datetime | N
     """The item as JSON values.
 
     Args:
-        weights: what was exported; its `training` says where the ground is.
+        weights: the exported weights; their `training` says where the ground is.
         files: beside which the item will lie: the weights first, then an ONNX model, a model card.
         exported: when; by default now.
     """

@@ -66,7 +66,6 @@ class FitConfig:
         scale_range: pixel sizes shown, in those of the pairs.
         aged_share: share of crops that are aged instead of real.
         lr, weight_decay, ema: of AdamW, and of the moving average.
-        adversarial_from: share of the run after which the discriminator counts.
         seed: of every draw.
         precision: `auto`, or one of Lightning's names.
         devices, nodes: how many train together; each sees its own crops.
@@ -92,7 +91,6 @@ class FitConfig:
     aged_share: float = 0.2
     lr: float = 4e-4
     weight_decay: float = 1e-3
-    adversarial_from: float = 0.0
     ema: float = 0.999
     seed: int = 0
     precision: str = "auto"
@@ -112,7 +110,7 @@ class FitConfig:
 
     @property
     def world(self) -> int:
-        """How many devices train together."""
+        """Number of devices that train together."""
         return self.devices * self.nodes
 
     def write(self, path: Path) -> None:

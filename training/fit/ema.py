@@ -1,4 +1,4 @@
-"""The moving average of a network's weights, which is what a run leaves."""
+"""The moving average of a network's weights, which a run saves as its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which crops each step sees, and the processes that make them ready."""
+"""The crops of each step, and the processes that prepare them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _training_pairs(config: FitConfig) -> list[Pair]:
 
 
 def crop_dataset(config: FitConfig) -> CropDataset:
-    """The training chips of a run's pairs, and what it ages.
+    """The training chips of a run's pairs, and the pictures that it ages.
 
     Raises:
         DatasetError: there is nothing to train on, or a picture is smaller than the smallest crop.

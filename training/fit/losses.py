@@ -1,4 +1,4 @@
-"""What the network is told to want.
+"""The terms of the loss.
 
 `PerceptualLoss` is that of fastai's lesson 7 (after Johnson et al. 2016, Gatys et al. 2016): L1 between VGG16's
 features and between their Gram matrices. Here a discriminator looks at the same features (after Sauer et al. 2021,
@@ -135,7 +135,7 @@ def colour_loss(restored: Tensor, new: Tensor, block_px: int = 8) -> Tensor:
 
 
 def fringe_loss(restored: Tensor, old: Tensor, gain: float = 1.5, floor: float = 0.008) -> Tensor:
-    """How far the detail of colour exceeds `gain` times the old photo's around it: coloured rims of bright things."""
+    """Measure how far the detail of colour exceeds `gain` times the old photo's around it: coloured rims."""
     detail = []
     for picture in (restored, old):
         colour = picture - luma(picture)
@@ -144,7 +144,7 @@ def fringe_loss(restored: Tensor, old: Tensor, gain: float = 1.5, floor: float =
 
 
 def structure_loss(restored: Tensor, old: Tensor) -> Tensor:
-    """How far the correlation with the old photo falls below the floors of `_STRUCTURE`, summed.
+    """Sum the amounts by which the correlation with the old photo falls below the floors of `_STRUCTURE`.
 
     Colour-blind (luma), and blind to contrast: Pearson's correlation per crop, and once over the whole batch, so
     that woods and fields keep their order of brightness too.
@@ -165,7 +165,7 @@ def same_ground(
         restored: [B, 3, H, W].
         again: the first N of the same crops, rolled by `phase` (rows, columns) and then restored.
         phase: 1 px or more each.
-        margin_px: what lies that near to an edge of the crop or to its rolled seam is left out.
+        margin_px: pixels this near to an edge of the crop or to its rolled seam are left out.
 
     Returns:
         Two tensors [N, 3, h, w].
@@ -224,7 +224,7 @@ def spectrum_loss(restored: Tensor, new: Tensor, bands: int = 8) -> Tensor:
 
 
 def _structure_lost(a: Tensor, b: Tensor, floor: float) -> Tensor:
-    """How far Pearson's correlation of each row of `a` with that of `b`, the old photo's, falls below a floor.
+    """Measure how far Pearson's correlation of each row of `a` with that of `b`, the old photo's, is below a floor.
 
     A flat field has no structure to keep: it counts the less, the less its own contrast is above 8 grey levels.
     """
@@ -291,5 +291,5 @@ def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor
 
 
 def generator_loss(fake: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """What the network gets from the discriminator: a weighted sum over the heads, that on pixels first."""
+    """The adversarial term of the network: a weighted sum over the heads, that on pixels first."""
     return torch.stack([-w * f.mean() for f, w in zip(fake, weights[: len(fake)], strict=True)]).sum()

@@ -34,7 +34,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class Shown(NamedTuple):
-    """What the terms look at.
+    """The pictures that the terms of the loss compare.
 
     Attributes:
         old, new: [B, 3, H, W] in [0, 1].
@@ -102,7 +102,7 @@ class RestorationModule:
 
     @torch.inference_mode()
     def restore_photo(self, rgb: npt.NDArray[np.uint8], photo: PhotoContext) -> npt.NDArray[np.uint8]:
-        """What the moving average makes of a chip, uint8 [H, W, 3], as a server would; cut to the stride."""
+        """Restore a chip with the moving average, uint8 [H, W, 3], as a server would; cut to the stride."""
         height, width = (side // self.spec.stride * self.spec.stride for side in rgb.shape[:2])
         seen = rgb[None, :height, :width]
         planes = normalise(seen, self.spec)
@@ -141,9 +141,8 @@ class RestorationModule:
         self.discriminator.requires_grad_(False)
         if seen:
             terms |= self._feature_terms(features, wanted)
-        if self.step >= self.config.adversarial_from * self.config.steps:
-            logits = self.discriminator(shown.restored, shown.old, features[_JUDGED])
-            terms["adversarial"] = losses.generator_loss(logits, self.config.loss.adversarial)
+        logits = self.discriminator(shown.restored, shown.old, features[_JUDGED])
+        terms["adversarial"] = losses.generator_loss(logits, self.config.loss.adversarial)
         self._finish(terms)
 
         self.discriminator.requires_grad_(True)

@@ -66,7 +66,7 @@ class _Keep:
 
 
 def _parts(module: RestorationModule) -> tuple[dict[str, nn.Module], dict[str, torch.optim.Optimizer]]:
-    """All that a run resumes from, beside its step."""
+    """Return everything that a run resumes from, except its step."""
     networks = {
         "network": module.network,
         "average": module.average,
@@ -130,7 +130,7 @@ def fit(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning does not say what it found, nor give advice that was not taken on purpose."""
+    """Keep Lightning from reporting devices, and from advice that is ignored on purpose."""
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for message in _ADVICE:
@@ -151,7 +151,7 @@ def _train(fabric: Fabric, module: RestorationModule, loader: Any, calls: Sequen
 
 
 def _check(config: FitConfig, run: Path, resume: bool) -> int:
-    """Steps that are done; refuse what would spoil a run, or could not be what was asked for."""
+    """Return the steps that are done; refuse to spoil an existing run, and options that cannot be honoured."""
     done = saved_step(run)
     if not resume and done:
         raise RunError(f"{run.name} holds a run of {done} steps: go on with --resume, or name another folder")
@@ -184,8 +184,9 @@ def _module(config: FitConfig, init: Path | None, fabric: Fabric) -> Restoration
             module.network.load_state_dict(state)
         except RuntimeError as error:
             raise RunError(
-                f"--init {init.name} is a {start.spec.architecture} network with {dict(start.spec.config)}, which is "
-                f"no start for {config.architecture}: choose --architecture {start.spec.architecture}, or other weights"
+                f"--init {init.name} is a {start.spec.architecture} network with {dict(start.spec.config)}, and cannot "
+                f"be the start for {config.architecture}: choose --architecture {start.spec.architecture}, or other "
+                "weights"
             ) from error
     elif isinstance(module.network, ResNetUNet) and config.encoder == "imagenet":
         try:
@@ -236,7 +237,7 @@ def _fabric(config: FitConfig, run: Path, done: int) -> Fabric:
 
 
 def precision_plugins(name: str) -> list[Any]:
-    """What Fabric needs for a precision: `auto` or one of Lightning's names."""
+    """Return Fabric's arguments for a precision: `auto` or one of Lightning's names."""
     precision = training_precision(name)
     if precision == "32-true":
         return []

@@ -1,4 +1,4 @@
-"""What changes over a run, as functions of the step alone: a resumed run needs no scheduler's state."""
+"""Schedules of a run as functions of the step alone: a resumed run needs no scheduler's state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def encoder_cycle(step: int, steps: int) -> float:
 
 @dataclass(frozen=True)
 class Crops:
-    """What one step looks at on each device: `count` crops of `side_px`."""
+    """The crops of one step on each device: `count` crops of `side_px`."""
 
     side_px: int
     count: int

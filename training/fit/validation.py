@@ -1,4 +1,4 @@
-"""A cheap look at the validation chips during a run: which weights are best, and what they paint.
+"""A cheap look at the validation chips during a run, which finds the best weights and shows their pictures.
 
 `orthosharp-train evaluate` is the measure; this one looks at a few chips, often, and only has to rank.
 """
@@ -51,13 +51,13 @@ _SHEET_PX: Final = 256
 
 @dataclass(frozen=True)
 class Look:
-    """How the weights of one step did; the lowest score is the best.
+    """The validation scores of one step's weights; the lowest score is the best.
 
     Attributes:
         step: of the run.
         texture_distance: to the new photo over that of the old one, the mean of the sites; 1 is no better than bicubic.
         structure: correlation of luma with the old photo at its own pixel size, the mean of the chips.
-        score: the texture distance, and ten times what the structure lacks to 0.95.
+        score: the texture distance, plus ten times the amount by which the structure falls below 0.95.
         digest: of the weights.
     """
 

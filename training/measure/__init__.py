@@ -1,1 +1,1 @@
-"""How pictures are measured: metrics, their intervals, and shifts between pictures."""
+"""Measurement of pictures: metrics, their intervals, shifts between pictures, and the halo of a network."""

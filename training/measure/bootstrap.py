@@ -1,6 +1,6 @@
 """Confidence intervals of metrics: how far they would move if the site were another piece of the same ground.
 
-The blocks of ground are drawn again with replacement (Efron 1979), and every metric is computed from what was drawn.
+The blocks of ground are drawn again with replacement (Efron 1979), and every metric is computed from the draw.
 Blocks and not chips, because chips that overlap show the same ground (Künsch 1989); all ways to make a picture are
 drawn alike, so that their values can be compared. Neighbouring blocks are alike too, so the true intervals are
 rather wider than these.
@@ -96,8 +96,8 @@ class Bootstrap:
         Args:
             values, others: float64 [M] per chip, in the order of the chips; not all empty.
         """
-        above = _Pooled.of(values, self.owner)
-        below = None if others is None else _Pooled.of(others, self.owner)
+        above = PooledValues.of(values, self.owner)
+        below = None if others is None else PooledValues.of(others, self.owner)
 
         def statistic(counts: FloatArray) -> FloatArray:
             medians = above.medians(counts)
@@ -106,11 +106,11 @@ class Bootstrap:
         return self(float(statistic(np.ones((1, self.blocks)))[0]), statistic)
 
     def pattern(self, powers: FloatArray) -> Estimate:
-        """The peak of a pattern, 1 where there is none, from the `metrics.pattern_powers` of every chip."""
+        """The peak of a pattern, 1 without one, from the `metrics.pattern_powers` of every chip."""
         return self(float(pattern_peak(powers.sum(0))), lambda counts: pattern_peak(self._of(counts, powers)))
 
     def drawn_pattern(self, power: FloatArray, own: FloatArray) -> Estimate:
-        """1 + the peak of what the network drew itself, from the `metrics.drawn_powers` of every chip."""
+        """1 + the peak of the network's own pattern, from the `metrics.drawn_powers` of every chip."""
         value = 1 + float(pattern_peak(own.sum(0), near=power.sum(0)))
         return self(
             value, lambda counts: 1 + pattern_peak(self._of(counts, own), near=self._of(counts, power))
@@ -123,20 +123,21 @@ class Bootstrap:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pooled:
+class PooledValues:
     """Values of all chips in ascending order, float64 [N], and the block of each, int [N]."""
 
     values: FloatArray
     owner: IntArray
 
     @classmethod
-    def of(cls, groups: Grouped, owner: IntArray) -> _Pooled:
+    def of(cls, groups: Grouped, owner: IntArray) -> PooledValues:
+        """Pool the values of chips, of which `owner` int [chips] gives the blocks."""
         values = np.concatenate(list(groups))
         order = np.argsort(values, kind="stable")
         return cls(values[order], np.repeat(owner, [len(group) for group in groups])[order])
 
     def medians(self, counts: FloatArray) -> FloatArray:
-        """Of each draw: [draws, blocks] to [draws]; NaN where the blocks that were drawn have no value."""
+        """Return the median of each draw: [draws, blocks] to [draws]; NaN where the drawn blocks have no value."""
         return np.array([self._median(drawn) for drawn in counts])
 
     def _median(self, drawn: FloatArray) -> float:

@@ -1,6 +1,6 @@
-"""Colours that a picture has and no photograph would: tinted rims, blotches, a cast on what is neutral.
+"""Colours that no photograph would have: tinted rims, blotches, a cast on neutral surfaces.
 
-What a picture changes about the old photo's colours as a whole is allowed: one affine map of colours, fitted to means
+A change of the old photo's colours as a whole is allowed: one affine map of colours, fitted to means
 over 8 px, is taken off first.
 """
 
@@ -15,7 +15,7 @@ from training.measure.colour_map import (
     Float32Array,
     Picture,
     apply_colour_map,
-    block_means,
+    block_colours,
     fit_colour_map,
     luminance,
 )
@@ -25,7 +25,7 @@ BLOCK_PX: Final = 8
 _EDGE: Final = 95
 _NO_EDGE: Final = 80
 _NEAR_PX: Final = 7
-# Least luminance and most chroma, in grey levels, of what is bright and neutral; and how many pixels are needed.
+# Least luminance and most chroma, in grey levels, of bright and neutral pixels, and how many of them are needed.
 _BRIGHT: Final = 170.0
 _NEUTRAL: Final = 9.0
 _LEAST_PIXELS: Final = 200
@@ -46,11 +46,13 @@ def saturation(rgb: Picture) -> Float32Array:
 
 def _explained(picture: Picture, old: Picture) -> Float32Array:
     """The old photo under the one map of colours that its means have to the picture's."""
-    return apply_colour_map(fit_colour_map(block_means(old, BLOCK_PX), block_means(picture, BLOCK_PX)), old)
+    return apply_colour_map(
+        fit_colour_map(block_colours(old, BLOCK_PX), block_colours(picture, BLOCK_PX)), old
+    )
 
 
 def tinted_rims(picture: Picture, old: Picture) -> float:
-    """How much more chroma has changed within 3 px of strong edges than on smooth ground, in grey levels.
+    """Measure how much more chroma has changed within 3 px of strong edges than on smooth ground, in grey levels.
 
     Args:
         picture, old: uint8 or float32 [H, W, 3] in grey levels, on one grid.
@@ -67,17 +69,17 @@ def tinted_rims(picture: Picture, old: Picture) -> float:
 
 
 def blotches(picture: Picture, old: Picture) -> float:
-    """What no single map of colours explains: the residual of means over 8 px, RMS in grey levels.
+    """Measure the residual of means over 8 px that no single map of colours explains, RMS in grey levels.
 
     Args:
         picture, old: uint8 or float32 [H, W, 3] in grey levels, on one grid.
     """
-    residual = block_means(picture, BLOCK_PX) - block_means(_explained(picture, old), BLOCK_PX)
+    residual = block_colours(picture, BLOCK_PX) - block_colours(_explained(picture, old), BLOCK_PX)
     return float(np.sqrt(np.square(residual).mean(dtype=np.float64)))
 
 
 def neutral_cast(picture: Picture, old: Picture) -> float | None:
-    """Chroma that a picture gives to what was bright and neutral in the old photo, in grey levels.
+    """Measure the chroma that a picture gives to bright and neutral pixels of the old photo, in grey levels.
 
     Args:
         picture, old: uint8 or float32 [H, W, 3] in grey levels, on one grid.

@@ -1,4 +1,4 @@
-"""One affine map of colours from a picture to another of the same ground, and what it leaves unexplained."""
+"""One affine map of colours from a picture to another of the same ground, and the error that it leaves."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LUMA: Final = np.array((0.299, 0.587, 0.114), np.float32)
 
 
 def luminance(rgb: Picture) -> Float32Array:
-    """Of uint8 or float32 [H, W, 3] in grey levels: float32 [H, W] (ITU-R BT.601)."""
+    """Return the luminance of uint8 or float32 [H, W, 3] in grey levels: float32 [H, W] (ITU-R BT.601)."""
     result: Float32Array = rgb.astype(np.float32) @ _LUMA
     return result
 
 
-def block_means(rgb: Picture, side_px: int) -> Float32Array:
+def block_colours(rgb: Picture, side_px: int) -> Float32Array:
     """Means over squares: [H, W, 3] to float32 [H // side, W // side, 3]; an incomplete rim is left out."""
     rows, columns = (side // side_px for side in rgb.shape[:2])
     cut = rgb[: rows * side_px, : columns * side_px].astype(np.float32)

@@ -1,4 +1,4 @@
-"""How crisp a picture's edges are and what rings stand beside them, after ISO 12233."""
+"""Width of a picture's edges and overshoot beside them, after ISO 12233."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class EdgeQuality:
-    """What was measured at the edges of one picture or of several.
+    """Measurements at the edges of one picture or of several.
 
     Attributes:
         rises_px: float64 [M], pixels from 10 to 90 % of each edge.
@@ -28,7 +28,7 @@ class EdgeQuality:
 
     @property
     def edges(self) -> int:
-        """How many were measured."""
+        """Number of edges measured."""
         return len(self.rises_px)
 
     @property

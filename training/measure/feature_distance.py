@@ -1,4 +1,4 @@
-"""Distance of pictures to the truth in the features of a fixed network, and which network that is.
+"""Distance of pictures to the truth in the features of a fixed network, and the choice of that network.
 
 A picture that was trained to please a network pleases it: the judge is never the network of the loss. There are two,
 so that one is always left.
@@ -24,9 +24,8 @@ from torchvision.models.vgg import cfgs, make_layers
 from sr_model.spec import IMAGENET_MEAN, IMAGENET_STD
 from training.errors import TrainingError
 from training.measure.colour_map import Picture, matched
+from training.measure.judge_networks import EFFICIENTNET, VGG16
 
-EFFICIENTNET: Final = "efficientnet-lite0"
-VGG16: Final = "vgg16"
 # After the stem and these blocks: strides 2, 4, 8 and 16.
 _BLOCKS: Final = (0, 2, 4, 10)
 # ReLU outputs just before the first four max-pools: relu1_2, 2_2, 3_3, 4_3.
@@ -47,7 +46,7 @@ class FeatureJudge(ABC):
         """[1, 3, H, W] in [0, 1] to features [1, C, h, w], from shallow to deep."""
 
     def distance(self, picture: Picture, truth: Picture) -> float:
-        """How unlike two pictures look, place by place, after one affine map of colours; 0 for equal ones.
+        """Measure how unlike two pictures look, place by place, after one affine map of colours; 0 for equal ones.
 
         Features of a place are made unit vectors; the squared distance is averaged over places and layers: LPIPS
         (Zhang et al. 2018) without its learnt weights. Distances of different judges do not compare; read each
@@ -114,7 +113,7 @@ class Vgg16Judge(FeatureJudge):
         for index, layer in enumerate(self._layers):
             x = layer(x)
             if index in _TAPS:
-                # The next layer must not work in place on what is kept.
+                # The next layer must not work in place on the kept features.
                 found.append(x.clone())
         return found
 

@@ -1,7 +1,7 @@
 """A picture against the new photo of the same ground, place by place: pixels, structure, correctness.
 
 Years lie between the photographs, and pairs are a fraction of a pixel off: picture and new photo are registered and
-made equal in colour first, so that neither counts. What has changed on the ground does count, in every picture alike.
+made equal in colour first, so that neither counts. Changes on the ground do count, in every picture alike.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Fidelity:
 
 
 def shift_between(picture: UInt8Array, other: UInt8Array) -> LocalShift:
-    """How far a picture lies from another of the same ground; none where the answer is uncertain.
+    """Find the shift of a picture from another of the same ground; none if the answer is uncertain.
 
     Args:
         picture, other: uint8 [H, W, 3] on one grid, at least 32 px.
@@ -78,7 +78,7 @@ def put_in_place(picture: UInt8Array, shift: LocalShift) -> Float32Array:
     return result
 
 
-def match_colours(picture: Float32Array, like: Float32Array) -> Float32Array:
+def match_moments(picture: Float32Array, like: Float32Array) -> Float32Array:
     """Give every band the mean and the deviation of another picture's: float32 [H, W, 3] to the same, not clipped."""
     axes = (0, 1)
     gain = like.std(axes) / np.maximum(picture.std(axes), 1.0)
@@ -87,7 +87,7 @@ def match_colours(picture: Float32Array, like: Float32Array) -> Float32Array:
 
 
 def correctness(picture: Float32Array, old: Float32Array, new: Float32Array) -> tuple[float, float, float]:
-    """How much of what a picture does is improvement, omission and hallucination (Aybar et al. 2024, opensr-test).
+    """Measure the shares of improvement, omission and hallucination in a picture (Aybar et al. 2024, opensr-test).
 
     Per pixel, distances are |x - y| / (x + y), the mean of the bands. With d_im from picture to new and d_om from
     picture to old, both over that from old to new, and H = d_im + d_om - 1:
@@ -137,7 +137,7 @@ def place(picture: UInt8Array, new: UInt8Array, *, exact: bool = False) -> Float
         float32 [H - 8, W - 8, 3], as `inside(new)`.
     """
     shift = LocalShift() if exact else shift_between(picture, new)
-    return match_colours(inside(put_in_place(picture, shift)), inside(new.astype(np.float32)))
+    return match_moments(inside(put_in_place(picture, shift)), inside(new.astype(np.float32)))
 
 
 def inside(picture: Float32Array) -> Float32Array:

@@ -1,4 +1,4 @@
-"""All judges of one window together: metrics that see what people see in a restored photograph.
+"""All judges of one window together: metrics of the faults that people see in a restored photograph.
 
 | metric | meaning |
 | --- | --- |
@@ -6,7 +6,7 @@
 | `overshoot` | rings beside edges, share of the step |
 | `rims` | tinted rims at edges, grey levels |
 | `blotches` | patches of colour that no single map of colours explains, grey levels |
-| `cast` | chroma given to what was bright and neutral, grey levels |
+| `cast` | chroma given to bright and neutral pixels, grey levels |
 | `weave` | fine detail on smooth ground relative to the later photo's |
 | `psnr` | dB to the truth after one map of colours; only with a truth |
 | `features` | distance to the truth in a fixed network's features; only with a truth and a judge |
@@ -34,7 +34,7 @@ class JudgedWindow:
     """One window of ground; all pictures uint8 or float32 [H, W, 3] in grey levels, on one grid.
 
     Attributes:
-        picture: what is judged.
+        picture: the picture to judge.
         old: the old photo on the grid, bicubic.
         new: a later photo, or the truth.
         edges_of: the picture whose edges are measured: the old photo for everything that is compared with it.
@@ -49,11 +49,11 @@ class JudgedWindow:
 def judge_window(
     window: JudgedWindow, *, is_truth: bool = False, features: FeatureJudge | None = None
 ) -> dict[str, FloatArray]:
-    """What one window tells of each metric: a value per edge for `rise` and `overshoot`, else one value or none.
+    """Measure one window by each metric: a value per edge for `rise` and `overshoot`, else one value or none.
 
     Args:
         window: of one picture.
-        is_truth: whether `new` is what the picture should have become, pixel on pixel.
+        is_truth: whether `new` is the true picture, pixel on pixel.
         features: judge of the distance to a truth; say its `name` beside the result.
 
     Returns:

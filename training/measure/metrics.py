@@ -159,9 +159,9 @@ def pattern_peak(power: FloatArray, near: FloatArray | None = None) -> FloatArra
 
 
 def drawn_powers(phases: Sequence[UInt8Array]) -> tuple[FloatArray, FloatArray]:
-    """Like `pattern_powers`, but told apart: what a network drew itself from what it found in the photo.
+    """Like `pattern_powers`, with the network's own additions told apart from patterns of the photo.
 
-    A network's grid stays with its window; what is on the ground, or in the photo, moves with the ground. So the part
+    A network's grid stays with its window; patterns of the ground or the photo move with the ground. So the part
     of the power at these periods that changes with the window's phase is the network's own, whatever it depends on.
 
     Args:

@@ -26,7 +26,7 @@ Complex64Array = npt.NDArray[np.complex64]
 
 # Edges are compared after this blur: the old photo has none finer, and JPEG blocks are finer.
 EDGE_SIGMA_PX: Final = 1.5
-# Of the surface; phase correlation's peak is sharper than what the blurred edges can tell.
+# Blur of the surface: phase correlation's peak is sharper than the blurred edges justify.
 _SURFACE_SIGMA_PX: Final = 1.0
 # From height on a surface to logarithm of a probability: a peak by chance, of height 3, then loses to its surroundings.
 _TRUST: Final = 1.0
@@ -40,7 +40,7 @@ _HOLD: Final = 0.05
 
 @dataclass(frozen=True)
 class LocalShift:
-    """How far the old picture lies from the new: reading it at `window + (dx_px, dy_px)` puts it in place.
+    """Shift of the old picture from the new: reading it at `window + (dx_px, dy_px)` puts it in place.
 
     Attributes:
         dx_px, dy_px: right and down.
@@ -226,7 +226,7 @@ def _sum_along(surfaces: Float32Array, weights: Float64Array, moves: Float64Arra
 def _look_near(
     surfaces: Float32Array, at: Float64Array, reach_px: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Where windows lie, looked for near `at`: float64 [N, 2], and how certain that is: 1 / variance, [N].
+    """Find the shifts of windows near `at`: float64 [N, 2], and their certainty: 1 / variance, [N].
 
     A surface counts as logarithm of a probability; a Gaussian of `reach_px` around `at` is taken in before and out
     after, so that a flat surface is certain of nothing.
@@ -249,7 +249,7 @@ def _look_near(
 
 
 def _height(surface: Float32Array) -> float:
-    """Of the centre, in standard deviations of the surface around it."""
+    """Return the height of the centre in standard deviations of the surface around it."""
     reach = surface.shape[0] // 2
     around = np.ones(surface.shape, bool)
     around[reach - 4 : reach + 5, reach - 4 : reach + 5] = False

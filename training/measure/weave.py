@@ -11,7 +11,7 @@ from scipy import ndimage
 from training.measure.colour_map import Float32Array, Picture, luminance
 
 # Smooth ground: its slope at 2 px (Sobel's, so eight times grey levels per pixel) is less, and so is that of all that
-# lies within 4 px. Fine detail is what a Gaussian of 1.5 px takes away; contrast is that of the window at 4 px.
+# lies within 4 px. Fine detail is the part that a Gaussian of 1.5 px removes; contrast is that of the window at 4 px.
 _SMOOTH_PX: Final = 2.0
 _LEVEL: Final = 10.0
 _INSIDE_PX: Final = 4

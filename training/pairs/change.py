@@ -1,4 +1,4 @@
-"""How much of a chip shows other ground than before, blind to colour, season and shadow as far as it can be.
+"""The share of a chip that shows other ground than before, as blind as possible to colour, season and shadow.
 
 What people build has long straight edges; leaves, crops and grain have edges in every direction. The structure tensor
 (Bigun and Granlund 1987) averages directions in the double angle, where an edge from dark to bright and one from bright
@@ -63,7 +63,7 @@ def _tensor(grey: Float32Array, seen: BoolArray) -> Complex64Array:
 
 
 def change_strength(old: UInt8Array, new: UInt8Array, sigma_px: float = BLUR_PX) -> Float32Array:
-    """How much stronger the coherent edges of one of two registered pictures are than what the other has of them.
+    """Compare the coherent edges of two registered pictures: by how much one has stronger ones than the other.
 
     Args:
         old, new: uint8 [H, W, 3] on one grid.
@@ -86,7 +86,7 @@ def change_strength(old: UInt8Array, new: UInt8Array, sigma_px: float = BLUR_PX)
 
 
 def change_map(old: UInt8Array, new: UInt8Array, sigma_px: float = BLUR_PX) -> BoolArray:
-    """Where the structure changed: bool [H, W], see `change_strength`."""
+    """Return where the structure changed: bool [H, W], see `change_strength`."""
     changed: BoolArray = change_strength(old, new, sigma_px) > _CHANGED
     return changed
 

@@ -67,7 +67,7 @@ _LEAST_VALID: Final = 0.5
 
 @dataclass(frozen=True)
 class PairOptions:
-    """How pairs are made.
+    """Options of the making of pairs.
 
     Attributes:
         gsd_m: target ground sample distance in metres, by default the new photo's.
@@ -291,7 +291,7 @@ def _check_left(chips: list[Chip]) -> None:
     if any(chip.split == "train" for chip in chips):
         return
     reasons = Counter(chip.reason for chip in chips if chip.split == "dropped")
-    # A wild shift also reads beyond the photo's edge: what went wrong then is the shift.
+    # A wild shift also reads beyond the photo's edge: the shift is the cause then.
     often = max(reasons, key=lambda reason: (reason != NODATA, reasons[reason]))
     ways_out = {
         NODATA: "the photographs overlap where one shows nothing; use a smaller --size",
@@ -306,7 +306,7 @@ def _check_left(chips: list[Chip]) -> None:
 
 
 def _plan(grid: Grid, keys: list[Key], options: PairOptions, digests: dict[str, str]) -> dict[str, Any]:
-    """All that the files in WORK depend on."""
+    """Return everything that the files in WORK depend on."""
     return {
         "version": _VERSION,
         "photographs": digests,

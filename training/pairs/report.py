@@ -1,4 +1,4 @@
-"""One HTML page about a folder of pairs, with its pictures inside: what was kept, what was not, and why."""
+"""One HTML page about a folder of pairs, with its pictures inside: kept chips, and dropped ones with reasons."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _pictures(folder: Path, chip: Chip) -> tuple[Any, Any]:
 
 
 def _kind(chip: Chip) -> str:
-    """What the map's colour stands for."""
+    """Return the group of a chip in the legend of the map."""
     return chip.reason if chip.split == "dropped" else chip.split
 
 

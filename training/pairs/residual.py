@@ -1,4 +1,4 @@
-"""What shift is left in a finished pair, measured by another method than the one that registered it.
+"""The residual shift of a finished pair, measured by another method than the one that registered it.
 
 Registration correlates the directions of edges through their spectra. Here the brightness of small patches is compared
 in the plane of the image, for every whole shift up to a few pixels: the square of their correlation coefficient, so
@@ -32,7 +32,7 @@ _GRAIN: Final = 4.0
 
 
 def residual_shift(old: UInt8Array, new: UInt8Array, sigma_px: float = 1.5) -> tuple[float, float] | None:
-    """How far the old picture lies right and down of the new, in pixels; None where that cannot be told.
+    """Return the shift of the old picture right and down of the new, in pixels; None if it cannot be measured.
 
     Args:
         old, new: uint8 [H, W, 3] on one grid, at least 64 px.

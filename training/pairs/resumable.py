@@ -62,7 +62,7 @@ def resumable_map(
                 future.result()
                 progress(done, count)
         except BaseException:
-            # Ctrl+C too: what has not begun is left for --resume by the same command.
+            # Ctrl+C too: work that has not begun is left for the next call of the same command.
             pool.shutdown(cancel_futures=True)
             raise
     return rows

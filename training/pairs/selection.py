@@ -1,4 +1,4 @@
-"""Which chips are made, which are kept, and why the others are not."""
+"""The selection of chips: which are made and kept, and the reasons why others are dropped."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`orthosharp-train refine`: what a trained network unlearns, and learns in addition."""
+"""`orthosharp-train refine`: further training of a trained network by rules."""

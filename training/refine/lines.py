@@ -1,4 +1,4 @@
-"""Lines that an old photograph's own sampling left in it: taken out of pictures, and found in what a network draws.
+"""Lines that an old photograph's own sampling left in it: removal from pictures, and detection in restored ones.
 
 Cameras and scanners that read odd and even rows apart, and careless resampling, leave rows of different gain: lines
 with a period of two of the old photo's pixels, too weak to be seen until a network makes them sharp.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.fit.losses import luma
+from training.refine.options import Direction
 
 Float32Array = npt.NDArray[np.float32]
-Direction = Literal["rows", "columns"]
 
-# Of the notch, in cycles per pixel: as narrow as a receptive field of a hundred pixels can follow.
+# Width of the notch, in cycles per pixel: as narrow as a receptive field of a hundred pixels can follow.
 _NOTCH_SIGMA: Final = 0.02
-# Of the filter that finds lines in what two pictures differ by, in pixels, and how far it reaches.
+# Deviation and reach, in pixels, of the filter that finds lines in the difference of two pictures.
 _LINE_SIGMA_PX: Final = 8.0
 _LINE_REACH_PX: Final = 16
 
@@ -54,7 +54,7 @@ def without_lines(rgb: npt.NDArray[np.uint8], period_px: float, lines: Direction
 
 
 def line_finder(period_px: float, lines: Direction) -> Callable[[Tensor], Tensor]:
-    """What gives the mean power of lines in [B, 3, H, W], whatever their phase."""
+    """Return a function that measures the mean power of lines in [B, 3, H, W], whatever their phase."""
     places = torch.arange(-_LINE_REACH_PX, _LINE_REACH_PX + 1.0)
     along = torch.exp(-((places / _LINE_SIGMA_PX) ** 2) / 2)
     along = along / along.sum()

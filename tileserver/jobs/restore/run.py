@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from sr_model import PixelWindow
-from tileserver.jobs.progress import Figures, Tally
+from tileserver.jobs.progress import JobProgress, Tally
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
 from tileserver.jobs.retry import FAILURES, reason_of, with_retries
@@ -22,7 +22,7 @@ def restore_metatiles(
     metatiles: MetatileFolder,
     renderer: Renderer,
     jobs: int,
-    report: Callable[[Figures], None],
+    report: Callable[[JobProgress], None],
 ) -> tuple[Tally, dict[PixelWindow, str]]:
     """Restore the metatiles that are not restored yet.
 
@@ -66,7 +66,7 @@ def restore_metatiles(
                     tally.failures += 1
                 else:
                     tally.units_made += 1
-                report(tally.figures())
+                report(tally.progress())
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)

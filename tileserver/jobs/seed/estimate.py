@@ -19,7 +19,7 @@ _LATTICE: Final = 16
 
 
 @dataclass(frozen=True)
-class Estimate:
+class SeedEstimate:
     """Estimated cost of a plan.
 
     Attributes:
@@ -37,7 +37,7 @@ class Estimate:
     seconds: float
 
 
-def estimate(service: TileService, plan: SeedPlan, encoding: TileEncoding, jobs: int) -> Estimate:
+def estimate(service: TileService, plan: SeedPlan, encoding: TileEncoding, jobs: int) -> SeedEstimate:
     """Restore and encode a few units spread over the area, without writing anything.
 
     Raises:
@@ -65,7 +65,7 @@ def estimate(service: TileService, plan: SeedPlan, encoding: TileEncoding, jobs:
         raise failure
     seconds = (time.perf_counter() - started) / len(units)
     metatiles = plan.unit_count * plan.metatiles_per_unit
-    return Estimate(
+    return SeedEstimate(
         tiles=tiles,
         metatiles=metatiles,
         megapixels=metatiles * METATILE_PX**2 / 1e6,

@@ -1,4 +1,4 @@
-"""Which tiles to make, and in which order: pure arithmetic.
+"""The tiles to make, and their order: pure arithmetic.
 
 The order follows a Hilbert curve over a quadtree, children before parents. A *unit* is a tile that a block of
 metatiles covers exactly (one metatile, or 2 x 2 of them at scale 2), together with all tiles below it. A walk along the

@@ -50,7 +50,7 @@ class SeedRequest:
 
     @property
     def encoding(self) -> TileEncoding:
-        """How tiles are encoded."""
+        """Encoding of the tiles."""
         return TileEncoding(self.tms, self.format, self.quality, self.skip_empty)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tileserver.errors import OutputError
-from tileserver.jobs.progress import Figures, Tally
+from tileserver.jobs.progress import JobProgress, Tally
 from tileserver.jobs.retry import FAILURES, reason_of, with_retries
 from tileserver.jobs.seed.journal import Journal
 from tileserver.jobs.seed.output import Output
@@ -27,7 +27,7 @@ COMMIT_S: Final = 1.0
 
 @dataclass(frozen=True)
 class TileEncoding:
-    """How the tiles of a plan are encoded.
+    """Encoding of the tiles of a plan.
 
     Attributes:
         tms: tile matrix set.
@@ -94,7 +94,7 @@ class Seeder:
         unit_px = plan.metatiles_per_unit * METATILE_PX**2
         self._tally = Tally(plan.unit_count, unit_px, units_before=journal.count(plan.unit_zoom))
 
-    def run(self, report: Callable[[Figures], None], time_limit_s: float | None = None) -> Outcome:
+    def run(self, report: Callable[[JobProgress], None], time_limit_s: float | None = None) -> Outcome:
         """Make the tiles that are not made yet; finished tiles are kept if this is interrupted.
 
         Args:
@@ -114,7 +114,7 @@ class Seeder:
                     seconds = self._tally.seconds
                     if seconds - committed > COMMIT_S:
                         self._journal.commit()
-                        report(self._figures())
+                        report(self._progress())
                         committed = seconds
                     if time_limit_s is not None and seconds > time_limit_s:
                         finished = False
@@ -127,12 +127,12 @@ class Seeder:
             finally:
                 self._stop.set()
                 pool.shutdown(cancel_futures=True)
-        report(self._figures())
+        report(self._progress())
         return Outcome(self._tally, finished)
 
-    def _figures(self) -> Figures:
+    def _progress(self) -> JobProgress:
         self._tally.failures = self._journal.failure_count
-        return self._tally.figures()
+        return self._tally.progress()
 
     def _ahead(self, pool: ThreadPoolExecutor) -> Iterator[tuple[TileAddress, Future[Unit] | None]]:
         """Yield the remaining nodes of the plan in order; units are started ahead of their turn."""

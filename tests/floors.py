@@ -1,0 +1,33 @@
+"""The floors of the packages, which tests hold against the imports and against the documents."""
+
+# From the ground floor up; each room imports only from rooms below its own floor.
+TILESERVER = (
+    {"errors"},
+    {"tiling"},
+    {"settings", "stages"},
+    {"metrics"},
+    {"photo"},
+    {"archives"},
+    {"render"},
+    {"cache"},
+    {"shared"},
+    {"service"},
+    {"attribution"},
+    {"jobs", "cluster"},
+    {"web"},
+    {"cli"},
+)
+
+TRAINING = (
+    {"errors"},
+    {"pages", "progress"},
+    {"measure"},
+    {"data"},
+    {"pairs"},
+    {"fit"},
+    {"refine", "evaluate", "compare"},
+    {"export"},
+    {"cli"},
+)
+
+FLOORS = {"tileserver": TILESERVER, "training": TRAINING}

@@ -1,0 +1,23 @@
+"""Options of an evaluation. Importing them loads nothing heavy: the command reads its defaults here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of an evaluation.
+
+    Attributes:
+        baselines: georeferenced pictures of the same ground to compare with.
+        aged: whether aged pairs are scored too.
+        draws: number of draws of the blocks of ground, for the intervals.
+        seed: seed of the ageing and of the draws.
+    """
+
+    baselines: tuple[Path, ...] = ()
+    aged: bool = True
+    draws: int = 1000
+    seed: int = 0
