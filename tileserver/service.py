@@ -38,6 +38,7 @@ class TileService:
         identity: what made the restored tiles, field by field; archives store it.
         content: content digest that tile keys begin with: `recipe_digest`, or another one if tiles are served from
             an archive.
+        metatile_s: seconds that the network takes for a metatile, about; 0 before it was warmed up.
     """
 
     def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
@@ -54,6 +55,7 @@ class TileService:
             self.restorer, self._renderer = pipeline.restorer, pipeline.renderer
             self._flights: SingleFlight[TileKey, Tile] = SingleFlight()
             self.ready = False
+            self.metatile_s = 0.0
             self.recipe_digest = pipeline.recipe_digest(self.new)
             self.identity = _identity(pipeline, settings, self.recipe_digest)
             self.content = shared.bind(self.identity)
@@ -69,7 +71,7 @@ class TileService:
 
     def warm_up(self) -> None:
         """Run the network once and fit the tone map, so that the first request does not wait for either."""
-        self.restorer.warm_up(self._renderer.window_px)
+        self.metatile_s = self.restorer.warm_up(self._renderer.window_px)
         self.rasters.warm_up()
         self.ready = True
 

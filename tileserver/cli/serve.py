@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,10 +21,13 @@ from tileserver.errors import OutsideError, SettingsError, StartError, TileServe
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
+from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.layer import WEB_MERCATOR
 from tileserver.web.maps import ReloadableMaps, open_generation
 from tileserver.web.tilejson import tile_path
 
+# What most people look at a map on.
+SCREEN_PX: Final = (1920, 1080)
 DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
 
 
@@ -86,6 +90,7 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
     for service in first.services:
         report(service)
+        report_time(service)
     application = ReloadableMaps(first, shared, lambda: open_generation(load(), shared))
     click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
     config = uvicorn.Config(
@@ -131,6 +136,24 @@ def report(service: TileService) -> None:
     if service.new and not service.new.info.bounds_lonlat.overlaps(service.old.info.bounds_lonlat):
         click.echo(
             "warning: the later photograph does not overlap the old one: check --new",
+            err=True,
+        )
+
+
+def report_time(service: TileService) -> None:
+    """Say how long a screen of new tiles takes, and warn where requests would time out."""
+    # Where the screen lies on the grid of metatiles is chance: on average it touches this many.
+    metatiles = math.prod(1 + side / METATILE_PX for side in SCREEN_PX)
+    seconds = metatiles * service.metatile_s
+    shown = f"{seconds:.0f}" if seconds >= 1 else f"{seconds:.1g}"
+    click.echo(
+        f"A screen of {SCREEN_PX[0]} x {SCREEN_PX[1]} px that was not looked at before takes about {shown} s.",
+        err=True,
+    )
+    if seconds > service.settings.deadline_s:
+        click.echo(
+            f"warning: that is longer than --deadline-s {service.settings.deadline_s:g}, after which requests get 503: "
+            "make the tiles ahead of time with `orthosharp seed`, allow more, or use a GPU",
             err=True,
         )
 

@@ -1,4 +1,4 @@
-"""`orthosharp-train pairs | fit | evaluate | refine | export | compare | compare-score`: the commands together."""
+"""`orthosharp-train pairs | fit | evaluate | refine | export | import | compare | compare-score`: all commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from training.cli.compare import compare, compare_score
 from training.cli.evaluate import evaluate
 from training.cli.export import export
 from training.cli.fit import fit
+from training.cli.import_model import import_model
 from training.cli.pairs import pairs
 from training.cli.refine import refine
 from training.errors import TrainingError
@@ -28,7 +29,9 @@ class _Group(click.Group):
             sys.exit(2)
 
 
-@click.group(cls=_Group, commands=[pairs, fit, evaluate, refine, export, compare, compare_score])
+@click.group(
+    cls=_Group, commands=[pairs, fit, evaluate, refine, export, import_model, compare, compare_score]
+)
 @click.version_option(package_name="orthosharp")
 def main() -> None:
     """Two photographs of the same ground, years apart, to weights for `orthosharp serve`."""
