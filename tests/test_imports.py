@@ -106,7 +106,7 @@ TRAINING = (
     {"pairs"},
     {"fit"},
     {"refine", "evaluate", "compare"},
-    {"export"},
+    {"export", "importing"},
     {"cli"},
 )
 
