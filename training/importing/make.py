@@ -80,7 +80,7 @@ def import_model(
     for option, text in (("licence", terms.licence), ("credit", terms.credit)):
         if not text.strip():
             raise ImportRefusedError(
-                f"--{option} is empty: whoever sees a picture of the model has to know it"
+                f"--{option} is empty: the weights carry it to everyone who serves them"
             )
     state = read_state(model)
     try:

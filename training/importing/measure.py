@@ -24,12 +24,12 @@ Model = Callable[[Tensor], Tensor]
 
 # Distances from a pixel beyond which nothing may count; a model that looks further is refused.
 _CONTEXTS: Final = (4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64)
-_STEPS: Final = (1, 2, 4, 8, 16, 32, 64)
+_STEPS: Final = (1, 2, 4, 8, 16, 32)
 # Mean differences, in shares of the range from black to white: a quarter of a grey level along a border, as `export`
 # allows it, and what rounding may make of the same picture at another place.
 _UNSEEN: Final = 0.25 / 255
 _SAME: Final = 0.05 / 255
-_CORE_PX: Final = 64
+_CORE_PX: Final = 32
 _FAR_PX: Final = 64
 _SIDE_PX: Final = _CORE_PX + 2 * _FAR_PX
 # Memory for the pictures of one part, and sides of parts, in the photograph's pixels.
@@ -75,7 +75,7 @@ def measure(model: Model, scale: int, device: torch.device | None = None) -> Mea
         raise ImportRefusedError("the model returns values that are not finite: fetch it again, or another")
     step = _step_px(model, scale, picture, whole)
     context = _context_px(model, scale, step, picture[..., :_SIDE_PX, :_SIDE_PX], whole)
-    each = bytes_per_px(model, picture[..., :128, :128])
+    each = bytes_per_px(model, picture[..., :96, :96])
     part = _part_px(each, step, context)
     seen = part + 2 * context
     return Measured(step, context, part, round(each * seen**2), shift_px(model, scale, picture))
@@ -96,12 +96,14 @@ def _step_px(model: Model, scale: int, picture: Tensor, whole: Tensor) -> int:
     """The smallest shift of a window that leaves the picture of the same ground as it was."""
     for step in _STEPS:
         moved = model(picture[..., step : step + _SIDE_PX, step : step + _SIDE_PX])
-        middle = _FAR_PX + step, _FAR_PX + _CORE_PX
-        there = _span(whole, scale, *middle)
-        again = _span(moved, scale, middle[0] - step, middle[1] - step)
-        if step == _CORE_PX or float((there - again).abs().mean()) <= _SAME:
+        first, stop = _FAR_PX + step // 2, _FAR_PX + _CORE_PX
+        difference = _span(whole, scale, first, stop) - _span(moved, scale, first - step, stop - step)
+        if float(difference.abs().mean()) <= _SAME:
             return step
-    raise AssertionError("the largest step was returned")
+    raise ImportRefusedError(
+        f"what the model draws depends on the place in squares of more than {_STEPS[-1]} of the photograph's pixels: "
+        "windows of it would not join; use another model"
+    )
 
 
 def _span(picture: Tensor, scale: int, first: int, stop: int) -> Tensor:
