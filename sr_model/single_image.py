@@ -143,15 +143,26 @@ class SingleImageNetwork(RestorationNetwork):
 
     def correction(self, x: Tensor, trim_px: int = 0) -> Tensor:
         """See `RestorationNetwork.correction`."""
-        seen = inset_cells(x[:, :3], trim_px)
-        made = torch.empty_like(seen)
-        photo = self._reduced(x[:, :3])
+        return self.enlarge(self._reduced(x[:, :3]), trim_px) - inset_cells(x[:, :3], trim_px)
+
+    def enlarge(self, photo: Tensor, trim_px: int = 0) -> Tensor:
+        """The model's answer to a photograph at its own pixels.
+
+        Args:
+            photo: float [B, 3, h, w] of 0 to 1.
+            trim_px: see `RestorationNetwork.correction`.
+
+        Returns:
+            [B, 3, ratio h - 2 trim_px, ratio w - 2 trim_px], from 0 to 1.
+        """
+        height, width = (side * self._ratio - 2 * trim_px for side in photo.shape[-2:])
+        made = photo.new_empty(len(photo), 3, height, width)
         for window, drawn in zip(photo, made, strict=True):
             for rows, columns in self._parts(photo.shape[-2:], trim_px // self._ratio):
                 part = self._enlarged(window[None], rows, columns)
                 at_y, at_x = (self._output(span, trim_px) for span in (rows, columns))
                 drawn[:, at_y, at_x] = part[0]
-        return made - seen
+        return made
 
     def _reduced(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] to the photograph's own pixels, [B, 3, H / ratio, W / ratio], from 0 to 1."""

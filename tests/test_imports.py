@@ -105,7 +105,7 @@ TRAINING = (
     {"data"},
     {"pairs"},
     {"fit"},
-    {"refine", "evaluate", "compare"},
+    {"refine", "evaluate", "compare", "teach"},
     {"export", "importing"},
     {"cli"},
 )

@@ -1,4 +1,4 @@
-"""`orthosharp-train pairs | fit | evaluate | refine | export | import | compare | compare-score`: all commands."""
+"""`orthosharp-train pairs | crops | fit | evaluate | ...`: all commands."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from sr_model.errors import SrModelError
 from training.cli.compare import compare, compare_score
+from training.cli.crops import crops
 from training.cli.evaluate import evaluate
 from training.cli.export import export
 from training.cli.fit import fit
@@ -30,7 +31,7 @@ class _Group(click.Group):
 
 
 @click.group(
-    cls=_Group, commands=[pairs, fit, evaluate, refine, export, import_model, compare, compare_score]
+    cls=_Group, commands=[pairs, crops, fit, evaluate, refine, export, import_model, compare, compare_score]
 )
 @click.version_option(package_name="orthosharp")
 def main() -> None:

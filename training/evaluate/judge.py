@@ -13,6 +13,8 @@ from training.errors import TrainingError
 from training.fit.config import LossWeights
 from training.measure.feature_distance import EFFICIENTNET, VGG16, FeatureJudge, open_judge
 
+# A term of the loss that only runs on crops have; they compare features of EfficientNet-Lite0.
+TAUGHT_TERM: Final = "luminance"
 NETWORKS: Final = (EFFICIENTNET, VGG16)
 
 
@@ -78,6 +80,9 @@ def loss_networks_of(weights: Path, spec: ModelSpec, named: Sequence[str] = ()) 
     loss = _loss_of(weights, spec)
     if loss is None:
         return tuple(sorted(set(named))) or None
+    if TAUGHT_TERM in loss:
+        own = (EFFICIENTNET,) if loss.get("features") else ()
+        return tuple(sorted({*named, *own}))
     known = {field.name for field in fields(LossWeights)} & loss.keys()
     own = () if LossWeights(**{name: loss[name] for name in known}).pixels_only else (VGG16,)
     return tuple(sorted({*named, *own}))

@@ -79,9 +79,7 @@ def import_model(
         raise ImportRefusedError(f"{out.name} would hold safetensors: name it {out.stem}.safetensors")
     for option, text in (("licence", terms.licence), ("credit", terms.credit)):
         if not text.strip():
-            raise ImportRefusedError(
-                f"--{option} is empty: the weights carry it to everyone who serves them"
-            )
+            raise ImportRefusedError(f"--{option} is empty: the weights carry it to everyone who serves them")
     state = read_state(model)
     try:
         descriptor = read_model(state)
