@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
-from command_calls import restore
+from command_calls import call
 from conftest import middle_tile
 from made_models import compact_state, write_model
 from safetensors.torch import load_file, save_file
@@ -94,7 +94,9 @@ def test_it_is_served_and_restored_like_our_own(imported, make_service, photo, t
     }
     assert np.abs(pixels["old"] - pixels["restored"]).mean() > 0.5
     assert slow.tile(TileRequest("restored", "WebMercatorQuad", tile, "png")).body
-    assert restore(photo, tmp_path / "out.tif", imported).exit_code == 0
+    for command, out in (("restore", "out.tif"), ("seed", "out.pmtiles")):
+        done = call(command, photo, tmp_path / out, "--weights", imported, "--device", "cpu")
+        assert done.exit_code == 0, done.output
 
 
 class Trap:
@@ -205,7 +207,7 @@ def test_a_model_that_works_in_squares_is_cut_between_them():
 
 
 def test_a_model_that_looks_at_everything_is_refused():
-    with pytest.raises(ImportRefusedError, match="windows of it would not join"):
+    with pytest.raises(ImportRefusedError, match="looks further than 48"):
         measure(lambda x: enlarged(x - x.mean((-2, -1), keepdim=True)), 2)
 
 

@@ -23,7 +23,7 @@ from training.importing.memory import bytes_per_px
 Model = Callable[[Tensor], Tensor]
 
 # Distances from a pixel beyond which nothing may count; a model that looks further is refused.
-_CONTEXTS: Final = (4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64)
+_CONTEXTS: Final = (4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48)
 _STEPS: Final = (1, 2, 4, 8, 16, 32)
 # Mean differences, in shares of the range from black to white: a quarter of a grey level along a border, as `export`
 # allows it, and what rounding may make of the same picture at another place.
@@ -117,6 +117,8 @@ def _context_px(model: Model, scale: int, step: int, picture: Tensor, whole: Ten
     """
     core = _span(whole, scale, _FAR_PX, _FAR_PX + _CORE_PX)
     for context in dict.fromkeys(math.ceil(distance / step) * step for distance in _CONTEXTS):
+        if context > _CONTEXTS[-1]:
+            break
         first, stop = _FAR_PX - context, _FAR_PX + _CORE_PX + context
         cut = model(picture[..., first:stop, first:stop].contiguous())
         if _border(core - _span(cut, scale, context, context + _CORE_PX)) > _UNSEEN:
@@ -126,8 +128,8 @@ def _context_px(model: Model, scale: int, step: int, picture: Tensor, whole: Ten
         if _border(core - _span(model(inverted), scale, _FAR_PX, _FAR_PX + _CORE_PX)) <= _UNSEEN:
             return context
     raise ImportRefusedError(
-        f"the model looks further than {_FAR_PX} of the photograph's pixels around each: windows of it would not join; "
-        "use a model that works on tiles"
+        f"the model looks further than {_CONTEXTS[-1]} of the photograph's pixels around each: "
+        "windows of it would not join; use a model that works on tiles"
     )
 
 

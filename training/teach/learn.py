@@ -228,19 +228,25 @@ def learn(
     write_atomic(run / CONFIG, (json.dumps(config.document(), indent=2) + "\n").encode())
     data, looked_at = TaughtDataset(train, config.seed), TaughtDataset(kept, config.seed + 1)
     shown = next(iter(_batches(looked_at, range(1), min(_LOOKED_AT, 2 * len(kept)), config.side_px, 0)))
+    batches = _batches(data, range(done, config.steps), config.batch, config.side_px, workers)
+    _train(learner, run, batches, shown, every)
+    return load_weights(run / WEIGHTS)
+
+
+def _train(learner: Learner, run: Path, batches: Iterator[Batch], shown: Batch, every: int) -> None:
+    steps = learner.config.steps
     with ProgressBars() as bars:
         try:
-            for batch in _batches(data, range(done, config.steps), config.batch, config.side_px, workers):
+            for batch in batches:
                 terms = learner.learn(batch)
-                bars("steps", learner.step, config.steps)
-                if learner.step % every == 0 or learner.step == config.steps:
+                bars("steps", learner.step, steps)
+                if learner.step % every == 0 or learner.step == steps:
                     bars.say(_line(learner, terms, shown))
                     _keep(learner, run)
         except KeyboardInterrupt:
             # The step that was cut off may have changed some of the weights: what was saved last is whole.
             bars.say(f"stopped; step {saved_step(run)} is saved, --resume goes on from there")
             raise
-    return load_weights(run / WEIGHTS)
 
 
 def _batches(
