@@ -11,6 +11,7 @@ The library spandrel recognises the architecture by its tensors alone; it is imp
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any, Final, cast
@@ -42,7 +43,10 @@ def read_model(state: Mapping[str, Tensor]) -> Any:
     """
     spandrel = _spandrel()
     try:
-        model = spandrel.ModelLoader().load_from_state_dict(dict(state))
+        with warnings.catch_warnings():
+            # How the library makes its layers is its own affair.
+            warnings.simplefilter("ignore")
+            model = spandrel.ModelLoader().load_from_state_dict(dict(state))
     except spandrel.UnsupportedModelError as error:
         raise WeightsError(
             f"its architecture is not one that spandrel {spandrel.__version__} knows: use a model of a known one, "

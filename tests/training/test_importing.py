@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from click.testing import CliRunner
 from command_calls import call
 from conftest import middle_tile
-from made_models import compact_state, write_model
+from made_models import compact_state, swinir_state, write_model
 from safetensors.torch import load_file, save_file
 
 from sr_model import Restorer, load_weights
@@ -66,6 +66,10 @@ def test_half_precision_stays_half(tmp_path):
 
 
 def test_windows_of_the_same_ground_meet(imported):
+    windows_meet(imported)
+
+
+def windows_meet(imported):
     """As the server cuts them: each trimmed, the second further right by a whole number of strides."""
     spec = load_weights(imported).spec
     trim = spec.halo_px - spec.stride
@@ -204,6 +208,17 @@ def test_a_model_that_works_in_squares_is_cut_between_them():
     assert found.step_px == 8
     assert found.context_px % 8 == 0
     assert found.part_px % 8 == 0
+
+
+@pytest.mark.slow
+def test_a_transformer_begins_at_multiples_of_its_squares(tmp_path):
+    save_file(swinir_state(), tmp_path / "swin.safetensors")
+    result = run(tmp_path / "swin.safetensors", tmp_path / "w.safetensors")
+    assert result.exit_code == 0, result.output
+    spec = load_weights(tmp_path / "w.safetensors").spec
+    assert (spec.config["step_px"], spec.stride) == (8, 16)
+    assert spec.config["context_px"] % 8 == 0
+    windows_meet(tmp_path / "w.safetensors")
 
 
 def test_a_model_that_looks_at_everything_is_refused():

@@ -131,7 +131,7 @@ def _spec(
     low, high = (round(ratio * end, 2) for end in _RANGE)
     spec = ModelSpec(
         architecture=SINGLE_IMAGE,
-        ratio=ratio,
+        ratio=float(ratio),
         ratio_range=(low, high),
         max_ratio=_MOST * ratio,
         colours="photo",
