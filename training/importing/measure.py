@@ -22,16 +22,20 @@ from training.importing.memory import bytes_per_px
 
 Model = Callable[[Tensor], Tensor]
 
-# Distances from a pixel beyond which nothing may count; a model that looks further is refused.
-_CONTEXTS: Final = (4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48)
+# Distances from a pixel beyond which nothing may count, and steps at which windows may begin.
+_CONTEXTS: Final = (4, 8, 12, 16, 20, 24, 32, 40, 48)
 _STEPS: Final = (1, 2, 4, 8, 16, 32)
 # Mean differences, in shares of the range from black to white: a quarter of a grey level along a border, as `export`
 # allows it, and what rounding may make of the same picture at another place.
 _UNSEEN: Final = 0.25 / 255
 _SAME: Final = 0.05 / 255
+# What is looked at, and how much lies around it: little first, since most models look no further and large ones take
+# a minute for the rest. Of what lies around, a quarter at least has to be beyond the context.
 _CORE_PX: Final = 32
-_FAR_PX: Final = 64
-_SIDE_PX: Final = _CORE_PX + 2 * _FAR_PX
+_FAR_PX: Final = (32, 64)
+_BEYOND: Final = 0.25
+# Side of the pictures on which memory and shift are measured.
+_SAMPLE_PX: Final = 64
 # Memory for the pictures of one part, and sides of parts, in the photograph's pixels.
 BUDGET_BYTES: Final = 1 << 30
 _MOST_PX: Final = 512
@@ -69,13 +73,12 @@ def measure(model: Model, scale: int, device: torch.device | None = None) -> Mea
     Raises:
         ImportRefusedError: it looks too far, needs too much memory, or returns values that are not finite.
     """
-    picture = made_ground(_SIDE_PX + max(_STEPS)).to(device or torch.device("cpu"))
-    whole = model(picture[..., :_SIDE_PX, :_SIDE_PX])
-    if not bool(torch.isfinite(whole).all()):
+    picture = made_ground(_CORE_PX + 2 * max(_FAR_PX) + max(_STEPS)).to(device or torch.device("cpu"))
+    sample = picture[..., :_SAMPLE_PX, :_SAMPLE_PX].contiguous()
+    if not bool(torch.isfinite(model(sample)).all()):
         raise ImportRefusedError("the model returns values that are not finite: fetch it again, or another")
-    step = _step_px(model, scale, picture, whole)
-    context = _context_px(model, scale, step, picture[..., :_SIDE_PX, :_SIDE_PX], whole)
-    each = bytes_per_px(model, picture[..., :96, :96])
+    step, context = _reach(model, scale, picture)
+    each = bytes_per_px(model, sample)
     part = _part_px(each, step, context)
     seen = part + 2 * context
     return Measured(step, context, part, round(each * seen**2), shift_px(model, scale, picture))
@@ -92,45 +95,54 @@ def made_ground(side: int, *, seed: int = 1) -> Tensor:
     return torch.from_numpy(np.clip(picture, 0, 1).astype(np.float32)).permute(2, 0, 1)[None]
 
 
-def _step_px(model: Model, scale: int, picture: Tensor, whole: Tensor) -> int:
+def _reach(model: Model, scale: int, picture: Tensor) -> tuple[int, int]:
+    """The step and the context of a model."""
+    for far in _FAR_PX:
+        side = _CORE_PX + 2 * far
+        whole = model(picture[..., :side, :side].contiguous())
+        step = _step_px(model, scale, picture, whole, far)
+        context = _context_px(model, scale, step, picture[..., :side, :side], whole, far) if step else None
+        if step and context:
+            return step, context
+    raise ImportRefusedError(
+        f"the model looks further than {_CONTEXTS[-1]} of the photograph's pixels around each, or in squares of more "
+        f"than {_STEPS[-1]}: windows of it would not join; use a model that works on tiles"
+    )
+
+
+def _step_px(model: Model, scale: int, picture: Tensor, whole: Tensor, far: int) -> int | None:
     """The smallest shift of a window that leaves the picture of the same ground as it was."""
+    side = _CORE_PX + 2 * far
     for step in _STEPS:
-        moved = model(picture[..., step : step + _SIDE_PX, step : step + _SIDE_PX])
-        first, stop = _FAR_PX + step // 2, _FAR_PX + _CORE_PX
+        moved = model(picture[..., step : step + side, step : step + side].contiguous())
+        first, stop = far + step // 2, far + _CORE_PX
         difference = _span(whole, scale, first, stop) - _span(moved, scale, first - step, stop - step)
         if float(difference.abs().mean()) <= _SAME:
             return step
-    raise ImportRefusedError(
-        f"what the model draws depends on the place in squares of more than {_STEPS[-1]} of the photograph's pixels: "
-        "windows of it would not join; use another model"
-    )
+    return None
 
 
 def _span(picture: Tensor, scale: int, first: int, stop: int) -> Tensor:
     return picture[..., first * scale : stop * scale, first * scale : stop * scale]
 
 
-def _context_px(model: Model, scale: int, step: int, picture: Tensor, whole: Tensor) -> int:
+def _context_px(model: Model, scale: int, step: int, picture: Tensor, whole: Tensor, far: int) -> int | None:
     """The smallest distance beyond which pixels change nothing that is seen.
 
     They are cut off first, as parts and windows are; then inverted, which changes them more than any ground could.
     """
-    core = _span(whole, scale, _FAR_PX, _FAR_PX + _CORE_PX)
-    for context in dict.fromkeys(math.ceil(distance / step) * step for distance in _CONTEXTS):
-        if context > _CONTEXTS[-1]:
-            break
-        first, stop = _FAR_PX - context, _FAR_PX + _CORE_PX + context
+    core = _span(whole, scale, far, far + _CORE_PX)
+    contexts = dict.fromkeys(math.ceil(distance / step) * step for distance in _CONTEXTS)
+    for context in (some for some in contexts if some <= (1 - _BEYOND) * far):
+        first, stop = far - context, far + _CORE_PX + context
         cut = model(picture[..., first:stop, first:stop].contiguous())
         if _border(core - _span(cut, scale, context, context + _CORE_PX)) > _UNSEEN:
             continue
         inverted = 1 - picture
         inverted[..., first:stop, first:stop] = picture[..., first:stop, first:stop]
-        if _border(core - _span(model(inverted), scale, _FAR_PX, _FAR_PX + _CORE_PX)) <= _UNSEEN:
+        if _border(core - _span(model(inverted), scale, far, far + _CORE_PX)) <= _UNSEEN:
             return context
-    raise ImportRefusedError(
-        f"the model looks further than {_CONTEXTS[-1]} of the photograph's pixels around each: "
-        "windows of it would not join; use a model that works on tiles"
-    )
+    return None
 
 
 def _border(difference: Tensor) -> float:
@@ -157,7 +169,8 @@ def shift_px(model: Model, scale: int, picture: Tensor) -> tuple[float, float]:
 
     The difference from bicubic enlargement is explained by its gradients, by least squares (Lucas and Kanade 1981).
     """
-    soft = F.avg_pool2d(F.avg_pool2d(picture[..., :_SIDE_PX, :_SIDE_PX], 5, 1), 3, 1)
+    sample = picture[..., :_SAMPLE_PX, :_SAMPLE_PX]
+    soft = F.avg_pool2d(F.avg_pool2d(sample, 5, 1), 3, 1)
     expected = F.interpolate(soft, scale_factor=scale, mode="bicubic", align_corners=False)
     inner = slice(8 * scale, -8 * scale)
     change = (model(soft) - expected)[..., inner, inner]
