@@ -142,6 +142,8 @@ class SingleImageNetwork(RestorationNetwork):
         self.supports_half = bool(model.supports_half)
         self.library = f"spandrel {version('spandrel')}"
         kernel = reduction_kernel(self._ratio)
+        self._down: Tensor
+        self._across: Tensor
         self.register_buffer("_down", kernel.view(1, 1, -1, 1).repeat(3, 1, 1, 1), persistent=False)
         self.register_buffer("_across", kernel.view(1, 1, 1, -1).repeat(3, 1, 1, 1), persistent=False)
 
@@ -216,4 +218,5 @@ def reduction_kernel(ratio: int) -> Tensor:
     """
     places = (torch.arange(2 * REDUCTION_LOBES * ratio) - (2 * REDUCTION_LOBES * ratio - 1) / 2) / ratio
     weights = torch.special.sinc(places) * torch.special.sinc(places / REDUCTION_LOBES)
-    return (weights / weights.sum()).float()
+    kernel: Tensor = (weights / weights.sum()).float()
+    return kernel

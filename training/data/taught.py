@@ -186,8 +186,15 @@ def _recoloured(
     if draw >= _GREY + _COLOURED:
         return old, wanted
     factor = np.float32(0 if draw < _GREY else rng.uniform(0.5, 1.3))
-    grey_old, grey_wanted = ((picture @ _LUMA)[..., None] for picture in (old, wanted))
-    return grey_old + factor * (old - grey_old), grey_wanted + factor * (wanted - grey_wanted)
+    return _with_colour(old, factor), _with_colour(wanted, factor)
+
+
+def _with_colour(picture: Float32Array, factor: np.float32) -> Float32Array:
+    """float32 [H, W, 3] with so many times its chroma."""
+    grey: Float32Array = (picture @ _LUMA)[..., None]
+    changed: Float32Array = (picture - grey) * factor
+    changed += grey
+    return changed
 
 
 def _tensor(plane: Float32Array, turn: int, mirror: bool) -> Tensor:

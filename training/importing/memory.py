@@ -64,4 +64,4 @@ def bytes_per_px(run: Callable[[Tensor], Tensor], picture: Tensor) -> float:
     """
     with torch.inference_mode(), TensorBytes() as counted:
         run(picture)
-    return counted.most / (picture.shape[-2] * picture.shape[-1])
+    return float(counted.most / (picture.shape[-2] * picture.shape[-1]))

@@ -42,6 +42,6 @@ def counted(logits: Tensor, woods: Tensor, *, real: bool) -> Tensor:
         woods: [B, 1, 8 h, 8 w], 1 where texture has no direction.
         real: whether the logits are wanted to say so.
     """
-    outside = 1 - F.adaptive_avg_pool2d(woods, logits.shape[-2:])
+    outside = 1 - F.avg_pool2d(woods, woods.shape[-1] // logits.shape[-1])
     each = F.softplus(-logits if real else logits)
     return (outside * each).sum() / outside.sum().clamp_min(1e-3)

@@ -89,7 +89,7 @@ class Learner:
         torch.manual_seed(config.seed)
         self.config, self.spec = config, ModelSpec.half_scale()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = build(self.spec).to(self.device, memory_format=torch.channels_last)
+        self.network = build(self.spec).to(self.device).to(memory_format=torch.channels_last)
         if init is not None:
             self._start_from(init)
         self.average = moving_average(self.network, config.ema)
@@ -185,7 +185,7 @@ class Learner:
 
 def _optimise(module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(module.parameters(), 1.0)
     optimiser.step()
 
