@@ -13,6 +13,7 @@ same on a GPU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -32,9 +33,10 @@ CELL_PX: Final = 4
 FINE_PX: Final = 2
 # Variance of the guide, in grey levels squared, below which chroma is smoothed instead of following it.
 SMOOTHING: Final = 40.0
-# Context that binding needs. Its filters are wider, but their ends weigh little: with 24 px of context instead of 48,
-# pixels of two photographs differed by 0.02 grey levels at the border, and by 0.2 at most.
+# Context that binding needs, up to the given ratio. Its filters are wider, but their ends weigh little: with 24 px of
+# context instead of 48, pixels of two photographs differed by 0.02 grey levels at the border, and by 0.2 at most.
 REACH_PX: Final = 24
+_REACH_UP_TO: Final = 2.83
 
 _STRIP_PX: Final = 1 << 15
 
@@ -60,11 +62,16 @@ class FilterRadii:
         return cls((both // 2, both - both // 2), round(1.25 * ratio - 0.375))
 
 
+def reach_px(spec: ModelSpec) -> int:
+    """Context that binding needs at the largest ratio that training saw, in pixels of the output."""
+    return math.ceil(REACH_PX * max(1.0, spec.ratio_range[1] / _REACH_UP_TO))
+
+
 def network_trim_px(spec: ModelSpec, trim_px: int) -> int:
     """Width of the border that the network itself may leave out, where the result lacks `trim_px` on each side."""
     if spec.colours == "network":
         return trim_px
-    return max(0, trim_px - REACH_PX) // spec.stride * spec.stride
+    return max(0, trim_px - reach_px(spec)) // spec.stride * spec.stride
 
 
 def bind_colours(

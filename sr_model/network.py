@@ -27,7 +27,7 @@ from sr_model.network_layers import (
     inset_cells,
     join_scales,
 )
-from sr_model.spec import HALF_SCALE_SIZES, ModelSpec
+from sr_model.spec import HALF_SCALE_SIZES, SINGLE_IMAGE, ModelSpec
 
 
 class CompactUNet(RestorationNetwork):
@@ -171,6 +171,10 @@ def build(spec: ModelSpec) -> RestorationNetwork:
     Raises:
         WeightsError: unknown architecture, or a stride that is not the architecture's.
     """
+    if spec.architecture == SINGLE_IMAGE:
+        raise WeightsError(
+            f"{spec.name} was imported and cannot be trained here: use one of {', '.join(_BUILDERS)}"
+        )
     if spec.architecture not in _BUILDERS:
         known = ", ".join(_BUILDERS)
         raise WeightsError(f"unknown architecture {spec.architecture!r} (known: {known}): update orthosharp")

@@ -133,6 +133,10 @@ class RestorationNetwork(nn.Module):
     """
 
     stride: int
+    # Whether half precision is accurate enough on a GPU, and the library that has the layers, with its version, where
+    # they are not ours.
+    supports_half: bool = True
+    library: str = ""
 
     def correction(self, x: Tensor, trim_px: int = 0) -> Tensor:
         """The change that is added to the picture.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from sr_model.runtimes import DeviceName, Runtime, RuntimeName, choose_runtime
 from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, bundled_weights_path, load_weights
 
+# A window that takes longer is not run again only to leave out of its time what the first run prepares.
+_SOON_S: Final = 1.0
+
 
 class Restorer:
     """A verified network on a runtime. Thread-safe; the same input gives the same bytes."""
@@ -24,7 +29,7 @@ class Restorer:
         self.digest = digest
         self._runtime = runtime
         self._trim_px = trim_px
-        self._warm: set[int] = set()
+        self._warm: dict[int, float] = {}
 
     @property
     def runtime(self) -> str:
@@ -41,20 +46,30 @@ class Restorer:
         """Number of threads that should call at the same time; see `Runtime.callers`."""
         return self._runtime.callers
 
-    def warm_up(self, side_px: int) -> None:
+    def warm_up(self, side_px: int) -> float:
         """Run square windows once, one and a full batch, so that memory is allocated before the first request.
 
         Args:
             side_px: of the windows; a multiple of `spec.stride`. Sizes that were run before are not run again.
 
+        Returns:
+            Seconds that a window takes, about.
+
         Raises:
             InferenceError: as `restore`.
         """
-        if side_px in self._warm:
-            return
-        for windows in sorted({1, self.batch}):
-            self.restore(np.zeros((windows, side_px, side_px, 3), np.uint8))
-        self._warm.add(side_px)
+        if side_px not in self._warm:
+            seconds = [self._seconds(windows, side_px) for windows in sorted({1, self.batch})]
+            if seconds[-1] < _SOON_S:
+                seconds.append(self._seconds(self.batch, side_px))
+            self._warm[side_px] = seconds[-1]
+        return self._warm[side_px]
+
+    def _seconds(self, windows: int, side_px: int) -> float:
+        """How long each of some windows takes in one pass."""
+        started = time.perf_counter()
+        self.restore(np.zeros((windows, side_px, side_px, 3), np.uint8))
+        return (time.perf_counter() - started) / windows
 
     @classmethod
     def open(

@@ -28,6 +28,9 @@ _ROUNDING: Final = 1e-6
 
 Config = Mapping[str, "int | tuple[int, ...]"]
 
+# Architecture of super-resolution models of others, see `sr_model.single_image`.
+SINGLE_IMAGE: Final = "single_image"
+
 # Three sizes of the half-scale network, of 7k, 20k and 77k multiplications per output pixel.
 HALF_SCALE_SIZES: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = MappingProxyType(
     {
@@ -67,7 +70,8 @@ class ModelSpec:
 
     Attributes:
         name: of the model in pictures and headers; at most 64 letters, digits, spaces and `._-`.
-        architecture: `compact`, `half_scale` or `resnet34`, see `sr_model.network`.
+        architecture: `compact`, `half_scale` or `resnet34`, see `sr_model.network`; or `single_image`, an imported
+            super-resolution model, see `sr_model.single_image`.
         gsd_m: ground sample distance of input and output, in metres per pixel (pair).
         gsd_range_m: pixel sizes seen in training (scale jitter), and therefore allowed for tiles (pair).
         source_gsd_range_m: native pixel sizes of photographs, in metres: the weights can restore no others (pair), or

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from sr_model.atomic import write_atomic
 from sr_model.errors import WeightsError
-from sr_model.spec import ModelSpec
+from sr_model.spec import SINGLE_IMAGE, ModelSpec
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `--help` needs none of it
     import torch
@@ -36,7 +36,12 @@ class Weights:
 
         Raises:
             WeightsError: the tensors are not those of the spec's architecture.
+            RuntimeUnavailableError: it is an imported model, and the library that knows it is not installed.
         """
+        if self.spec.architecture == SINGLE_IMAGE:
+            from sr_model.single_image import single_image
+
+            return single_image(self.spec, self.state)
         from sr_model.network import build
 
         network = build(self.spec)

@@ -25,8 +25,8 @@ TRAINING = (
     {"data"},
     {"pairs"},
     {"fit"},
-    {"refine", "evaluate", "compare"},
-    {"export"},
+    {"refine", "evaluate", "compare", "teach"},
+    {"export", "importing"},
     {"cli"},
 )
 

@@ -41,6 +41,7 @@ class TileService:
         identity: what made the restored tiles, field by field; archives store it.
         content: content digest that tile keys begin with: `recipe_digest`, or another one if tiles are served from
             an archive.
+        metatile_s: seconds that the network takes for a metatile, about; 0 before it was warmed up.
     """
 
     def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
@@ -57,6 +58,7 @@ class TileService:
             self.restorer, self._renderer = pipeline.restorer, pipeline.renderer
             self._flights: SingleFlight[TileKey, Tile] = SingleFlight(settings.deadline_s)
             self.ready = False
+            self.metatile_s = 0.0
             made_by = self.restorer.spec, self.restorer.digest, pipeline.appearance
             self.identity = _identity(settings, self.old, self.new, *made_by)
             self.recipe_digest = self.identity.content
@@ -80,7 +82,7 @@ class TileService:
 
     def warm_up(self) -> None:
         """Run the network once and fit the tone map, so that the first request does not wait for either."""
-        self.restorer.warm_up(self._renderer.window_px)
+        self.metatile_s = self.restorer.warm_up(self._renderer.window_px)
         self.rasters.warm_up()
         self.ready = True
 

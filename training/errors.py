@@ -5,6 +5,7 @@ TrainingError
 ├── DatasetError     a folder of pairs is missing, empty or damaged
 ├── BaselineError    a picture to compare with shows other ground, or not all of it
 ├── ComparisonError  blind sheets cannot be drawn from these pictures, or scores do not fit their key
+├── ImportRefusedError  a super-resolution model cannot become weights for the server
 └── RunError         a training run's folder is missing, or holds another run
 """
 
@@ -27,6 +28,10 @@ class BaselineError(TrainingError):
 
 class ComparisonError(TrainingError):
     """Blind sheets cannot be drawn from these pictures, or scores do not fit their key."""
+
+
+class ImportRefusedError(TrainingError):
+    """A super-resolution model cannot become weights for the server; the message says why."""
 
 
 class RunError(TrainingError):

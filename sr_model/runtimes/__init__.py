@@ -6,6 +6,7 @@ from typing import Literal
 
 from sr_model.errors import RuntimeUnavailableError
 from sr_model.runtimes.base import Runtime
+from sr_model.spec import SINGLE_IMAGE
 from sr_model.weights import Weights
 
 RuntimeName = Literal["auto", "torch", "openvino"]
@@ -23,6 +24,8 @@ def choose_runtime(
     threads: int | None = None,
 ) -> Runtime:
     """The requested runtime; by default a GPU if there is one, else OpenVINO on the CPU.
+
+    Imported models run on torch everywhere.
 
     Args:
         weights: the network to load.
@@ -46,6 +49,13 @@ def choose_runtime(
         raise RuntimeUnavailableError(
             f"OpenVINO runs on the CPU only: use --runtime torch with --device {device}"
         )
+    if weights.spec.architecture == SINGLE_IMAGE:
+        if runtime == "openvino":
+            raise RuntimeUnavailableError(
+                f"{weights.spec.name} is an imported model, whose layers are not known to OpenVINO: "
+                "use --runtime torch"
+            )
+        runtime = "torch"
     if device == "auto":
         gpus = [name for name in ("cuda", "mps") if available[name] and runtime != "openvino"]
         device = gpus[0] if gpus else "cpu"  # type: ignore[assignment]

@@ -43,18 +43,20 @@ class TorchRuntime:
     ) -> None:
         self._device = torch.device(device)
         self._cuda = self._device.type == "cuda"
-        self._dtype = torch.float16 if self._cuda else torch.float32
         # torch sees affinity, but not the quota of a container.
         threads = threads or quota_cores()
         if threads and self._device.type == "cpu":
             torch.set_num_threads(threads)
-        network = fold_shuffles(weights.network()).to(self._device, self._dtype)
+        network = fold_shuffles(weights.network())
+        half = self._cuda and network.supports_half
+        self._dtype = torch.float16 if half else torch.float32
+        network = network.to(self._device, self._dtype)
         self._network = network.to(memory_format=torch.channels_last).requires_grad_(False)
         self._spec = weights.spec
         self._trim_px = trim_px
         # The largest batch after one that did not fit.
         self._fits: int | None = None
-        self.name = f"torch {self._device} {'fp16' if self._cuda else 'fp32'}"
+        self.name = f"torch {self._device} {'fp16' if half else 'fp32'} {network.library}".rstrip()
         self.callers = _CUDA_CALLERS if self._cuda else 1
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from tileserver.errors import OutsideError, SettingsError, StartError, TileServe
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
+from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.layer import WEB_MERCATOR
 from tileserver.web.admission import Admission
 from tileserver.web.connections import ConnectionLimits, bounded_protocol
@@ -29,6 +31,8 @@ from tileserver.web.tilejson import tile_path
 
 _USUAL_OPEN_FILES: Final = 1024
 _OPEN_FILES: Final = 65_536
+# The screen that most people look at a map on.
+SCREEN_PX: Final = (1920, 1080)
 DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
 
 
@@ -98,6 +102,8 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         report_all(generation)
         return generation
 
+    for service in first.services:
+        report_time(service)
     application = ReloadableMaps(first, shared, admission, reopen)
     click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
     config = uvicorn.Config(
@@ -172,6 +178,24 @@ def report(service: TileService, map_name: str = "") -> None:
         click.echo(
             f"warning: {f'{map_name}: ' if map_name else ''}the later photograph does not overlap the old one: "
             "check --new",
+            err=True,
+        )
+
+
+def report_time(service: TileService) -> None:
+    """Say how long a screen of new tiles takes, and warn where requests would time out."""
+    # Where the screen lies on the grid of metatiles is chance: on average it touches this many.
+    metatiles = math.prod(1 + side / METATILE_PX for side in SCREEN_PX)
+    seconds = metatiles * service.metatile_s
+    shown = f"{seconds:.0f}" if seconds >= 1 else f"{seconds:.1g}"
+    click.echo(
+        f"A screen of {SCREEN_PX[0]} x {SCREEN_PX[1]} px that was not looked at before takes about {shown} s.",
+        err=True,
+    )
+    if seconds > service.settings.deadline_s:
+        click.echo(
+            f"warning: that is longer than --deadline-s {service.settings.deadline_s:g}, after which requests get 503: "
+            "make the tiles ahead of time with `orthosharp seed`, allow more, or use a GPU",
             err=True,
         )
 

@@ -175,6 +175,12 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     show_default=True,
     help="Score the validation chips every N steps; 0 is never.",
 )
+@click.option(
+    "--crops",
+    type=FOLDER,
+    multiple=True,
+    help="Learn a teacher's answers instead of PAIRS, from a folder that `crops` made; can be repeated.",
+)
 @click.option("--init", type=FILE, help="Start from these weights.")
 @click.option("--resume", is_flag=True, help="Continue from the run's saved progress.")
 @click.option(
@@ -189,12 +195,18 @@ def fit(
     colours: str,
     pixels_only: bool,
     weights: tuple[str, ...],
+    crops: tuple[Path, ...],
     init: Path | None,
     resume: bool,
     every: int,
     **choices: Any,
 ) -> None:
     """Train a network on folders of PAIRS, and on sharp pictures that are aged."""
+    if crops:
+        from training.cli.fit_crops import fit_crops
+
+        fit_crops(click.get_current_context(), crops, run, weights, init=init, resume=resume, every=every)
+        return
     from lightning.fabric.utilities import rank_zero_only
 
     from training.fit.run import fit as train

@@ -1,4 +1,4 @@
-"""`orthosharp-train pairs | fit | evaluate | refine | export | compare | compare-score`: the commands together."""
+"""`orthosharp-train pairs | crops | fit | evaluate | ...`: all commands."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import click
 
 from sr_model.refusing import refusing
 from training.cli.compare import compare, compare_score
+from training.cli.crops import crops
 from training.cli.evaluate import evaluate
 from training.cli.export import export
 from training.cli.fit import fit
+from training.cli.import_model import import_model
 from training.cli.pairs import pairs
 from training.cli.refine import refine
 from training.errors import TrainingError
@@ -30,7 +32,9 @@ class _Group(click.Group):
             raise click.ClickException(f"{error}: check the path and the disk, then run it again") from error
 
 
-@click.group(cls=_Group, commands=[pairs, fit, evaluate, refine, export, compare, compare_score])
+@click.group(
+    cls=_Group, commands=[pairs, crops, fit, evaluate, refine, export, import_model, compare, compare_score]
+)
 @click.version_option(package_name="orthosharp")
 def main() -> None:
     """Train networks for `orthosharp serve` on two photographs of the same ground, years apart."""

@@ -6,13 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sr_model.spec import ModelSpec
 from training.errors import TrainingError
 from training.fit.config import LossWeights
 from training.measure.feature_distance import FeatureJudge, open_judge
 from training.measure.judge_networks import EFFICIENTNET, VGG16
+
+# A term of the loss that only runs on crops have; they compare features of EfficientNet-Lite0.
+TAUGHT_TERM: Final = "luminance"
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,9 @@ def loss_networks_of(weights: Path, spec: ModelSpec, named: Sequence[str] = ()) 
     loss = _loss_of(weights, spec)
     if loss is None:
         return tuple(sorted(set(named))) or None
+    if TAUGHT_TERM in loss:
+        own = (EFFICIENTNET,) if loss.get("features") else ()
+        return tuple(sorted({*named, *own}))
     known = {field.name for field in fields(LossWeights)} & loss.keys()
     own = () if LossWeights(**{name: loss[name] for name in known}).pixels_only else (VGG16,)
     return tuple(sorted({*named, *own}))

@@ -18,6 +18,7 @@ from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, load_weights, save_weights
 from training.data.dataset import CropDataset, Item, load_pairs, load_sharp
 from training.data.manifest import read_site
+from training.data.taught import list_crops, on_grid
 from training.errors import RunError
 from training.export.lineage import lineage, read_scores
 from training.export.model_card import model_card
@@ -57,12 +58,15 @@ def _ranges(config: dict[str, Any], spec: ModelSpec) -> dict[str, Range]:
 
 
 def _old_pictures(config: dict[str, Any]) -> list[UInt8Array]:
-    """Return the pictures to measure the halo on: old validation chips, or aged ones if the run had no pairs."""
+    """Return the pictures to measure the halo on: old validation chips, a teacher's crops, or aged sharp pictures."""
     if config["pairs"]:
         return [pair.old for pair in load_pairs([Path(folder) for folder in config["pairs"]], "validation")]
+    if config.get("crops"):
+        crops = list_crops([Path(folder) for folder in config["crops"]], "validation")[:_AGED]
+        return [(255 * on_grid(crop, HALO_WINDOW_PX)[0]).astype(np.uint8) for crop in crops]
     sharp = [mirrored(picture, HALO_WINDOW_PX) for picture in load_sharp(config["degrade"])]
-    crops = CropDataset([], sharp, aged_share=1.0, seed=config["seed"])
-    return [crops[Item(number, HALO_WINDOW_PX)][0].permute(1, 2, 0).numpy() for number in range(_AGED)]
+    aged = CropDataset([], sharp, aged_share=1.0, seed=config["seed"])
+    return [aged[Item(number, HALO_WINDOW_PX)][0].permute(1, 2, 0).numpy() for number in range(_AGED)]
 
 
 @dataclass(frozen=True)

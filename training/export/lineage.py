@@ -11,10 +11,11 @@ from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
 from training.data.manifest import Bounds, Chip, read_manifest, read_site
+from training.data.taught import read_record
 from training.errors import RunError
 
 # Of the run's configuration; `lineage` names them in its own way.
-_SOURCES: Final = ("pairs", "degrade", "refined")
+_SOURCES: Final = ("pairs", "degrade", "crops", "refined")
 _DECIMALS: Final = 6
 
 
@@ -35,6 +36,11 @@ def lineage(config: Mapping[str, Any]) -> dict[str, Any]:
         "photographs": [_photographs(folder) for folder in folders],
         "aged": [Path(source).name for source in config["degrade"]],
         "choices": {key: _nameless(value) for key, value in config.items() if key not in _SOURCES},
+        **(
+            {"taught": [read_record(Path(folder)) for folder in config["crops"]]}
+            if config.get("crops")
+            else {}
+        ),
         **({"refined": _nameless(refined)} if refined else {}),
     }
 

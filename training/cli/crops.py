@@ -1,0 +1,81 @@
+"""`orthosharp-train crops`: parse, call, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from training.cli.params import FILE
+from training.progress import ProgressBars
+
+
+@click.command()
+@click.argument("photos", type=FILE, nargs=-1)
+@click.option(
+    "--teacher", type=FILE, required=True, help="Weights of a super-resolution model, made by `import`."
+)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the crops."
+)
+@click.option("--sharp", type=FILE, multiple=True, help="Sharp picture to age; can be repeated.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no crop after this time [no limit]."
+)
+@click.option(
+    "--most",
+    type=click.IntRange(1, 999_999),
+    default=1000,
+    show_default=True,
+    help="Crops that the folder shall have.",
+)
+@click.option(
+    "--own-texture",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Share of the photograph's own texture in what is learnt.",
+)
+@click.option(
+    "--own-texture-in-woods",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="The same where texture has no direction.",
+)
+@click.option(
+    "--aged-share",
+    type=click.FloatRange(0, 1),
+    default=0.4,
+    show_default=True,
+    help="Share of aged crops, where --sharp is given.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
+def crops(
+    photos: tuple[Path, ...],
+    teacher: Path,
+    out: Path,
+    sharp: tuple[Path, ...],
+    minutes: float | None,
+    most: int,
+    **choices: Any,
+) -> None:
+    """Cut squares of old PHOTOS and of aged sharp pictures, with a teacher's answer beside each, for `fit --crops`.
+
+    After a stop, the same command goes on.
+    """
+    from training.teach.make import CropChoices, make_crops
+
+    with ProgressBars() as bars:
+        count = make_crops(
+            photos,
+            sharp,
+            teacher,
+            out,
+            CropChoices(**choices),
+            most=most,
+            minutes=minutes,
+            report=bars,
+        )
+    click.echo(f"{out.name} holds {count} crops: learn from them with `orthosharp-train fit --crops {out}`")

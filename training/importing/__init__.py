@@ -1,0 +1,1 @@
+"""Super-resolution models that others trained, as weights for the server."""

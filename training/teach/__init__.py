@@ -1,0 +1,1 @@
+"""Squares of photographs with a teacher's answer beside them, and how a small network learns from those."""
