@@ -38,7 +38,7 @@ def info(*, given: dict[str, Any]) -> None:
     )
     if spec.is_relative:
         _describe_appearance(spec, opened, appearance, view.pixel(pyramid.native_zoom).gsd_m)
-    for warning in found.warnings:
+    for warning in (*found.warnings, *spec.export_warnings):
         click.echo(f"warning: {warning}", err=True)
 
 

@@ -124,7 +124,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def report(service: TileService) -> None:
-    """Warn of photographs that are slow to serve or do not overlap."""
+    """Warn of weights that were not exported, and of photographs that are slow to serve or do not overlap."""
+    for warning in service.restorer.spec.export_warnings:
+        click.echo(f"warning: {warning}", err=True)
     for source in filter(None, (service.old, service.new)):
         for warning in source.info.warnings:
             click.echo(f"warning: {source.info.name}: {warning}", err=True)
