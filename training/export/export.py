@@ -26,13 +26,14 @@ from training.export.lineage import lineage, read_scores
 from training.export.model_card import model_card
 from training.export.onnx_file import write_onnx
 from training.export.stac import stac_item
+from training.fit.divergence import BEST
 from training.fit.run import CONFIG, WEIGHTS
 
 UInt8Array = npt.NDArray[np.uint8]
 Range = tuple[float, float]
 
 # The moving average at the run's end, and where it did best on the validation chips.
-TAKEN: Final = {"last": WEIGHTS, "best": "best.safetensors"}
+TAKEN: Final = {"last": WEIGHTS, "best": BEST}
 # Mean difference at a window's border, in grey levels, below which more context changes nothing that is seen.
 _TOLERANCE: Final = 0.25
 _FAR_PX: Final = 160
@@ -161,11 +162,17 @@ def export(
         onnx: whether to write an ONNX model too.
 
     Raises:
-        RunError: the run has no weights, the scores are of others, or ONNX and torch differ.
+        RunError: provenance or credit is empty, the run has no weights, the scores are of others, or ONNX and torch
+            differ.
         DatasetError: its pairs are gone, or what it aged; the halo is measured on their old validation chips.
     """
     if out.suffix != ".safetensors":
         raise RunError(f"{out.name} would hold safetensors: name it {out.stem}.safetensors")
+    for said, option in ((provenance, "--provenance"), (credit, "--credit")):
+        if not said.strip():
+            raise RunError(
+                f"{option} is empty: say what the network was trained on, and whose pictures taught it"
+            )
     source = run / TAKEN[take]
     if not (run / WEIGHTS).is_file() or not (run / CONFIG).is_file():
         raise RunError(f"{run.name} has no weights yet: train with `orthosharp-train fit` first")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -91,8 +90,3 @@ def claim(work: Path, plan: dict[str, Any]) -> None:
         )
     work.mkdir(parents=True, exist_ok=True)
     write_atomic(path, text.encode())
-
-
-def default_jobs() -> int:
-    """One per processor that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
