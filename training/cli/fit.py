@@ -9,8 +9,17 @@ from typing import Any
 
 import click
 
+from training.cli.exits import NamesItsTarget
+from training.cli.fit_defaults import (
+    OwnTexture,
+    check_devices,
+    choose_own_texture,
+    choose_threads,
+    saved_choices,
+)
 from training.cli.params import FILE, FOLDER
 from training.fit.config import HALF_SCALE_GRID, FitConfig, LossWeights
+from training.progress import ProgressBars
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -27,7 +36,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 
 
-@click.command()
+@click.command(cls=NamesItsTarget)
 @click.argument("pairs", type=FOLDER, nargs=-1)
 @click.option(
     "--out", "run", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder."
@@ -97,6 +106,11 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 @click.option("--aged-share", type=click.FloatRange(0, 1), default=_DEFAULTS["aged_share"], show_default=True)
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=_DEFAULTS["lr"], show_default=True)
 @click.option(
+    "--find-lr",
+    is_flag=True,
+    help="Try a hundred growing rates on these choices, print the loss at each and a rate for --lr; write nothing.",
+)
+@click.option(
     "--ema", type=click.FloatRange(0, 1, max_open=True), default=_DEFAULTS["ema"], show_default=True
 )
 @click.option("--pixels-only", is_flag=True, help="Colours and structure alone: a fast start for --init.")
@@ -117,6 +131,19 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 )
 @click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs per node.")
 @click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=0,
+    help="That a processor computes with [as many as are free, or OMP_NUM_THREADS].",
+)
+@click.option(
+    "--own-texture",
+    type=OwnTexture(),
+    metavar="SHARE[,IN_WOODS]",
+    help="With --colours photo: how much of its own texture a photograph keeps, and where texture has no direction, "
+    "0 to 1 [that of --init, or 0.15,0.5].",
+)
 @click.option(
     "--workers", type=click.IntRange(min=0), default=0, help="Loading processes per device [by processors]."
 )
@@ -144,6 +171,9 @@ def fit(
     init: Path | None,
     resume: bool,
     every: int,
+    find_lr: bool,
+    threads: int,
+    own_texture: tuple[float, float] | None,
     **choices: Any,
 ) -> None:
     """Train on folders of PAIRS, and on pictures to age."""
@@ -155,6 +185,8 @@ def fit(
         raise click.BadParameter(
             f"{min(missing)} is not one of PAIRS: name it there too", param_hint="--keep-season"
         )
+    check_devices(choices["devices"])
+    saved = saved_choices(run, resume=resume)
     architecture = architecture or ("half_scale" if colours == "photo" else FitConfig.architecture)
     config = FitConfig(
         pairs=tuple(map(str, pairs)),
@@ -163,10 +195,24 @@ def fit(
         colours=colours,
         architecture=architecture,
         loss=_loss_weights(weights, pixels_only, architecture),
+        threads=choose_threads(threads, saved, choices["devices"]),
+        own_texture=choose_own_texture(own_texture, saved, init, colours),
         **choices,
     )
+    if find_lr:
+        _tell_rate(config, init)
+        return
     trained = train(config, run, init=init, resume=resume, every=every)
     rank_zero_only(click.echo)(f"{run / 'last.safetensors'} {trained.digest[:12]}")
+
+
+def _tell_rate(config: FitConfig, init: Path | None) -> None:
+    from training.fit.rate_finder import find_rate
+
+    with ProgressBars() as bars:
+        curve = find_rate(config, init=init, progress=bars)
+    click.echo(curve.table())
+    click.echo(f"--lr {curve.suggested:g} is a third of the rate from which on the loss rose")
 
 
 def _relative_gsd(wanted_m: float | None) -> float:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sr_model.atomic import write_atomic
+from sr_model.atomic import write_together
 from sr_model.weights import load_weights
+from training.cli.exits import NamesItsTarget
 from training.cli.params import FOLDER
 from training.errors import RunError
 from training.progress import ProgressBars
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from training.refine.refine import Choices as RefineChoices
 
 
-@click.command()
+@click.command(cls=NamesItsTarget)
 @click.argument("run", type=FOLDER)
 @click.argument("pairs", type=FOLDER, nargs=-1, required=True)
 @click.option(
@@ -72,7 +73,7 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
     """
     import torch
 
-    from sr_model.weights import save_weights
+    from sr_model.weights import pack_weights
     from training.fit.run import CONFIG, WEIGHTS
     from training.refine.refine import Choices
     from training.refine.refine import refine as teach
@@ -88,9 +89,10 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
     wanted = Choices(lines=None if lines == "none" else lines, **choices)  # type: ignore[arg-type]
     with ProgressBars() as bars:
         state = teach(weights, pairs, wanted, bars.say, bars)
+    # Weights that are not finite are refused here, before there is a folder.
+    packed = pack_weights(weights.spec, state, dtype=torch.float32)
     out.mkdir(parents=True)
-    write_atomic(out / CONFIG, _with_lesson(config, pairs, wanted))
-    save_weights(out / WEIGHTS, weights.spec, state, dtype=torch.float32)
+    write_together({out / CONFIG: _with_lesson(config, pairs, wanted), out / WEIGHTS: packed})
     click.echo(f"{out.name} holds the network; measure it with `evaluate`, then `export` it")
 
 
