@@ -11,11 +11,13 @@ import click
 
 from training.cli.exits import NamesItsTarget
 from training.cli.fit_defaults import (
-    OwnTexture,
     check_devices,
     choose_own_texture,
     choose_threads,
     saved_choices,
+)
+from training.cli.fit_defaults import (
+    own_texture as own_texture_type,
 )
 from training.cli.params import FILE, FOLDER
 from training.fit.config import HALF_SCALE_GRID, FitConfig, LossWeights
@@ -139,7 +141,7 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 )
 @click.option(
     "--own-texture",
-    type=OwnTexture(),
+    type=own_texture_type,
     metavar="SHARE[,IN_WOODS]",
     help="With --colours photo: how much of its own texture a photograph keeps, and where texture has no direction, "
     "0 to 1 [that of --init, or 0.15,0.5].",

@@ -16,22 +16,15 @@ from training.processors import free_processors
 _CONFIG: Final = "config.json"
 
 
-class OwnTexture(click.ParamType):
-    """`SHARE[,IN_WOODS]`."""
-
-    name = "shares"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float]:
-        """`0.15,0.5` to (0.15, 0.5), `0.2` to (0.2, 0.2)."""
-        try:
-            shares = [float(part) for part in str(value).split(",")]
-        except ValueError:
-            shares = []
-        if len(shares) not in (1, 2) or not all(0 <= share <= 1 for share in shares):
-            self.fail(f"{value!r} is not one or two shares between 0 and 1, such as 0.15,0.5", param, ctx)
-        return shares[0], shares[-1]
+def own_texture(text: str) -> tuple[float, float]:
+    """`0.15,0.5` to (0.15, 0.5), `0.2` to (0.2, 0.2)."""
+    try:
+        shares = [float(part) for part in text.split(",")]
+    except ValueError:
+        shares = []
+    if len(shares) not in (1, 2) or not all(0 <= share <= 1 for share in shares):
+        raise click.BadParameter(f"{text!r} is not one or two shares between 0 and 1, such as 0.15,0.5")
+    return shares[0], shares[-1]
 
 
 def saved_choices(run: Path, *, resume: bool) -> dict[str, Any] | None:

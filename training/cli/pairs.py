@@ -10,7 +10,7 @@ import click
 
 from training.cli.exits import NamesItsTarget
 from training.cli.params import FILE
-from training.cli.values import BANDS, NODATA, RESCALE
+from training.cli.values import bands, nodata, rescale
 from training.progress import ProgressBars
 
 _READING: Final = ("bands", "rescale", "nodata", "crs")
@@ -55,24 +55,24 @@ _READING: Final = ("bands", "rescale", "nodata", "crs")
     "--validation", type=float, nargs=4, metavar="W S E N", help="Block to keep, in the new photo's CRS."
 )
 @click.option(
-    "--bands", type=BANDS, metavar="R,G,B", help="Bands of the old photo [the first three, or the first]."
+    "--bands", type=bands, metavar="R,G,B", help="Bands of the old photo [the first three, or the first]."
 )
 @click.option(
     "--rescale",
-    type=RESCALE,
+    type=rescale,
     metavar="MIN,MAX|auto",
     help="Values of the old photo that are black and white [0,255 for bytes, else auto].",
 )
 @click.option(
     "--nodata",
-    type=NODATA,
+    type=nodata,
     metavar="VALUE|none",
     help="Value of the old photo without a picture [the file's].",
 )
 @click.option("--crs", help="CRS of the old photo, such as EPSG:25832 [the file's].")
-@click.option("--new-bands", type=BANDS, metavar="R,G,B", help="As --bands, of the new photo.")
-@click.option("--new-rescale", type=RESCALE, metavar="MIN,MAX|auto", help="As --rescale, of the new photo.")
-@click.option("--new-nodata", type=NODATA, metavar="VALUE|none", help="As --nodata, of the new photo.")
+@click.option("--new-bands", type=bands, metavar="R,G,B", help="As --bands, of the new photo.")
+@click.option("--new-rescale", type=rescale, metavar="MIN,MAX|auto", help="As --rescale, of the new photo.")
+@click.option("--new-nodata", type=nodata, metavar="VALUE|none", help="As --nodata, of the new photo.")
 @click.option("--new-crs", help="As --crs, of the new photo.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Threads [one per processor].")
 def pairs(old: Path, new: Path, out: Path, **choices: Any) -> None:

@@ -74,7 +74,8 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **choices:
     import torch
 
     from sr_model.weights import pack_weights
-    from training.fit.run import CONFIG, WEIGHTS
+    from training.fit.divergence import LAST as WEIGHTS
+    from training.fit.run import CONFIG
     from training.refine.refine import Choices
     from training.refine.refine import refine as teach
 

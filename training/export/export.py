@@ -27,7 +27,8 @@ from training.export.model_card import model_card
 from training.export.onnx_file import write_onnx
 from training.export.stac import stac_item
 from training.fit.divergence import BEST
-from training.fit.run import CONFIG, WEIGHTS
+from training.fit.divergence import LAST as WEIGHTS
+from training.fit.run import CONFIG
 
 UInt8Array = npt.NDArray[np.uint8]
 Range = tuple[float, float]

@@ -132,7 +132,7 @@ def _no_rate(_step: int, _steps: int) -> float:
 
 def _rate_at(step: int, steps: int) -> float:
     low, high = _RATES
-    return low * (high / low) ** (step / max(steps - 1, 1))
+    return low * math.pow(high / low, step / max(steps - 1, 1))
 
 
 def _loss(module: RestorationModule) -> float:

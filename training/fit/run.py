@@ -126,7 +126,7 @@ def fit(
     """
     run.mkdir(parents=True, exist_ok=True)
     # Of the processes that train together, one writes.
-    with only_process_in(run) if rank_zero_only.rank == 0 else nullcontext():
+    with only_process_in(run) if int(getattr(rank_zero_only, "rank", 0)) == 0 else nullcontext():
         done = _check(config, run, resume)
         if done < config.steps:
             with quiet(), _threads(config.threads), ProgressBars(console) as bars:

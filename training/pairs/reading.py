@@ -83,7 +83,8 @@ class Read:
             return values
         plain = np.nan_to_num(values.astype(np.float32), posinf=high, neginf=low)
         stretched = (plain - np.float32(low)) * np.float32(255 / (high - low))
-        return np.clip(np.rint(stretched), 0, 255).astype(np.uint8)
+        pixels: UInt8Array = np.clip(np.rint(stretched), 0, 255).astype(np.uint8)
+        return pixels
 
 
 def resolve(path: Path, source: Any, reading: Reading) -> Read:
