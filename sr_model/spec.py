@@ -344,6 +344,16 @@ class ModelSpec:
             )
         return tuple(warnings)
 
+    @property
+    def export_warnings(self) -> tuple[str, ...]:
+        """Warnings of weights as `orthosharp-train fit` leaves them, which lack what `export` measures and asks for."""
+        if self.credit or self.training:
+            return ()
+        return (
+            f"the weights of {self.name} were not exported: their halo of {self.halo_px} px was not measured, so seams "
+            "may show, and the owners of the training pictures are not credited; run orthosharp-train export",
+        )
+
     def to_json(self) -> str:
         """Canonical JSON: the same spec gives the same text.
 

@@ -79,9 +79,25 @@ def save_weights(
 
     Args:
         path: a `.safetensors` file; an existing one is replaced.
+        spec, state, dtype: see `pack_weights`.
+
+    Raises:
+        WeightsError: a value is not finite; what was at `path` stays.
+    """
+    write_atomic(path, pack_weights(spec, state, dtype=dtype))
+    return load_weights(path)
+
+
+def pack_weights(spec: ModelSpec, state: dict[str, Tensor], *, dtype: torch.dtype | None = None) -> bytes:
+    """The content of a weights file.
+
+    Args:
         spec: of the weights.
         state: the network's `state_dict`.
         dtype: how floating-point tensors are stored; half precision if not given.
+
+    Raises:
+        WeightsError: a value is not finite, or too large for the dtype.
     """
     import torch
     from safetensors.torch import save
@@ -91,9 +107,13 @@ def save_weights(
         name: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
         for name, value in state.items()
     }
+    if not all(bool(torch.isfinite(value).all()) for value in stored.values()):
+        raise WeightsError(
+            "the weights hold values that are not finite and are not written: the training diverged; take an "
+            "earlier state of it, or train again with a lower rate"
+        )
     metadata = {_SPEC_KEY: spec.to_json(), _DIGEST_KEY: content_digest(spec, stored), "format": "pt"}
-    write_atomic(path, save(stored, metadata))
-    return load_weights(path)
+    return save(stored, metadata)
 
 
 def load_weights(path: Path) -> Weights:

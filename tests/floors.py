@@ -20,7 +20,7 @@ TILESERVER = (
 
 TRAINING = (
     {"errors"},
-    {"pages", "progress"},
+    {"locks", "pages", "processors", "progress"},
     {"measure"},
     {"data"},
     {"pairs"},

@@ -6,7 +6,9 @@ TrainingError
 ├── BaselineError    a picture to compare with shows other ground, or not all of it
 ├── ComparisonError  blind sheets cannot be drawn from these pictures, or scores do not fit their key
 ├── ImportRefusedError  a super-resolution model cannot become weights for the server
-└── RunError         a training run's folder is missing, or holds another run
+├── RunError         a training run's folder is missing, in use, or holds another run
+├── DivergedError    the numbers of a training run are not finite any more
+└── StoppedError     a training run was asked to stop, and saved what it had done
 """
 
 
@@ -35,4 +37,12 @@ class ImportRefusedError(TrainingError):
 
 
 class RunError(TrainingError):
-    """A training run's folder is missing, or holds another run."""
+    """A training run's folder is missing, in use, or holds another run."""
+
+
+class DivergedError(TrainingError):
+    """The numbers of a training run are not finite any more; what it had saved before is kept."""
+
+
+class StoppedError(TrainingError):
+    """A training run was asked to stop, and saved what it had done."""

@@ -1,11 +1,13 @@
-"""Progress of long work: a bar per stage where there is a terminal, a line as each ends where there is none."""
+"""Progress of long work: a bar per stage where there is a terminal, lines with the time left where there is none."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Self
+from dataclasses import dataclass
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +19,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+# Without a terminal: seconds from a stage's beginning to its first line, and from line to line.
+_FIRST_S: Final = 15.0
+_EVERY_S: Final = 60.0
+
 Report = Callable[[str, int, int], None]
 """Called with a stage, and how many of its items are done and of how many."""
 
@@ -25,16 +31,43 @@ def no_report(_stage: str, _done: int, _total: int) -> None:
     """Report nothing."""
 
 
-class ProgressBars(AbstractContextManager["ProgressBars"]):
-    """A `Report` that draws bars with rate and time left on a terminal."""
+def time_in_words(seconds: float) -> str:
+    """`2 h 10 min`, `3 min`, `under a minute`."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "under a minute"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
-    def __init__(self, console: Console | None = None) -> None:
+
+@dataclass
+class _Stage:
+    """A stage that is under way.
+
+    Attributes:
+        task: its bar.
+        begun: how many items were done when it began.
+        since_s: when it began.
+        next_line_s: when its next line is due.
+    """
+
+    task: TaskID
+    begun: int
+    since_s: float
+    next_line_s: float
+
+
+class ProgressBars(AbstractContextManager["ProgressBars"]):
+    """A `Report` that draws bars with rate and time left on a terminal, and prints lines now and then elsewhere."""
+
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """Prepare.
 
         Args:
             console: where bars are drawn, by default standard error.
+            clock: tells seconds.
         """
-        self._console = console or Console(stderr=True)
+        self._console, self._clock = console or Console(stderr=True), clock
         self._bar = Progress(
             TextColumn("{task.description:>8}"),
             BarColumn(),
@@ -44,7 +77,7 @@ class ProgressBars(AbstractContextManager["ProgressBars"]):
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._tasks: dict[str, tuple[TaskID, int]] = {}
+        self._stages: dict[str, _Stage] = {}
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -55,14 +88,24 @@ class ProgressBars(AbstractContextManager["ProgressBars"]):
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that so many items of a stage are done."""
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bar.add_task(stage, total=total, completed=done, rate=""), done
-        task, begun = self._tasks[stage]
-        elapsed_s = self._bar.tasks[task].elapsed or 0.0
-        rate = f"{(done - begun) / elapsed_s:.1f}/s" if elapsed_s > 1 else ""
-        self._bar.update(task, completed=done, rate=rate)
-        if done == total and not self._console.is_terminal:
+        now_s = self._clock()
+        if stage not in self._stages:
+            task = self._bar.add_task(stage, total=total, completed=done, rate="")
+            self._stages[stage] = _Stage(task, done, now_s, now_s + _FIRST_S)
+        under_way = self._stages[stage]
+        elapsed_s = now_s - under_way.since_s
+        rate = f"{(done - under_way.begun) / elapsed_s:.1f}/s" if elapsed_s > 1 else ""
+        self._bar.update(under_way.task, completed=done, rate=rate)
+        if self._console.is_terminal:
+            return
+        if done == total:
             self._console.print(f"{stage}: {total} done", highlight=False)
+        elif now_s >= under_way.next_line_s and done > under_way.begun:
+            under_way.next_line_s = now_s + _EVERY_S
+            left_s = elapsed_s / (done - under_way.begun) * (total - done)
+            self._console.print(
+                f"{stage}: {done} of {total}, {time_in_words(left_s)} left", highlight=False, soft_wrap=True
+            )
 
     def say(self, line: str) -> None:
         """Print a line: above the bars on a terminal, else to standard output."""

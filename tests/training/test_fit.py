@@ -137,7 +137,8 @@ def test_relative_weights_declare_the_ratios_of_their_pairs(config, tmp_path):
     assert both.ratio == pytest.approx(6**0.5)
     assert both.ratio_range == pytest.approx((2 / 1.4, 3 / 0.7))
     assert both.max_ratio == both.ratio_range[1]
-    assert untrained_spec(replace(chosen, pairs=())) == ModelSpec.half_scale()
+    kept = {"own_texture": 0.15, "own_texture_in_woods": 0.5}
+    assert untrained_spec(replace(chosen, pairs=())) == replace(ModelSpec.half_scale(), **kept)
     (fine / "site.json").write_text(json.dumps(site | {"gsd_m": 2 * site["old_gsd_m"]}))
     with pytest.raises(DatasetError, match="make the pairs with a smaller --gsd"):
         untrained_spec(replace(chosen, pairs=(str(fine),)))

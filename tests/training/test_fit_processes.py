@@ -46,6 +46,7 @@ def command(folder, run, *more):
         "--batch": 2,
         "--sizes": "64,96",
         "--seed": 7,
+        "--threads": 1,
     }
     flat = [str(word) for option in options.items() for word in option]
     return [sys.executable, "-m", "training.cli.main", "fit", str(folder / "pairs"), *flat, *more]

@@ -21,19 +21,39 @@ def pairs(tmp_path_factory):
     return folder / "pairs"
 
 
-def test_the_old_photo_scores_one_and_the_new_one_is_nearer_to_itself(pairs):
+def test_what_is_aged_scores_one_and_what_undoes_the_ageing_less(pairs):
     validation = Validation([pairs], stride=16)
     look, sheet = validation.look(7, lambda old, _photo: old)
-    assert (look.step, look.texture_distance) == (7, pytest.approx(1))
+    assert (look.step, look.feature_distance) == (7, pytest.approx(1))
     assert look.structure == pytest.approx(1)
     chips = load_pairs([pairs], "validation")
     assert (sheet[:128, :128] == chips[0].old).all()
     assert (sheet[:128, -256:-128] == chips[0].new).all()
 
+    # The truth for what it is shown: the new photo for the old one, and for what was aged what it was.
     new_of = {pair.old.tobytes(): pair.new for pair in chips}
+    (site,) = validation._sites
+    new_of |= {aged.tobytes(): pair.new for aged, pair in zip(site.aged, site.pairs, strict=True)}
     look, sheet = validation.look(8, lambda old, _photo: new_of[old.tobytes()])
-    assert look.texture_distance < 0.1
+    assert look.feature_distance < 0.01
     assert (sheet[:128, 260:388] == chips[0].new).all()
+
+
+def test_ageing_is_the_same_at_every_look_and_the_judge_is_never_the_network_of_the_loss(pairs):
+    first, second = (Validation([pairs], stride=16, loss_networks=("vgg16",)) for _ in range(2))
+    assert all((a == b).all() for a, b in zip(first._sites[0].aged, second._sites[0].aged, strict=True))
+    assert first._sites[0]._judge.name == "efficientnet-lite0"
+
+
+def test_texture_that_is_not_the_ground_s_does_not_win(pairs):
+    """Grain has the texture distance of a sharp photo; where the truth is known, it is no nearer to it."""
+    validation = Validation([pairs], stride=16)
+    grain = np.random.default_rng(1).normal(0, 12, (128, 128, 1))
+
+    def grainy(old, _photo):
+        return np.clip(old + grain, 0, 255).astype(np.uint8)
+
+    assert validation.look(1, grainy)[0].feature_distance > 1
 
 
 def test_a_picture_of_other_ground_costs_more_than_any_texture():

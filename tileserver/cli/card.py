@@ -44,8 +44,9 @@ class Card:
 
     @property
     def warnings(self) -> list[str]:
-        """What users should know, of the photograph and of the scale."""
+        """What users should know, of the photograph, of the weights and of the scale."""
         found = list(self.photograph.info.warnings)
+        found += [Notice("not-exported", text) for text in self.spec.export_warnings]
         if self.spec.is_relative:
             scale = self.spec.scale_warnings(self.appearance.resolved_gsd_m, self.output_gsd_m)
             found += [Notice("scale", text) for text in scale]

@@ -169,10 +169,14 @@ def report_all(generation: Generation) -> None:
 def report(service: TileService, map_name: str = "") -> None:
     """Say what was found in photographs, and warn of those that are slow, in a doubtful place, or do not overlap.
 
+    Weights that were not exported are warned of, too.
+
     Args:
         service: the tiles of one map.
         map_name: its name, where there are several.
     """
+    for warning in service.restorer.spec.export_warnings:
+        click.echo(f"warning: {f'{map_name}: ' if map_name else ''}{warning}", err=True)
     say_findings((service.old, service.new), map_name)
     if service.new and not service.new.info.bounds_lonlat.overlaps(service.old.info.bounds_lonlat):
         click.echo(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from training.cli.exits import NamesItsTarget
 from training.cli.params import FILE, OUT_FOLDER
 from training.progress import ProgressBars
 
 
-@click.command()
+@click.command(cls=NamesItsTarget)
 @click.argument("out", type=OUT_FOLDER)
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from training.cli.exits import NamesItsTarget
 from training.cli.params import FILE
 from training.progress import ProgressBars
 
 
-@click.command()
+@click.command(cls=NamesItsTarget)
 @click.argument("photos", type=FILE, nargs=-1)
 @click.option(
     "--teacher", type=FILE, required=True, help="Weights of a super-resolution model, made by `import`."

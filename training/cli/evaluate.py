@@ -15,6 +15,7 @@ from sr_model.atomic import write_atomic
 from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, load_weights
+from training.cli.exits import NamesItsTarget
 from training.cli.params import FILE, FOLDER, NEW_FILE
 from training.errors import RunError
 from training.evaluate.options import EvaluateOptions
@@ -41,7 +42,7 @@ def _renamed(_context: click.Context, _option: click.Parameter, files: tuple[Pat
     return files
 
 
-@click.command()
+@click.command(cls=NamesItsTarget)
 @click.argument("weights", type=FILE)
 @click.argument("pairs", type=FOLDER, nargs=-1, required=True)
 @click.option(

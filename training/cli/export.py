@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from training.cli.exits import NamesItsTarget
 from training.cli.params import FILE, FOLDER, NEW_FILE
 
 
-@click.command()
+@click.command(cls=NamesItsTarget)
 @click.argument("run", type=FOLDER)
 @click.argument("out", type=NEW_FILE)
 @click.option(

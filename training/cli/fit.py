@@ -9,8 +9,17 @@ from typing import Any
 
 import click
 
+from training.cli.exits import NamesItsTarget
+from training.cli.fit_defaults import (
+    check_devices,
+    choose_own_texture,
+    choose_threads,
+    parse_own_texture,
+    saved_choices,
+)
 from training.cli.params import FILE, FOLDER, OUT_FOLDER
 from training.fit.config import HALF_SCALE_GRID, FitConfig, LossWeights
+from training.progress import ProgressBars
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -27,7 +36,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
 
 
-@click.command()
+@click.command(cls=NamesItsTarget)
 @click.argument("pairs", type=FOLDER, nargs=-1)
 @click.option("--out", "run", required=True, type=OUT_FOLDER, help="Folder for the run.")
 @click.option(
@@ -128,6 +137,11 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     help="Decay of the moving average of the weights, per step.",
 )
 @click.option(
+    "--find-lr",
+    is_flag=True,
+    help="Try a hundred growing rates on these choices, print the loss at each and a rate for --lr; write nothing.",
+)
+@click.option(
     "--pixels-only", is_flag=True, help="Learn colours and structure alone, as a fast start for --init."
 )
 @click.option(
@@ -160,6 +174,21 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     default=_DEFAULTS["nodes"],
     show_default=True,
     help="Number of nodes.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=_DEFAULTS["threads"],
+    show_default="OMP_NUM_THREADS, or the number of free processors",
+    help="Number of threads that compute on a CPU.",
+)
+@click.option(
+    "--own-texture",
+    type=parse_own_texture,
+    metavar="SHARE[,IN_WOODS]",
+    show_default="that of --init, or 0.15,0.5",
+    help="Share of its own texture that a photograph keeps, and where texture has no direction, 0 to 1; "
+    "with --colours photo.",
 )
 @click.option(
     "--workers",
@@ -199,6 +228,9 @@ def fit(
     init: Path | None,
     resume: bool,
     every: int,
+    find_lr: bool,
+    threads: int,
+    own_texture: tuple[float, float] | None,
     **choices: Any,
 ) -> None:
     """Train a network on folders of PAIRS, and on sharp pictures that are aged."""
@@ -215,6 +247,8 @@ def fit(
         raise click.BadParameter(
             f"{min(missing)} is not one of PAIRS: name it there too", param_hint="--keep-season"
         )
+    check_devices(choices["devices"])
+    saved = saved_choices(run, resume=resume)
     architecture = architecture or ("half_scale" if colours == "photo" else FitConfig.architecture)
     config = FitConfig(
         pairs=tuple(map(str, pairs)),
@@ -223,10 +257,24 @@ def fit(
         colours=colours,
         architecture=architecture,
         loss=_loss_weights(weights, pixels_only, architecture),
+        threads=choose_threads(threads, saved, choices["devices"]),
+        own_texture=choose_own_texture(own_texture, saved, init, colours),
         **choices,
     )
+    if find_lr:
+        _tell_rate(config, init)
+        return
     trained = train(config, run, init=init, resume=resume, every=every)
     rank_zero_only(click.echo)(f"{run / 'last.safetensors'} {trained.digest[:12]}")
+
+
+def _tell_rate(config: FitConfig, init: Path | None) -> None:
+    from training.fit.rate_finder import find_rate
+
+    with ProgressBars() as bars:
+        curve = find_rate(config, init=init, progress=bars)
+    click.echo(curve.table())
+    click.echo(f"--lr {curve.suggested:g} is a third of the rate from which on the loss rose")
 
 
 def _relative_gsd(wanted_m: float | None) -> float:

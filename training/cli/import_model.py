@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from training.cli.exits import NamesItsTarget
 from training.cli.params import FILE, NEW_FILE
 
 _SHARE = click.FloatRange(0, 1)
@@ -13,7 +14,7 @@ _SHARE = click.FloatRange(0, 1)
 _MOVED_PX = 0.1
 
 
-@click.command("import")
+@click.command("import", cls=NamesItsTarget)
 @click.argument("model", type=FILE)
 @click.option(
     "--ratio",

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from sr_model.atomic import write_atomic
+from sr_model.atomic import write_together
 from sr_model.weights import load_weights
+from training.cli.exits import NamesItsTarget
 from training.cli.params import FOLDER, OUT_FOLDER
 from training.errors import RunError
 from training.progress import ProgressBars
@@ -20,7 +21,7 @@ from training.refine.options import RefineOptions
 _DEFAULTS = RefineOptions._field_defaults
 
 
-@click.command()
+@click.command(cls=NamesItsTarget)
 @click.argument("run", type=FOLDER)
 @click.argument("pairs", type=FOLDER, nargs=-1, required=True)
 @click.option("--out", type=OUT_FOLDER, required=True, help="Folder for the new run.")
@@ -78,8 +79,9 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **options:
     """
     import torch
 
-    from sr_model.weights import save_weights
-    from training.fit.run import CONFIG, WEIGHTS
+    from sr_model.weights import pack_weights
+    from training.fit.divergence import LAST as WEIGHTS
+    from training.fit.run import CONFIG
     from training.refine.refine import refine as teach
 
     weights, config = load_weights(run / WEIGHTS), run / CONFIG
@@ -93,9 +95,10 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **options:
     wanted = RefineOptions(lines=None if lines == "none" else lines, **options)  # type: ignore[arg-type]
     with ProgressBars() as bars:
         state = teach(weights, pairs, wanted, bars.say, bars)
+    # Weights that are not finite are refused here, before there is a folder.
+    packed = pack_weights(weights.spec, state, dtype=torch.float32)
     out.mkdir(parents=True)
-    write_atomic(out / CONFIG, _with_lesson(config, pairs, wanted))
-    save_weights(out / WEIGHTS, weights.spec, state, dtype=torch.float32)
+    write_together({out / CONFIG: _with_lesson(config, pairs, wanted), out / WEIGHTS: packed})
     click.echo(f"{out.name} holds the network; measure it with `evaluate`, then `export` it")
 
 

@@ -15,8 +15,9 @@ from rasterio.transform import Affine
 
 from training.compare.ground import KINDS, Kind, kind_of
 from training.errors import ComparisonError, PairError
-from training.pairs.grid import check_photo, open_photo
+from training.pairs.grid import open_photo
 from training.pairs.photo import Photo
+from training.pairs.reading import check_bytes
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -62,7 +63,7 @@ def candidates(old: Path, new: Path, pictures: tuple[Path, ...]) -> dict[str, Pa
         named[path.stem] = path
     for path in named.values():
         with open_photo(path) as source:
-            check_photo(path, source)
+            check_bytes(path, source)
     return named
 
 

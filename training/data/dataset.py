@@ -1,10 +1,10 @@
-"""Crops of pairs, real and aged, held in memory as bytes."""
+"""Crops of pairs, real and aged, held in memory as bytes where they fit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,10 +18,11 @@ from torch.utils.data import Dataset
 from training.data.degrade import age
 from training.data.manifest import read_manifest
 from training.errors import DatasetError
+from training.measure.flat_fill import WHITE, black_share, filled_share
 
 UInt8Array = npt.NDArray[np.uint8]
-# An aged crop with more black than this shows a wedge without a nodata tag.
-_MAX_BLACK: Final = 0.02
+# An aged crop with more black or more of one colour than this shows a border without a nodata tag.
+_MAX_EMPTY: Final = 0.02
 _TRIES: Final = 20
 
 
@@ -32,6 +33,98 @@ class Pair:
     name: str
     old: UInt8Array
     new: UInt8Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.new.shape[0], self.new.shape[1]
+
+    def load(self) -> Pair:
+        """Itself."""
+        return self
+
+    def recoloured(self, recolour: Recolour) -> Pair:
+        """With another new side."""
+        return Pair(self.name, self.old, recolour(self))
+
+
+Recolour = Callable[[Pair], UInt8Array]
+
+
+@dataclass(frozen=True)
+class StoredPair:
+    """A pair that stays in its files and is read whenever it is looked at.
+
+    Attributes:
+        folder: of the pairs.
+        chip: its name there.
+        shape: height and width.
+        recolour: makes the new side that is wanted of both.
+    """
+
+    folder: Path
+    chip: str
+    shape: tuple[int, int]
+    recolour: Recolour | None = None
+
+    def load(self) -> Pair:
+        """Read it; raises as `load_pairs`."""
+        pair = _load_pair(self.folder, self.chip)
+        return pair.recoloured(self.recolour) if self.recolour else pair
+
+    def recoloured(self, recolour: Recolour) -> StoredPair:
+        """With another new side, from when it is read."""
+        return replace(self, recolour=recolour)
+
+
+AnyPair = Pair | StoredPair
+
+
+def find_pairs(folders: Sequence[Path], split: str) -> list[StoredPair]:
+    """Every chip of one split, not read yet.
+
+    Raises:
+        DatasetError: a folder holds no pairs, or a chip has sides of different sizes or cannot be opened.
+    """
+    return [
+        StoredPair(folder, chip.name, _shape_of(folder, chip.name))
+        for folder in folders
+        for chip in read_manifest(folder)
+        if chip.split == split
+    ]
+
+
+def _shape_of(folder: Path, name: str) -> tuple[int, int]:
+    sizes = []
+    for side in ("old", "new"):
+        try:
+            with Image.open(folder / side / f"{name}.png") as file:  # its header alone
+                sizes.append(file.size)
+        except OSError as error:
+            raise DatasetError(
+                f"chip {name} of {folder.name} cannot be read: make the pairs again"
+            ) from error
+    if sizes[0] != sizes[1]:
+        raise _different_sizes(folder, name, sizes[0], sizes[1])
+    return sizes[0][1], sizes[0][0]
+
+
+def _different_sizes(folder: Path, name: str, old: tuple[int, int], new: tuple[int, int]) -> DatasetError:
+    return DatasetError(
+        f"chip {name} of {folder.name} has {old[0]} x {old[1]} px in old/ and {new[0]} x {new[1]} px in new/: "
+        "make the pairs again"
+    )
+
+
+def bytes_of(pairs: Sequence[AnyPair]) -> int:
+    """Memory that pairs take when they are loaded."""
+    return sum(2 * 3 * height * width for height, width in (pair.shape for pair in pairs))
+
+
+def load_all(pairs: Sequence[AnyPair]) -> list[Pair]:
+    """Read pairs from their files."""
+    with ThreadPoolExecutor() as pool:  # a PNG is decoded outside Python's lock
+        return list(pool.map(lambda pair: pair.load(), pairs))
 
 
 def load_pairs(folders: Sequence[Path], split: str, most: int | None = None) -> list[Pair]:
@@ -54,6 +147,8 @@ def _load_pair(folder: Path, name: str) -> Pair:
         old, new = (_read_rgb(folder / side / f"{name}.png") for side in ("old", "new"))
     except OSError as error:
         raise DatasetError(f"chip {name} of {folder.name} cannot be read: make the pairs again") from error
+    if old.shape != new.shape:
+        raise _different_sizes(folder, name, old.shape[1::-1], new.shape[1::-1])
     return Pair(f"{folder.name}/{name}", old, new)
 
 
@@ -98,20 +193,23 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], sharp: Sequence[UInt8Array], *, aged_share: float, seed: int
+        self, pairs: Sequence[AnyPair], sharp: Sequence[UInt8Array], *, aged_share: float, seed: int
     ) -> None:
         if not pairs and not sharp:
             raise DatasetError(
                 "there is nothing to train on: name folders of pairs, or pictures with --degrade"
             )
         self._pairs, self._seed = pairs, seed
-        self._sharp, self._news = _AreaWeighted(sharp), _AreaWeighted([pair.new for pair in pairs])
+        self._sharp = _AreaWeighted(
+            [(one.shape[0], one.shape[1]) for one in sharp], lambda index: sharp[index]
+        )
+        self._news = _AreaWeighted([pair.shape for pair in pairs], lambda index: pairs[index].load().new)
         self._aged_share = 1.0 if not pairs else aged_share if sharp else 0.0
 
     @property
     def smallest_px(self) -> int:
         """Side of the largest crop that every picture has."""
-        return min(int(min(picture.shape[:2])) for picture in [*self._news.all, *self._sharp.all])
+        return min(min(shape) for shape in [*self._news.shapes, *self._sharp.shapes])
 
     def __getitem__(self, item: Item) -> tuple[Tensor, Tensor, bool]:
         rng = np.random.default_rng((self._seed, item.number))
@@ -120,7 +218,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
         return _tensor(old), _tensor(new), aged
 
     def _real_crop(self, side_px: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
-        pair = self._pairs[int(rng.integers(len(self._pairs)))]
+        pair = self._pairs[int(rng.integers(len(self._pairs)))].load()
         window = _window(pair.new, side_px, rng)
         return pair.old[window], pair.new[window]
 
@@ -130,7 +228,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
         for _ in range(_TRIES):
             picture = pictures.draw(rng)
             new = picture[_window(picture, side_px, rng)]
-            if float((new.max(axis=2) < 4).mean()) <= _MAX_BLACK:
+            if max(black_share(new), filled_share(new, [WHITE])) <= _MAX_EMPTY:
                 break
         return age(new, rng), new
 
@@ -138,13 +236,13 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
 class _AreaWeighted:
     """Pictures, of which larger ones are drawn more often: every pixel has the same chance."""
 
-    def __init__(self, pictures: Sequence[UInt8Array]) -> None:
-        self.all = pictures
-        sizes = np.array([picture.shape[0] * picture.shape[1] for picture in pictures], np.float64)
+    def __init__(self, shapes: Sequence[tuple[int, int]], read: Callable[[int], UInt8Array]) -> None:
+        self.shapes, self._read = shapes, read
+        sizes = np.array([height * width for height, width in shapes], np.float64)
         self._chances = sizes / max(sizes.sum(), 1.0)
 
     def draw(self, rng: np.random.Generator) -> UInt8Array:
-        return self.all[rng.choice(len(self.all), p=self._chances)]
+        return self._read(int(rng.choice(len(self.shapes), p=self._chances)))
 
 
 def _window(picture: UInt8Array, side_px: int, rng: np.random.Generator) -> tuple[slice, slice]:

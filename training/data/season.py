@@ -7,13 +7,14 @@ that learns it paints roofs and shadows green too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from training.data.dataset import Pair
+from training.data.dataset import AnyPair, Pair
 from training.measure.metrics import luma
 
 # Colours coarser than this stay as in the old photo.
@@ -23,7 +24,7 @@ _SATURATION: Final = 1.15
 _SAMPLE: Final = 8
 
 
-def keep_season(pairs: Sequence[Pair]) -> list[Pair]:
+def keep_season(pairs: Sequence[AnyPair]) -> list[AnyPair]:
     """Give every new chip the colours and the lights of its old one, without touching its detail.
 
     Contrast and brightness still are the new photo's: one straight line for all these pairs brings the old photo's
@@ -31,16 +32,17 @@ def keep_season(pairs: Sequence[Pair]) -> list[Pair]:
     """
     if not pairs:
         return []
-    old, new = (
-        np.concatenate([luma(getattr(pair, side)[::_SAMPLE, ::_SAMPLE]).ravel() for pair in pairs])
-        for side in ("old", "new")
-    )
+    samples = [
+        [luma(picture[::_SAMPLE, ::_SAMPLE]).ravel() for picture in (pair.old, pair.new)]
+        for pair in (stored.load() for stored in pairs)
+    ]
+    old, new = (np.concatenate(side) for side in zip(*samples, strict=True))
     gain = float(new.std() / max(old.std(), 1e-3))
     offset = float(new.mean() - gain * old.mean())
-    return [Pair(pair.name, pair.old, _recoloured(pair, gain, offset)) for pair in pairs]
+    return [pair.recoloured(partial(_recoloured, gain=gain, offset=offset)) for pair in pairs]
 
 
-def _recoloured(pair: Pair, gain: float, offset: float) -> npt.NDArray[np.uint8]:
+def _recoloured(pair: Pair, *, gain: float, offset: float) -> npt.NDArray[np.uint8]:
     old, new = pair.old.astype(np.float32), pair.new.astype(np.float32)
     light = luma(pair.old)[..., None].astype(np.float32)
     wanted = gain * light + offset + _SATURATION * (old - light)

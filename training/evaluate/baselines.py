@@ -16,8 +16,9 @@ from training.data.dataset import Pair
 from training.data.manifest import Chip
 from training.errors import BaselineError
 from training.measure.metrics import structure_kept
-from training.pairs.grid import check_photo, ground_of, open_photo
+from training.pairs.grid import ground_of, open_photo
 from training.pairs.photo import Photo
+from training.pairs.reading import check_bytes
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -59,7 +60,7 @@ def check_baselines(
     """
     for path in baselines:
         with open_photo(path) as source:
-            check_photo(path, source)
+            check_bytes(path, source)
             if not any(_covers(source, site, chips) for site, chips in sites):
                 raise BaselineError(
                     f"{path.name} shows none of the validation chips: name a picture of the same ground "

@@ -24,14 +24,16 @@ from training.export.lineage import lineage, read_scores
 from training.export.model_card import model_card
 from training.export.onnx_file import write_onnx
 from training.export.stac import stac_item
-from training.fit.run import CONFIG, WEIGHTS
+from training.fit.divergence import BEST
+from training.fit.divergence import LAST as WEIGHTS
+from training.fit.run import CONFIG
 from training.measure.halo import HALO_WINDOW_PX, measure_halo, mirrored
 
 UInt8Array = npt.NDArray[np.uint8]
 Range = tuple[float, float]
 
 # The moving average at the run's end, and where it did best on the validation chips.
-TAKEN: Final = {"last": WEIGHTS, "best": "best.safetensors"}
+TAKEN: Final = {"last": WEIGHTS, "best": BEST}
 # A photograph may be this much coarser than the coarsest in training, and finer than the finest pixel size.
 _COARSER: Final = 1.6
 _FINER: Final = 0.65
@@ -110,9 +112,15 @@ def export(
         onnx: whether to write an ONNX model too.
 
     Raises:
-        RunError: the run has no weights, the scores are of others, or ONNX and torch differ.
+        RunError: provenance or credit is empty, the run has no weights, the scores are of others, or ONNX and torch
+            differ.
         DatasetError: its pairs or the pictures that it aged are gone; the halo is measured on them.
     """
+    for text, option in ((provenance, "--provenance"), (credit, "--credit")):
+        if not text.strip():
+            raise RunError(
+                f"{option} is empty: say what the network was trained on, and whose pictures taught it"
+            )
     source = _check(run, out, take)
     config = json.loads((run / CONFIG).read_text())
     trained = load_weights(source)

@@ -11,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from sr_model.atomic import write_atomic
 from training.errors import RunError
 
 FILE: Final = "progress.safetensors"
@@ -26,14 +25,13 @@ def _flatten(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]
     }
 
 
-def save_progress(
-    run: Path,
+def pack_progress(
     step: int,
     modules: dict[str, nn.Module],
     optimisers: dict[str, torch.optim.Optimizer],
     scaler: dict[str, Any],
-) -> None:
-    """Write the whole state of a run, or leave the last one; `scaler` is that of fp16, empty without it."""
+) -> bytes:
+    """The content of `FILE`: the whole state of a run; `scaler` is that of fp16, empty without it."""
     tensors = {
         f"{key}/{name}": value
         for key, module in modules.items()
@@ -43,7 +41,7 @@ def save_progress(
         tensors |= _flatten(optimiser, f"{key}/state")
     # A clone each: tensors that share memory cannot be stored.
     stored = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    write_atomic(run / FILE, save(stored, {"step": str(step), "scaler": json.dumps(scaler)}))
+    return save(stored, {"step": str(step), "scaler": json.dumps(scaler)})
 
 
 def saved_step(run: Path) -> int:

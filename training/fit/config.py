@@ -13,8 +13,13 @@ from training.errors import TrainingError
 # Weight of `grid` for half_scale, whose shuffles are not blurred: at the others' it learns nothing but to draw nothing.
 HALF_SCALE_GRID: Final = 0.3
 
+# Shares of the photograph's own texture that relative weights keep, everywhere and in woods, as the bundled ones do.
+OWN_TEXTURE: Final = (0.15, 0.5)
+
 # What may change between a stop and its resumption without changing a number: where files lie, who loads them.
-_FREE: Final = frozenset({"pairs", "keep_season", "degrade", "perceptual", "workers", "validate_every"})
+_FREE: Final = frozenset(
+    {"pairs", "keep_season", "degrade", "perceptual", "workers", "validate_every", "threads"}
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ class FitConfig:
         seed: of every draw.
         precision: `auto`, or one of Lightning's names.
         devices, nodes: how many train together; each sees its own crops.
+        threads: that torch computes with on a processor; 0 is as many as torch takes by itself.
+        own_texture: shares of the photograph's own texture that relative weights keep, everywhere and in woods, see
+            `sr_model.texture`.
         workers: processes that load, per device; 0 is as many as the processors allow.
         validate_every: steps between two looks at the validation chips; 0 is never.
         loss: weights of the terms.
@@ -96,6 +104,8 @@ class FitConfig:
     precision: str = "auto"
     devices: int = 1
     nodes: int = 1
+    threads: int = 0
+    own_texture: tuple[float, float] = OWN_TEXTURE
     workers: int = 0
     validate_every: int = 500
     loss: LossWeights = field(default_factory=LossWeights)

@@ -29,7 +29,9 @@ def untrained_spec(config: FitConfig) -> ModelSpec:
         return ModelSpec.resnet34(gsd_m=config.gsd_m)
     if config.colours == "network":
         return ModelSpec.half_scale(gsd_m=config.gsd_m)
-    return _relative(config.pairs, config.scale_range)
+    everywhere, in_woods = config.own_texture
+    spec = _relative(config.pairs, config.scale_range)
+    return replace(spec, own_texture=everywhere, own_texture_in_woods=in_woods)
 
 
 def _relative(folders: Sequence[str], scale_range: tuple[float, float]) -> ModelSpec:

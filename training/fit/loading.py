@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,13 +11,17 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from sr_model.machine import usable_cores
-from training.data.dataset import CropDataset, Item, Pair, load_pairs, load_sharp
+from training.data.dataset import AnyPair, CropDataset, Item, bytes_of, find_pairs, load_all, load_sharp
+from training.data.memory import available_bytes
 from training.data.season import keep_season
 from training.errors import DatasetError
 from training.fit.config import FitConfig
 from training.fit.schedule import crops_at
+from training.fit.stopping import leave_signals_to_the_run
 
 _MAX_WORKERS: Final = 8
+# The rest is for the networks, and for what others will need.
+_SHARE_OF_MEMORY: Final = 0.5
 # Twice the largest stride, so that two phases of the network's grid always have ground in common.
 _SMALLEST_CROP_PX: Final = 64
 
@@ -54,13 +58,20 @@ def workers(config: FitConfig) -> int:
     return config.workers or max(min(usable_cores() - 1, _MAX_WORKERS) // config.devices, 1)
 
 
-def crop_loader(config: FitConfig, *, done: int = 0, rank: int = 0) -> DataLoader[Any]:
+def say_nothing(_line: str) -> None:
+    """Say nothing, which is the default."""
+
+
+def crop_loader(
+    config: FitConfig, *, done: int = 0, rank: int = 0, say: Callable[[str], None] = say_nothing
+) -> DataLoader[Any]:
     """The steps that are left of a run, for one of its devices.
 
     Args:
         config: of the run.
         done: steps that are done.
         rank: of the device among all.
+        say: see `crop_dataset`.
 
     Returns:
         Batches of uint8 [B, 3, S, S] old and new, and bool [B]: exactly aligned.
@@ -68,7 +79,7 @@ def crop_loader(config: FitConfig, *, done: int = 0, rank: int = 0) -> DataLoade
     Raises:
         DatasetError: there is nothing to train on, or a picture is smaller than the smallest crop.
     """
-    dataset = crop_dataset(config)
+    dataset = crop_dataset(config, say)
     sources_px = {
         side: source_px(side, config.scale_range[1], dataset.smallest_px) for side in config.sizes_px
     }
@@ -78,23 +89,42 @@ def crop_loader(config: FitConfig, *, done: int = 0, rank: int = 0) -> DataLoade
         num_workers=workers(config),
         prefetch_factor=4,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=leave_signals_to_the_run,
     )
 
 
-def _training_pairs(config: FitConfig) -> list[Pair]:
-    plain = [Path(folder) for folder in config.pairs if folder not in config.keep_season]
-    kept = [Path(folder) for folder in config.pairs if folder in config.keep_season]
-    return load_pairs(plain, "train") + keep_season(load_pairs(kept, "train"))
+def _training_pairs(config: FitConfig, say: Callable[[str], None]) -> list[AnyPair]:
+    """Loaded, or as files where all of them would not fit into half of the free memory."""
+    seasons = [
+        find_pairs(
+            [Path(folder) for folder in config.pairs if (folder in config.keep_season) == kept], "train"
+        )
+        for kept in (False, True)
+    ]
+    # Each process that trains on this machine has its own.
+    wanted, free = bytes_of([*seasons[0], *seasons[1]]) * config.devices, available_bytes()
+    if wanted <= free * _SHARE_OF_MEMORY:
+        plain, kept = (load_all(pairs) for pairs in seasons)
+        return [*plain, *keep_season(kept)]
+    say(
+        f"the chips take {wanted / 1e9:.1f} GB and {free / 1e9:.1f} GB of memory are free: they are read as needed, "
+        "which takes --workers more time"
+    )
+    return [*seasons[0], *keep_season(seasons[1])]
 
 
-def crop_dataset(config: FitConfig) -> CropDataset:
+def crop_dataset(config: FitConfig, say: Callable[[str], None] = say_nothing) -> CropDataset:
     """The training chips of a run's pairs, and the pictures that it ages.
+
+    Args:
+        config: of the run.
+        say: called with a line where the chips do not fit into memory.
 
     Raises:
         DatasetError: there is nothing to train on, or a picture is smaller than the smallest crop.
     """
     dataset = CropDataset(
-        _training_pairs(config),
+        _training_pairs(config, say),
         load_sharp(config.degrade),
         aged_share=config.aged_share,
         seed=config.seed,

@@ -14,7 +14,7 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from training.fit.config import FitConfig
 from training.fit.module import Batch, RestorationModule
 from training.fit.schedule import crops_at, one_cycle
-from training.progress import ProgressBars
+from training.progress import ProgressBars, time_in_words
 
 _SCALARS_EVERY: Final = 20  # steps, or as often as is saved
 
@@ -54,14 +54,19 @@ class Lines:
     def __init__(self, bars: ProgressBars, every: int) -> None:
         self._bars, self._every = bars, every
         self._crops, self._since = 0, time.monotonic()
+        self._began, self._done = self._since, -1
 
     def __call__(self, module: RestorationModule, batch: Batch) -> None:
         """Move the bar; print a line, if it is time."""
         config: FitConfig = module.config
         self._crops += len(batch[0]) * config.world
+        if self._done < 0:
+            self._done = module.step - 1
         self._bars("fit", module.step, config.steps)
         if module.step % self._every == 0 or module.step == config.steps:
             terms = " ".join(f"{name} {float(value):.3f}" for name, value in module.terms.items())
             rate = f"{self._crops / (time.monotonic() - self._since):.1f} crops/s"
             self._crops, self._since = 0, time.monotonic()
-            self._bars.say(f"step {module.step}/{config.steps} {rate} {terms}")
+            left_s = (self._since - self._began) / (module.step - self._done) * (config.steps - module.step)
+            left = f"{time_in_words(left_s)} left " if left_s else ""
+            self._bars.say(f"step {module.step}/{config.steps} {left}{rate} {terms}")

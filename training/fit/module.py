@@ -73,6 +73,8 @@ class RestorationModule:
         self.step = 0
         self.terms: dict[str, Tensor] = {}
         """The last step's loss, term by term."""
+        self.lost = torch.zeros((), dtype=torch.int64, device=fabric.device)
+        """Steps without a finite gradient since the last one that had it; the network did not learn from them."""
         for frozen in (self.average.module, self.vgg):
             if frozen is not None:
                 fabric.to_device(frozen)
@@ -208,6 +210,11 @@ class RestorationModule:
             "gram": weight.style * losses.gram_loss(features, wanted, weight.gram),
         }
 
+    @property
+    def scales_loss(self) -> bool:
+        """Whether the loss is scaled against underflow, as fp16 needs it; a scale that is too large overflows."""
+        return bool(self._fabric.strategy.precision.state_dict())
+
     def schedule(self) -> None:
         """Set the learning rates of the step that is next."""
         for optimiser in (self.optimiser, self.discriminator_optimiser):
@@ -224,6 +231,12 @@ class RestorationModule:
     def _optimise(self, module: nn.Module, optimiser: Any, loss: Tensor) -> None:
         optimiser.zero_grad(set_to_none=True)
         self._fabric.backward(loss)
-        # fp16's first scales overflow, which its optimiser step notices and leaves out.
-        self._fabric.clip_gradients(module, optimiser, max_norm=1.0, error_if_nonfinite=False)
+        norm = self._fabric.clip_gradients(module, optimiser, max_norm=1.0, error_if_nonfinite=False)
+        finite = torch.isfinite(cast("Tensor", norm))
+        # One NaN would make all weights NaN, and a number that is not fetched does not make the processor wait.
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(~finite, 0)
         optimiser.step()
+        if module is self.network:
+            self.lost = torch.where(finite, 0, self.lost + 1)

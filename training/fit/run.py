@@ -5,29 +5,36 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.loggers.logger import Logger
 from lightning.fabric.plugins import MixedPrecision
+from lightning.fabric.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor, nn
 
+from sr_model.atomic import write_together
 from sr_model.network import ResNetUNet
-from sr_model.weights import Weights, load_weights, save_weights
-from training.errors import RunError
-from training.fit.checkpoint import load_progress, save_progress, saved_step
+from sr_model.weights import Weights, load_weights, pack_weights
+from training.errors import RunError, StoppedError
+from training.fit.checkpoint import FILE as PROGRESS
+from training.fit.checkpoint import load_progress, pack_progress, saved_step
 from training.fit.config import FitConfig
+from training.fit.divergence import LAST as WEIGHTS
+from training.fit.divergence import Watch
 from training.fit.kinds import untrained_spec
-from training.fit.loading import crop_loader
+from training.fit.loading import crop_loader, say_nothing
 from training.fit.loggers import Lines, Scalars, make_loggers
 from training.fit.module import Batch, RestorationModule
+from training.fit.stopping import StopRequests
 from training.fit.validation import Validate
+from training.locks import only_process_in
 from training.progress import ProgressBars
 
-WEIGHTS: Final = "last.safetensors"
 CONFIG: Final = "config.json"
 
 AfterStep = Callable[[RestorationModule, Batch], None]
@@ -54,15 +61,26 @@ class _Keep:
         self._run, self._fabric, self._every = run, fabric, every
 
     def __call__(self, module: RestorationModule, _batch: Batch) -> None:
-        """Save, if it is time: each file whole or not at all, the progress last."""
-        if module.step % self._every and module.step != module.config.steps:
-            return
+        """Save, if it is time."""
+        if module.step % self._every == 0 or module.step == module.config.steps:
+            self.save(module)
+
+    def save(self, module: RestorationModule) -> int:
+        """Save both files or neither, and return the step that is saved now."""
+        # Before the end, weights that no finite gradient has confirmed do not replace those that have been.
+        if int(module.lost) and module.step < module.config.steps:
+            return saved_step(self._run)
         for logger in self._fabric.loggers:
             logger.save()
         average = module.average.module.state_dict()
-        save_weights(self._run / WEIGHTS, module.spec, average, dtype=torch.float32)
-        precision = self._fabric.strategy.precision
-        save_progress(self._run, module.step, *_parts(module), precision.state_dict())
+        scaler = self._fabric.strategy.precision.state_dict()
+        write_together(
+            {
+                self._run / WEIGHTS: pack_weights(module.spec, average, dtype=torch.float32),
+                self._run / PROGRESS: pack_progress(module.step, *_parts(module), scaler),
+            }
+        )
+        return module.step
 
 
 def _parts(module: RestorationModule) -> tuple[dict[str, nn.Module], dict[str, torch.optim.Optimizer]]:
@@ -101,35 +119,51 @@ def fit(
 
     Raises:
         DatasetError: there is nothing to train on, or pairs do not suit the kind of weights.
-        RunError: `resume` finds no progress or other choices, a fresh run finds progress or weights, `init` is another
-            network's, or a device is missing.
+        DivergedError: numbers are not finite any more; what was saved before stays.
+        StoppedError: Ctrl+C or SIGTERM; what was done is saved.
+        RunError: another process trains in this folder, `resume` finds no progress or other choices, a fresh run finds
+            progress or weights, `init` is another network's, or a device is missing.
     """
     run.mkdir(parents=True, exist_ok=True)
-    done = _check(config, run, resume)
-    if done < config.steps:
-        with _quiet(), ProgressBars(console) as bars:
-            fabric = _fabric(config, run, done)
-            fabric.launch()
-            module = _module(config, init, fabric)
-            if resume:
-                module.step, scaler = load_progress(run, *_parts(module))
-                fabric.strategy.precision.load_state_dict(scaler)
-            loader = crop_loader(config, done=done, rank=fabric.global_rank)
-            calls = [*after_step]
-            if fabric.is_global_zero:
-                config.write(run / CONFIG)
-                calls += [Lines(bars, every), Scalars(fabric, every)]
-                if config.validate_every:
-                    calls.append(Validate(run, module, fabric, resumed=resume, say=bars.say))
-                calls.append(
-                    _Keep(run, fabric, every)
-                )  # last: what the others wrote belongs to what it saves
-            _train(fabric, module, loader, calls)
-    return load_weights(run / WEIGHTS)
+    # Of the processes that train together, one writes.
+    with only_process_in(run) if int(getattr(rank_zero_only, "rank", 0)) == 0 else nullcontext():
+        done = _check(config, run, resume)
+        if done < config.steps:
+            with quiet(), _threads(config.threads), ProgressBars(console) as bars:
+                fabric = make_fabric(config, make_loggers(run, done))
+                fabric.launch()
+                module = make_module(config, init, fabric)
+                if resume:
+                    module.step, scaler = load_progress(run, *_parts(module))
+                    fabric.strategy.precision.load_state_dict(scaler)
+                say = bars.say if fabric.is_global_zero else say_nothing
+                loader = crop_loader(config, done=done, rank=fabric.global_rank, say=say)
+                calls: list[AfterStep] = [*after_step, Watch(run, every)]
+                keep = _Keep(run, fabric, every) if fabric.is_global_zero else None
+                if keep:
+                    config.write(run / CONFIG)
+                    calls += [Lines(bars, every), Scalars(fabric, every)]
+                    if config.validate_every:
+                        calls.append(Validate(run, module, fabric, resumed=resume, say=bars.say))
+                    calls.append(keep)  # last: what the others wrote belongs to what it saves
+                _train(fabric, module, loader, calls, keep)
+        return load_weights(run / WEIGHTS)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads; 0 changes nothing."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
     """Keep Lightning from reporting devices, and from advice that is ignored on purpose."""
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
@@ -138,12 +172,19 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _train(fabric: Fabric, module: RestorationModule, loader: Any, calls: Sequence[AfterStep]) -> None:
+def _train(
+    fabric: Fabric, module: RestorationModule, loader: Any, calls: Sequence[AfterStep], keep: _Keep | None
+) -> None:
+    """Raises `StoppedError` where a signal asks for it before the last step; what is done is saved then."""
     try:
-        for batch in loader:
-            module.training_step(fabric.to_device(batch))
-            for call in calls:
-                call(module, batch)
+        with StopRequests() as stop:
+            for batch in loader:
+                module.training_step(fabric.to_device(batch))
+                for call in calls:
+                    call(module, batch)
+                if module.step < module.config.steps and stop.are_heard(fabric, module.step):
+                    saved = keep.save(module) if keep else module.step
+                    raise StoppedError(f"step {saved} saved; --resume goes on")
     finally:
         for logger in fabric.loggers:
             logger.finalize("")
@@ -174,7 +215,12 @@ def _check(config: FitConfig, run: Path, resume: bool) -> int:
     return done
 
 
-def _module(config: FitConfig, init: Path | None, fabric: Fabric) -> RestorationModule:
+def make_module(config: FitConfig, init: Path | None, fabric: Fabric) -> RestorationModule:
+    """A run's networks at their start.
+
+    Raises:
+        RunError: `init` is another network's, or an encoder cannot be fetched.
+    """
     torch.manual_seed(config.seed)
     module = RestorationModule(config, untrained_spec(config), fabric)
     if init:
@@ -225,14 +271,15 @@ def training_precision(name: str) -> Any:
     return "bf16-mixed" if has_bf16_units() else "32-true"
 
 
-def _fabric(config: FitConfig, run: Path, done: int) -> Fabric:
+def make_fabric(config: FitConfig, loggers: Sequence[Logger] = ()) -> Fabric:
+    """Devices, strategy and precision of a run."""
     return Fabric(
         devices=config.devices,
         num_nodes=config.nodes,
         # Heads of the discriminator rest in some steps.
         strategy="auto" if config.world == 1 else "ddp_find_unused_parameters_true",
         plugins=precision_plugins(config.precision),
-        loggers=make_loggers(run, done),
+        loggers=list(loggers),
     )
 
 

@@ -1,6 +1,8 @@
 """A cheap look at the validation chips during a run, which finds the best weights and shows their pictures.
 
-`orthosharp-train evaluate` is the measure; this one looks at a few chips, often, and only has to rank.
+`orthosharp-train evaluate` is the measure; this one looks at a few chips, often, and only has to rank. It ranks where
+the truth is known: the new photo's chips are aged, restored, and compared with themselves by a network that the loss
+does not use.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,27 +26,31 @@ from sr_model.atomic import write_atomic
 from sr_model.photo import PhotoContext
 from sr_model.weights import content_digest, load_weights, save_weights
 from training.data.dataset import Pair, load_pairs
+from training.data.degrade import age
 from training.data.manifest import ratio_of, read_site
+from training.fit.divergence import BEST
 from training.fit.module import Batch, RestorationModule
-from training.measure.metrics import PATCH_PX, TextureFeatures, kernel_distance, patches, structure_kept
+from training.measure.feature_distance import FeatureJudge, open_judge
+from training.measure.judge_networks import VGG16
+from training.measure.metrics import structure_kept
 
 UInt8Array = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float64]
 Restore = Callable[[UInt8Array, PhotoContext], UInt8Array]
 
-BEST: Final = "best.safetensors"
 SCORES: Final = "validation.jsonl"
 SHEETS: Final = "sheets"
 
 _CHIPS_PER_SITE: Final = 12
-# Fewer patches than this do not make a distribution to compare.
-_FEWEST_PATCHES: Final = 4
+# Smaller pictures show a judge little.
+_LEAST_PX: Final = 64
 # Left out at a chip's edge, where the network sees no context, if enough is left.
 _EDGE_PX: Final = 32
+# Of the ageing: the same at every look, in every run.
+_AGEING_SEED: Final = 1022
 # Below this correlation with the old photo, the picture no longer shows that ground: this costs more than any texture.
 _STRUCTURE: Final = 0.95
 _STRUCTURE_COST: Final = 10.0
-_LOGGED: Final = ("texture_distance", "structure", "score")
+_LOGGED: Final = ("feature_distance", "structure", "score")
 _SHEET_ROWS: Final = 4
 _SHEET_PX: Final = 256
 
@@ -55,76 +61,87 @@ class Look:
 
     Attributes:
         step: of the run.
-        texture_distance: to the new photo over that of the old one, the mean of the sites; 1 is no better than bicubic.
+        feature_distance: of aged chips, restored, to what they were, over that of the aged ones themselves, the mean
+            of the sites; 1 is no better than bicubic.
         structure: correlation of luma with the old photo at its own pixel size, the mean of the chips.
-        score: the texture distance, plus ten times the amount by which the structure falls below 0.95.
+        score: the feature distance, plus ten times the amount by which the structure falls below 0.95.
         digest: of the weights.
     """
 
     step: int
-    texture_distance: float
+    feature_distance: float
     structure: float
     score: float
     digest: str = ""
 
     @classmethod
-    def of(cls, step: int, texture_distance: float, structure: float) -> Look:
+    def of(cls, step: int, feature_distance: float, structure: float) -> Look:
         """With the score of the two metrics."""
-        score = texture_distance + _STRUCTURE_COST * max(0.0, _STRUCTURE - structure)
-        return cls(step, texture_distance, structure, score)
+        score = feature_distance + _STRUCTURE_COST * max(0.0, _STRUCTURE - structure)
+        return cls(step, feature_distance, structure, score)
 
 
 class _Site:
     """Some chips, evenly spread over a site's validation block, with what does not change between two looks."""
 
-    def __init__(self, folder: Path, features: TextureFeatures, stride: int) -> None:
-        self._features, self._stride = features, stride
-        pairs = [
+    def __init__(self, folder: Path, judge: FeatureJudge, stride: int) -> None:
+        self._judge, self._stride = judge, stride
+        self.pairs: list[Pair] = [
             pair
-            for pair in load_pairs([folder], "validation")
-            if min(self._inner(pair.new).shape[:2]) >= PATCH_PX
+            for pair in load_pairs([folder], "validation", _CHIPS_PER_SITE)
+            if min(self._inner(pair.new).shape[:2]) >= _LEAST_PX
         ]
-        spread = np.linspace(0, len(pairs) - 1, min(len(pairs), _CHIPS_PER_SITE)).round().astype(int)
-        self.pairs: list[Pair] = [pairs[place] for place in spread]
-        site = read_site(folder)
-        self.ratio = ratio_of(site)
-        if self.is_enough:
-            self._truth = self._statistics([pair.new for pair in self.pairs])
-            self._bicubic = kernel_distance(self._statistics([pair.old for pair in self.pairs]), self._truth)
+        self.photo = PhotoContext(ratio_of(read_site(folder)))
+        self.aged = [
+            age(pair.new, np.random.default_rng((_AGEING_SEED, index)))
+            for index, pair in enumerate(self.pairs)
+        ]
+        self._bicubic = self._distance(self.aged)
 
-    @property
-    def is_enough(self) -> bool:
-        inner = [self._inner(pair.new) for pair in self.pairs]
-        patches_in = sum((a.shape[0] // PATCH_PX) * (a.shape[1] // PATCH_PX) for a in inner)
-        return int(patches_in) >= _FEWEST_PATCHES
-
-    def texture_distance(self, restored: Sequence[UInt8Array]) -> float:
-        """Over that of the old photo."""
-        return kernel_distance(self._statistics(restored), self._truth) / max(self._bicubic, 1e-6)
+    def feature_distance(self, restore: Restore) -> float:
+        """Of the aged chips, restored, over that of the aged ones."""
+        restored = [restore(aged, self.photo) for aged in self.aged]
+        return self._distance(restored) / max(self._bicubic, 1e-6)
 
     def structures(self, restored: Sequence[UInt8Array]) -> list[float]:
         """One per chip."""
         return [
-            structure_kept(self._inner(picture), self._inner(pair.old), self.ratio)
+            structure_kept(self._inner(picture), self._inner(pair.old), self.photo.ratio)
             for picture, pair in zip(restored, self.pairs, strict=True)
         ]
 
-    def _statistics(self, pictures: Sequence[UInt8Array]) -> FloatArray:
-        return self._features(patches([self._inner(picture) for picture in pictures]))
+    def _distance(self, pictures: Sequence[UInt8Array]) -> float:
+        """The mean over the chips, to the new photo."""
+        return float(
+            np.mean(
+                [
+                    self._judge.distance(self._inner(picture), self._inner(pair.new))
+                    for picture, pair in zip(pictures, self.pairs, strict=True)
+                ]
+            )
+            if self.pairs
+            else 0.0
+        )
 
     def _inner(self, rgb: UInt8Array) -> UInt8Array:
         sides = [side // self._stride * self._stride for side in rgb.shape[:2]]
-        edge = _EDGE_PX if min(sides) >= PATCH_PX + 2 * _EDGE_PX else 0
+        edge = _EDGE_PX if min(sides) >= _LEAST_PX + 2 * _EDGE_PX else 0
         return rgb[edge : sides[0] - edge, edge : sides[1] - edge]
 
 
 class Validation:
-    """The sites of a run that have validation chips enough to be looked at; there may be none."""
+    """The sites of a run that have validation chips large enough to be looked at; there may be none.
 
-    def __init__(self, folders: Sequence[Path], stride: int) -> None:
-        features = TextureFeatures()
-        sites = [_Site(folder, features, stride) for folder in dict.fromkeys(folders)]
-        self._sites = [site for site in sites if site.is_enough]
+    Args:
+        folders: of pairs.
+        stride: of the network.
+        loss_networks: those whose features the loss uses; another one judges.
+    """
+
+    def __init__(self, folders: Sequence[Path], stride: int, loss_networks: Sequence[str] = ()) -> None:
+        judge = open_judge(loss_networks)
+        sites = [_Site(folder, judge, stride) for folder in dict.fromkeys(folders)]
+        self._sites = [site for site in sites if site.pairs]
 
     def __len__(self) -> int:
         return len(self._sites)
@@ -135,9 +152,8 @@ class Validation:
         structures: list[float] = []
         rows = []
         for site in self._sites:
-            photo = PhotoContext(site.ratio)
-            restored = [restore(pair.old, photo) for pair in site.pairs]
-            distances.append(site.texture_distance(restored))
+            restored = [restore(pair.old, site.photo) for pair in site.pairs]
+            distances.append(site.feature_distance(restore))
             structures += site.structures(restored)
             rows += [(p.old, r, p.new) for p, r in zip(site.pairs, restored, strict=True)]
         shown = np.linspace(0, len(rows) - 1, min(len(rows), _SHEET_ROWS)).round().astype(int)
@@ -181,9 +197,11 @@ class Validate:
         self._best = math.inf
         self._recall(resumed)
         folders = [Path(folder) for folder in module.config.pairs]
-        self._validation = Validation(folders, module.spec.stride)
+        # The other network that judges, EfficientNet-Lite0, is in no loss.
+        used = () if module.config.loss.pixels_only else (VGG16,)
+        self._validation = Validation(folders, module.spec.stride, used)
         if not len(self._validation):
-            self._say(f"too few validation chips of {PATCH_PX} px to look at: no {BEST} will be kept")
+            self._say(f"no validation chip of {_LEAST_PX} px to look at: no {BEST} will be kept")
         (self._run / SHEETS).mkdir(exist_ok=True)
 
     def _recall(self, resumed: bool) -> None:
@@ -192,8 +210,10 @@ class Validate:
                 (self._run / name).unlink(missing_ok=True)
             return
         if (self._run / SCORES).is_file():
-            lines = (self._run / SCORES).read_text().splitlines()
-            self._looks = {look.step: look for look in (Look(**json.loads(line)) for line in lines)}
+            lines = [json.loads(line) for line in (self._run / SCORES).read_text().splitlines()]
+            # A run that an older version began was scored by another metric.
+            known = {item.name for item in fields(Look)}
+            self._looks = {line["step"]: Look(**line) for line in lines if line.keys() == known}
         # The file itself says which look was the best: it may be newer than the progress that was saved.
         if (self._run / BEST).is_file():
             kept = load_weights(self._run / BEST).digest
@@ -202,7 +222,8 @@ class Validate:
     def __call__(self, module: RestorationModule, _batch: Batch) -> None:
         """Look, if it is time."""
         due = module.step % module.config.validate_every == 0 or module.step == module.config.steps
-        if due and len(self._validation):
+        # Weights that no finite gradient has confirmed may paint what is not finite.
+        if due and len(self._validation) and (not int(module.lost) or module.step == module.config.steps):
             look, sheet = self._validation.look(module.step, module.restore_photo)
             self._keep(look, module)
             self._show(look, sheet)
@@ -218,7 +239,7 @@ class Validate:
             self._best = look.score
             save_weights(self._run / BEST, module.spec, state, dtype=torch.float32)
         self._say(
-            f"validation {look.step}: texture distance {look.texture_distance:.3f} of bicubic's, "
+            f"validation {look.step}: feature distance {look.feature_distance:.3f} of bicubic's, "
             f"structure {look.structure:.3f}, score {look.score:.3f}" + (" (best)" if better else "")
         )
 

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,18 +72,3 @@ def judge_window(
         single["features"] = features.distance(picture, new)
     told = {name: np.array([] if value is None else [value], np.float64) for name, value in single.items()}
     return {"rise": edges.rises_px, "overshoot": edges.overshoots} | told
-
-
-def judge_windows(
-    windows: Iterable[JudgedWindow], *, is_truth: bool = False, features: FeatureJudge | None = None
-) -> dict[str, float]:
-    """Medians over windows; for edges, over all edges. A metric that no window can tell is missing.
-
-    Args:
-        windows: of one picture.
-        is_truth, features: as in `judge_window`.
-    """
-    judged = [judge_window(window, is_truth=is_truth, features=features) for window in windows]
-    names = dict.fromkeys(name for told in judged for name in told)
-    pooled = {name: np.concatenate([told[name] for told in judged]) for name in names}
-    return {name: float(np.median(values)) for name, values in pooled.items() if len(values)}

