@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from training.cli.exits import NamesItsTarget
-from training.cli.params import FILE
+from training.cli.params import FILE, OUT_FOLDER
 from training.progress import ProgressBars
 
 
@@ -17,19 +17,20 @@ from training.progress import ProgressBars
 @click.option(
     "--teacher", type=FILE, required=True, help="Weights of a super-resolution model, made by `import`."
 )
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the crops."
-)
+@click.option("--out", type=OUT_FOLDER, required=True, help="Folder for the crops.")
 @click.option("--sharp", type=FILE, multiple=True, help="Sharp picture to age; can be repeated.")
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no crop after this time [no limit]."
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    show_default="no limit",
+    help="Begin no crop after this many minutes.",
 )
 @click.option(
     "--most",
     type=click.IntRange(1, 999_999),
     default=1000,
     show_default=True,
-    help="Crops that the folder shall have.",
+    help="Number of crops that the folder is to have.",
 )
 @click.option(
     "--own-texture",
@@ -43,7 +44,7 @@ from training.progress import ProgressBars
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="The same where texture has no direction.",
+    help="Same share where texture has no direction, as in woods.",
 )
 @click.option(
     "--aged-share",
@@ -52,7 +53,7 @@ from training.progress import ProgressBars
     show_default=True,
     help="Share of aged crops, where --sharp is given.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw.")
 def crops(
     photos: tuple[Path, ...],
     teacher: Path,

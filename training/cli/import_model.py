@@ -20,13 +20,22 @@ _MOVED_PX = 0.1
     "--ratio",
     type=click.Choice(["2", "4"]),
     required=True,
-    help="How much finer the restored picture's pixels are than the photograph's.",
+    help="Ratio of the photograph's pixel size to that of the restored picture.",
 )
-@click.option("--licence", required=True, help="Of the model, an SPDX identifier such as BSD-3-Clause.")
-@click.option("--credit", required=True, help="Who made the model.")
+@click.option(
+    "--licence", required=True, help="Licence of the model, an SPDX identifier such as BSD-3-Clause."
+)
+@click.option("--credit", required=True, help="Attribution of the model's authors.")
 @click.option("--out", type=NEW_FILE, required=True, help="The .safetensors file to write.")
-@click.option("--name", default="", help="What headers call the model [its file's name].")
-@click.option("--provenance", default="", help="A sentence about the model [file and architecture].")
+@click.option(
+    "--name", default="", show_default="that of the file", help="Name of the model in HTTP headers."
+)
+@click.option(
+    "--provenance",
+    default="",
+    show_default="file and architecture",
+    help="Sentence about the model's origin.",
+)
 @click.option(
     "--own-texture",
     type=_SHARE,
@@ -39,7 +48,7 @@ _MOVED_PX = 0.1
     type=_SHARE,
     default=0.5,
     show_default=True,
-    help="The same where texture has no direction: most models draw woods badly.",
+    help="Same share where texture has no direction: most models draw woods badly.",
 )
 def import_model(
     model: Path,
