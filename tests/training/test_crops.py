@@ -15,7 +15,7 @@ from sr_model.halo import dehalo
 from training.cli.main import main
 from training.data.dataset import Item
 from training.data.taught import TaughtCrop, TaughtDataset, check_side, list_crops, on_grid
-from training.errors import DatasetError, RunError
+from training.errors import DatasetError, DivergedError, RunError, StoppedError
 from training.evaluate.judge import loss_networks_of
 from training.teach.discriminator import TextureDiscriminator, counted
 from training.teach.ground import Ground
@@ -247,7 +247,7 @@ def test_a_network_learns_from_crops_and_a_resumed_run_ends_the_same(crops, tmp_
             raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "_keep", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StoppedError, match="step 3 is saved"):
         learn(config, tmp_path / "parts", every=3)
     monkeypatch.undo()
     with pytest.raises(RunError, match="go on with --resume"):
@@ -265,7 +265,7 @@ def test_a_loss_that_is_not_finite_leaves_what_was_saved(crops):
     learner = Learner(LearnConfig((str(crops),), loss=PIXELS_ONLY), None)
     before = {name: value.clone() for name, value in learner.network.state_dict().items()}
     bad = torch.full((1, 3, 64, 64), float("nan"))
-    with pytest.raises(RunError, match="lower --lr"):
+    with pytest.raises(DivergedError, match="lower --lr"):
         learner.learn((bad, bad, torch.zeros(1, 1, 64, 64)))
     assert all(torch.equal(value, before[name]) for name, value in learner.network.state_dict().items())
 

@@ -24,7 +24,7 @@ from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, load_weights, pack_weights
 from training.data.dataset import Item
 from training.data.taught import TaughtDataset, check_side, list_crops
-from training.errors import RunError
+from training.errors import DivergedError, RunError, StoppedError
 from training.fit.checkpoint import FILE as PROGRESS
 from training.fit.checkpoint import load_progress, pack_progress, saved_step
 from training.fit.divergence import LAST as WEIGHTS
@@ -33,6 +33,7 @@ from training.fit.losses import luma
 from training.fit.module import restore
 from training.fit.run import CONFIG
 from training.fit.schedule import one_cycle
+from training.locks import only_process_in
 from training.measure.feature_distance import EfficientNetJudge, FeatureJudge
 from training.progress import ProgressBars
 from training.teach.discriminator import TextureDiscriminator, counted
@@ -124,7 +125,7 @@ class Learner:
         """One step; returns the terms of its loss, weighted.
 
         Raises:
-            RunError: the loss is not finite; nothing was changed.
+            DivergedError: the loss is not finite; nothing was changed.
         """
         old, wanted, woods = (part.to(self.device) for part in batch)
         for group in self.optimiser.param_groups:
@@ -139,7 +140,7 @@ class Learner:
             self.discriminator.requires_grad_(True)
         loss = torch.stack(list(terms.values())).sum()
         if not math.isfinite(float(loss.detach())):
-            raise RunError(
+            raise DivergedError(
                 f"the loss of step {self.step} is not finite, and the last saved weights stay: go on from them with "
                 f"--init {WEIGHTS} in another folder, and a lower --lr"
             )
@@ -213,26 +214,30 @@ def learn(
 
     Raises:
         DatasetError: there are no crops, or one is damaged.
-        RunError: `resume` finds no progress or other choices, a fresh run finds progress, `init` is another network's,
-            or the loss is not finite.
+        DivergedError: the loss is not finite; what was saved before stays.
+        StoppedError: Ctrl+C or SIGTERM; what was saved before stays.
+        RunError: another process trains in this folder, `resume` finds no progress or other choices, a fresh run finds
+            progress, or `init` is another network's.
     """
     check_side(config.side_px)
     train, kept = (
         list_crops([Path(folder) for folder in config.crops], split) for split in ("train", "validation")
     )
     run.mkdir(parents=True, exist_ok=True)
-    done = _check(config, run, resume)
-    if done >= config.steps:
+    with only_process_in(run):
+        done = _check(config, run, resume)
+        if done < config.steps:
+            learner = Learner(config, init)
+            if resume:
+                learner.step, _ = load_progress(run, *learner.parts())
+            write_atomic(run / CONFIG, (json.dumps(config.document(), indent=2) + "\n").encode())
+            data, looked_at = TaughtDataset(train, config.seed), TaughtDataset(kept, config.seed + 1)
+            shown = next(
+                iter(_batches(looked_at, range(1), min(_LOOKED_AT, 2 * len(kept)), config.side_px, 0))
+            )
+            batches = _batches(data, range(done, config.steps), config.batch, config.side_px, workers)
+            _train(learner, run, batches, shown, every)
         return load_weights(run / WEIGHTS)
-    learner = Learner(config, init)
-    if resume:
-        learner.step, _ = load_progress(run, *learner.parts())
-    write_atomic(run / CONFIG, (json.dumps(config.document(), indent=2) + "\n").encode())
-    data, looked_at = TaughtDataset(train, config.seed), TaughtDataset(kept, config.seed + 1)
-    shown = next(iter(_batches(looked_at, range(1), min(_LOOKED_AT, 2 * len(kept)), config.side_px, 0)))
-    batches = _batches(data, range(done, config.steps), config.batch, config.side_px, workers)
-    _train(learner, run, batches, shown, every)
-    return load_weights(run / WEIGHTS)
 
 
 def _train(learner: Learner, run: Path, batches: Iterator[Batch], shown: Batch, every: int) -> None:
@@ -245,10 +250,11 @@ def _train(learner: Learner, run: Path, batches: Iterator[Batch], shown: Batch, 
                 if learner.step % every == 0 or learner.step == steps:
                     bars.say(_line(learner, terms, shown))
                     _keep(learner, run)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             # The step that was cut off may have changed some of the weights: what was saved last is whole.
-            bars.say(f"stopped; step {saved_step(run)} is saved, --resume goes on from there")
-            raise
+            saved = saved_step(run)
+            way_on = f"step {saved} is saved; --resume goes on" if saved else "nothing was saved yet"
+            raise StoppedError(f"stopped at step {learner.step}: {way_on}") from error
 
 
 def _batches(
