@@ -137,7 +137,9 @@ def make_photo(tmp_path: Path) -> Callable[..., Path]:
 
 def write_tiny_weights(path: Path, **changes: Any) -> Path:
     """An untrained network of few channels that changes every pixel; its numbers come from numpy alone."""
-    spec = replace(ModelSpec.compact(width=8, blocks=1, halo_px=32, name="tiny"), **changes)
+    tiny = ModelSpec.compact(width=8, blocks=1, halo_px=32, name="tiny")
+    # With neither training nor credit, they would be warned of as not exported.
+    spec = replace(tiny, **{"training": {"steps": 0}, **changes})
     random = np.random.default_rng(7)
     state = {}
     for name, tensor in build(spec).state_dict().items():

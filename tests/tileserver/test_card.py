@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import rasterio
 from command_calls import call, restore, seed
-from conftest import Photo, clean_environment, write_photo
+from conftest import Photo, clean_environment, write_photo, write_tiny_weights
 from damage import block, overwrite
 from range_server import served_files
 from rasterio.control import GroundControlPoint
@@ -94,6 +94,16 @@ def test_every_warning_has_a_code(make_photo: MakePhoto, tiny_weights: Path) -> 
     assert all(one["text"] and one["command"] for one in found["warnings"])
     assert found["position"]["accuracy_m"] == 10
     assert "us_noaa_conus.tif" in found["position"]["missing_grids"][0]
+
+
+def test_weights_that_were_not_exported_are_warned_of(
+    photo: Path, tmp_path: Path, make_service: Callable[..., TileService], capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = write_tiny_weights(tmp_path / "fresh.safetensors", training={})
+    (warning,) = card(photo, weights, "--no-estimate")["warnings"]
+    assert warning["code"] == "not-exported"
+    cli.report(make_service(weights=weights), "y1998")
+    assert "warning: y1998: the weights of tiny were not exported" in capsys.readouterr().err
 
 
 # Each suggested command is run as it is printed, in a shell.
