@@ -15,6 +15,7 @@ from training.data.manifest import read_manifest, read_site
 from training.errors import DatasetError, PairError
 from training.pairs.grid import common_grid
 from training.pairs.make import make_pairs
+from training.pairs.reading import Reading
 
 US_FOOT_M = 1200 / 3937
 FEW = {"size_px": 128, "max_shift_m": 4.0, "min_confidence": 0.0}
@@ -134,13 +135,14 @@ def test_rows_may_run_north(photos, tmp_path):
     assert same == pytest.approx(plain, abs=1e-3)
 
 
-def test_a_photograph_that_was_cut_off_is_told(photos, tmp_path):
+@pytest.mark.parametrize("reading", [Reading(), Reading(rescale="auto")])
+def test_a_photograph_that_was_cut_off_is_told(photos, tmp_path, reading):
     """As a download that broke off leaves it: GDAL opens it and cannot read its end."""
     old, new = photos
     part = tmp_path / "part.tif"
     part.write_bytes(new.read_bytes()[: new.stat().st_size // 2])
     with pytest.raises(PairError, match=r"part\.tif cannot be read"):
-        make_pairs(old, part, tmp_path / "out", size_px=128, max_shift_m=4.0)
+        make_pairs(old, part, tmp_path / "out", size_px=128, max_shift_m=4.0, new=reading)
 
 
 def test_the_command_says_what_it_made_and_fails_in_one_line(photos, tmp_path):

@@ -14,15 +14,13 @@ import numpy.typing as npt
 import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as warp_transform
 
-from training.errors import PairError
 from training.measure.flat_fill import Colour, edge_fills
 from training.pairs.grid import pixel_at
-from training.pairs.reading import NOTHING_SAID, Read, resolve
+from training.pairs.reading import NOTHING_SAID, Read, resolve, told_if_damaged
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -65,9 +63,12 @@ class Photo(AbstractContextManager["Photo"]):
         """Colours that fill what the photograph does not show at its edges, without a tag.
 
         Args:
-            least_px: side of a square of one colour, in the photograph's pixels, that is no ground.
+            least_px: side of a square of one colour, in the photograph's pixels, that does not show ground.
+
+        Raises:
+            PairError: the file is damaged.
         """
-        with rasterio.open(self._path) as source:
+        with told_if_damaged(self._path), rasterio.open(self._path) as source:
             factor = max(1.0, max(source.width, source.height) / _SMALL_PX)
             shape = max(1, round(source.height / factor)), max(1, round(source.width / factor))
             values = source.read(self._read.bands, out_shape=(len(self._read.bands), *shape))
@@ -90,8 +91,9 @@ class Photo(AbstractContextManager["Photo"]):
             PairError: the file is damaged there.
         """
         source = self._source()
-        try:
-            with WarpedVRT(
+        with (
+            told_if_damaged(self._path),
+            WarpedVRT(
                 source,
                 src_crs=self._read.crs,
                 crs=self._crs,
@@ -102,14 +104,11 @@ class Photo(AbstractContextManager["Photo"]):
                 tolerance=_WARP_TOLERANCE_PX,
                 **self._kernel_width(source, transform),
                 **self._nodata_options(source),
-            ) as vrt:
-                values = vrt.read(self._read.bands)
-                nodata = self._read.nodata
-                valid = vrt.dataset_mask() > 0 if nodata is None else ~_are_nodata(values, nodata)
-        except RasterioError as error:
-            raise PairError(
-                f"a part of {self._path.name} cannot be read ({error}): it may be damaged; copy or fetch it again"
-            ) from error
+            ) as vrt,
+        ):
+            values = vrt.read(self._read.bands)
+            nodata = self._read.nodata
+            valid = vrt.dataset_mask() > 0 if nodata is None else ~_are_nodata(values, nodata)
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(axis=0)
         pixels = self._read.to_bytes(values)

@@ -6,6 +6,8 @@ see when it serves.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -14,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
-from rasterio.errors import CRSError
+from rasterio.errors import CRSError, RasterioError
 
 from training.errors import PairError
 
@@ -87,6 +89,21 @@ class Read:
         return pixels
 
 
+@contextmanager
+def told_if_damaged(path: Path) -> Iterator[None]:
+    """Name the photograph and the way out where a part of it cannot be read.
+
+    Raises:
+        PairError: GDAL could not read the pixels that the block asks for.
+    """
+    try:
+        yield
+    except RasterioError as error:
+        raise PairError(
+            f"a part of {path.name} cannot be read ({error}): it may be damaged; copy or fetch it again"
+        ) from error
+
+
 def resolve(path: Path, source: Any, reading: Reading) -> Read:
     """Check a photograph against what is said of it, and find out what is not said.
 
@@ -96,7 +113,7 @@ def resolve(path: Path, source: Any, reading: Reading) -> Read:
         reading: what is said.
 
     Raises:
-        PairError: no CRS, no place on the ground, bands that it lacks, or values that need a range.
+        PairError: no CRS, no place on the ground, bands that it lacks, values that need a range, or damaged.
     """
     name = path.name
     if source.transform.is_identity:
@@ -108,7 +125,8 @@ def resolve(path: Path, source: Any, reading: Reading) -> Read:
     crs, bands = _crs(name, source, reading.crs), _bands(name, source, reading.bands)
     nodata = source.nodata if reading.nodata is None else reading.nodata
     nodata = None if nodata == "none" else nodata
-    rescale, found = _range(name, source, bands, nodata, reading.rescale)
+    with told_if_damaged(path):
+        rescale, found = _range(name, source, bands, nodata, reading.rescale)
     return Read(crs, bands, rescale, nodata, found)
 
 
