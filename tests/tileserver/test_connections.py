@@ -37,10 +37,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 def running(per_address: int = 100, in_all: int = 100) -> Iterator[int]:
     """Run the application under uvicorn with our protocol; yields the port."""
     protocol = bounded_protocol(ConnectionLimits(per_address, in_all))
-    # uvloop, which ends in this process before all others do, leaves the listening socket half closed.
-    config = uvicorn.Config(
-        application, http=protocol, ws="none", lifespan="off", log_level="critical", loop="asyncio"
-    )
+    config = uvicorn.Config(application, http=protocol, ws="none", lifespan="off", log_level="critical")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
