@@ -31,7 +31,6 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home orthosharp
 COPY --from=build /opt/orthosharp /opt/orthosharp
-COPY examples/demo /demo
 ENV PATH=/opt/orthosharp/bin:$PATH \
     ORTHOSHARP_HOST=0.0.0.0 \
     PYTHONUNBUFFERED=1
@@ -40,4 +39,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ.get(\"ORTHOSHARP_PORT\", 8000)}/healthz', timeout=4).close()"]
 ENTRYPOINT ["orthosharp"]
-CMD ["serve", "/demo/2010.tif", "--new", "/demo/2017.tif"]
+CMD ["serve", "--demo"]

@@ -10,7 +10,6 @@
 #   DEMO_ARGS="--port 9000"            added to `orthosharp serve --demo`
 #   BENCH_ARGS="--only warm"           added to the benchmark of the server
 #   PYTEST_ARGS="-k seams"             added to pytest
-#   TEST_PROCESSES=1                   how many processes make test runs in; each takes up to 4 GB
 #   ORTHOSHARP_NO_BROWSER=1            leave the browser test out where there is no Chromium
 
 PYTHON ?= python3
@@ -18,7 +17,6 @@ VENV ?= .venv
 TORCH_INDEX ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
-TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -42,7 +40,7 @@ demo: $(VENV)/.stamp-demo ## serve the demo picture on http://127.0.0.1:8000 (Ct
 setup: $(VENV)/.stamp-dev ## install everything: server, training, tests, linters
 
 test: browser $(VENV)/.stamp-dev ## run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python tests/side_by_side.py -m "not slow" $(PYTEST_ARGS)
 
 test-all: browser $(VENV)/.stamp-dev clients ## run all tests, including those that take minutes
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

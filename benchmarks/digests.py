@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 from tileserver import Settings, create_app
 from tileserver.cli.main import main as cli
 
-DEMO = Path(__file__).parents[1] / "examples" / "demo"
+DEMO = Path(__file__).parents[1] / "tileserver" / "demo"
 LAYERS = ("restored", "old", "new", "difference")
 FORMATS = ("webp", "png", "jpg")
 # Half the side of the ground that is seeded and restored, in degrees.

@@ -42,7 +42,7 @@ from tileserver.cli.main import main as cli
 from tileserver.render.renderer import MARGIN_PX, trim_px
 from tileserver.tiling.grid import METATILE_PX
 
-DEMO = Path(__file__).parents[1] / "examples" / "demo" / "2010.tif"
+DEMO = Path(__file__).parents[1] / "tileserver" / "demo" / "2010.tif"
 TILE_PX = 2048
 # Pixels of the photograph; restored ones are about half as large.
 GSD_M = 0.6096

@@ -6,17 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from email.parser import Parser
 from importlib.metadata import entry_points, packages_distributions
 from pathlib import Path
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("sr_model", "tileserver", "training")
 BUNDLED_WEIGHTS_LIMIT_BYTES = 8_000_000
+DEMO_LIMIT_BYTES = 3_000_000
 
 
 def package_files() -> list[str]:
@@ -69,6 +72,45 @@ def test_wheel_holds_the_page_the_weights_and_the_type_markers(wheel_names):
     assert "tileserver/viewer/index.html" in wheel_names
     assert any(name.startswith("sr_model/bundled/") and name.endswith(".safetensors") for name in wheel_names)
     assert {f"{package}/py.typed" for package in PACKAGES} <= wheel_names
+
+
+def test_the_demo_is_small_enough_for_a_wheel(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = [
+            part.compress_size for part in archive.infolist() if part.filename.startswith("tileserver/demo/")
+        ]
+    assert len(sizes) == 3
+    assert sum(sizes) < DEMO_LIMIT_BYTES
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_serves_the_demo(wheel, tmp_path):
+    """In an environment of its own, which has the dependencies but nothing of the repository."""
+    home = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    (site,) = home.glob("lib/python3*/site-packages")
+    # A line of a .pth file adds the folder alone: editable installs in it are not followed.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    pip = [sys.executable, "-m", "pip", "--python", home / "bin/python", "install", "--no-deps", "--no-index"]
+    subprocess.run([*pip, wheel], check=True, capture_output=True)
+    server = subprocess.Popen(
+        [home / "bin/orthosharp", "serve", "--demo", "--port", "0"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = ""
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+", said)):
+            line = server.stdout.readline()
+            assert line, said
+            said += line
+        document = httpx.get(f"{found[0]}/restored/WebMercatorQuad/tilejson.json", timeout=60).json()
+        assert document["attribution"]
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
 
 
 def test_wheel_holds_nothing_else(wheel_names):

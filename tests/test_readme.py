@@ -22,7 +22,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 CALL = re.compile(r"(?:^|[\s/])(orthosharp(?:-train)?) ([a-z]+)\b([^|#\n]*)")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:8000(/[^\"`\s]*)")
-PATH = re.compile(r"`((?:tileserver|sr_model|training|tests|benchmarks|docs|examples)/[\w./-]*)`")
+PATH = re.compile(r"`((?:tileserver|sr_model|training|tests|benchmarks|docs)/[\w./-]*)`")
 MAKE = re.compile(r"^make\b((?: [A-Z_]+=(?:\"[^\"]*\"|\S+))*)((?: [a-z][a-z-]*)*)", re.MULTILINE)
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

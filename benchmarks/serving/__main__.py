@@ -28,7 +28,7 @@ from benchmarks.serving.wrk import wrk
 from tileserver.tiling.grid import METATILE_TILES
 
 ROOT = Path(__file__).parents[2]
-PHOTO = ROOT / "examples" / "demo" / "2010.tif"
+PHOTO = ROOT / "tileserver" / "demo" / "2010.tif"
 # The viewport of a desktop: 8 x 6 tiles, which a browser requests over six connections.
 COLUMNS, ROWS, CONNECTIONS = 8, 6, 6
 

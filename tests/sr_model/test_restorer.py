@@ -31,7 +31,7 @@ SPECS = {
 }
 # ResNet-34 is large: its tests take minutes.
 NETWORKS = [pytest.param(name, marks=pytest.mark.slow) if name == "resnet34" else name for name in SPECS]
-DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
+DEMO = Path(__file__).parents[2] / "tileserver" / "demo" / "2010.tif"
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

@@ -12,7 +12,7 @@ from sr_model import InputError, Restorer, bundled_weights_path
 from sr_model.halo import dehalo
 from sr_model.photo import PhotoContext
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
+DEMO = Path(__file__).parents[2] / "tileserver" / "demo" / "2010.tif"
 WEIGHTS = bundled_weights_path().with_name("half_scale.safetensors")
 
 

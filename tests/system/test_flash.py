@@ -13,7 +13,7 @@ from tileserver.settings import Settings
 from tileserver.tiling.grid import TileAddress
 from tileserver.tiling.raster import Raster
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
+DEMO = Path(__file__).parents[2] / "tileserver" / "demo" / "2010.tif"
 MERCATOR = "WebMercatorQuad"
 MOST = 1.0
 Record = Callable[[str, object], None]

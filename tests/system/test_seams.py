@@ -16,7 +16,7 @@ from tileserver.settings import Settings
 from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
+DEMO = Path(__file__).parents[2] / "tileserver" / "demo" / "2010.tif"
 MERCATOR = "WebMercatorQuad"
 Record = Callable[[str, object], None]
 # Half of the strip beside a border that is compared with a window centred on it.

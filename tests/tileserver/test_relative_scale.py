@@ -125,7 +125,7 @@ def test_a_black_and_white_photograph_stays_grey_to_the_bit(
 @pytest.fixture(scope="module")
 def demo() -> Iterator[TileService]:
     """The demo's photograph, whose haze is corrected."""
-    path = Path(__file__).parents[2] / "examples" / "demo" / "2010.tif"
+    path = Path(__file__).parents[2] / "tileserver" / "demo" / "2010.tif"
     service = TileService(Settings(source=str(path), weights=HALF_SCALE, runtime="openvino"))
     yield service
     service.close()

@@ -17,7 +17,7 @@ from tileserver.cli.main import main as orthosharp
 from training.cli.main import main as orthosharp_train
 
 ROOT = Path(__file__).parents[2]
-DEMO = ROOT / "examples" / "demo"
+DEMO = ROOT / "tileserver" / "demo"
 
 
 def commands():
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory):
     """A working folder with the demo, after every command but the last, which serves."""
     folder = tmp_path_factory.mktemp("tutorial")
-    shutil.copytree(DEMO, folder / "examples" / "demo")
+    shutil.copytree(DEMO, folder / "tileserver" / "demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for program, *arguments in commands():

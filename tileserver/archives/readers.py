@@ -96,6 +96,7 @@ class PMTilesArchive:
         try:
             with ExitStack() as undo:
                 self._file = undo.enter_context(path.open("rb"))
+                self._size = path.stat().st_size
                 reader = PMTilesReader(self._read)
                 self.metadata: dict[str, Any] = reader.metadata()
                 self.identity = _identity(path, self.metadata)
@@ -123,6 +124,9 @@ class PMTilesArchive:
         self._file.close()
 
     def _read(self, start: int, length: int) -> bytes:
+        # Python reserves what is asked for before it reads, and a damaged length may be any number.
+        if start + length > self._size:
+            raise EOFError("the archive ends before what it says it holds")
         with self._lock:
             self._file.seek(start)
             return self._file.read(length)

@@ -17,8 +17,8 @@ from tileserver.tiling.encode import is_whole
 from tileserver.tiling.tile import TileKey
 
 logger = logging.getLogger("orthosharp")
-# Raised by readers of damaged files.
-_UNREADABLE: Final = (sqlite3.Error, ValueError, IndexError, EOFError, OSError, zlib.error, struct.error)
+# Raised by readers of damaged archives.
+UNREADABLE: Final = (sqlite3.Error, ValueError, IndexError, EOFError, OSError, zlib.error, struct.error)
 
 
 class ArchiveTiles:
@@ -73,7 +73,7 @@ class ArchiveTiles:
             return None
         try:
             body = self._archive.get(key.z, key.x, key.y)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise self._damaged(key, error) from error
         if body is not None and not is_whole(body, key.ext):
             raise self._damaged(key, "not a complete image")

@@ -33,14 +33,14 @@ _USUAL_OPEN_FILES: Final = 1024
 _OPEN_FILES: Final = 65_536
 # The screen that most people look at a map on.
 SCREEN_PX: Final = (1920, 1080)
-DEMO: Final = Path(__file__).parents[2] / "examples" / "demo"
+DEMO: Final = Path(__file__).parents[1] / "demo"
 
 
 @click.command(cls=SettingsCommand)
 @click.argument("source", nargs=-1)
 @settings_options("serve")
 @config_option
-@click.option("--demo", is_flag=True, help="Serve the example photographs of the repository.")
+@click.option("--demo", is_flag=True, help="Serve the photographs of a village that come with orthosharp.")
 @click.option("--access-log", is_flag=True, help="Log every request.")
 def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log: bool) -> None:
     """Serve SOURCE, a georeferenced TIFF.
@@ -63,13 +63,11 @@ def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log:
 
 
 def _demo() -> dict[str, Any]:
-    old, new = DEMO / "2010.tif", DEMO / "2017.tif"
-    if not (old.exists() and new.exists()):
-        raise SettingsError(
-            "the demo's photographs are not installed: clone the repository and run `make demo` there, "
-            "or serve a photograph of your own with: orthosharp serve OLD.tif"
-        )
-    return {"source": str(old), "new": str(new), "name": "Demo: a village in 2010"}
+    return {
+        "source": str(DEMO / "2010.tif"),
+        "new": str(DEMO / "2017.tif"),
+        "name": "Demo: a village in 2010",
+    }
 
 
 def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, access_log: bool) -> None:

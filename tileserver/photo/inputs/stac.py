@@ -8,7 +8,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urljoin, urlsplit
 
 from tileserver.errors import SourceError
@@ -81,6 +81,8 @@ def _load(place: str) -> dict[str, Any]:
         else:
             document = json.loads(Path(place).read_text(encoding="utf-8"))
     except (OSError, URLError, ValueError) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is the answer too, and holds the connection
         raise SourceError(f"{place} cannot be read as a STAC item: {error}") from error
     if not isinstance(document, dict):
         raise SourceError(f"{place} is not a STAC item: name the JSON file of a single item")
