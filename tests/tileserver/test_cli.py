@@ -78,11 +78,6 @@ def test_a_port_that_is_taken(photo: Path) -> None:
         refused(call("serve", photo, "--port", port), str(port), "--port 0")
 
 
-def test_a_demo_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cli, "DEMO", tmp_path)
-    refused(call("serve", "--demo"), "make demo")
-
-
 def test_info_tells_zooms_and_warns(make_photo: MakePhoto, tiny_weights: Path) -> None:
     result = call("info", make_photo(overviews=()), "--weights", tiny_weights)
     assert result.exit_code == 0, result.output
