@@ -7,9 +7,8 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 from rasterio.crs import CRS
@@ -17,6 +16,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
+from rio_tiler.utils import non_alpha_indexes
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
@@ -31,6 +31,7 @@ from tileserver.photo.borders import (
     rim_of_nodata,
     spread,
 )
+from tileserver.photo.corners import may_have_border
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.declared import choose_bands, is_lossy, palette_bands
 from tileserver.photo.gdal_errors import gdal_errors
@@ -38,72 +39,16 @@ from tileserver.photo.hidden_raster import write_hidden
 from tileserver.photo.notice import Notice
 from tileserver.photo.outlines import project, read_polygons
 from tileserver.photo.overview_masks import usable_overviews
+from tileserver.photo.reading import Preparation, Range, ReadingOptions, SheetPreparation
 from tileserver.photo.small_copy import SmallCopy, read_scattered, read_small_copy, read_values
 from tileserver.photo.value_range import bits_of, declared_range, find_range, is_negative
 from tileserver.photo.virtual import Layout, VirtualPhoto, alpha_band
 
-Range = tuple[float, float]
 # Increase it when borders or ranges are found in another way.
 PREPARATION_VERSION: Final = 1
 # Windows of full size in which the rim of a border is measured, and their size.
 _SAMPLES: Final = 12
 _SAMPLE_PX: Final = 96
-
-
-@dataclass(frozen=True)
-class ReadingOptions:
-    """What the user says of a photograph's values; the defaults leave everything to the file.
-
-    Attributes:
-        bands: bands to show, counted from 1.
-        rescale: values that become black and white; `auto` finds them; None does so where the file does not tell.
-        nodata: `auto` finds borders; `none` takes no value for nodata; one value is nodata; of two, the first is, where
-            it is connected to the edge, within a tolerance that the second gives.
-        footprint: GeoJSON file with the ground that is shown.
-        exclude: GeoJSON file with ground that is hidden.
-    """
-
-    bands: tuple[int, ...] | None = None
-    rescale: Range | Literal["auto"] | None = None
-    nodata: tuple[float, ...] | Literal["auto", "none"] = "auto"
-    footprint: Path | None = None
-    exclude: Path | None = None
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Paths of the files with polygons."""
-        return tuple(str(file) for file in (self.footprint, self.exclude) if file)
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How a photograph is read.
-
-    Attributes:
-        path: name that GDAL opens it by: the file's, or that of a virtual photograph.
-        virtual: that virtual photograph, which exists until it is closed; None if the file is read as it is.
-        bands: bands of the file that are shown.
-        read_bands: bands to read, which are others in a virtual photograph.
-        dtype: data type of what is read.
-        rescale: values that become black and white; the first is the higher one in a negative.
-        overviews: factors of the overviews that are used, ascending.
-        nodata: the value that hides pixels, if there is one.
-        key: what of this changes pixels, beside the file, the bands and the range.
-        notes: what was found and decided, in sentences.
-        warnings: defects, each with its remedy.
-    """
-
-    path: str
-    virtual: VirtualPhoto | None
-    bands: tuple[int, ...]
-    read_bands: tuple[int, ...]
-    dtype: str
-    rescale: Range
-    overviews: tuple[int, ...]
-    nodata: float | None
-    key: str
-    notes: tuple[str, ...]
-    warnings: tuple[Notice, ...]
 
 
 @dataclass
@@ -133,14 +78,8 @@ def prepare_reading(path: str, dataset: DatasetReader, crs: CRS, options: Readin
     found = _Findings()
     layout = _layout(path, dataset, options, found)
     outlines = _outlines(dataset, crs, options, found)
-    virtual = VirtualPhoto(path, dataset, layout) if _needs_virtual(dataset, layout) else None
-    with open_dataset(virtual.path if virtual else path) as base:
-        bands = layout.read_bands if virtual else layout.bands
-        hidden = _hide(base, bands, _Context(dataset, layout, outlines, options, found))
-    if hidden:
-        if virtual is not None:
-            virtual.close()
-        virtual = VirtualPhoto(path, dataset, layout, hidden)
+    context = _Context(dataset, layout, outlines, options, found)
+    virtual, hidden = _virtual(path, context, needed=_needs_virtual(dataset, layout))
     with open_dataset(virtual.path if virtual else path) as base:
         bands = layout.read_bands if virtual else layout.bands
         rescale = _range(dataset, base, bands, layout, options, found)
@@ -157,6 +96,50 @@ def prepare_reading(path: str, dataset: DatasetReader, crs: CRS, options: Readin
         notes=tuple(found.notes),
         warnings=tuple(found.warnings),
     )
+
+
+def prepare_sheet(path: str, dataset: DatasetReader, options: ReadingOptions) -> SheetPreparation:
+    """Decide how a sheet of a mosaic is read: as a photograph of its own, but with all its bands and own values.
+
+    Args:
+        path: name that GDAL opens it by.
+        dataset: the sheet, open.
+        options: what the user says of it; polygons are left to the mosaic.
+
+    Raises:
+        SourceError: it lacks the bands, or its colours cannot be converted.
+    """
+    found = _Findings()
+    layout = _layout(path, dataset, options, found)
+    dtype = layout.dtype if layout.palette else dataset.dtypes[layout.bands[0] - 1]
+    layout = replace(layout, dtype=dtype, kept=tuple(non_alpha_indexes(dataset)))
+    # GDAL takes an alpha band of other types for an image, and a nodata value for a mask of each band.
+    apart = layout.alpha is not None and dtype not in ("uint8", "uint16")
+    several = layout.nodata is not None and (dataset.count > 1 or layout.mask)
+    context = _Context(dataset, layout, _Outlines(), options, found)
+    virtual, hidden = _virtual(path, context, needed=apart or several or _needs_virtual(dataset, layout))
+    return SheetPreparation(
+        path=virtual.path if virtual else path,
+        virtual=virtual,
+        palette=layout.palette,
+        overviews=tuple(dataset.overviews(1)[level] for level in layout.levels),
+        key=json.dumps([repr(layout), [_digest(file) for file in hidden]]),
+        notes=tuple(found.notes),
+        warnings=tuple(found.warnings),
+    )
+
+
+def _virtual(path: str, context: _Context, *, needed: bool) -> tuple[VirtualPhoto | None, list[MemoryFile]]:
+    """The virtual photograph, if one is needed or something is hidden, and the rasters that hide it."""
+    dataset, layout = context.file, context.layout
+    virtual = VirtualPhoto(path, dataset, layout) if needed else None
+    with open_dataset(virtual.path if virtual else path) as base:
+        hidden = _hide(base, layout.read_bands if virtual else layout.bands, context)
+    if hidden:
+        if virtual is not None:
+            virtual.close()
+        virtual = VirtualPhoto(path, dataset, layout, hidden)
+    return virtual, hidden
 
 
 def _layout(path: str, dataset: DatasetReader, options: ReadingOptions, found: _Findings) -> Layout:
@@ -275,6 +258,8 @@ def _borders(base: DatasetReader, bands: tuple[int, ...], context: _Context) -> 
     options, found = context.options, context.found
     if options.nodata == "none":
         return
+    if context.layout.kept is not None and options.nodata == "auto" and not may_have_border(base, bands):
+        return  # one of many sheets, which would take long to read
     copy = read_small_copy(base, bands)
     if copy is None:
         found.warn(

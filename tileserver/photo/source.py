@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -36,8 +36,10 @@ from tileserver.photo.nodata import Array, Mask
 from tileserver.photo.notice import Notice
 from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
 from tileserver.photo.position import Position, check_position, find_position
-from tileserver.photo.preparation import Preparation, ReadingOptions, prepare_reading
+from tileserver.photo.preparation import prepare_reading
+from tileserver.photo.reading import Preparation, ReadingOptions
 from tileserver.photo.traits import estimate_traits
+from tileserver.photo.virtual import VirtualPhoto
 from tileserver.photo.warp import WARP_TOLERANCE_PX, row_parts, to_raster, warp
 from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
@@ -118,10 +120,12 @@ class Source:
         preparation: Preparation,
         states: tuple[FileState, ...],
         open_datasets: int,
+        sheets: tuple[VirtualPhoto, ...] = (),
     ) -> None:
         self.path, self.bands = preparation.path, preparation.read_bands
         self.info = info
-        self._dtype, self._virtual = preparation.dtype, preparation.virtual
+        self._dtype = preparation.dtype
+        self._virtual = (*((preparation.virtual,) if preparation.virtual else ()), *sheets)
         self._watch = FileWatch(info.files, states)
         self._pools = [DatasetPool(self.path, open_datasets)]
         self._pools += [DatasetPool(self.path, open_datasets, level) for level in range(len(info.overviews))]
@@ -161,7 +165,9 @@ class Source:
                 lacks the bands.
         """
         options = ReadingOptions(bands, rescale, nodata, footprint, exclude)
-        prepared = prepare(path, placing)
+        prepared = prepare(path, placing, options)
+        if prepared.nodata is not None:
+            options = replace(options, nodata=prepared.nodata)
         try:
             with gdal_errors(), open_dataset(prepared.path) as dataset:
                 # Before anything is read, so that a replacement from now on is noticed.
@@ -172,7 +178,7 @@ class Source:
                 f"{prepared.name} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
             ) from error
         check_position(prepared.name, info.position, info.pixel.gsd_m, placing.inaccurate)
-        return cls(info, preparation, states, open_datasets)
+        return cls(info, preparation, states, open_datasets, prepared.virtual)
 
     @classmethod
     def of_settings(cls, settings: Settings) -> Source:
@@ -282,8 +288,8 @@ class Source:
         self._readers.shutdown(wait=False)
         for pool in self._pools:
             pool.close()
-        if self._virtual is not None:
-            self._virtual.close()
+        for virtual in self._virtual:
+            virtual.close()
 
     def _overview(self, pixel: PixelSize) -> int:
         """Return the coarsest overview that is at least as fine as `pixel`, counted from 1; 0 is full resolution."""
@@ -347,7 +353,7 @@ def _describe(
         fingerprint=digest(),
         undated_fingerprint=digest(dated=False),
         credit=prepared.credit,
-        notes=preparation.notes,
+        notes=(*prepared.notes, *preparation.notes),
         warnings=warnings,
         position=position,
         sheets=prepared.sheets,

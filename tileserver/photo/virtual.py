@@ -33,6 +33,12 @@ _GDAL_TYPES: Final = {
     "float32": "Float32",
     "float64": "Float64",
 }
+_COLOURS: Final = {
+    ColorInterp.gray: "Gray",
+    ColorInterp.red: "Red",
+    ColorInterp.green: "Green",
+    ColorInterp.blue: "Blue",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Layout:
         alpha: number of the alpha band that hides pixels.
         mask: whether the file has a mask.
         levels: overviews that are used, by their numbers in the file.
+        kept: bands of a mosaic's sheet, which has all of them in the file's order and one mask; None for those shown.
     """
 
     bands: tuple[int, ...]
@@ -56,16 +63,24 @@ class Layout:
     alpha: int | None
     mask: bool
     levels: tuple[int, ...]
+    kept: tuple[int, ...] | None = None
+
+    @property
+    def made_bands(self) -> tuple[int, ...]:
+        """All bands of the virtual photograph."""
+        return tuple(range(1, (self.palette or len(self.kept or self.bands)) + 1))
 
     @property
     def read_bands(self) -> tuple[int, ...]:
-        """Bands of the virtual photograph: one (grey) or three."""
-        return tuple(range(1, (self.palette or len(self.bands)) + 1))
+        """Bands of the virtual photograph that are shown: one (grey) or three."""
+        if self.kept is None or self.palette:
+            return self.made_bands
+        return tuple(self.kept.index(band) + 1 for band in self.bands)
 
     @property
     def hides_by_value_alone(self) -> bool:
         """Whether GDAL's own nodata value is all that it needs to hide pixels."""
-        return self.nodata is not None and self.alpha is None and not self.palette
+        return self.nodata is not None and self.alpha is None and not self.palette and self.kept is None
 
 
 class VirtualPhoto:
@@ -115,7 +130,7 @@ class VirtualPhoto:
         mask = self._mask(part, number)
         bands = "".join(
             self._band(part, index, masked=bool(mask), overviews=overviews)
-            for index in self._layout.read_bands
+            for index in self._layout.made_bands
         )
         return self._store(f"<VRTDataset {size}>{head}{bands}{mask}</VRTDataset>")
 
@@ -129,8 +144,8 @@ class VirtualPhoto:
             table = f"<ColorTableComponent>{index}</ColorTableComponent>"
             content = part.source(layout.bands[0], table)
         else:
-            content = part.source(layout.bands[index - 1])
-        colour = "Gray" if len(layout.read_bands) == 1 else ("Red", "Green", "Blue")[index - 1]
+            content = part.source((layout.kept or layout.bands)[index - 1])
+        colour = self._colour(part.dataset, index)
         hides = layout.hides_by_value_alone and not masked
         nodata = f"<NoDataValue>{layout.nodata!r}</NoDataValue>" if hides else ""
         coarser = "".join(
@@ -142,6 +157,12 @@ class VirtualPhoto:
             f'<VRTRasterBand dataType="{_GDAL_TYPES[layout.dtype]}" band="{index}">'
             f"<ColorInterp>{colour}</ColorInterp>{nodata}{content}{coarser}</VRTRasterBand>"
         )
+
+    def _colour(self, dataset: DatasetReader, index: int) -> str:
+        layout = self._layout
+        if layout.kept is None or layout.palette:
+            return "Gray" if len(layout.read_bands) == 1 else ("Red", "Green", "Blue")[index - 1]
+        return _COLOURS.get(dataset.colorinterp[layout.kept[index - 1] - 1], "Undefined")
 
     def _mask(self, part: _SourceFile, number: int) -> str:
         """The product of everything that hides pixels, each 0 or 1; empty where there is nothing, or a value alone."""

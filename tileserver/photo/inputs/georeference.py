@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Final
 
-import rasterio.shutil
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, RasterioError
@@ -16,11 +14,11 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 
 from tileserver.errors import SourceError
-from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
+from tileserver.photo.inputs.expanded import as_vrt, expanded
 from tileserver.photo.inputs.naming import file_name, is_remote
 from tileserver.photo.inputs.placing import Placing
-from tileserver.photo.inputs.virtual import PREFIX, virtual_file
+from tileserver.photo.inputs.virtual import virtual_file
 
 # Largest error of GDAL's approximate transformer, in pixels: as exact as the place of a ground control point.
 _TOLERANCE_PX: Final = 0.01
@@ -96,7 +94,11 @@ def _by_points(path: str, dataset: DatasetReader, crs: CRS | None, placing: Plac
 def _warped(path: str, dataset: DatasetReader, options: dict[str, Any], how: str) -> Georeferenced:
     """Return a virtual file that warps the raster to a north-up grid, with an alpha band round it."""
     try:
-        with gdal_errors(), WarpedVRT(dataset, **options, **warp_options(dataset)) as vrt:
+        with (
+            gdal_errors(),
+            expanded(path, dataset) as colours,
+            WarpedVRT(colours, **options, **warp_options(colours)) as vrt,
+        ):
             text = as_vrt(vrt)
             crs = vrt.crs
     except (RasterioError, OSError, ValueError) as error:
@@ -118,18 +120,6 @@ def warp_options(dataset: DatasetReader) -> dict[str, Any]:
     if dataset.nodata is not None:
         options["src_nodata"] = dataset.nodata
     return options
-
-
-def as_vrt(vrt: WarpedVRT) -> str:
-    """Return the VRT text of a warped raster, with absolute paths."""
-    made = f"{PREFIX}warping/{uuid.uuid4().hex}.vrt"
-    rasterio.shutil.copy(vrt, made, driver="VRT")
-    try:
-        with open_dataset(made) as opened:
-            (text,) = opened.tags(ns="xml:VRT").values()
-    finally:
-        rasterio.shutil.delete(made, driver="VRT")
-    return str(text)
 
 
 def _prj_beside(path: str) -> CRS | None:

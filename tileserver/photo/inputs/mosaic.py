@@ -10,7 +10,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
@@ -24,11 +24,13 @@ from rasterio.warp import transform_bounds
 from tileserver.errors import SourceError
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
-from tileserver.photo.inputs.georeference import as_vrt, warp_options
+from tileserver.photo.inputs.expanded import as_vrt
+from tileserver.photo.inputs.georeference import warp_options
 from tileserver.photo.inputs.sheets import Sheet, colour_order, is_north_up, short_names
 from tileserver.photo.inputs.virtual import virtual_file
 from tileserver.photo.notice import Notice
 from tileserver.photo.pixel_size import pixel_size
+from tileserver.photo.virtual import Layout, VirtualPhoto, alpha_band
 from tileserver.tiling.grid import BBox
 
 # Coordinates in world files are rounded: a sheet within this part of a pixel lies on the grid.
@@ -47,7 +49,8 @@ _GDAL_TYPES: Final = {
     "float32": "Float32",
     "float64": "Float64",
 }
-_LARGEST: Final = {"uint8": 255, "uint16": 65535}
+# Types whose alpha band GDAL takes for a mask.
+_GDAL_ALPHA: Final = ("uint8", "uint16")
 
 
 @dataclass(frozen=True)
@@ -76,24 +79,25 @@ class _Placed:
     row: int
     width: int
     height: int
+    virtual: VirtualPhoto | None = None
 
 
-def build_mosaic(sheets: Sequence[Sheet], name: str) -> tuple[str, list[Notice]]:
-    """Return the path, for GDAL, of a virtual mosaic of sheets, and what to warn of.
+def build_mosaic(sheets: Sequence[Sheet], name: str) -> tuple[str, list[Notice], list[VirtualPhoto]]:
+    """Return the path, for GDAL, of a virtual mosaic of sheets, what to warn of, and what must exist to read it.
 
     Args:
-        sheets: at least one; later ones lie on top of earlier ones.
+        sheets: at least one, without colour tables; later ones lie on top of earlier ones.
         name: file name of the mosaic, without suffix.
 
     Raises:
         SourceError: the sheets do not go together.
     """
-    _check_types(sheets)
     grid = choose_grid(sheets)
     placed = [_place(sheet, grid) for sheet in sheets]
     count = _band_count(sheets)
     text = _vrt(grid, placed, _band_rows(sheets, count), _overviews(sheets, grid))
-    return virtual_file(f"{name}.vrt", text), list(_notices(sheets, placed, grid))
+    virtual = [one.virtual for one in placed if one.virtual is not None]
+    return virtual_file(f"{name}.vrt", text), list(_notices(sheets, placed, grid)), virtual
 
 
 def choose_grid(sheets: Sequence[Sheet]) -> Grid:
@@ -121,11 +125,18 @@ def choose_grid(sheets: Sequence[Sheet]) -> Grid:
     return Grid(crs, Affine(x_size, 0.0, left, 0.0, -y_size, top), width, height)
 
 
-def _check_types(sheets: Sequence[Sheet]) -> None:
+def check_types(sheets: Sequence[Sheet]) -> None:
+    """Refuse sheets whose values cannot be compared.
+
+    Raises:
+        SourceError: their types or bits differ, or they are not a photograph's.
+    """
     kinds: dict[str, list[str]] = {}
     for sheet in sheets:
+        # Colour tables give 8 bits.
+        dtype = "uint8" if sheet.palette else sheet.dtype
         bits = f" with {sheet.bits} bits" if sheet.bits else ""
-        kinds.setdefault(f"{sheet.dtype}{bits}", []).append(sheet.path)
+        kinds.setdefault(f"{dtype}{bits}", []).append(sheet.path)
     if len(kinds) > 1:
         listed = "; ".join(f"{kind}: {short_names(paths)}" for kind, paths in kinds.items())
         raise SourceError(
@@ -202,11 +213,22 @@ def _warped(sheet: Sheet, grid: Grid) -> _Placed:
         }
         with WarpedVRT(dataset, **options, **warp_options(dataset)) as vrt:
             path = virtual_file("sheet.vrt", as_vrt(vrt))
-    return _Placed(sheet, path, column, row, width, height)
+    virtual = _with_mask(path, sheet)
+    one = replace(sheet, bands=tuple(range(1, len(sheet.bands) + 1))) if virtual else sheet
+    return _Placed(one, virtual.path if virtual else path, column, row, width, height, virtual)
+
+
+def _with_mask(path: str, sheet: Sheet) -> VirtualPhoto | None:
+    """A virtual file that hides by its alpha band, of a type for which GDAL itself does not; else None."""
+    if sheet.dtype in _GDAL_ALPHA:
+        return None
+    with open_dataset(path) as dataset:
+        layout = Layout(sheet.bands, sheet.dtype, 0, None, alpha_band(dataset), mask=False, levels=())
+        return VirtualPhoto(path, dataset, replace(layout, kept=sheet.bands))
 
 
 def _band_count(sheets: Sequence[Sheet]) -> int:
-    counts = {3 if sheet.palette else len(sheet.bands) for sheet in sheets}
+    counts = {len(sheet.bands) for sheet in sheets}
     colour = {count for count in counts if count >= 3}
     if not colour:
         return 1
@@ -220,10 +242,7 @@ def _band_rows(sheets: Sequence[Sheet], count: int) -> list[list[int]]:
     rows = []
     for sheet in sheets:
         bands = sheet.bands if len(orders) == 1 else colour_order(sheet)
-        if sheet.palette and count >= 3:
-            rows.append([1, 2, 3])
-        else:
-            rows.append(list(bands[:count]) if len(bands) >= count else [bands[0]] * count)
+        rows.append(list(bands[:count]) if len(bands) >= count else [bands[0]] * count)
     return rows
 
 
@@ -240,29 +259,29 @@ def _overviews(sheets: Sequence[Sheet], grid: Grid) -> list[int]:
 
 def _vrt(grid: Grid, placed: list[_Placed], rows: list[list[int]], overviews: list[int]) -> str:
     first = placed[0].sheet
-    palettes = [one.sheet.palette for one in placed]
+    # The photograph is a negative if all sheets are; some are made positive.
+    negative = all(one.sheet.is_negative for one in placed)
     bands = [
         _band(
             number + 1,
             first,
             _colour(placed, rows, number),
             "".join(
-                _source(one, row[number], component=row[number] if one.sheet.palette and len(row) >= 3 else 0)
+                _source(one, row[number], invert=one.sheet.is_negative and not negative)
                 for one, row in zip(placed, rows, strict=True)
             ),
         )
         for number in range(len(rows[0]))
     ]
-    if all(palettes) and len(rows[0]) == 1:
-        raise SourceError(f"{first.path} has a colour table without colours")
     masks = "".join(_mask_source(one) for one in placed)
     transform = ", ".join(map(repr, grid.transform.to_gdal()))
     listed = " ".join(map(str, overviews))
     virtual = f'<OverviewList resampling="average">{listed}</OverviewList>' if overviews else ""
+    sign = '<Metadata domain="IMAGE_STRUCTURE"><MDI key="MINISWHITE">YES</MDI></Metadata>' if negative else ""
     return (
         f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">'
         f'<SRS dataAxisToSRSAxisMapping="1,2">{escape(grid.crs.to_wkt())}</SRS>'
-        f"<GeoTransform>{transform}</GeoTransform>{''.join(bands)}"
+        f"<GeoTransform>{transform}</GeoTransform>{sign}{''.join(bands)}"
         f'<MaskBand><VRTRasterBand dataType="Byte">{masks}</VRTRasterBand></MaskBand>{virtual}</VRTDataset>'
     )
 
@@ -291,14 +310,22 @@ def _band(number: int, first: Sheet, colour: str, sources: str) -> str:
     )
 
 
-def _source(one: _Placed, band: int, *, component: int) -> str:
-    sheet = one.sheet
+def _source(one: _Placed, band: int, *, invert: bool) -> str:
     extra = ""
-    if component:
-        band, extra = 1, f"<ColorTableComponent>{component}</ColorTableComponent>"
-    elif sheet.is_negative and sheet.dtype in _LARGEST:
-        extra = f"<ScaleOffset>{_LARGEST[sheet.dtype]}</ScaleOffset><ScaleRatio>-1</ScaleRatio>"
+    if invert:
+        extra = f"<ScaleOffset>{_largest(one.sheet)}</ScaleOffset><ScaleRatio>-1</ScaleRatio>"
     return f"<ComplexSource>{_file(one, str(band))}{extra}<UseMaskBand>true</UseMaskBand></ComplexSource>"
+
+
+def _largest(sheet: Sheet) -> int:
+    """The value that is black in a negative."""
+    if not sheet.dtype.startswith("uint"):
+        raise SourceError(
+            f"{sheet.path} is a negative with values of type {sheet.dtype}, and other sheets are not: serve them as "
+            "several maps"
+        )
+    bits = int(sheet.bits) if sheet.bits else int(sheet.dtype.removeprefix("uint"))
+    return int(2**bits - 1)
 
 
 def _mask_source(one: _Placed) -> str:

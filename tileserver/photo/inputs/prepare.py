@@ -19,14 +19,18 @@ from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.inputs.formats import reason
 from tileserver.photo.inputs.georeference import georeference
 from tileserver.photo.inputs.locate import sheets_of
-from tileserver.photo.inputs.mosaic import build_mosaic
+from tileserver.photo.inputs.mosaic import build_mosaic, check_types
 from tileserver.photo.inputs.naming import is_remote, title_of
 from tileserver.photo.inputs.placing import Placing
+from tileserver.photo.inputs.sheet_places import check_sheet_positions
+from tileserver.photo.inputs.sheet_reading import prepare_sheets
 from tileserver.photo.inputs.sheets import look_at_all
 from tileserver.photo.inputs.stac import stac_asset
 from tileserver.photo.inputs.tags import credit_of
 from tileserver.photo.inputs.vrt import CheckedVrt, check_vrt
 from tileserver.photo.notice import Notice
+from tileserver.photo.reading import AS_THE_VALUES_SAY, Nodata, ReadingOptions
+from tileserver.photo.virtual import VirtualPhoto
 
 # Sheets in a command that a user may copy.
 _MOST_NAMED: Final = 50
@@ -48,6 +52,9 @@ class Prepared:
         credit: copyright holders, from tags or from a STAC item; may be empty.
         date: when it was taken, from a STAC item; may be empty.
         warnings: what to tell the user.
+        notes: what was found and decided.
+        nodata: what is left of the option of this name after the sheets were prepared; None for all of it.
+        virtual: virtual sheets, which must exist as long as the mosaic is read.
     """
 
     path: str
@@ -61,14 +68,20 @@ class Prepared:
     credit: str = ""
     date: str = ""
     warnings: tuple[Notice, ...] = ()
+    notes: tuple[str, ...] = ()
+    nodata: Nodata | None = None
+    virtual: tuple[VirtualPhoto, ...] = ()
 
 
-def prepare(source: str | Sequence[str], placing: Placing) -> Prepared:
+def prepare(
+    source: str | Sequence[str], placing: Placing, options: ReadingOptions = AS_THE_VALUES_SAY
+) -> Prepared:
     """Find out what the user names, look at every file of it, and make one raster of it.
 
     Args:
         source: a path, URL, folder, pattern, index of sheets or STAC item, or several of them.
         placing: where the files lie, and what to do about absent ones.
+        options: what the user says of the values, for the sheets of a mosaic.
 
     Raises:
         SourceError: it cannot be read, does not tell where it lies, or sheets are absent.
@@ -78,7 +91,7 @@ def prepare(source: str | Sequence[str], placing: Placing) -> Prepared:
     if len(names) == 1:
         name = names[0]
         if (asset := stac_asset(name)) is not None:
-            found = prepare(asset.href, placing)
+            found = prepare(asset.href, placing, options)
             credit = ", ".join(filter(None, (asset.credit or found.credit, asset.date)))
             files = (*asset.files, *found.files)
             return replace(
@@ -92,20 +105,24 @@ def prepare(source: str | Sequence[str], placing: Placing) -> Prepared:
         sheets = sheets_of(name)
         if sheets is None:
             return _single(name, placing)
-        return _mosaic(sheets, _name_of(name), placing)
-    return _mosaic([sheet for name in names for sheet in sheets_of(name) or [name]], "", placing)
+        return _mosaic(sheets, _name_of(name), placing, options)
+    return _mosaic([sheet for name in names for sheet in sheets_of(name) or [name]], "", placing, options)
 
 
-def _mosaic(paths: list[str], name: str, placing: Placing) -> Prepared:
+def _mosaic(paths: list[str], name: str, placing: Placing, options: ReadingOptions) -> Prepared:
     if len(paths) == 1:
         return _single(paths[0], placing)
     sheets, warnings = look_at_all(paths, placing)
     title = name or _common_name(paths)
-    path, more = build_mosaic(sheets, title)
-    how = [(one.name, tuple(one.transform), one.width, one.height, one.how) for one in sheets]
+    check_types(sheets)
+    readable = prepare_sheets(sheets, options)
+    path, more, virtual = build_mosaic(readable.sheets, title)
     credits_ = dict.fromkeys(sheet.credit for sheet in sheets if sheet.credit)
     with open_dataset(path) as mosaic:
         crs = mosaic.crs
+    positions = check_sheet_positions(sheets, crs, placing)
+    places = [(one.name, tuple(one.transform), one.width, one.height, one.how) for one in sheets]
+    how = [places, readable.key, positions.key]
     return Prepared(
         path=path,
         name=title,
@@ -116,7 +133,11 @@ def _mosaic(paths: list[str], name: str, placing: Placing) -> Prepared:
         sampled="",
         sheets=len(sheets),
         credit="; ".join(credits_),
-        warnings=(*warnings, *more),
+        warnings=(*warnings, *positions.warnings, *more, *readable.warnings),
+        notes=readable.notes,
+        # What lies within a tolerance of a value was looked for at the edge of every sheet.
+        nodata="none" if isinstance(options.nodata, tuple) and len(options.nodata) == 2 else None,
+        virtual=(*readable.virtual, *virtual),
     )
 
 

@@ -26,6 +26,7 @@ from tileserver.photo.inputs.naming import file_name, is_remote
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.inputs.tags import credit_of
 from tileserver.photo.notice import Notice
+from tileserver.photo.value_range import is_negative
 
 # Sheets on a disk are looked at faster than one at a time, and those behind a URL much faster.
 _THREADS: Final = 8
@@ -157,9 +158,11 @@ def _describe(path: str, dataset: DatasetReader, gdal_path: str, crs: CRS, how: 
     bands = tuple(band for band, colour in enumerate(colours, 1) if colour != ColorInterp.alpha)
     if not bands:
         raise SourceError(f"{path} has only an alpha band: leave it out of the mosaic")
-    structure = dataset.tags(ns="IMAGE_STRUCTURE")
     with open_dataset(path) as own:
         files, credit = files_of(path, own), credit_of(own)
+        # A warped file does not tell.
+        palette = own.colorinterp[0] == ColorInterp.palette
+        negative, bits = is_negative(own), own.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
     return Sheet(
         path=path,
         gdal_path=gdal_path,
@@ -171,8 +174,9 @@ def _describe(path: str, dataset: DatasetReader, gdal_path: str, crs: CRS, how: 
         bands=bands,
         colours=tuple(colours[band - 1] for band in bands),
         palette=colours[0] == ColorInterp.palette,
-        is_negative=structure.get("MINISWHITE", "").upper() == "YES",
-        bits=dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS"),
+        # A colour table says what is white, and its colours have 8 bits.
+        is_negative=negative and not palette,
+        bits=None if palette else bits,
         is_masked=any(flag.name != "all_valid" for flag in dataset.mask_flag_enums[0]),
         overviews=tuple(dataset.overviews(1)),
         files=files,
