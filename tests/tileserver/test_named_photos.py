@@ -143,3 +143,10 @@ def test_an_item_that_cannot_be_reached(files: tuple[Path, str], tmp_path: Path)
     refused(call("info", tmp_path / "none.json"), "none.json")
     (tmp_path / "broken.json").write_text("{")
     refused(call("info", f"{tmp_path}/broken.json#a"), "broken.json")
+
+
+def test_a_quoted_href_beside_a_local_item(tmp_path: Path) -> None:
+    path = write_item(tmp_path)
+    (tmp_path / "red%201.tif").rename(tmp_path / "red 1.tif")
+    source = Source.open(f"{path}#red")
+    assert near(Shown(source).at(64, 64), RED)

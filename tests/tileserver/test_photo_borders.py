@@ -326,3 +326,49 @@ def test_a_photograph_of_few_pixels_is_opened(tmp_path: Path) -> None:
     for shape in ((3, 1, 1), (1, 2, 5), (3, 16, 16)):
         hidden = hidden_by(write(tmp_path / f"{shape[1]}.tif", TOWN[: shape[0], : shape[1], : shape[2]]))
         assert not hidden.any()
+
+
+@pytest.mark.parametrize("value", [1, 3, 5, 8, 12, 240, 247, 250, 253])
+def test_a_border_need_not_be_exactly_black_or_white(value: int, tmp_path: Path) -> None:
+    plain = Source.open(str(write(tmp_path / "old.tif", bordered(value))))
+    assert any(f"border of value {value}," in note for note in plain.info.notes)
+    plain.close()
+    np.testing.assert_array_equal(hidden_by(tmp_path / "old.tif"), ~LIES)
+    if 8 < value < 247:
+        return
+    # A picture of full contrast has values on both sides of its border's.
+    full = np.clip((TOWN.astype(int) - 60) * 2, 0, 255).astype(np.uint8)
+    rim = LIES & ~inner(LIES, 1)
+    full[:, rim] = 128
+    np.testing.assert_array_equal(hidden_by(write(tmp_path / "full.tif", bordered(value, full))), ~LIES)
+
+
+@pytest.mark.parametrize(("collar", "margin", "profile"), [(0, 255, {}), (255, 0, {}), (0, 255, JPEG)])
+def test_a_collar_inside_a_margin_is_hidden(
+    collar: int, margin: int, profile: dict[str, Any], tmp_path: Path
+) -> None:
+    frame = ~EVERYWHERE
+    frame[20:-20, 20:-20] = True
+    hidden = hidden_by(
+        write(tmp_path / "old.tif", bordered(margin, bordered(collar), where=frame), **profile)
+    )
+    assert hidden[inner(~LIES)].mean() > 0.999
+    assert not hidden[inner(LIES, 4)].any()
+
+
+def test_a_mask_and_a_nodata_value_both_hide(tmp_path: Path, tiny_weights: Path) -> None:
+    hole = EVERYWHERE.copy()
+    hole[60:140, 50:170] = False
+    values = bordered(7, np.where(TOWN == 7, 8, TOWN).astype(np.uint8))
+    path = write(tmp_path / "old.tif", values, nodata=7, mask=hole, blockxsize=256, blockysize=256)
+    np.testing.assert_array_equal(hidden_by(path), ~(LIES & hole))
+    with served(path, tiny_weights) as client:
+        for zoom in (COARSE, FINE):
+            same_place(LIES & hole, seen(client, "old", zoom))
+
+
+def test_a_bright_roof_in_one_corner_is_shown(tmp_path: Path) -> None:
+    for value in (3, 240, 250):
+        values = TOWN.copy()
+        values[:, :100, :100] = value
+        assert not hidden_by(write(tmp_path / f"{value}.tif", values)).any()

@@ -7,6 +7,7 @@ abruptly. A shadow, a lake or a roof lacks at least one of these, even where it 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
@@ -34,6 +35,8 @@ _LEAST_SHARE: Final = 0.0005
 _LEAST_LEFT: Final = 0.02
 # Of a border without noise, this share has exactly one value.
 _EXACT_SHARE: Final = 0.9
+# Of one that is neither black nor white, this share has: lossy compression smooths water nearly as well.
+_CONSTANT_SHARE: Final = 0.99
 # Of the line between border and picture, this share is straight: pieces of at least so much of the shorter side.
 _STRAIGHT_SHARE: Final = 0.5
 _STRAIGHT_PIECE: Final = 0.12
@@ -146,8 +149,20 @@ def find_borders(copy: SmallCopy, full_range: tuple[float, float] | None) -> lis
     level = (high - low) / 255.0
     if level <= 0:
         return []
-    found = [_find(copy, value, level) for value in (low, high)]
-    return [border for border in found if border is not None]
+    found: list[Border] = []
+    left = copy
+    # A black collar may lie inside a white margin, or the other way round: what is found is hidden, and looked past.
+    for value in (low, high, low, high):
+        if any(abs(border.value - value) <= _LOOSE * level for border in found):
+            continue
+        border = _find(left, value, level, full_range, _RIM_PX if found else 0)
+        if border is not None:
+            found.append(_regrown(border, copy, found))
+            reach = math.ceil(RINGING_PX / min(copy.factor)) if border.tolerance else 1
+            left = replace(left, valid=left.valid & ~dilated(found[-1].region, reach))
+            if not left.valid.any():
+                break
+    return found
 
 
 def confirm(border: Border, samples: list[Sample], *, lossy: bool) -> Border | None:
@@ -209,17 +224,41 @@ def _extremes(copy: SmallCopy, full_range: tuple[float, float] | None) -> tuple[
     if full_range is None:
         return low, high
     # JPEG moves the extremes a little.
-    slack = _LOOSE * (full_range[1] - full_range[0]) / 255
+    slack = _LOOSE * (high - low) / 255
     first, last = full_range
     return (first if low <= first + slack else low), (last if high >= last - slack else high)
 
 
-def _find(copy: SmallCopy, value: float, level: float) -> Border | None:
+def _regrown(border: Border, copy: SmallCopy, before: list[Border]) -> Border:
+    """A border with those of its pixels that were hidden because they lie beside another border."""
+    if not before:
+        return border
+    own = (deviation(copy.values, border.value) <= border.tolerance) & copy.valid
+    region = ndimage.binary_propagation(border.region, mask=own | border.region, structure=_CROSS)
+    return replace(border, region=region)
+
+
+def _own_value(values: Values, value: float) -> float:
+    """The value that a border of exactly one value has, which may be a little off the extreme that was looked for."""
+    found, counts = np.unique(values, return_counts=True)
+    most = int(counts.argmax())
+    return float(found[most]) if counts[most] >= _CONSTANT_SHARE * values.size else value
+
+
+def _find(
+    copy: SmallCopy, value: float, level: float, full_range: tuple[float, float] | None, ragged_px: int
+) -> Border | None:
+    """A border near a value; what the copy shows may begin so many pixels later here than there."""
     away = deviation(copy.values, value)
     region = _from_edge((away <= _LOOSE * level) & copy.valid, ~copy.valid)
     if region.mean() < _LEAST_SHARE:
         return None
     core = _deep(region) if _deep(region).any() else region
+    own = _own_value(copy.values[core], value)
+    if own != value:
+        value, away = own, deviation(copy.values, own)
+        region = _from_edge((away <= _LOOSE * level) & copy.valid, ~copy.valid)
+        core = _deep(region) if _deep(region).any() else region
     noise = float(np.percentile(away[core], 99)) / level
     exact = float((away[core] == 0).mean())
     # Water may be as smooth, but not as black.
@@ -232,14 +271,16 @@ def _find(copy: SmallCopy, value: float, level: float) -> Border | None:
     left = copy.valid & ~region
     if region.mean() < _LEAST_SHARE or left.sum() < _LEAST_LEFT * region.size:
         return None
-    if not _is_border(copy, region, away / level, exact):
+    # A bright roof in one corner is not a border, unless it has the very value that programs fill corners with.
+    corners = _corners(dilated(region, ragged_px) if ragged_px else region, copy.valid)
+    least = 2 if full_range is not None and value not in full_range else 1
+    if corners < least or not _is_border(copy, region, away / level, exact, corners):
         return None
     return Border(value, level, region, tolerance)
 
 
-def _is_border(copy: SmallCopy, region: Mask, levels: FloatArray, exact: float) -> bool:
+def _is_border(copy: SmallCopy, region: Mask, levels: FloatArray, exact: float, corners: int) -> bool:
     """Whether a region that is connected to the edge looks like a border rather than like ground."""
-    corners = _corners(region, copy.valid)
     share, pieces = _straightness(region, copy.valid)
     # Ringing of lossy compression frays the straightest line.
     ringing = _ringing(levels, region, copy.valid)

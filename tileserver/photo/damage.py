@@ -32,6 +32,11 @@ def describe_damage(error: BaseException) -> str:
     return _one_line(reason)
 
 
+def is_vague(message: str) -> bool:
+    """Return whether the message of an exception says no more than that its cause tells the reason."""
+    return message in _EMPTY
+
+
 def _one_line(text: str) -> str:
     """Shorten a message to a line without folders."""
     line = " ".join(text.split())

@@ -179,7 +179,7 @@ def _needs_virtual(dataset: DatasetReader, layout: Layout) -> bool:
         layout.palette > 0
         or layout.dtype != dataset.dtypes[layout.bands[0] - 1]
         or not _same(layout.nodata, dataset.nodata)
-        or (layout.nodata is not None and layout.alpha is not None)
+        or (layout.nodata is not None and (layout.alpha is not None or layout.mask))
         or len(layout.levels) < len(dataset.overviews(1))
     )
 

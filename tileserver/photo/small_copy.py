@@ -126,7 +126,8 @@ def read_values(
 ) -> tuple[Values, Mask]:
     """Values [height, width, bands] of a window, or of all, and where they are valid (bool [height, width]).
 
-    A pixel has the nodata value if all of its bands have it; an alpha band of the file hides what is fully transparent.
+    A pixel has the nodata value if all of its bands have it; an alpha band of the file hides what is fully transparent,
+    and a mask what it marks.
     """
     how: dict[str, Any] = {"window": window}
     read = dataset.read(list(bands), **how, **({"out_shape": (len(bands), *shape)} if shape else {}))
@@ -135,7 +136,9 @@ def read_values(
     if dataset.nodata is not None:
         missing = np.isnan(values) if math.isnan(dataset.nodata) else np.equal(values, dataset.nodata)
         valid &= ~np.logical_and.reduce(missing, axis=2)
-    elif ColorInterp.alpha in dataset.colorinterp or MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
+    # A mask hides pixels beside a nodata value; of an alpha band beside one, GDAL knows nothing.
+    has_alpha = ColorInterp.alpha in dataset.colorinterp and dataset.nodata is None
+    if has_alpha or MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
         valid &= dataset.dataset_mask(**how, **({"out_shape": shape} if shape else {})) > 0
     if np.issubdtype(values.dtype, np.floating):
         valid &= np.isfinite(values).all(axis=2)

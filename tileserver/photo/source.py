@@ -363,7 +363,8 @@ def _describe(
 
 
 def _warnings(dataset: DatasetReader, prepared: Prepared) -> Iterator[Notice]:
-    if prepared.sheets == 1 and max(dataset.width, dataset.height) > 512 and not dataset.overviews(1):
+    # A mosaic warns of its sheets itself, even where only one of them could be read.
+    if prepared.sampled and max(dataset.width, dataset.height) > 512 and not dataset.overviews(1):
         is_mosaic = dataset.driver == "VRT" and not is_virtual(dataset.name)
         command = overviews_command(dataset, prepared)
         way_out = "Let the mosaic use the overviews of its files" if is_mosaic else "Make a COG"

@@ -80,7 +80,8 @@ class Layout:
     @property
     def hides_by_value_alone(self) -> bool:
         """Whether GDAL's own nodata value is all that it needs to hide pixels."""
-        return self.nodata is not None and self.alpha is None and not self.palette and self.kept is None
+        by_value_alone = self.alpha is None and not self.mask and not self.palette and self.kept is None
+        return self.nodata is not None and by_value_alone
 
 
 class VirtualPhoto:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Final
 
+from tileserver.photo.damage import describe_damage, is_vague
+
 # Suffixes of sheets that are picked up from a folder.
 RASTERS: Final = (".tif", ".tiff", ".jp2", ".jpg", ".jpeg", ".png", ".img", ".ecw", ".sid")
 _CONVERT: Final = (
@@ -40,4 +42,11 @@ def _some_of(paths: Iterable[Path]) -> list[str]:
 def reason(path: str, error: Exception) -> str:
     """Say why GDAL cannot open a file, and what helps if the format tells."""
     hint = _HINTS.get(PurePath(path).suffix.lower())
-    return hint or f"{str(error).rstrip('.')}. Check it with gdalinfo"
+    return hint or f"{_words(path, error).rstrip('.')}. Check it with gdalinfo"
+
+
+def _words(path: str, error: Exception) -> str:
+    if not is_vague(str(error)):
+        return str(error)
+    # The sheet itself is named already.
+    return describe_damage(error).removeprefix(f"{PurePath(path).name}, ")

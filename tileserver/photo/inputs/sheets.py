@@ -14,7 +14,6 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
-from rasterio.windows import Window
 
 from tileserver.errors import SourceError
 from tileserver.photo.dataset_pool import open_dataset
@@ -24,6 +23,7 @@ from tileserver.photo.inputs.formats import reason
 from tileserver.photo.inputs.georeference import georeference
 from tileserver.photo.inputs.naming import file_name, is_remote
 from tileserver.photo.inputs.placing import Placing
+from tileserver.photo.inputs.probe import probe
 from tileserver.photo.inputs.tags import credit_of
 from tileserver.photo.notice import Notice
 from tileserver.photo.value_range import is_negative
@@ -87,7 +87,7 @@ class Fault(NamedTuple):
 
 
 def look_at(path: str, placing: Placing) -> Sheet | Fault:
-    """Open a sheet, read its first and its last pixel, and describe it.
+    """Open a sheet, see whether it is whole, and describe it.
 
     Raises:
         SettingsError: `placing` is invalid.
@@ -98,7 +98,7 @@ def look_at(path: str, placing: Placing) -> Sheet | Fault:
             return Fault(path, "there is no such file")
     try:
         with gdal_errors(), open_dataset(path) as dataset:
-            _probe(dataset)
+            probe(dataset)
             placed = georeference(path, dataset, placing)
             if placed.path == path:
                 return _describe(path, dataset, placed.path, placed.crs, placed.how)
@@ -145,12 +145,6 @@ def report_faults(faults: Sequence[Fault], count: int, placing: Placing) -> list
     if placing.missing == "refuse":
         raise SourceError(f"{counted} (--missing skip leaves gaps in their place):\n  {listed}")
     return [Notice("missing-sheets", f"{counted}, and gaps are left in their place:\n  {listed}")]
-
-
-def _probe(dataset: DatasetReader) -> None:
-    """Read the first and the last pixel: of a file that was cut short, the end is missing."""
-    for column, row in ((0, 0), (dataset.width - 1, dataset.height - 1)):
-        dataset.read(1, window=Window(column, row, 1, 1))
 
 
 def _describe(path: str, dataset: DatasetReader, gdal_path: str, crs: CRS, how: str) -> Sheet:

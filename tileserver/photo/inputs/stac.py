@@ -114,7 +114,9 @@ def _resolve(place: str, href: str) -> str:
         return href
     if _HTTP.match(place):
         return urljoin(place, href)
-    return str(Path(place).absolute().parent / href)
+    beside = Path(place).absolute().parent / href
+    # An href is a URI reference, but many programs write plain file names, which may contain %20.
+    return str(beside if beside.exists() else Path(place).absolute().parent / unquote(href))
 
 
 def _credit(document: dict[str, Any], asset: dict[str, Any]) -> str:

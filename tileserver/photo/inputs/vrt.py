@@ -13,7 +13,6 @@ from typing import Final
 
 import shapely
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
 from shapely.geometry import box
 
 from tileserver.errors import SourceError
@@ -23,8 +22,10 @@ from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.inputs.formats import reason
 from tileserver.photo.inputs.naming import is_remote
 from tileserver.photo.inputs.placing import Placing
+from tileserver.photo.inputs.probe import probe
 from tileserver.photo.inputs.sheets import Fault, report_faults
 from tileserver.photo.inputs.virtual import virtual_file
+from tileserver.photo.inputs.vrt_values import take_over_values
 from tileserver.photo.notice import Notice
 
 _THREADS: Final = 8
@@ -72,12 +73,13 @@ def check_vrt(path: str, placing: Placing, depth: int = 0) -> CheckedVrt:
         inner = named[id(element)]
         element.text = nested[inner].path if inner in nested else inner
         element.set("relativeToVRT", "0")
+    valued = take_over_values(root, path)
     gaps = _has_gaps(root)
     if gaps:
         _add_mask(root)
     warnings += [warning for one in nested.values() for warning in one.warnings]
     warnings += _warn_of_size(root, sorted(looked))
-    if not (faults or gaps or any(one.path != inner for inner, one in nested.items())):
+    if not (faults or gaps or valued or any(one.path != inner for inner, one in nested.items())):
         return CheckedVrt(path, None, tuple(warnings))
     _keep_overviews(root, path)
     files = [file for one in looked.values() if not isinstance(one, Fault) for file in one]
@@ -128,8 +130,7 @@ def _look(paths: list[str]) -> dict[str, Fault | tuple[str, ...]]:
             return Fault(path, "there is no such file")
         try:
             with gdal_errors(), open_dataset(path) as dataset:
-                for column, row in ((0, 0), (dataset.width - 1, dataset.height - 1)):
-                    dataset.read(1, window=Window(column, row, 1, 1))
+                probe(dataset)
                 return files_of(path, dataset)
         except (RasterioError, OSError) as error:
             return Fault(path, reason(path, error))
