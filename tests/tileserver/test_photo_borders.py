@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,22 @@ from odd_photos import (
     write,
 )
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.io import MemoryFile
 from rasterio.warp import reproject, transform
 from scipy import ndimage
 
+from tileserver.errors import SourceError
 from tileserver.photo.dataset_pool import open_dataset
+from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.small_copy import read_values
 from tileserver.photo.source import Source
+from tileserver.photo.virtual import VirtualPhoto
 
 TOWN = town()
 LIES = turned(20)
 EVERYWHERE = np.ones((SIDE, SIDE), bool)
+# An ellipsoid without a datum.
+NO_DATUM = "+proj=utm +zone=18 +ellps=bessel +units=m +no_defs"
 JPEG = {"compress": "jpeg", "photometric": "YCBCR", "interleave": "pixel", "jpeg_quality": 75}
 
 
@@ -372,3 +379,21 @@ def test_a_bright_roof_in_one_corner_is_shown(tmp_path: Path) -> None:
         values = TOWN.copy()
         values[:, :100, :100] = value
         assert not hidden_by(write(tmp_path / f"{value}.tif", values)).any()
+
+
+def test_what_is_refused_leaves_nothing_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[MemoryFile] = []
+    store = VirtualPhoto._store
+
+    def remembered(self: VirtualPhoto, text: str) -> str:
+        name = store(self, text)
+        made.append(self._files[-1])
+        return name
+
+    monkeypatch.setattr(VirtualPhoto, "_store", remembered)
+    path = write(tmp_path / "no_datum.tif", bordered(0), crs=NO_DATUM)
+    with pytest.raises(SourceError, match="--inaccurate refuse"):
+        Source.open(str(path), placing=Placing(inaccurate="refuse"))
+    gc.collect()
+    assert made
+    assert all(file.closed for file in made)

@@ -8,6 +8,7 @@ pixels stay in the file.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ class Layout:
 
 
 class VirtualPhoto:
-    """A VRT in memory; it exists until it is closed.
+    """A VRT in memory; it exists until it is closed, or nothing refers to it any more.
 
     Args:
         path: path or URL of the file.
@@ -103,18 +104,19 @@ class VirtualPhoto:
         self._layout = layout
         self._hidden = tuple(hidden)
         self._files: list[MemoryFile] = []
+        # rasterio leaves a file in memory when its MemoryFile goes, as one would that could not be opened in the end.
+        self._finalizer = weakref.finalize(self, _close_all, self._files, self._hidden)
+        self._finalizer.atexit = False
         source = _absolute_name(path, dataset)
-        finer = [
-            self._write(source, opened, number + 1, {"OVERVIEW_LEVEL": level})
-            for number, level in enumerate(layout.levels)
-            for opened in [open_dataset(path, overview_level=level)]
-        ]
+        finer = []
+        for number, level in enumerate(layout.levels):
+            with open_dataset(path, overview_level=level) as overview:
+                finer.append(self._write(source, overview, number + 1, {"OVERVIEW_LEVEL": level}))
         self.path = self._write(source, dataset, 0, {}, finer)
 
     def close(self) -> None:
         """Delete the VRT and the rasters that hide its pixels."""
-        for file in (*self._files, *self._hidden):
-            file.close()
+        self._finalizer()
 
     def _write(
         self,
@@ -223,6 +225,11 @@ class _SourceFile:
             f"{f'<OpenOptions>{options}</OpenOptions>' if options else ''}<SourceBand>{band}</SourceBand>"
             f"<SrcRect {rectangle}/><DstRect {rectangle}/>{extra}</{kind}>"
         )
+
+
+def _close_all(files: Sequence[MemoryFile], hidden: Sequence[MemoryFile]) -> None:
+    for file in (*files, *hidden):
+        file.close()
 
 
 def _absolute_name(path: str, dataset: DatasetReader) -> str:
