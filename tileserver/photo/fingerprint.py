@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
@@ -33,10 +33,15 @@ def file_states(files: tuple[str, ...]) -> tuple[FileState, ...]:
     return tuple(_state(file) for file in files)
 
 
-def fingerprint(
-    path: str, dataset: DatasetReader, files: tuple[str, ...], how: str = "", *, dated: bool = True
-) -> str:
-    """Return the SHA-256 (hex) of a photograph's header, its files' sizes and times, and samples of its bytes.
+class Fingerprints(NamedTuple):
+    """Digests of a photograph, SHA-256 (hex): with the times of its files, and without, as copies have in common."""
+
+    dated: str
+    undated: str
+
+
+def fingerprints(path: str, dataset: DatasetReader, files: tuple[str, ...], how: str = "") -> Fingerprints:
+    """Return digests of a photograph's header, its files' sizes and times, and samples of its bytes.
 
     Pixels are sampled as well where only GDAL can open one of the files, which therefore has no modification time.
 
@@ -45,26 +50,31 @@ def fingerprint(
         dataset: the photograph, open.
         files: paths of all its files.
         how: what else decides its pixels, such as a CRS that replaces its own.
-        dated: whether the times count; without them, copies of a photograph have the same digest.
     """
-    digest = hashlib.sha256()
     profile = {key: str(value) for key, value in dataset.profile.items()}
     colours = [colour.name for colour in dataset.colorinterp]
     header = [profile, colours, dataset.overviews(1), dataset.tags(), *([how] if how else [])]
-    digest.update(json.dumps(header, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    undated = digest.copy()
     # GDAL programs add statistics to .aux.xml files; whatever in them changes pixels is in the header already.
     states = file_states(tuple(file for file in files if not file.endswith(".aux.xml")))
-    digest.update(repr(states if dated else [state and state[0] for state in states]).encode())
-    if None in states:
-        for pixels in _sample_pixels(dataset):
-            digest.update(pixels)
+    digest.update(repr(states).encode())
+    undated.update(repr([state and state[0] for state in states]).encode())
+    pixels = _sample_pixels(dataset) if None in states else ()
+    for sample in (*pixels, *_sample_bytes(path)):
+        digest.update(sample)
+        undated.update(sample)
+    return Fingerprints(digest.hexdigest(), undated.hexdigest())
+
+
+def _sample_bytes(path: str) -> Iterator[bytes]:
+    """Yield parts of a local file, evenly spread; none of what is not one."""
     found = _state(path) if path else None
     if found is not None:
         with Path(path).open("rb") as file:
             for part in range(_SAMPLES):
                 file.seek(max(0, found[0] - _SAMPLE_BYTES) * part // (_SAMPLES - 1))
-                digest.update(file.read(_SAMPLE_BYTES))
-    return digest.hexdigest()
+                yield file.read(_SAMPLE_BYTES)
 
 
 def _sample_pixels(dataset: DatasetReader) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -26,7 +26,7 @@ from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.file_watch import FileWatch
-from tileserver.photo.fingerprint import FileState, file_states, fingerprint
+from tileserver.photo.fingerprint import FileState, file_states, fingerprints
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
 from tileserver.photo.inputs.overviews import overviews_command
 from tileserver.photo.inputs.placing import AS_THE_FILE_SAYS, Placing
@@ -328,7 +328,7 @@ def _describe(
     position = find_position(crs, bounds, lonlat)
     preparation = prepare_reading(prepared.path, dataset, crs, options)
     how = prepared.how + position.key
-    digest = partial(fingerprint, prepared.sampled, dataset, prepared.files, how)
+    digests = fingerprints(prepared.sampled, dataset, prepared.files, how)
     warnings = (
         *prepared.warnings,
         *position.notices(pixel.gsd_m, prepared.given),
@@ -350,8 +350,8 @@ def _describe(
         pixel=pixel,
         overviews=preparation.overviews,
         files=(*prepared.files, *options.files),
-        fingerprint=digest(),
-        undated_fingerprint=digest(dated=False),
+        fingerprint=digests.dated,
+        undated_fingerprint=digests.undated,
         credit=prepared.credit,
         notes=(*prepared.notes, *preparation.notes),
         warnings=warnings,
