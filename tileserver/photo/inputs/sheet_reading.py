@@ -15,7 +15,7 @@ from tileserver.errors import SourceError
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.inputs.formats import reason
-from tileserver.photo.inputs.sheets import Sheet, short_names
+from tileserver.photo.inputs.sheets import RGB, Sheet, short_names
 from tileserver.photo.notice import Notice
 from tileserver.photo.preparation import prepare_sheet
 from tileserver.photo.reading import ReadingOptions, SheetPreparation
@@ -23,7 +23,6 @@ from tileserver.photo.virtual import VirtualPhoto
 
 # Small copies of so many sheets are held at a time.
 _THREADS: Final = 4
-_RGB: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def _readable(sheet: Sheet, prepared: SheetPreparation) -> Sheet:
     )
     if not prepared.palette:
         return made
-    colours = _RGB if prepared.palette == 3 else (ColorInterp.gray,)
+    colours = RGB if prepared.palette == 3 else (ColorInterp.gray,)
     numbers = tuple(range(1, prepared.palette + 1))
     return replace(made, dtype="uint8", bands=numbers, colours=colours, bits=None, palette=False)
 

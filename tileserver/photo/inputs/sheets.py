@@ -14,13 +14,14 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
+from rio_tiler.utils import non_alpha_indexes
 
 from tileserver.errors import SourceError
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.fingerprint import files_of
 from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.inputs.formats import reason
-from tileserver.photo.inputs.georeference import georeference
+from tileserver.photo.inputs.georeference import Georeferenced, georeference
 from tileserver.photo.inputs.naming import file_name, is_remote
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.inputs.probe import probe
@@ -31,7 +32,7 @@ from tileserver.photo.value_range import is_negative
 # Sheets on a disk are looked at faster than one at a time, and those behind a URL much faster.
 _THREADS: Final = 8
 _MOST_NAMED: Final = 12
-_RGB: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+RGB: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ def look_at(path: str, placing: Placing) -> Sheet | Fault:
             probe(dataset)
             placed = georeference(path, dataset, placing)
             if placed.path == path:
-                return _describe(path, dataset, placed.path, placed.crs, placed.how)
+                return _describe(path, dataset, dataset, placed)
             with open_dataset(placed.path) as warped:
-                return _describe(path, warped, placed.path, placed.crs, placed.how)
+                return _describe(path, dataset, warped, placed)
     except SourceError as error:
         return Fault(path, str(error).removeprefix(f"{path} "))
     except (RasterioError, OSError) as error:
@@ -147,20 +148,18 @@ def report_faults(faults: Sequence[Fault], count: int, placing: Placing) -> list
     return [Notice("missing-sheets", f"{counted}, and gaps are left in their place:\n  {listed}")]
 
 
-def _describe(path: str, dataset: DatasetReader, gdal_path: str, crs: CRS, how: str) -> Sheet:
+def _describe(path: str, own: DatasetReader, dataset: DatasetReader, placed: Georeferenced) -> Sheet:
+    """Describe a sheet by its own file and by what GDAL reads of it, which may be warped and does not tell all."""
     colours = dataset.colorinterp
-    bands = tuple(band for band, colour in enumerate(colours, 1) if colour != ColorInterp.alpha)
+    bands = non_alpha_indexes(dataset)
     if not bands:
         raise SourceError(f"{path} has only an alpha band: leave it out of the mosaic")
-    with open_dataset(path) as own:
-        files, credit = files_of(path, own), credit_of(own)
-        # A warped file does not tell.
-        palette = own.colorinterp[0] == ColorInterp.palette
-        negative, bits = is_negative(own), own.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+    palette = own.colorinterp[0] == ColorInterp.palette
+    bits = own.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
     return Sheet(
         path=path,
-        gdal_path=gdal_path,
-        crs=crs,
+        gdal_path=placed.path,
+        crs=placed.crs,
         transform=dataset.transform,
         width=dataset.width,
         height=dataset.height,
@@ -169,21 +168,21 @@ def _describe(path: str, dataset: DatasetReader, gdal_path: str, crs: CRS, how: 
         colours=tuple(colours[band - 1] for band in bands),
         palette=colours[0] == ColorInterp.palette,
         # A colour table says what is white, and its colours have 8 bits.
-        is_negative=negative and not palette,
+        is_negative=is_negative(own) and not palette,
         bits=None if palette else bits,
         is_masked=any(flag.name != "all_valid" for flag in dataset.mask_flag_enums[0]),
         overviews=tuple(dataset.overviews(1)),
-        files=files,
-        credit=credit,
-        how=how,
+        files=files_of(path, own),
+        credit=credit_of(own),
+        how=placed.how,
     )
 
 
 def colour_order(sheet: Sheet) -> tuple[int, ...]:
     """Return the numbers of a sheet's bands in the order red, green, blue, others, where it says which is which."""
-    if not set(_RGB) <= set(sheet.colours):
+    if not set(RGB) <= set(sheet.colours):
         return sheet.bands
-    first = [sheet.bands[sheet.colours.index(colour)] for colour in _RGB]
+    first = [sheet.bands[sheet.colours.index(colour)] for colour in RGB]
     return (*first, *(band for band in sheet.bands if band not in first))
 
 
