@@ -9,13 +9,12 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import mercantile
@@ -27,6 +26,7 @@ from command_calls import seed
 from conftest import Photo, write_photo
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from range_server import RangeHandler
 from seeded_photo import OPTIONS
 
 JS = Path(__file__).with_name("js")
@@ -37,26 +37,6 @@ needs_npm = pytest.mark.skipif(
     not (JS / "node_modules" / "pmtiles").is_dir() or shutil.which("node") is None,
     reason="npm install --prefix tests/system/js, which needs the network and Node.js",
 )
-
-
-class RangeHandler(SimpleHTTPRequestHandler):
-    """Python's file server, with byte ranges (RFC 9110, 14.1.2), which it lacks."""
-
-    def do_GET(self) -> None:
-        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if match is None:
-            super().do_GET()
-            return
-        data = Path(self.translate_path(self.path)).read_bytes()
-        first, last = int(match[1]), min(int(match[2]), len(data) - 1)
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
-        self.send_header("Content-Length", str(last + 1 - first))
-        self.end_headers()
-        self.wfile.write(data[first : last + 1])
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from typing import Any, Final, Literal
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
@@ -39,7 +38,7 @@ from tileserver.photo.position import Position, check_position, find_position
 from tileserver.photo.preparation import prepare_reading
 from tileserver.photo.reading import Preparation, ReadingOptions
 from tileserver.photo.traits import estimate_traits
-from tileserver.photo.virtual import VirtualPhoto
+from tileserver.photo.virtual import VirtualPhoto, alpha_band
 from tileserver.photo.warp import WARP_TOLERANCE_PX, row_parts, to_raster, warp
 from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
@@ -388,9 +387,9 @@ def _warnings(dataset: DatasetReader, prepared: Prepared) -> Iterator[Notice]:
 
 def _false_alpha(dataset: DatasetReader) -> int | None:
     """Return the number of a band tagged as alpha that looks like an image, as infrared often is; else None."""
-    if ColorInterp.alpha not in dataset.colorinterp:
+    number = alpha_band(dataset)
+    if number is None:
         return None
-    number = dataset.colorinterp.index(ColorInterp.alpha) + 1
     side = min(_SAMPLE_PX, dataset.width, dataset.height)
     middle = Window((dataset.width - side) // 2, (dataset.height - side) // 2, side, side)
     try:

@@ -22,7 +22,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from tileserver.photo.dataset_pool import open_dataset
 
 # Names of GDAL's data types by those of numpy.
-_GDAL_TYPES: Final = {
+GDAL_TYPES: Final = {
     "uint8": "Byte",
     "int8": "Int8",
     "uint16": "UInt16",
@@ -157,7 +157,7 @@ class VirtualPhoto:
             for name in overviews
         )
         return (
-            f'<VRTRasterBand dataType="{_GDAL_TYPES[layout.dtype]}" band="{index}">'
+            f'<VRTRasterBand dataType="{GDAL_TYPES[layout.dtype]}" band="{index}">'
             f"<ColorInterp>{colour}</ColorInterp>{nodata}{content}{coarser}</VRTRasterBand>"
         )
 

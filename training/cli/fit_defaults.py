@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from training.errors import RunError
-from training.fit.config import OWN_TEXTURE
+from training.fit.config import CONFIG, OWN_TEXTURE
 from training.processors import free_processors
-
-_CONFIG: Final = "config.json"
 
 
 def parse_own_texture(text: str) -> tuple[float, float]:
@@ -29,9 +27,9 @@ def parse_own_texture(text: str) -> tuple[float, float]:
 
 def saved_choices(run: Path, *, resume: bool) -> dict[str, Any] | None:
     """The choices of the run that goes on, None where a fresh one begins."""
-    if not resume or not (run / _CONFIG).is_file():
+    if not resume or not (run / CONFIG).is_file():
         return None
-    choices: dict[str, Any] = json.loads((run / _CONFIG).read_text())
+    choices: dict[str, Any] = json.loads((run / CONFIG).read_text())
     return choices
 
 

@@ -80,8 +80,8 @@ def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **options:
     import torch
 
     from sr_model.weights import pack_weights
+    from training.fit.config import CONFIG
     from training.fit.divergence import LAST as WEIGHTS
-    from training.fit.run import CONFIG
     from training.refine.refine import refine as teach
 
     weights, config = load_weights(run / WEIGHTS), run / CONFIG

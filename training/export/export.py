@@ -24,9 +24,9 @@ from training.export.lineage import lineage, read_scores
 from training.export.model_card import model_card
 from training.export.onnx_file import write_onnx
 from training.export.stac import stac_item
+from training.fit.config import CONFIG
 from training.fit.divergence import BEST
 from training.fit.divergence import LAST as WEIGHTS
-from training.fit.run import CONFIG
 from training.measure.halo import HALO_WINDOW_PX, measure_halo, mirrored
 
 UInt8Array = npt.NDArray[np.uint8]

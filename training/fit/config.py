@@ -16,6 +16,8 @@ HALF_SCALE_GRID: Final = 0.3
 # Shares of the photograph's own texture that relative weights keep, everywhere and in woods, as the bundled ones do.
 OWN_TEXTURE: Final = (0.15, 0.5)
 
+# The file of a run's folder that holds its choices.
+CONFIG: Final = "config.json"
 # What may change between a stop and its resumption without changing a number: where files lie, who loads them.
 _FREE: Final = frozenset(
     {"pairs", "keep_season", "degrade", "perceptual", "workers", "validate_every", "threads"}

@@ -23,7 +23,7 @@ from sr_model.weights import Weights, load_weights, pack_weights
 from training.errors import RunError, StoppedError
 from training.fit.checkpoint import FILE as PROGRESS
 from training.fit.checkpoint import load_progress, pack_progress, saved_step
-from training.fit.config import FitConfig
+from training.fit.config import CONFIG, FitConfig
 from training.fit.divergence import LAST as WEIGHTS
 from training.fit.divergence import Watch
 from training.fit.kinds import untrained_spec
@@ -34,8 +34,6 @@ from training.fit.stopping import StopRequests
 from training.fit.validation import Validate
 from training.locks import only_process_in
 from training.progress import ProgressBars
-
-CONFIG: Final = "config.json"
 
 AfterStep = Callable[[RestorationModule, Batch], None]
 

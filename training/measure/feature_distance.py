@@ -57,11 +57,7 @@ class FeatureJudge(ABC):
         """
         with torch.inference_mode():
             first, second = (self.features(_tensor(rgb)) for rgb in (matched(picture, truth), truth))
-            layers = [
-                (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean()
-                for a, b in zip(first, second, strict=True)
-            ]
-            return float(torch.stack(layers).mean())
+            return float(layer_distances(first, second).mean())
 
 
 class EfficientNetJudge(FeatureJudge):
@@ -120,6 +116,21 @@ class Vgg16Judge(FeatureJudge):
                 # The next layer must not work in place on the kept features.
                 found.append(x.clone())
         return found
+
+
+def layer_distances(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """Mean squared distance of the unit vectors that features of places are made.
+
+    Args:
+        first, second: features [B, C, h, w] of each layer, see `FeatureJudge.features`.
+
+    Returns:
+        [layers].
+    """
+    pairs = zip(first, second, strict=True)
+    return torch.stack(
+        [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean() for a, b in pairs]
+    )
 
 
 def _vgg_state(path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -27,14 +27,14 @@ from training.data.taught import TaughtDataset, check_side, list_crops
 from training.errors import DivergedError, RunError, StoppedError
 from training.fit.checkpoint import FILE as PROGRESS
 from training.fit.checkpoint import load_progress, pack_progress, saved_step
+from training.fit.config import CONFIG
 from training.fit.divergence import LAST as WEIGHTS
 from training.fit.ema import moving_average
 from training.fit.losses import luma
 from training.fit.module import restore
-from training.fit.run import CONFIG
 from training.fit.schedule import one_cycle
 from training.locks import only_process_in
-from training.measure.feature_distance import EfficientNetJudge, FeatureJudge
+from training.measure.feature_distance import EfficientNetJudge, FeatureJudge, layer_distances
 from training.progress import ProgressBars
 from training.teach.discriminator import TextureDiscriminator, counted
 
@@ -163,9 +163,8 @@ class Learner:
             "chroma": weight.chroma * F.l1_loss(made - luma_made, wanted - luma_wanted),
         }
         if self.features is not None:
-            pairs = zip(self.features.features(made), self.features.features(wanted), strict=True)
-            apart = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean() for a, b in pairs]
-            terms["features"] = weight.features * torch.stack(apart).sum()
+            apart = layer_distances(self.features.features(made), self.features.features(wanted))
+            terms["features"] = weight.features * apart.sum()
         return terms
 
     @torch.no_grad()

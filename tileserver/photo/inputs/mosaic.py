@@ -30,7 +30,7 @@ from tileserver.photo.inputs.sheets import Sheet, colour_order, is_north_up, sho
 from tileserver.photo.inputs.virtual import virtual_file
 from tileserver.photo.notice import Notice
 from tileserver.photo.pixel_size import pixel_size
-from tileserver.photo.virtual import Layout, VirtualPhoto, alpha_band
+from tileserver.photo.virtual import GDAL_TYPES, Layout, VirtualPhoto, alpha_band
 from tileserver.tiling.grid import BBox
 
 # Coordinates in world files are rounded: a sheet within this part of a pixel lies on the grid.
@@ -39,16 +39,8 @@ _ON_GRID_PX: Final = 0.05
 _SMALLEST_PX: Final = 256
 # Sheets that fill less than this share of their common rectangle lie suspiciously far apart.
 _LEAST_FILLED: Final = 0.002
-_GDAL_TYPES: Final = {
-    "uint8": "Byte",
-    "int8": "Int8",
-    "uint16": "UInt16",
-    "int16": "Int16",
-    "uint32": "UInt32",
-    "int32": "Int32",
-    "float32": "Float32",
-    "float64": "Float64",
-}
+# Of a mosaic; integers of 64 bits are not a photograph's.
+_TYPES: Final = GDAL_TYPES.keys() - {"int64", "uint64"}
 # Types whose alpha band GDAL takes for a mask.
 _GDAL_ALPHA: Final = ("uint8", "uint16")
 
@@ -143,7 +135,7 @@ def check_types(sheets: Sequence[Sheet]) -> None:
             f"the sheets have values of different types ({listed}): serve them as several maps, "
             "or convert some with gdal_translate -ot TYPE -scale"
         )
-    if sheets[0].dtype not in _GDAL_TYPES:
+    if sheets[0].dtype not in _TYPES:
         raise SourceError(
             f"{sheets[0].path} has values of type {sheets[0].dtype}, which are not a photograph's"
         )
@@ -305,7 +297,7 @@ def _band(number: int, first: Sheet, colour: str, sources: str) -> str:
         else ""
     )
     return (
-        f'<VRTRasterBand dataType="{_GDAL_TYPES[first.dtype]}" band="{number}">{bits}'
+        f'<VRTRasterBand dataType="{GDAL_TYPES[first.dtype]}" band="{number}">{bits}'
         f"<ColorInterp>{colour}</ColorInterp>{sources}</VRTRasterBand>"
     )
 
@@ -337,7 +329,7 @@ def _file(one: _Placed, band: str) -> str:
     size = f'xSize="{one.width}" ySize="{one.height}"'
     properties = (
         f'RasterXSize="{one.width}" RasterYSize="{one.height}" '
-        f"DataType={quoteattr('Byte' if band.startswith('mask') else _GDAL_TYPES[one.sheet.dtype])}"
+        f"DataType={quoteattr('Byte' if band.startswith('mask') else GDAL_TYPES[one.sheet.dtype])}"
     )
     return (
         f'<SourceFilename relativeToVRT="0">{escape(one.path)}</SourceFilename><SourceBand>{band}</SourceBand>'
