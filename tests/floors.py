@@ -4,6 +4,7 @@
 TILESERVER = (
     {"errors"},
     {"tiling"},
+    {"setting_types"},
     {"settings", "stages"},
     {"metrics"},
     {"photo"},

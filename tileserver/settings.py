@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import logging
-import math
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
-    ValidationError,
     ValidationInfo,
-    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -25,7 +19,17 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sr_model.machine import usable_cores, usable_memory_bytes
-from tileserver.tiling.grid import BBox, Limits
+from tileserver.setting_types import (
+    Bands,
+    Bounds,
+    Halo,
+    Nodata,
+    Origins,
+    Rescale,
+    Zooms,
+    one_or_more,
+)
+from tileserver.tiling.grid import Limits
 
 logger = logging.getLogger("orthosharp")
 
@@ -44,7 +48,6 @@ EVERY: Final[frozenset[Command]] = PIXELS | {"info"}
 
 # Values of the deprecated setting `tone`.
 _COLOURS_OF_TONE: Final = {"model": "corrected", "old": "photo"}
-_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 
 
 @dataclass(frozen=True)
@@ -78,63 +81,6 @@ _FIRST_BANDS: Final = "the first three, or the first"
 _RANGE: Final = "0-255 or by its bits, else auto"
 
 
-def _split(value: Any) -> Any:
-    """'4,1,2' as ('4', '1', '2'); anything but text is left alone."""
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
-
-
-def _numbers(expected: str, is_valid: Callable[[Any], bool], *words: str) -> WrapValidator:
-    """Accept numbers or their text, such as '4,1,2', or one of the words; one message covers all mistakes."""
-
-    def validate(value: Any, parse: Callable[[Any], Any]) -> Any:
-        if isinstance(value, str) and value in words:
-            return value
-        try:
-            numbers = parse(_split(value))
-        except ValidationError:
-            numbers = None
-        if numbers is None or not is_valid(numbers):
-            raise ValueError(f"{value!r} is not {expected}")
-        return numbers
-
-    return WrapValidator(validate)
-
-
-def _one_or_more(value: Any) -> Any:
-    """Several paths as a tuple; a single one as text."""
-    if isinstance(value, (list, tuple)) and value and all(isinstance(part, str) for part in value):
-        return value[0] if len(value) == 1 else tuple(value)
-    return value
-
-
-def _check_origin(origin: str) -> str:
-    if origin != "*" and not _ORIGIN.fullmatch(origin):
-        raise ValueError(
-            f"{origin!r} is not an origin: give scheme and host without a path, such as https://map.example, "
-            "or * for all"
-        )
-    return origin
-
-
-def _is_on_earth(bbox: BBox) -> bool:
-    return -180 <= bbox[0] < bbox[2] <= 180 and -90 <= bbox[1] < bbox[3] <= 90
-
-
-def _halo(value: Any, parse: Callable[[Any], Any]) -> Any:
-    if value in ("off", "auto"):
-        return value
-    try:
-        amount, radius_px = (float(part) for part in _split(value))
-    except (TypeError, ValueError):
-        amount = radius_px = -1.0
-    if not (0 < amount <= 3 and 0.3 <= radius_px <= 3):
-        raise ValueError(
-            f"{value!r} is neither off, auto, nor AMOUNT,RADIUS (up to 3, and 0.3 to 3 of the photograph's pixels), "
-            "such as 0.7,1.2"
-        )
-    return parse((amount, radius_px))
-
-
 _CACHE_BYTES: Final = 512 * 2**20
 _CACHE_TEXT: Final = f"{_CACHE_BYTES}, at most a quarter of the memory"
 
@@ -146,45 +92,6 @@ def _threads() -> int:
 def _cache_bytes() -> int:
     """The usual size, or a quarter of a small container's memory: the network takes the rest."""
     return min(_CACHE_BYTES, (usable_memory_bytes() or 4 * _CACHE_BYTES) // 4)
-
-
-Bands = Annotated[
-    tuple[int, ...],
-    _numbers(
-        "one band (grey) or three (red, green, blue), counted from 1, such as 4,1,2",
-        lambda bands: len(bands) in (1, 3) and min(bands) >= 1,
-    ),
-]
-Rescale = Annotated[
-    tuple[float, float] | Literal["auto"],
-    _numbers(
-        "auto or MIN,MAX with MIN below MAX, such as 0,4095",
-        lambda pair: all(map(math.isfinite, pair)) and pair[0] < pair[1],
-        "auto",
-    ),
-]
-Nodata = Annotated[
-    tuple[float, ...] | Literal["auto", "none"],
-    _numbers(
-        "auto, none, VALUE or VALUE,TOLERANCE, such as 0 or 255,8",
-        lambda given: (
-            len(given) == 1 or (len(given) == 2 and math.isfinite(given[0]) and 0 <= given[1] < math.inf)
-        ),
-        "auto",
-        "none",
-    ),
-]
-Halo = Annotated[
-    tuple[float, float] | Literal["off", "auto"],
-    WrapValidator(_halo),
-]
-Bounds = Annotated[
-    BBox, _numbers("WEST,SOUTH,EAST,NORTH in degrees, such as -73.55,42.38,-73.52,42.40", _is_on_earth)
-]
-Zooms = Annotated[
-    tuple[int, int], _numbers("FIRST,LAST, such as 12,19", lambda pair: 0 <= pair[0] <= pair[1])
-]
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -202,7 +109,7 @@ class Settings(BaseSettings):
 
     source: Annotated[
         str | tuple[str, ...],
-        BeforeValidator(_one_or_more),
+        BeforeValidator(one_or_more),
         _photograph(EVERY, metavar="FILE", positional=True),
     ] = Field(
         description="Old photograph to restore: a GeoTIFF, preferably a Cloud Optimized GeoTIFF (COG); its sheets, as "
