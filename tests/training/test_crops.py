@@ -134,6 +134,14 @@ def test_pictures_that_give_no_crops_are_refused(places, tmp_path, words, why):
     assert why in refused.output
 
 
+def test_a_small_picture_among_others_is_refused_before_the_first_crop(places, tmp_path):
+    Image.new("RGB", (300, 300)).save(tmp_path / "small.png")
+    refused = cut(places, tmp_path / "out", "--sharp", tmp_path / "small.png")
+    assert refused.exit_code == 2
+    assert "small.png is smaller than a square of 416 px" in refused.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_photographs_with_gaps_give_no_crop(tmp_path):
     picture = make_ground(1, 300).astype(np.uint8)
     picture[100:200, 100:200] = 0

@@ -67,19 +67,28 @@ class Ground:
         radius = min(max(traits.halo_radius_px, _RADII_PX[0]), _RADII_PX[1])
         return cls(path, round(reduction, 3), round(traits.halo_amount / 2, 3), round(radius / reduction, 3))
 
-    def square(self, side_px: int, rng: np.random.Generator) -> UInt8Array | None:
-        """A square with strong edges, uint8 [side, side, 3]; None where there is none without gaps.
+    def check_holds(self, side_px: int) -> None:
+        """Look whether there is room for a square, before hours of work end at one that does not fit.
 
         Raises:
             DatasetError: the raster is smaller than a square, or cannot be read.
         """
+        with _opened(self.path) as source:
+            if min(source.shape) < math.ceil(side_px * self.reduction):
+                raise DatasetError(
+                    f"{self.path.name} is smaller than a square of {math.ceil(side_px * self.reduction)} px, the "
+                    "smallest to learn from: leave it out"
+                )
+
+    def square(self, side_px: int, rng: np.random.Generator) -> UInt8Array | None:
+        """A square with strong edges, uint8 [side, side, 3]; None where there is none without gaps.
+
+        Raises:
+            DatasetError: the raster cannot be read.
+        """
         best: tuple[float, UInt8Array] | None = None
         with _opened(self.path) as source:
             span = math.ceil(side_px * self.reduction)
-            if min(source.shape) < span:
-                raise DatasetError(
-                    f"{self.path.name} is smaller than a square of {span} px, the smallest to learn from: leave it out"
-                )
             for _ in range(_TRIES):
                 y, x = (int(rng.integers(side - span + 1)) for side in source.shape)
                 luck = rng.uniform(0.4, 1)

@@ -98,10 +98,16 @@ def make_crops(
         raise DatasetError("there is nothing to cut crops from: name photographs, or pictures with --sharp")
     started = time.monotonic()
     model = _Teacher(load_weights(teacher))
-    grounds = [Ground.measured(path) for path in photos]
+    measured = {path: Ground.measured(path) for path in photos}
+    # A photograph that is named twice is drawn twice as often.
+    grounds, sharp_grounds = [measured[path] for path in photos], [Ground(path) for path in sharp]
+    for ground in measured.values():
+        ground.check_holds(_SQUARE_PX)
+    for ground in sharp_grounds:
+        ground.check_holds(_SQUARE_PX * _SHARPER)
     out.mkdir(parents=True, exist_ok=True)
     _begin(out, _record(model.weights, grounds, sharp, choices))
-    sources = grounds, [Ground(path) for path in sharp]
+    sources = grounds, sharp_grounds
     for number in range(most):
         if minutes is not None and time.monotonic() - started > 60 * minutes:
             break
