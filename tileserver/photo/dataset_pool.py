@@ -6,11 +6,16 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
+
+from tileserver.errors import ReadError
+
+# Longest wait for a dataset: nobody reads one window for so long unless its storage hangs.
+_LONGEST_WAIT_S: Final = 120.0
 
 
 class DatasetPool:
@@ -20,12 +25,16 @@ class DatasetPool:
         path: path, URL or other name that GDAL opens.
         size: largest number of datasets open at the same time; further borrowers wait.
         overview: overview level to open instead of full resolution, counted from 0.
+        longest_wait_s: after which a borrower gives up.
     """
 
-    def __init__(self, path: str, size: int, overview: int | None = None) -> None:
+    def __init__(
+        self, path: str, size: int, overview: int | None = None, *, longest_wait_s: float = _LONGEST_WAIT_S
+    ) -> None:
         self._path = path
         self._options: dict[str, Any] = {} if overview is None else {"overview_level": overview}
         self._idle: list[DatasetReader] = []
+        self._longest_wait_s = longest_wait_s
         self._slots = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
 
@@ -35,20 +44,29 @@ class DatasetPool:
 
         Raises:
             rasterio.errors.RasterioIOError: the file cannot be opened.
+            ReadError: all datasets have been in use for the longest wait.
         """
-        with self._slots, rasterio.Env():
-            with self._lock:
-                dataset = self._idle.pop() if self._idle else None
-            if dataset is None:
-                dataset = open_dataset(self._path, **self._options)
-            try:
-                yield dataset
-            except BaseException:
-                # After an error a dataset may keep a half-read block: the next borrower opens a fresh one.
-                dataset.close()
-                raise
-            with self._lock:
-                self._idle.append(dataset)
+        if not self._slots.acquire(timeout=self._longest_wait_s):
+            raise ReadError(
+                f"the photograph's storage has not answered for {self._longest_wait_s:.0f} s: look whether its disk or "
+                "server hangs"
+            )
+        try:
+            with rasterio.Env():
+                with self._lock:
+                    dataset = self._idle.pop() if self._idle else None
+                if dataset is None:
+                    dataset = open_dataset(self._path, **self._options)
+                try:
+                    yield dataset
+                except BaseException:
+                    # After an error a dataset may keep a half-read block: the next borrower opens a fresh one.
+                    dataset.close()
+                    raise
+                with self._lock:
+                    self._idle.append(dataset)
+        finally:
+            self._slots.release()
 
     def close(self) -> None:
         """Close the idle datasets."""
