@@ -84,7 +84,7 @@ def test_info_tells_zooms_and_warns(make_photo: MakePhoto, tiny_weights: Path) -
     assert "0.600 m" in result.stdout
     assert "restored at 19" in result.stdout
     assert "Test Survey <1998>" in result.stdout
-    assert "gdal_translate -of COG" in result.stderr
+    assert "gdaladdo -r average" in result.stderr
 
 
 def test_an_empty_host(photo: Path) -> None:

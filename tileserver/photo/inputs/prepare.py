@@ -97,7 +97,6 @@ def prepare(
             return replace(
                 found,
                 name=asset.title,
-                given=shlex.quote(name),
                 files=files,
                 credit=credit,
                 date=asset.date,
