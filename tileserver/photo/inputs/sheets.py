@@ -27,6 +27,7 @@ from tileserver.photo.inputs.naming import file_name, is_remote
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.inputs.probe import probe
 from tileserver.photo.inputs.tags import credit_of
+from tileserver.photo.inputs.wholeness import missing_part
 from tileserver.photo.notice import Notice
 from tileserver.photo.value_range import is_negative
 
@@ -105,6 +106,8 @@ def look_at(path: str, placing: Placing) -> Sheet | Fault:
             return Fault(path, "there is no such file")
     try:
         with gdal_errors(), open_dataset(path) as dataset:
+            if missing := missing_part(path):
+                return Fault(path, f"it was cut short: {missing}")
             probe(dataset)
             placed = georeference(path, dataset, placing)
             if placed.path == path:

@@ -26,6 +26,7 @@ from tileserver.photo.inputs.probe import probe
 from tileserver.photo.inputs.sheets import Fault, report_faults
 from tileserver.photo.inputs.virtual import virtual_file
 from tileserver.photo.inputs.vrt_values import take_over_values
+from tileserver.photo.inputs.wholeness import missing_part
 from tileserver.photo.notice import Notice
 
 _THREADS: Final = 8
@@ -130,6 +131,8 @@ def _look(paths: list[str]) -> dict[str, Fault | tuple[str, ...]]:
             return Fault(path, "there is no such file")
         try:
             with gdal_errors(), open_dataset(path) as dataset:
+                if missing := missing_part(path):
+                    return Fault(path, f"it was cut short: {missing}")
                 probe(dataset)
                 return files_of(path, dataset)
         except (RasterioError, OSError) as error:
