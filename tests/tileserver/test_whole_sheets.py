@@ -176,3 +176,10 @@ def test_the_blocks_that_a_sparse_file_leaves_out_are_not_missing(tmp_path: Path
     path = tmp_path / "sparse.tif"
     write_sheet(path, 0, 0, (0, 0, 0), side=600, sparse_ok=True, overviews=(2,))
     assert missing_part(str(path)) == ""
+
+
+def test_a_file_whose_directory_of_overviews_is_missing_is_said_to_be_cut_short(tmp_path: Path) -> None:
+    path = write(tmp_path / "old.tif", GREY // 16, nbits=4, overviews=(2,))
+    cut(path, 0.6)
+    with pytest.raises(SourceError, match=r"cut short: a part of its directory is missing"):
+        Source.open(str(path))

@@ -30,9 +30,10 @@ from tileserver.photo.inputs.defects import file_notices, with_commands
 from tileserver.photo.inputs.placing import AS_THE_FILE_SAYS, Placing
 from tileserver.photo.inputs.prepare import Prepared, prepare
 from tileserver.photo.inputs.virtual import is_virtual
+from tileserver.photo.inputs.wholeness import missing_part
 from tileserver.photo.nodata import Array, Mask
 from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
-from tileserver.photo.position import Position, check_position, find_position
+from tileserver.photo.position import Position, check_position, check_units, find_position
 from tileserver.photo.preparation import prepare_reading
 from tileserver.photo.reading import Preparation, ReadingOptions
 from tileserver.photo.traits import estimate_traits
@@ -168,9 +169,9 @@ class Source:
                 states = file_states((*prepared.files, *options.files))
                 info, preparation = _describe(prepared, dataset, options)
         except (RasterioError, OSError) as error:
-            raise SourceError(
-                f"{prepared.name} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
-            ) from error
+            cut = missing_part(prepared.sampled) if prepared.sampled else ""
+            why = f"it was cut short: {cut}" if cut else f"{str(error).rstrip('.')}. Check it with gdalinfo"
+            raise SourceError(f"{prepared.name} cannot be read: {why}") from error
         check_position(prepared.name, info.position, info.pixel.gsd_m, placing.inaccurate)
         return cls(info, preparation, states, open_datasets, prepared.virtual)
 
@@ -306,6 +307,7 @@ def _describe(
     bottom, top = sorted((dataset.bounds.bottom, dataset.bounds.top))
     bounds = BBox(left, bottom, right, top)
     matrix = dataset.transform
+    check_units(path, crs, bounds, matrix)
     lonlat = BBox(*transform_bounds(crs, WGS84, *bounds, densify_pts=21))
     if not all(math.isfinite(value) for value in lonlat):
         raise SourceError(

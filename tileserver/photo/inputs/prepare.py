@@ -95,6 +95,10 @@ def prepare(
     if len(names) == 1:
         name = names[0]
         if (asset := stac_asset(name)) is not None:
+            if stac_asset(asset.href) is not None:
+                raise SourceError(
+                    f"{name}: its asset is a STAC item itself: name one whose asset is a photograph"
+                )
             found = prepare(asset.href, placing, options)
             credit = ", ".join(filter(None, (asset.credit or found.credit, asset.date)))
             files = (*asset.files, *found.files)
@@ -154,7 +158,9 @@ def _single(path: str, placing: Placing) -> Prepared:
             files, credit = checked.files or files_of(path, dataset), credit_of(dataset)
             cut = () if dataset.driver == "VRT" else tuple(_cut_short(path, dataset))
     except (RasterioError, OSError) as error:
-        raise SourceError(f"{path} cannot be read: {reason(path, error)}") from error
+        cut = missing_part(path)
+        why = f"it was cut short: {cut}" if cut else reason(path, error)
+        raise SourceError(f"{path} cannot be read: {why}") from error
     how = placed.how + (" mended" if checked.files else "")
     return Prepared(
         placed.path,
