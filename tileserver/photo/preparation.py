@@ -45,7 +45,7 @@ from tileserver.photo.value_range import bits_of, declared_range, find_range, is
 from tileserver.photo.virtual import Layout, VirtualPhoto, alpha_band
 
 # Increase it when borders or ranges are found in another way.
-PREPARATION_VERSION: Final = 1
+PREPARATION_VERSION: Final = 2
 # Windows of full size in which the rim of a border is measured, and their size.
 _SAMPLES: Final = 12
 _SAMPLE_PX: Final = 96

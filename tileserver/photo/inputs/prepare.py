@@ -158,8 +158,8 @@ def _single(path: str, placing: Placing) -> Prepared:
             files, credit = checked.files or files_of(path, dataset), credit_of(dataset)
             cut = () if dataset.driver == "VRT" else tuple(_cut_short(path, dataset))
     except (RasterioError, OSError) as error:
-        cut = missing_part(path)
-        why = f"it was cut short: {cut}" if cut else reason(path, error)
+        missing = missing_part(path)
+        why = f"it was cut short: {missing}" if missing else reason(path, error)
         raise SourceError(f"{path} cannot be read: {why}") from error
     how = placed.how + (" mended" if checked.files else "")
     return Prepared(

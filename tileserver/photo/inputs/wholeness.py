@@ -50,7 +50,7 @@ class _Layout(NamedTuple):
 
     order: str
     place: str
-    count: str
+    entries: str
     entry_bytes: int
 
 
@@ -79,13 +79,13 @@ def _directories(file: BinaryIO, layout: _Layout, start: int, size: int) -> Iter
     seen: set[int] = set()
     while start and start not in seen and len(seen) < _MOST_DIRECTORIES:
         seen.add(start)
-        count_bytes, place_bytes = struct.calcsize(layout.count), struct.calcsize(layout.place)
+        count_bytes, place_bytes = struct.calcsize(layout.entries), struct.calcsize(layout.place)
         file.seek(start)
         raw = file.read(count_bytes)
         if len(raw) < count_bytes:
             yield None
             return
-        count = min(struct.unpack(f"{layout.order}{layout.count}", raw)[0], _MOST_ENTRIES)
+        count = min(struct.unpack(f"{layout.order}{layout.entries}", raw)[0], _MOST_ENTRIES)
         entries = file.read(count * layout.entry_bytes)
         following = file.read(place_bytes)
         if len(following) < place_bytes:
