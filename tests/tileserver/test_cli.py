@@ -49,8 +49,8 @@ def test_photographs_that_cannot_be_served(
 
 def test_files_that_are_none(tmp_path: Path, tiny_weights: Path) -> None:
     (tmp_path / "letter.tif").write_text("Dear server")
-    for name in ("letter.tif", "nothing.tif"):
-        refused(call("serve", tmp_path / name, "--weights", tiny_weights, "--port", 0), name, "gdalinfo")
+    for name, way_out in (("letter.tif", "gdalinfo"), ("nothing.tif", "no such file: check its name")):
+        refused(call("serve", tmp_path / name, "--weights", tiny_weights, "--port", 0), name, way_out)
         refused(call("info", tmp_path / name), name)
 
 

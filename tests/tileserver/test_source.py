@@ -256,8 +256,8 @@ def test_errors_name_the_remedy(make_photo: MakePhoto, changes: dict[str, object
 
 def test_unreadable_files_and_missing_bands(make_photo: MakePhoto, tmp_path: Path) -> None:
     (tmp_path / "text.tif").write_text("no raster")
-    for name in ("text.tif", "nothing.tif"):
-        with pytest.raises(SourceError, match="gdalinfo"):
+    for name, way_out in (("text.tif", "gdalinfo"), ("nothing.tif", "check its name")):
+        with pytest.raises(SourceError, match=way_out):
             Source.open(str(tmp_path / name))
     with pytest.raises(SourceError, match="--bands"):
         Source.open(str(make_photo()), bands=(1, 2, 7))

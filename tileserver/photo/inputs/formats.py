@@ -44,7 +44,7 @@ def reason(path: str, error: Exception) -> str:
     """Say why GDAL cannot open a file, and what helps if the format tells."""
     # Other names that GDAL opens have a colon, such as NETCDF:FILE:VARIABLE.
     if not is_remote(path) and ":" not in path and not Path(path).exists():
-        return "there is no such file"
+        return "there is no such file: check its name"
     hint = _HINTS.get(PurePath(path).suffix.lower())
     return hint or f"{_words(path, error).rstrip('.')}. Check it with gdalinfo"
 
