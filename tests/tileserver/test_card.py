@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,10 +19,9 @@ from command_calls import call, restore, seed
 from conftest import Photo, clean_environment, write_photo, write_tiny_weights
 from damage import block, overwrite
 from range_server import served_files
-from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.warp import transform
-from sheets_of_ground import BLUE, GREEN, RD_WITHOUT_DATUM, RED, Shown, near, place, write_sheet, write_vrt
+from sheets_of_ground import BLUE, GREEN, RD_WITHOUT_DATUM, RED, place, write_sheet, write_vrt
 from starlette.testclient import TestClient
 
 from tileserver.cli import serve as cli
@@ -106,7 +104,7 @@ def test_weights_that_were_not_exported_are_warned_of(
     assert "warning: y1998: the weights of tiny were not exported" in capsys.readouterr().err
 
 
-# Each suggested command is run as it is printed, in a shell.
+# Each suggested command is run as it is printed, in a shell; those of GDAL in test_mending_commands.py.
 
 
 def warning_of(path: object, code: str) -> str:
@@ -122,62 +120,6 @@ def run(command: str, folder: Path, **variables: str) -> None:
         command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
     assert made.returncode == 0, made.stdout + made.stderr
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} of GDAL is not installed")
-
-
-def without_overviews(path: object) -> bool:
-    return any(code_of(one) == "no-overviews" for one in Source.open(str(path)).info.warnings)
-
-
-@needs("gdal_translate")
-@pytest.mark.parametrize(
-    "kind", [{}, {"hole": "nodata"}, {"hole": "mask"}, {"dtype": "uint16"}, {"bands": 1}]
-)
-def test_the_command_that_makes_a_cog_runs(tmp_path: Path, kind: dict[str, Any]) -> None:
-    path = write_photo(tmp_path / "old photo.tif", Photo(overviews=(), width=700, height=600, **kind))
-    run(command_of(warning_of(path, "no-overviews")), tmp_path)
-    made = tmp_path / "old photo_cog.tif"
-    assert not without_overviews(made)
-    assert Source.open(str(made)).info.bounds == pytest.approx(Source.open(str(path)).info.bounds)
-
-
-@needs("gdalwarp")
-def test_the_command_that_warps_control_points_runs(tmp_path: Path) -> None:
-    corners = [(0, 0), (0, 600), (600, 0), (600, 600)]
-    points = [
-        GroundControlPoint(row, col, 620_000 + col * 0.6, 4_695_000 - row * 0.6) for row, col in corners
-    ]
-    path = write_sheet(
-        tmp_path / "a.tif", 0, 0, RED, side=600, overviews=(), gcps=points, transform=None, crs="EPSG:32618"
-    )
-    run(command_of(warning_of(path, "no-overviews")), tmp_path)
-    made = tmp_path / "a_cog.tif"
-    assert not without_overviews(made)
-    assert near(Shown(Source.open(str(made))).at(300, 300), RED)
-
-
-@needs("gdaladdo")
-def test_the_command_that_gives_overviews_to_a_mosaic_runs(tmp_path: Path) -> None:
-    sheets = tmp_path / "many sheets"
-    sheets.mkdir()
-    for number, colour in enumerate((RED, GREEN)):
-        write_sheet(sheets / f"s {number}.tif", 600 * number, 0, colour, side=600, overviews=())
-    run(command_of(warning_of(sheets, "no-overviews")), tmp_path)
-    info = Source.open(str(sheets)).info
-    assert not info.warnings
-    assert info.overviews
-
-
-@needs("gdal_edit.py")
-def test_the_command_that_unmasks_infrared_runs(make_photo: MakePhoto, tmp_path: Path) -> None:
-    path = make_photo(bands=4)
-    with rasterio.open(path, "r+") as file:
-        file.colorinterp = (*file.colorinterp[:3], ColorInterp.alpha)
-    run(command_of(warning_of(path, "image-tagged-as-alpha")), tmp_path)
-    assert not Source.open(str(path)).info.warnings
 
 
 def test_the_command_that_gets_a_grid_runs(make_photo: MakePhoto, tmp_path: Path) -> None:

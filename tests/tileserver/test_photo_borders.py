@@ -363,6 +363,28 @@ def test_a_collar_inside_a_margin_is_hidden(
     assert not hidden[inner(LIES, 4)].any()
 
 
+@pytest.mark.parametrize("quality", [60, 75, 90])
+@pytest.mark.parametrize(("collar", "margin"), [(0, 255), (255, 0)])
+@pytest.mark.parametrize("angle", [10, 20])
+def test_a_noisy_collar_inside_a_margin_is_hidden(
+    quality: int, collar: int, margin: int, angle: int, tmp_path: Path, tiny_weights: Path
+) -> None:
+    """Where compression rings along the margin, along the collar and along the photograph."""
+    side = 700
+    lies, frame = turned(angle, side), np.zeros((side, side), bool)
+    frame[50:-50, 50:-50] = True
+    values = bordered(margin, bordered(collar, town(side), lies), frame)
+    path = write(tmp_path / "old.tif", values, **{**JPEG, "jpeg_quality": quality})
+    hidden = hidden_by(path)
+    assert hidden[inner(~lies)].mean() > 0.999
+    assert hidden[inner(lies, 4)].mean() < 0.001
+    if quality == 60:
+        with served(path, tiny_weights) as client:
+            shown = seen(client, "old", FINE, side)
+        assert (shown[..., 3] > 0)[inner(~lies)].mean() < 0.001
+        assert (shown[..., 3] == 0)[inner(lies, 4)].mean() < 0.001
+
+
 def test_a_mask_and_a_nodata_value_both_hide(tmp_path: Path, tiny_weights: Path) -> None:
     hole = EVERYWHERE.copy()
     hole[60:140, 50:170] = False

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
+from command_calls import call
 from odd_photos import write
 from sheets_of_ground import GREEN, RED, write_sheet, write_vrt
 
 from tileserver.errors import SourceError
 from tileserver.photo.inputs.placing import Placing
+from tileserver.photo.inputs.wholeness import missing_part
+from tileserver.photo.notice import code_of
 from tileserver.photo.source import Source
 
 GREY = np.tile(np.arange(40, 168, dtype=np.uint8), (1, 128, 1))
@@ -109,3 +114,72 @@ def test_the_only_sheet_that_is_left_is_served(tmp_path: Path) -> None:
     left = Source.open(str(tmp_path), placing=Placing(missing="skip"))
     assert left.info.width == 600
     left.close()
+
+
+PLAIN: dict[str, Any] = {"compress": "none", "overviews": ()}
+STRIPED = {"tiled": False, "blockxsize": 600, "blockysize": 8}
+
+
+@pytest.mark.parametrize(
+    ("profile", "share"),
+    [
+        ({**PLAIN, **STRIPED}, 0.6),
+        (PLAIN, 0.6),
+        ({**PLAIN, "interleave": "band"}, 0.7),
+        ({**PLAIN, **STRIPED, "interleave": "band"}, 0.7),
+        ({**PLAIN, "bigtiff": "yes"}, 0.99),
+        ({**PLAIN, "interleave": "band", "endianness": "big"}, 0.9),
+        ({"overviews": (2, 4), "compress": "none"}, 0.98),
+        ({"driver": "JPEG"}, 0.6),
+        ({"driver": "PNG"}, 0.6),
+        ({"driver": "JP2OpenJPEG"}, 0.6),
+    ],
+)
+def test_a_single_file_that_was_cut_short_is_named(
+    tmp_path: Path, profile: dict[str, Any], share: float, tiny_weights: Path
+) -> None:
+    driver = profile.get("driver")
+    path = tmp_path / "old.tif"
+    options = {} if driver else profile
+    write_sheet(path, 0, 0, RED, side=600, **options)
+    if driver:
+        whole = path.with_suffix({"JPEG": ".jpg", "PNG": ".png"}.get(driver, ".jp2"))
+        noise = np.random.default_rng(1).integers(0, 255, (3, 600, 600), np.uint8)
+        with rasterio.open(path, "r+") as file:
+            file.write(noise)
+        rasterio.shutil.copy(path, whole, driver=driver)
+        path = whole
+    sound = Source.open(str(path))
+    assert not [one for one in sound.info.warnings if code_of(one) == "cut-short"]
+    sound.close()
+    cut(path, share)
+    options = (
+        "--weights",
+        tiny_weights,
+        "--runtime",
+        "openvino",
+        "--nodata",
+        "none",
+        "--no-estimate",
+        "--json",
+    )
+    answer = call("info", path, *options)
+    assert answer.exit_code == 0, answer.output
+    found = [one for one in json.loads(answer.stdout)["warnings"] if one["code"] == "cut-short"]
+    assert len(found) == 1
+    assert path.name in found[0]["text"]
+    if not driver:
+        assert "blocks are missing" in found[0]["text"] or "directory is missing" in found[0]["text"]
+
+
+def test_the_blocks_that_a_sparse_file_leaves_out_are_not_missing(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.tif"
+    write_sheet(path, 0, 0, (0, 0, 0), side=600, sparse_ok=True, overviews=(2,))
+    assert missing_part(str(path)) == ""
+
+
+def test_a_file_whose_directory_of_overviews_is_missing_is_said_to_be_cut_short(tmp_path: Path) -> None:
+    path = write(tmp_path / "old.tif", GREY // 16, nbits=4, overviews=(2,))
+    cut(path, 0.6)
+    with pytest.raises(SourceError, match=r"cut short: a part of its directory is missing"):
+        Source.open(str(path))

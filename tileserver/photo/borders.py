@@ -8,18 +8,16 @@ abruptly. A shadow, a lake or a roof lacks at least one of these, even where it 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import shapely
-from rasterio.features import shapes
 from scipy import ndimage
-from shapely.geometry import shape
 
 from tileserver.photo.small_copy import Mask, SmallCopy, Values
+from tileserver.photo.straight_lines import straightness
 
 FloatArray = npt.NDArray[np.float32]
 # Values of a window of full size; where a border lies in it; and what of it is not hidden by the file.
@@ -37,11 +35,8 @@ _LEAST_LEFT: Final = 0.02
 _EXACT_SHARE: Final = 0.9
 # Of one that is neither black nor white, this share has: lossy compression smooths water nearly as well.
 _CONSTANT_SHARE: Final = 0.99
-# Of the line between border and picture, this share is straight: pieces of at least so much of the shorter side.
+# Of the line between border and picture, this share is straight.
 _STRAIGHT_SHARE: Final = 0.5
-_STRAIGHT_PIECE: Final = 0.12
-_STRAIGHT_WITHIN_PX: Final = 2.0
-_STRAIGHT_WITHIN: Final = 0.003
 # How far the picture beside a border differs from it, where the border has noise.
 _LEAST_STEP: Final = 12.0
 # How far ringing of lossy compression reaches from a border, and how strong the ringing is that is hidden.
@@ -57,6 +52,8 @@ _RIM_PX: Final = 3
 # between border and picture that tells it.
 _FRAYED_PX: Final = 6
 _FRAYED_SHARE: Final = 0.3
+# Ringing that the outline of a picture keeps is narrower than this.
+_RAGGED_PX: Final = 7
 # Pieces of a border of this share of the photograph are left alone, as are holes without data below that one.
 _SMALL_PIECE: Final = 0.0002
 _LARGE_HOLE: Final = 0.005
@@ -150,17 +147,14 @@ def find_borders(copy: SmallCopy, full_range: tuple[float, float] | None) -> lis
     if level <= 0:
         return []
     found: list[Border] = []
-    left = copy
     # A black collar may lie inside a white margin, or the other way round: what is found is hidden, and looked past.
     for value in (low, high, low, high):
         if any(abs(border.value - value) <= _LOOSE * level for border in found):
             continue
-        border = _find(left, value, level, full_range, _RIM_PX if found else 0)
-        if border is not None:
-            found.append(_regrown(border, copy, found))
-            reach = math.ceil(RINGING_PX / min(copy.factor)) if border.tolerance else 1
-            left = replace(left, valid=left.valid & ~dilated(found[-1].region, reach))
-            if not left.valid.any():
+        for left in _looked_past(copy, found):
+            border = _find(left, value, level, full_range, _RIM_PX if found else 0)
+            if border is not None:
+                found.append(_regrown(border, copy, found))
                 break
     return found
 
@@ -229,6 +223,21 @@ def _extremes(copy: SmallCopy, full_range: tuple[float, float] | None) -> tuple[
     return (first if low <= first + slack else low), (last if high >= last - slack else high)
 
 
+def _looked_past(copy: SmallCopy, found: list[Border]) -> Iterator[SmallCopy]:
+    """The copy without the borders that were found, then without what lossy compression may have changed beside them.
+
+    Ringing reaches to the end of a block from each of two pixels, that of the border and that beside it.
+    """
+    if not found:
+        yield copy
+        return
+    regions = np.logical_or.reduce([border.region for border in found])
+    for reach in (1, math.ceil(2 * RINGING_PX / min(copy.factor))):
+        left = replace(copy, valid=copy.valid & ~dilated(regions, reach))
+        if left.valid.any():
+            yield left
+
+
 def _regrown(border: Border, copy: SmallCopy, before: list[Border]) -> Border:
     """A border with those of its pixels that were hidden because they lie beside another border."""
     if not before:
@@ -281,11 +290,15 @@ def _find(
 
 def _is_border(copy: SmallCopy, region: Mask, levels: FloatArray, exact: float, corners: int) -> bool:
     """Whether a region that is connected to the edge looks like a border rather than like ground."""
-    share, pieces = _straightness(region, copy.valid)
+    share, pieces = straightness(region, copy.valid)
     # Ringing of lossy compression frays the straightest line.
     ringing = _ringing(levels, region, copy.valid)
     whole = _grown(region, levels, ringing, RINGING_PX)
-    share, pieces = max((share, pieces), _straightness(whole, copy.valid))
+    # What of it is left hangs from the picture by a few pixels.
+    opened = copy.valid & ~ndimage.binary_opening(
+        copy.valid & ~whole, np.ones((_RAGGED_PX, _RAGGED_PX), np.bool_)
+    )
+    share, pieces = max((share, pieces), *(straightness(one, copy.valid) for one in (whole, opened)))
     beside = _ring(whole, copy.valid, 3, 5)
     if not beside.any():
         return False
@@ -322,35 +335,6 @@ def _corners(region: Mask, valid: Mask) -> int:
     rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
     shown = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return sum(bool(shown[row, column]) for row in (0, -1) for column in (0, -1))
-
-
-def _straightness(region: Mask, valid: Mask) -> tuple[float, int]:
-    """Share of the line between a region and the picture that is straight, and the number of straight pieces.
-
-    The edge of the file does not count, nor do small islands such as words in a margin.
-    """
-    picture = ndimage.binary_fill_holes(valid & ~region)
-    least = 0.01 * max(1, int(picture.sum()))
-    height, width = region.shape
-    long = _STRAIGHT_PIECE * min(height, width)
-    within = max(_STRAIGHT_WITHIN_PX, _STRAIGHT_WITHIN * min(height, width))
-    straight = total = 0.0
-    pieces = 0
-    outlines: Any = shapes(picture.astype(np.uint8), mask=picture)
-    for geometry, _ in outlines:
-        polygon: Any = shape(geometry)
-        if polygon.area < least:
-            continue
-        line = shapely.simplify(polygon.exterior, within).coords
-        for (x0, y0), (x1, y1) in pairwise(line):
-            on_edge = (x0 == x1 and x0 in (0, width)) or (y0 == y1 and y0 in (0, height))
-            length = float(np.hypot(x1 - x0, y1 - y0))
-            if on_edge or length == 0:
-                continue
-            total += length
-            if length >= long:
-                straight, pieces = straight + length, pieces + 1
-    return (straight / total if total else 0.0), pieces
 
 
 def _ring(region: Mask, valid: Mask, inner_px: int, outer_px: int) -> Mask:

@@ -8,12 +8,14 @@ countries).
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pyproj
+from affine import Affine
 from pyproj.aoi import AreaOfInterest
 from pyproj.exceptions import ProjError
 from pyproj.transformer import TransformerGroup
@@ -32,6 +34,11 @@ _SAME_M: Final = 0.02
 _METRES_PER_DEGREE: Final = 111_320.0
 # Half a side, in degrees, of the area that operations are asked for.
 _AROUND: Final = 0.01
+# Levels at which PROJ says how near two CRSs come.
+_CONFIDENCES: Final = (100, 90, 70, 50, 25)
+_OTHER_AXES: Final = re.compile(r"\((?:z?E-N|N-E|z?E-z?N)\)")
+# No photograph has pixels of a millimetre.
+_SMALLEST_PIXEL: Final = 1e-3
 _SYNC: Final = "pyproj sync --file {grid}"
 
 
@@ -160,7 +167,7 @@ def find_position(crs: CRS, bounds: BBox, bounds_lonlat: BBox) -> Position:
     own = pyproj.CRS.from_wkt(crs.to_wkt())
     x, y = bounds.centre
     (longitude,), (latitude,) = transform(crs, WGS84, [x], [y])[:2]
-    known = _nearest_known(own)
+    known = _nearest_known(own, bounds_lonlat)
     area = known.area_of_use if known is not None else None
     outside = area is not None and not _touches(area, bounds_lonlat)
     group = _operations(own, longitude, latitude)
@@ -194,6 +201,33 @@ def check_position(name: str, position: Position, gsd_m: float, inaccurate: str)
         raise SourceError(f"{name} is refused, as --inaccurate refuse asks: {reasons}")
 
 
+def check_units(path: str, crs: CRS, bounds: BBox, matrix: Affine) -> None:
+    """Refuse coordinates that cannot be in the units of a CRS: metres in one of degrees, or the other way round.
+
+    Args:
+        path: of the photograph, for messages.
+        crs: its CRS.
+        bounds: its coordinates.
+        matrix: from its pixels to them.
+
+    Raises:
+        SourceError: they cannot.
+    """
+    code = ":".join(crs.to_authority() or ("its CRS",))
+    corner = f"({bounds.left:.12g}, {bounds.bottom:.12g})"
+    if crs.is_geographic and (max(abs(bounds.bottom), abs(bounds.top)) > 90.01 or abs(bounds.left) > 360):
+        raise SourceError(
+            f"{path} has coordinates such as {corner}, which are not degrees, as in {code}: name the projected "
+            "CRS that they are in with --crs EPSG:CODE"
+        )
+    tiny = math.hypot(matrix.a, matrix.d) < _SMALLEST_PIXEL
+    if crs.is_projected and tiny and max(map(abs, bounds)) <= 180 and abs(bounds.top) <= 90:
+        raise SourceError(
+            f"{path} has coordinates such as {corner}, which look like degrees and not like those of {code}: name the "
+            "CRS that they are in, such as --crs EPSG:4326"
+        )
+
+
 def _operations(own: pyproj.CRS, longitude: float, latitude: float) -> TransformerGroup | None:
     """The operations to WGS 84 that PROJ knows for a place, the best first; None if there are none."""
     try:
@@ -212,15 +246,47 @@ def _operations(own: pyproj.CRS, longitude: float, latitude: float) -> Transform
         return None
 
 
-def _nearest_known(own: pyproj.CRS) -> pyproj.CRS | None:
-    """The CRS of a register that this one is, or comes nearest to."""
-    code = own.to_authority(min_confidence=25) or _without_names(own).to_authority(min_confidence=25)
-    if code is None:
-        return None
+def _nearest_known(own: pyproj.CRS, place: BBox) -> pyproj.CRS | None:
+    """The CRS of a register that this one is, or comes nearest to; of several, the one that is common at a place."""
+    exact = own.to_authority(min_confidence=100)
+    alike = own if exact or own.to_authority(min_confidence=25) else _without_names(own)
+    codes = [exact] if exact else [*_codes(alike), *_codes(_with_axes_swapped(alike))]
     try:
-        return pyproj.CRS.from_authority(*code)
+        found = [pyproj.CRS.from_authority(*code) for code in codes]
     except ProjError:
         return None
+    return min(found, key=lambda crs: _rareness(crs, place), default=None)
+
+
+def _codes(crs: pyproj.CRS) -> list[Any]:
+    """Codes of the CRSs of EPSG that come nearest to one, the one that PROJ prefers first."""
+    first = crs.to_authority("EPSG", min_confidence=25)
+    for confidence in _CONFIDENCES if first else ():
+        alike = [(one.auth_name, one.code) for one in crs.list_authority("EPSG", min_confidence=confidence)]
+        if alike:
+            return [first, *(code for code in alike if code != first)]
+    return [first] if first else []
+
+
+def _rareness(crs: pyproj.CRS, place: BBox) -> tuple[bool, bool, float]:
+    """How unlikely a CRS is meant: another order of axes than in its country, other ground, a small area."""
+    area = crs.area_of_use
+    if area is None:
+        return (_OTHER_AXES.search(crs.name) is not None, True, 0.0)
+    size = ((area.east - area.west) % 360) * (area.north - area.south)
+    return (_OTHER_AXES.search(crs.name) is not None, not _touches(area, place), -size)
+
+
+def _with_axes_swapped(own: pyproj.CRS) -> pyproj.CRS:
+    """The same CRS with its axes in the other order, in which many registers have national ones."""
+    document = own.to_json_dict()
+    if not own.is_projected or "coordinate_system" not in document:
+        return own
+    document["coordinate_system"]["axis"].reverse()
+    try:
+        return pyproj.CRS.from_json_dict(document)
+    except ProjError:
+        return own
 
 
 def _without_names(own: pyproj.CRS) -> pyproj.CRS:

@@ -45,7 +45,7 @@ from tileserver.photo.value_range import bits_of, declared_range, find_range, is
 from tileserver.photo.virtual import Layout, VirtualPhoto, alpha_band
 
 # Increase it when borders or ranges are found in another way.
-PREPARATION_VERSION: Final = 1
+PREPARATION_VERSION: Final = 2
 # Windows of full size in which the rim of a border is measured, and their size.
 _SAMPLES: Final = 12
 _SAMPLE_PX: Final = 96
@@ -161,7 +161,7 @@ def _layout(path: str, dataset: DatasetReader, options: ReadingOptions, found: _
         found.warn(
             "overviews-without-mask",
             "its overviews show what the photograph itself hides, so they are not used and low zooms will be slow. "
-            "Make them again with: gdaladdo -clean FILE, then gdaladdo -r average FILE 2 4 8 16",
+            "orthosharp info prints the command that makes them again",
         )
     nodata = dataset.nodatavals[bands[0] - 1]
     if options.nodata == "none":
@@ -264,7 +264,7 @@ def _borders(base: DatasetReader, bands: tuple[int, ...], context: _Context) -> 
     if copy is None:
         found.warn(
             "borders-not-looked-for",
-            "it is too large to look for borders without overviews. gdaladdo -r average FILE 2 4 8 16 adds them; "
+            "it is too large to look for borders without overviews. gdaladdo -r average FILE adds them; "
             "--nodata none leaves borders as they are",
         )
         return

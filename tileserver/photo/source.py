@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +16,6 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
-from rasterio.windows import Window
 
 from sr_model import PixelWindow
 from sr_model.ground import PixelSize
@@ -27,18 +26,18 @@ from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.file_watch import FileWatch
 from tileserver.photo.fingerprint import FileState, file_states, fingerprints
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
-from tileserver.photo.inputs.overviews import overviews_command
+from tileserver.photo.inputs.defects import file_notices, with_commands
 from tileserver.photo.inputs.placing import AS_THE_FILE_SAYS, Placing
 from tileserver.photo.inputs.prepare import Prepared, prepare
 from tileserver.photo.inputs.virtual import is_virtual
+from tileserver.photo.inputs.wholeness import missing_part
 from tileserver.photo.nodata import Array, Mask
-from tileserver.photo.notice import Notice
 from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
-from tileserver.photo.position import Position, check_position, find_position
+from tileserver.photo.position import Position, check_position, check_units, find_position
 from tileserver.photo.preparation import prepare_reading
 from tileserver.photo.reading import Preparation, ReadingOptions
 from tileserver.photo.traits import estimate_traits
-from tileserver.photo.virtual import VirtualPhoto, alpha_band
+from tileserver.photo.virtual import VirtualPhoto
 from tileserver.photo.warp import WARP_TOLERANCE_PX, row_parts, to_raster, warp
 from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
@@ -47,9 +46,6 @@ from tileserver.tiling.raster import Raster
 SOURCE_CHANGED: Final = (
     "the photograph was replaced while it was served: the new one will be served shortly, or after a restart"
 )
-# A band tagged as alpha is taken for an image if a sample of this size has more distinct values than this.
-_SAMPLE_PX: Final = 256
-_MAX_ALPHA_VALUES: Final = 64
 
 
 @dataclass(frozen=True)
@@ -173,9 +169,9 @@ class Source:
                 states = file_states((*prepared.files, *options.files))
                 info, preparation = _describe(prepared, dataset, options)
         except (RasterioError, OSError) as error:
-            raise SourceError(
-                f"{prepared.name} cannot be read: {str(error).rstrip('.')}. Check it with gdalinfo"
-            ) from error
+            cut = missing_part(prepared.sampled) if prepared.sampled else ""
+            why = f"it was cut short: {cut}" if cut else f"{str(error).rstrip('.')}. Check it with gdalinfo"
+            raise SourceError(f"{prepared.name} cannot be read: {why}") from error
         check_position(prepared.name, info.position, info.pixel.gsd_m, placing.inaccurate)
         return cls(info, preparation, states, open_datasets, prepared.virtual)
 
@@ -311,6 +307,7 @@ def _describe(
     bottom, top = sorted((dataset.bounds.bottom, dataset.bounds.top))
     bounds = BBox(left, bottom, right, top)
     matrix = dataset.transform
+    check_units(path, crs, bounds, matrix)
     lonlat = BBox(*transform_bounds(crs, WGS84, *bounds, densify_pts=21))
     if not all(math.isfinite(value) for value in lonlat):
         raise SourceError(
@@ -331,8 +328,8 @@ def _describe(
     warnings = (
         *prepared.warnings,
         *position.notices(pixel.gsd_m, prepared.given),
-        *_warnings(dataset, prepared),
-        *preparation.warnings,
+        *file_notices(dataset, prepared),
+        *with_commands(preparation.warnings, prepared),
     )
     info = SourceInfo(
         name=prepared.name,
@@ -359,42 +356,3 @@ def _describe(
         date=prepared.date,
     )
     return info, preparation
-
-
-def _warnings(dataset: DatasetReader, prepared: Prepared) -> Iterator[Notice]:
-    # A mosaic warns of its sheets itself, even where only one of them could be read.
-    if prepared.sampled and max(dataset.width, dataset.height) > 512 and not dataset.overviews(1):
-        is_mosaic = dataset.driver == "VRT" and not is_virtual(dataset.name)
-        command = overviews_command(dataset, prepared)
-        way_out = "Let the mosaic use the overviews of its files" if is_mosaic else "Make a COG"
-        shown = overviews_command(
-            dataset, prepared, given="MOSAIC.vrt" if is_mosaic else "IN.tif", made="OUT.tif"
-        )
-        yield Notice(
-            "no-overviews",
-            f"the photograph has no overviews, so low zooms will be slow. {way_out} with: {shown}",
-            command,
-        )
-    band = _false_alpha(dataset)
-    if band is not None:
-        yield Notice(
-            "image-tagged-as-alpha",
-            f"band {band} is tagged as alpha but looks like an image, and hides pixels. If it is infrared, "
-            f"run: gdal_edit.py -colorinterp_{band} undefined FILE",
-            f"gdal_edit.py -colorinterp_{band} undefined {prepared.given}",
-        )
-
-
-def _false_alpha(dataset: DatasetReader) -> int | None:
-    """Return the number of a band tagged as alpha that looks like an image, as infrared often is; else None."""
-    number = alpha_band(dataset)
-    if number is None:
-        return None
-    side = min(_SAMPLE_PX, dataset.width, dataset.height)
-    middle = Window((dataset.width - side) // 2, (dataset.height - side) // 2, side, side)
-    try:
-        values = dataset.read(number, window=middle)
-    except RasterioError:
-        return None  # a damaged block is reported when a tile needs it
-    # A real alpha band has few values: 0, 255, and some between them at soft edges.
-    return number if len(np.unique(values)) > _MAX_ALPHA_VALUES else None

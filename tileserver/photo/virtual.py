@@ -107,7 +107,7 @@ class VirtualPhoto:
         # rasterio leaves a file in memory when its MemoryFile goes, as one would that could not be opened in the end.
         self._finalizer = weakref.finalize(self, _close_all, self._files, self._hidden)
         self._finalizer.atexit = False
-        source = _absolute_name(path, dataset)
+        source = absolute_name(path, dataset)
         finer = []
         for number, level in enumerate(layout.levels):
             with open_dataset(path, overview_level=level) as overview:
@@ -232,7 +232,7 @@ def _close_all(files: Sequence[MemoryFile], hidden: Sequence[MemoryFile]) -> Non
         file.close()
 
 
-def _absolute_name(path: str, dataset: DatasetReader) -> str:
+def absolute_name(path: str, dataset: DatasetReader) -> str:
     """The name by which GDAL finds an open file from anywhere: an absolute path, or a virtual path of a URL."""
     if path.startswith("/vsi"):
         return path

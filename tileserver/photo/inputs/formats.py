@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from tileserver.photo.damage import describe_damage, is_vague
+from tileserver.photo.inputs.naming import is_remote
 
 # Suffixes of sheets that are picked up from a folder.
 RASTERS: Final = (".tif", ".tiff", ".jp2", ".jpg", ".jpeg", ".png", ".img", ".ecw", ".sid")
@@ -41,6 +42,9 @@ def _some_of(paths: Iterable[Path]) -> list[str]:
 
 def reason(path: str, error: Exception) -> str:
     """Say why GDAL cannot open a file, and what helps if the format tells."""
+    # Other names that GDAL opens have a colon, such as NETCDF:FILE:VARIABLE.
+    if not is_remote(path) and ":" not in path and not Path(path).exists():
+        return "there is no such file: check its name"
     hint = _HINTS.get(PurePath(path).suffix.lower())
     return hint or f"{_words(path, error).rstrip('.')}. Check it with gdalinfo"
 

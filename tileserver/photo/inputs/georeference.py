@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -52,21 +51,18 @@ def georeference(path: str, dataset: DatasetReader, placing: Placing) -> Georefe
         SourceError: the file does not tell; the message asks for what is missing.
         SettingsError: the CRS in `placing` is not one.
     """
-    given, beside = placing.given_crs(), None
+    given, beside, faulty = placing.given_crs(), None, ""
     if given is None and dataset.crs is None and not dataset.gcps[1]:
-        beside = _prj_beside(path)
+        beside, faulty = _prj_beside(path)
     crs = given or beside
     if not dataset.transform.is_identity:
         crs = crs or dataset.crs
         if crs is None:
-            raise SourceError(
-                f"{path} has a place, but does not say in which CRS: name it with --crs EPSG:CODE, "
-                f"or put {PurePath(file_name(path)).with_suffix('.prj').name} beside it"
-            )
+            raise _nameless(path, "a place", faulty)
         return Georeferenced(path, crs, _note(given, beside))
     points, points_crs = dataset.gcps
     if points:
-        return _by_points(path, dataset, crs or points_crs, placing)
+        return _by_points(path, dataset, crs or points_crs, placing, faulty)
     if dataset.rpcs is not None:
         options = {"src_crs": _WGS84, "crs": crs or _WGS84, "SRC_METHOD": "RPC"}
         return _warped(path, dataset, options, f"rpc {_note(given, beside)}")
@@ -77,11 +73,11 @@ def georeference(path: str, dataset: DatasetReader, placing: Placing) -> Georefe
     )
 
 
-def _by_points(path: str, dataset: DatasetReader, crs: CRS | None, placing: Placing) -> Georeferenced:
+def _by_points(
+    path: str, dataset: DatasetReader, crs: CRS | None, placing: Placing, faulty: str
+) -> Georeferenced:
     if crs is None:
-        raise SourceError(
-            f"{path} has ground control points, but does not say in which CRS: name it with --crs EPSG:CODE"
-        )
+        raise _nameless(path, "ground control points", faulty)
     points, _ = dataset.gcps
     if len(points) < 3:
         raise SourceError(f"{path} has {len(points)} ground control points: at least 3 are needed")
@@ -122,18 +118,49 @@ def warp_options(dataset: DatasetReader) -> dict[str, Any]:
     return options
 
 
-def _prj_beside(path: str) -> CRS | None:
-    """Return the CRS in a .prj file beside a local raster, in the WKT of Esri or of OGC; None without one."""
+def _prj_beside(path: str) -> tuple[CRS | None, str]:
+    """Return the CRS in a .prj file beside a local raster, in the WKT of Esri or of OGC; or why there is none.
+
+    Returns:
+        The CRS, or None and the name of a file that could not be read as one; may be empty.
+    """
+    faulty = ""
     if is_remote(path):
-        return None
+        return None, faulty
     file = Path(path)
     for suffix in (".prj", ".PRJ", ".qpj"):
         for beside in (file.with_suffix(suffix), file.with_name(file.name + suffix)):
-            with suppress(OSError, UnicodeDecodeError, CRSError):
-                text = beside.read_text(encoding="utf-8-sig").strip()
+            if not beside.exists():
+                continue
+            try:
+                text = _decoded(beside.read_bytes())
                 # Esri's WKT has no authority codes, and other names.
-                return CRS.from_wkt(text, morph_from_esri_dialect="AUTHORITY[" not in text)
-    return None
+                return CRS.from_wkt(text, morph_from_esri_dialect="AUTHORITY[" not in text), ""
+            except (OSError, UnicodeDecodeError, CRSError):
+                faulty = faulty or beside.name
+    return None, faulty
+
+
+def _decoded(raw: bytes) -> str:
+    """Text as programs write it: UTF-8, UTF-16 (some of Windows), or one byte for each letter."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw.decode("utf-16").strip()
+    if raw[1:2] == b"\0":
+        return raw.decode("utf-16-le").strip()
+    try:
+        return raw.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1").strip()
+
+
+def _nameless(path: str, what: str, faulty: str) -> SourceError:
+    """The error that a raster has a place in an unknown CRS."""
+    way_out = f"or put {PurePath(file_name(path)).with_suffix('.prj').name} beside it"
+    if faulty:
+        way_out = f"or replace {faulty} beside it, which cannot be read as a CRS"
+    return SourceError(
+        f"{path} has {what}, but does not say in which CRS: name it with --crs EPSG:CODE, {way_out}"
+    )
 
 
 def _note(given: CRS | None, beside: CRS | None) -> str:

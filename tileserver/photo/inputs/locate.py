@@ -78,6 +78,9 @@ def _of_geopackage(path: Path) -> list[str] | None:
             )
             if _LOCATION in [row[1].lower() for row in database.execute(f'PRAGMA table_info("{name}")')]
         ]
+        kinds = {kind for (kind,) in database.execute("SELECT data_type FROM gpkg_contents")}
+        if not tables and kinds == {"features"}:
+            raise ValueError("none of its layers has a column named location")
         if not tables:
             return None  # a GeoPackage of tiles is a raster
         rows = database.execute(f'SELECT {_LOCATION} FROM "{tables[0]}" ORDER BY rowid')  # noqa: S608 - a table's name
@@ -125,6 +128,8 @@ def _of_gti(path: Path) -> list[str]:
     named = root.findtext("IndexDataset")
     if not named:
         raise ValueError("it has no IndexDataset")
+    if Path(named).suffix.lower() == path.suffix.lower():
+        raise ValueError(f"its IndexDataset {named} is such a description itself")
     return sheets_of(_beside(path, named)) or []
 
 

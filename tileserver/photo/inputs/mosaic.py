@@ -7,7 +7,6 @@ are warped to it once, with the kernel and the mask of everything else; GDAL doe
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from rasterio.warp import transform_bounds
 from tileserver.errors import SourceError
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
+from tileserver.photo.inputs.commands import mend_sheets
 from tileserver.photo.inputs.expanded import as_vrt
 from tileserver.photo.inputs.georeference import warp_options
 from tileserver.photo.inputs.sheets import Sheet, colour_order, is_north_up, short_names
@@ -340,18 +340,18 @@ def _file(one: _Placed, band: str) -> str:
 
 def _notices(sheets: Sequence[Sheet], placed: list[_Placed], grid: Grid) -> list[Notice]:
     notices = []
-    without = [
-        sheet.path
+    without = {
+        sheet.path: sheet.added
         for sheet in sheets
-        if not sheet.overviews and max(sheet.width, sheet.height) > 2 * _SMALLEST_PX
-    ]
+        if not (sheet.overviews or sheet.hides_more) and max(sheet.width, sheet.height) > 2 * _SMALLEST_PX
+    }
     if without:
         notices.append(
             Notice(
                 "no-overviews",
-                f"{len(without)} of {len(sheets)} sheets have no overviews ({short_names(without)}), so low zooms "
-                "will be slow. Add them to each sheet with: gdaladdo -r average SHEET 2 4 8 16",
-                f'for sheet in {shlex.join(without)}; do gdaladdo -r average "$sheet" 2 4 8 16; done',
+                f"{len(without)} of {len(sheets)} sheets have no overviews ({short_names(list(without))}), so low "
+                "zooms will be slow. orthosharp info prints the command that adds them to each",
+                mend_sheets(without, [sheet.path for sheet in sheets]),
             )
         )
     covered = sum(one.width * one.height for one in placed)

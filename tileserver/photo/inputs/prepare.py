@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 
 from tileserver.errors import SourceError
+from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.fingerprint import files_of
 from tileserver.photo.gdal_errors import gdal_errors
@@ -20,14 +22,16 @@ from tileserver.photo.inputs.formats import reason
 from tileserver.photo.inputs.georeference import georeference
 from tileserver.photo.inputs.locate import sheets_of
 from tileserver.photo.inputs.mosaic import build_mosaic, check_types
-from tileserver.photo.inputs.naming import is_remote, title_of
+from tileserver.photo.inputs.naming import file_name, is_remote, title_of
 from tileserver.photo.inputs.placing import Placing
+from tileserver.photo.inputs.probe import probe
 from tileserver.photo.inputs.sheet_places import check_sheet_positions
 from tileserver.photo.inputs.sheet_reading import prepare_sheets
 from tileserver.photo.inputs.sheets import look_at_all
 from tileserver.photo.inputs.stac import stac_asset
 from tileserver.photo.inputs.tags import credit_of
 from tileserver.photo.inputs.vrt import CheckedVrt, check_vrt
+from tileserver.photo.inputs.wholeness import missing_part
 from tileserver.photo.notice import Notice
 from tileserver.photo.reading import AS_THE_VALUES_SAY, Nodata, ReadingOptions
 from tileserver.photo.virtual import VirtualPhoto
@@ -91,13 +95,16 @@ def prepare(
     if len(names) == 1:
         name = names[0]
         if (asset := stac_asset(name)) is not None:
+            if stac_asset(asset.href) is not None:
+                raise SourceError(
+                    f"{name}: its asset is a STAC item itself: name one whose asset is a photograph"
+                )
             found = prepare(asset.href, placing, options)
             credit = ", ".join(filter(None, (asset.credit or found.credit, asset.date)))
             files = (*asset.files, *found.files)
             return replace(
                 found,
                 name=asset.title,
-                given=shlex.quote(name),
                 files=files,
                 credit=credit,
                 date=asset.date,
@@ -149,8 +156,11 @@ def _single(path: str, placing: Placing) -> Prepared:
         with gdal_errors(), open_dataset(checked.path) as dataset:
             placed = georeference(path if checked.files is None else checked.path, dataset, placing)
             files, credit = checked.files or files_of(path, dataset), credit_of(dataset)
+            cut = () if dataset.driver == "VRT" else tuple(_cut_short(path, dataset))
     except (RasterioError, OSError) as error:
-        raise SourceError(f"{path} cannot be read: {reason(path, error)}") from error
+        missing = missing_part(path)
+        why = f"it was cut short: {missing}" if missing else reason(path, error)
+        raise SourceError(f"{path} cannot be read: {why}") from error
     how = placed.how + (" mended" if checked.files else "")
     return Prepared(
         placed.path,
@@ -161,8 +171,25 @@ def _single(path: str, placing: Placing) -> Prepared:
         how,
         path,
         credit=credit,
-        warnings=checked.warnings,
+        warnings=(*checked.warnings, *cut),
     )
+
+
+def _cut_short(path: str, dataset: DatasetReader) -> Iterator[Notice]:
+    """Yield the warning that a file is not whole, which can be served as far as it goes."""
+    missing = missing_part(path)
+    if not missing:
+        try:
+            with gdal_errors():
+                probe(dataset)
+        except (RasterioError, OSError) as error:
+            missing = f"its last pixels cannot be read ({describe_damage(error)})"
+    if missing:
+        yield Notice(
+            "cut-short",
+            f"{file_name(path)} is damaged or was cut short: {missing}. Tiles that need them fail: copy it again from "
+            "where it came from",
+        )
 
 
 def _name_of(source: str) -> str:

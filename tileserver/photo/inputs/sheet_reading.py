@@ -14,6 +14,7 @@ from rio_tiler.utils import non_alpha_indexes
 from tileserver.errors import SourceError
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
+from tileserver.photo.inputs.commands import mend_sheets
 from tileserver.photo.inputs.formats import reason
 from tileserver.photo.inputs.sheets import RGB, Sheet, short_names
 from tileserver.photo.notice import Notice
@@ -82,6 +83,7 @@ def _readable(sheet: Sheet, prepared: SheetPreparation) -> Sheet:
         gdal_path=prepared.path,
         bands=tuple(range(1, len(sheet.bands) + 1)),
         overviews=prepared.overviews,
+        hides_more=len(prepared.overviews) < len(sheet.overviews),
     )
     if not prepared.palette:
         return made
@@ -111,10 +113,13 @@ def _warnings(sheets: Sequence[Sheet], prepared: Sequence[SheetPreparation]) -> 
     # A value that is nodata at the edge of some sheets need not be at that of all.
     if len(found.get("nodata-not-found", [])) < len(sheets):
         found.pop("nodata-not-found", None)
-    return [
-        Notice(
-            code,
-            f"{len(ones)} of {len(sheets)} sheets ({short_names([path for path, _ in ones])}): of each, {ones[0][1]}",
-        )
-        for code, ones in found.items()
-    ]
+    by_path = {sheet.path: sheet for sheet in sheets}
+    notices = []
+    for code, ones in found.items():
+        paths = [path for path, _ in ones]
+        text = f"{len(ones)} of {len(sheets)} sheets ({short_names(paths)}): of each, {ones[0][1]}"
+        command = ""
+        if code == "overviews-without-mask":
+            command = mend_sheets({path: by_path[path].remade for path in paths}, list(by_path))
+        notices.append(Notice(code, text, command))
+    return notices

@@ -20,12 +20,14 @@ from tileserver.errors import SourceError
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.fingerprint import files_of
 from tileserver.photo.gdal_errors import gdal_errors
+from tileserver.photo.inputs.commands import MendedFile, Mending
 from tileserver.photo.inputs.formats import reason
 from tileserver.photo.inputs.georeference import Georeferenced, georeference
 from tileserver.photo.inputs.naming import file_name, is_remote
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.inputs.probe import probe
 from tileserver.photo.inputs.tags import credit_of
+from tileserver.photo.inputs.wholeness import missing_part
 from tileserver.photo.notice import Notice
 from tileserver.photo.value_range import is_negative
 
@@ -54,6 +56,8 @@ class Sheet:
         files: paths of all its files.
         credit: text of its credit tag; may be empty.
         how: how its place was found, if not from its own tags.
+        added, remade: how it gets overviews, and how those that lack its mask are replaced.
+        hides_more: whether it has overviews that lack its mask.
     """
 
     path: str
@@ -73,6 +77,9 @@ class Sheet:
     files: tuple[str, ...]
     credit: str
     how: str
+    added: Mending
+    remade: Mending
+    hides_more: bool = False
 
     @property
     def name(self) -> str:
@@ -99,6 +106,8 @@ def look_at(path: str, placing: Placing) -> Sheet | Fault:
             return Fault(path, "there is no such file")
     try:
         with gdal_errors(), open_dataset(path) as dataset:
+            if missing := missing_part(path):
+                return Fault(path, f"it was cut short: {missing}")
             probe(dataset)
             placed = georeference(path, dataset, placing)
             if placed.path == path:
@@ -156,6 +165,7 @@ def _describe(path: str, own: DatasetReader, dataset: DatasetReader, placed: Geo
         raise SourceError(f"{path} has only an alpha band: leave it out of the mosaic")
     palette = own.colorinterp[0] == ColorInterp.palette
     bits = own.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+    mended = MendedFile.of_sheet(path, own, placed.crs)
     return Sheet(
         path=path,
         gdal_path=placed.path,
@@ -175,6 +185,8 @@ def _describe(path: str, own: DatasetReader, dataset: DatasetReader, placed: Geo
         files=files_of(path, own),
         credit=credit_of(own),
         how=placed.how,
+        added=mended.add_overviews(),
+        remade=mended.remake_overviews(),
     )
 
 

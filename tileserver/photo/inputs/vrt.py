@@ -26,6 +26,7 @@ from tileserver.photo.inputs.probe import probe
 from tileserver.photo.inputs.sheets import Fault, report_faults
 from tileserver.photo.inputs.virtual import virtual_file
 from tileserver.photo.inputs.vrt_values import take_over_values
+from tileserver.photo.inputs.wholeness import missing_part
 from tileserver.photo.notice import Notice
 
 _THREADS: Final = 8
@@ -52,23 +53,31 @@ class CheckedVrt:
     warnings: tuple[Notice, ...]
 
 
-def check_vrt(path: str, placing: Placing, depth: int = 0) -> CheckedVrt:
+def check_vrt(path: str, placing: Placing, within: tuple[str, ...] = ()) -> CheckedVrt:
     """Look at every file that a VRT names.
 
+    Args:
+        path: of the VRT.
+        placing: what to do about absent files.
+        within: the VRTs that it is named by.
+
     Raises:
-        SourceError: files are absent or damaged and `placing` refuses that, or the VRT is not XML.
+        SourceError: files are absent or damaged and `placing` refuses that, the VRT is not XML, or it names itself.
     """
     try:
         root = ET.fromstring(Path(path).read_text(encoding="utf-8"))  # noqa: S314 - the user's own file
     except (OSError, ET.ParseError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} cannot be read as a VRT ({error}). Check it with gdalinfo") from error
     named = {id(element): _absolute(element, path) for element in _named(root)}
+    chain = (*within, str(Path(path).absolute()))
+    if itself := next((one for one in chain if one in named.values()), ""):
+        raise SourceError(f"{path} reads {itself}, which it is a part of: build it again with gdalbuildvrt")
     looked = _look(sorted(set(named.values())))
     faults = [one for one in looked.values() if isinstance(one, Fault)]
     warnings = report_faults(faults, len(looked), placing)
     if faults:
         _leave_out(root, named, {fault.path for fault in faults}, path)
-    nested = _check_nested(set(looked), placing, depth)
+    nested = _check_nested(set(looked), placing, chain)
     for element in _named(root):
         inner = named[id(element)]
         element.text = nested[inner].path if inner in nested else inner
@@ -88,12 +97,12 @@ def check_vrt(path: str, placing: Placing, depth: int = 0) -> CheckedVrt:
     return CheckedVrt(virtual, tuple(dict.fromkeys([path, *files])), tuple(warnings))
 
 
-def _check_nested(paths: set[str], placing: Placing, depth: int) -> dict[str, CheckedVrt]:
+def _check_nested(paths: set[str], placing: Placing, within: tuple[str, ...]) -> dict[str, CheckedVrt]:
     """Check the VRTs among the files that a VRT names."""
     return {
-        path: check_vrt(path, placing, depth + 1)
+        path: check_vrt(path, placing, within)
         for path in sorted(paths)
-        if path.lower().endswith(".vrt") and Path(path).exists() and depth < _DEEPEST
+        if path.lower().endswith(".vrt") and Path(path).exists() and len(within) <= _DEEPEST
     }
 
 
@@ -130,6 +139,8 @@ def _look(paths: list[str]) -> dict[str, Fault | tuple[str, ...]]:
             return Fault(path, "there is no such file")
         try:
             with gdal_errors(), open_dataset(path) as dataset:
+                if missing := missing_part(path):
+                    return Fault(path, f"it was cut short: {missing}")
                 probe(dataset)
                 return files_of(path, dataset)
         except (RasterioError, OSError) as error:

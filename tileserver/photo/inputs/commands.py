@@ -1,0 +1,143 @@
+"""Commands of GDAL that mend a file, and leave what it shows as it is: its values, its colours and what it hides."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Final
+
+from rasterio.crs import CRS
+from rasterio.enums import MaskFlags
+from rasterio.io import DatasetReader
+
+from tileserver.photo.inputs.naming import is_remote, title_of
+from tileserver.photo.value_range import is_negative
+from tileserver.photo.virtual import absolute_name, alpha_band
+
+_ADD: Final = "gdaladdo -r average"
+# Of the copies of a mosaic's sheets: inside the folder of the sheets, where nothing looks for sheets.
+_COPIES: Final = "with_overviews"
+
+
+@dataclass(frozen=True)
+class Mending:
+    """How a file is mended.
+
+    Attributes:
+        command: shell command.
+        copy: path of the mended copy that it makes; empty if it changes the file.
+    """
+
+    command: str
+    copy: str = ""
+
+
+@dataclass(frozen=True)
+class MendedFile:
+    """A file that commands are made for.
+
+    Attributes:
+        path: its path or URL.
+        dataset: the file, open as it is.
+        crs: the CRS that it has, or that the user names.
+        copy: path of a copy of it, where one has to be made.
+    """
+
+    path: str
+    dataset: DatasetReader
+    crs: CRS
+    copy: str
+
+    @classmethod
+    def of_photograph(cls, path: str, dataset: DatasetReader, crs: CRS) -> MendedFile:
+        """A photograph, with its copy beside it, or here if it is a URL."""
+        stem = title_of(path) if is_remote(path) else PurePath(path).stem
+        folder = PurePath() if is_remote(path) else PurePath(path).parent
+        return cls(path, dataset, crs, str(folder / f"{stem}_overviews.tif"))
+
+    @classmethod
+    def of_sheet(cls, path: str, dataset: DatasetReader, crs: CRS) -> MendedFile:
+        """A sheet of a mosaic, with its copy in a folder beside it."""
+        stem = title_of(path) if is_remote(path) else PurePath(path).stem
+        folder = PurePath() if is_remote(path) else PurePath(path).parent
+        return cls(path, dataset, crs, str(folder / _COPIES / f"{stem}.tif"))
+
+    def add_overviews(self) -> Mending:
+        """Give it overviews: in place, or in a copy where that would change or break it."""
+        if not self._takes_overviews():
+            return self.as_copy()
+        # Overviews of a VRT read those of its files.
+        virtual = " --config VRT_VIRTUAL_OVERVIEWS YES" if self.dataset.driver == "VRT" else ""
+        return Mending(f"{_ADD}{virtual} {shlex.quote(self.path)}")
+
+    def remake_overviews(self) -> Mending:
+        """Replace its overviews, which show what the file hides."""
+        if self.dataset.driver == "VRT" and not is_remote(self.path):
+            return Mending(f"gdaladdo -clean {shlex.quote(self.path)} && {self.add_overviews().command}")
+        # Not in place: `gdaladdo -clean` of GDAL 3.6 loses a mask that was written after the overviews.
+        return self.as_copy()
+
+    def make_image_band(self, band: int) -> Mending:
+        """Make an image of a band that is tagged as alpha."""
+        option = f"-colorinterp_{band} undefined"
+        if is_remote(self.path) or self._is_cog:
+            return self.as_copy(option)
+        return Mending(f"gdal_edit.py {option} {shlex.quote(self.path)}")
+
+    def as_copy(self, *more: str) -> Mending:
+        """Copy it without loss, and give the copy overviews.
+
+        Not with GDAL's COG driver, which drops the tag of a negative and cannot compress some numbers of bits.
+        """
+        given = absolute_name(self.path, self.dataset) if is_remote(self.path) else self.path
+        options = [*more, "-co TILED=YES -co COMPRESS=DEFLATE -co BIGTIFF=IF_SAFER"]
+        if is_negative(self.dataset):
+            options.insert(0, "-co PHOTOMETRIC=MINISWHITE")
+        if self.crs not in (self.dataset.crs, self.dataset.gcps[1]) and self.dataset.rpcs is None:
+            code = self.crs.to_authority()
+            options.insert(0, f"-a_srs {shlex.quote(':'.join(code) if code else self.crs.to_wkt())}")
+        made = shlex.quote(self.copy)
+        return Mending(
+            f"gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES {' '.join(options)} {shlex.quote(given)} {made} "
+            f"&& {_ADD} {made}",
+            self.copy,
+        )
+
+    @property
+    def _is_cog(self) -> bool:
+        """Whether a change would break its layout, which newer versions of GDAL refuse."""
+        return str(self.dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT", "")) == "COG"
+
+    def _takes_overviews(self) -> bool:
+        """Whether gdaladdo gives it overviews that show and hide the same as the file."""
+        dataset = self.dataset
+        if is_remote(self.path) or self._is_cog:
+            return False
+        tiff = dataset.driver == "GTiff"
+        structure = dataset.tags(ns="IMAGE_STRUCTURE")
+        space, compression = structure.get("SOURCE_COLOR_SPACE"), str(structure.get("COMPRESSION", ""))
+        # GDAL converts such colours as it reads, and cannot write them: it leaves overviews that cannot be read.
+        if tiff and space and not (space == "YCbCr" and "JPEG" in compression):
+            return False
+        has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[0] and alpha_band(dataset) is None
+        # Of a mask outside of a TIFF it makes no overviews.
+        inside = tiff and not any(file.endswith(".msk") for file in dataset.files)
+        return inside or dataset.driver == "VRT" or not has_mask
+
+
+def mend_sheets(mendings: Mapping[str, Mending], paths: Sequence[str]) -> str:
+    """Return one command that mends some sheets of a mosaic, and looks at it with the copies in place of the sheets.
+
+    Args:
+        mendings: of each of these sheets, by its path.
+        paths: of all sheets, in their order.
+    """
+    copies = {path: one.copy for path, one in mendings.items() if one.copy}
+    if not copies:
+        return f'for sheet in {shlex.join(mendings)}; do {_ADD} "$sheet"; done'
+    folders = dict.fromkeys(str(PurePath(copy).parent) for copy in copies.values())
+    shown = shlex.join(copies.get(path, path) for path in paths)
+    commands = (one.command for one in mendings.values())
+    return " && ".join([f"mkdir -p {shlex.join(folders)}", *commands, f"orthosharp info {shown}"])
