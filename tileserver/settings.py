@@ -45,6 +45,7 @@ EVERY: Final[frozenset[Command]] = PIXELS | {"info"}
 # Values of the deprecated setting `tone`.
 _COLOURS_OF_TONE: Final = {"model": "corrected", "old": "photo"}
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
+_ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,13 @@ def _check_origin(origin: str) -> str:
             "or * for all"
         )
     return origin
+
+
+def _check_root_path(path: str) -> str:
+    path = path.rstrip("/")
+    if not _ROOT_PATH.fullmatch(path):
+        raise ValueError(f"{path!r} is not the beginning of a path: give one such as /maps")
+    return path
 
 
 def _is_on_earth(bbox: BBox) -> bool:
@@ -369,6 +377,13 @@ class Settings(BaseSettings):
     )
     port: Annotated[int, _server(metavar="PORT")] = Field(
         8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
+    root_path: Annotated[
+        str, AfterValidator(_check_root_path), _server(metavar="/PATH", default_text="none")
+    ] = Field(
+        "",
+        description="Path below which a proxy shows the server, such as /maps; the proxy may remove it or leave it. "
+        "X-Forwarded-Prefix from a trusted proxy has precedence.",
     )
     max_age_s: Annotated[int, _server(metavar="SECONDS")] = Field(
         600, ge=0, description="How long browsers keep a tile before they check whether it changed."

@@ -29,6 +29,7 @@ from tileserver.settings import Settings
 from tileserver.tiling.layer import supported_tms
 from tileserver.web.admission import Admission
 from tileserver.web.cached_tiles import CachedTiles
+from tileserver.web.forwarded import place_below
 from tileserver.web.health import status_routes
 from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy
 from tileserver.web.routes import LayerFactory, safe_crs_dependencies, short_routes
@@ -71,9 +72,14 @@ class Application(FastAPI):
     """FastAPI with a short cut: cached tiles are sent before its middleware and routing, which cost more."""
 
     cached_tiles: ASGIApp | None = None
+    # The setting, where the application runs under another ASGI server, which knows no prefix.
+    default_root: str = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self.default_root and scope["type"] == "http" and not scope.get("root_path"):
+            scope = {**scope}
+            place_below(scope, self.default_root, is_stripped=False)
         await (self.cached_tiles or super().__call__)(scope, receive, send)
 
 
@@ -132,6 +138,7 @@ def create_app(
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in AI_LAYERS)),
         count=opened.metrics.count_response,
     )
+    app.default_root = settings.root_path
     app.cached_tiles = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)
     return app
 

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tileserver.web.admission import Admission
+from tileserver.web.forwarded import ADDRESS_HEADERS
 
 logger = logging.getLogger("orthosharp")
 
@@ -36,9 +37,9 @@ _UNLIMITED_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def local_path(scope: Scope) -> str:
-    """Return the request's path without the prefix that a proxy may have added."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
+    """Return the request's path without the prefix of a proxy and the map's name."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path
 
 
 def etag_matches(header: str | None, etag: str) -> bool:
@@ -149,6 +150,8 @@ class ResponseHeaders:
             headers["Cache-Control"] = "no-store"
         else:
             headers.setdefault("Cache-Control", "no-cache")
+            if _may_contain_urls(status, headers):
+                headers.add_vary_header(ADDRESS_HEADERS)
             if local_path(scope).startswith(self.ai_prefixes):
                 headers.setdefault(AI_HEADER, self.ai_header)
         headers.setdefault("Cache-Status", "orthosharp; fwd=bypass")
@@ -167,6 +170,12 @@ class ResponseHeaders:
             body = b""
         await send({"type": "http.response.start", "status": status, "headers": headers.raw})
         await send({"type": "http.response.body", "body": body})
+
+
+def _may_contain_urls(status: int, headers: MutableHeaders) -> bool:
+    """Return whether an answer may contain URLs of the server, which depend on what a proxy says of its address."""
+    kind = headers.get("content-type", "")
+    return 300 <= status < 400 or kind.startswith("text/html") or "json" in kind or "xml" in kind
 
 
 def _too_large() -> HTTPException:

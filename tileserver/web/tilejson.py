@@ -49,8 +49,15 @@ def tilejson(
     }
 
 
-def page_config(service: TileService) -> dict[str, Any]:
-    """Return the page's configuration; its URLs are relative, so that the page works below a path prefix."""
+def page_config(service: TileService, root_path: str) -> dict[str, Any]:
+    """Return the page's configuration.
+
+    Args:
+        service: the map's tiles.
+        root_path: the path of the map as far as the server knows it: a proxy's prefix, and the name among several.
+            The page replaces it by its own address, so that it works even below a prefix that the server is not
+            told of.
+    """
     layers = [layer for layer in ("old", "restored", "difference", "new") if layer in service.rasters.layers]
     view = service.rasters.view("restored", WEB_MERCATOR)
     bounds, pyramid = view.bounds_lonlat, view.pyramid
@@ -59,7 +66,8 @@ def page_config(service: TileService) -> dict[str, Any]:
         "credit": credit(service),
         "ai_notice": ai_notice(service),
         "layers": layers,
-        "tiles": {layer: tile_path(layer, WEB_MERCATOR) for layer in layers},
+        "root_path": root_path,
+        "tiles": {layer: root_path + tile_path(layer, WEB_MERCATOR) for layer in layers},
         "bounds": list(bounds),
         "center": [*bounds.centre, _within(pyramid.native_zoom - 1, pyramid)],
         "minzoom": pyramid.min_zoom,
