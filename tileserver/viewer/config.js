@@ -15,6 +15,7 @@
  * @property {Object<string, number[]>} layerBounds  bounds by layer: the new photo may cover less
  * @property {number[]} center        longitude, latitude, zoom
  * @property {number} minzoom         first zoom that the server has tiles for
+ * @property {number} overview_zoom   the zoom at which the photo fits one tile
  * @property {number} maxzoom         last zoom that the server has tiles for
  * @property {number} native_zoom     the zoom at which the network works
  */
@@ -28,7 +29,7 @@
  */
 export async function loadConfig(pageUrl) {
   const config = await fetchJson(new URL("config.json", pageUrl));
-  for (const key of ["layers", "root_path", "tiles", "bounds", "center", "minzoom", "maxzoom", "native_zoom"]) {
+  for (const key of ["layers", "root_path", "tiles", "bounds", "center", "minzoom", "maxzoom", "overview_zoom", "native_zoom"]) {
     if (config[key] === undefined) throw new Error(`The server's config.json has no '${key}'.`);
   }
   const tiles = {};

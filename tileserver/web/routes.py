@@ -19,13 +19,13 @@ from titiler.core.factory import TilerFactory
 from titiler.core.routing import EndpointScope
 
 from tileserver.errors import BadParameterError
-from tileserver.tiling.encode import MEDIA_TYPES, Extension
+from tileserver.tiling.encode import MEDIA_TYPES
 from tileserver.tiling.grid import BBox, TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR, Layer, supported_tms
 from tileserver.web import wmts
 from tileserver.web.layer_reader import LayerInput, LayerReader
 from tileserver.web.tile_endpoint import TileEndpoint
-from tileserver.web.tilejson import DEFAULT_FORMAT
+from tileserver.web.tilejson import DEFAULT_FORMAT, TileJsonOptions
 from tileserver.web.tilejson import tilejson as tilejson_of
 
 _CRS_NAME = re.compile(r"\[?(EPSG|ESRI|OGC|IAU_2015):[A-Za-z0-9]{1,12}\]?", re.IGNORECASE)
@@ -187,9 +187,9 @@ class LayerFactory(TilerFactory):
         def tilejson(
             request: Request,
             tileMatrixSetId: str,  # noqa: N803
-            tile_format: Extension = DEFAULT_FORMAT,
+            options: Annotated[TileJsonOptions, Depends()],
         ) -> JSONResponse:
-            return JSONResponse(tilejson_of(service, base_url(request), layer, tileMatrixSetId, tile_format))
+            return JSONResponse(tilejson_of(service, base_url(request), layer, tileMatrixSetId, options))
 
     def statistics(self) -> None:
         """Register no routes for statistics: their parameters are unbounded."""
@@ -217,9 +217,9 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
         return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y), ext)
 
     @router.get("/tilejson.json")
-    def tilejson(request: Request, tile_format: Extension = DEFAULT_FORMAT) -> JSONResponse:
+    def tilejson(request: Request, options: Annotated[TileJsonOptions, Depends()]) -> JSONResponse:
         return JSONResponse(
-            tilejson_of(endpoint.service, base_url(request), "restored", WEB_MERCATOR, tile_format)
+            tilejson_of(endpoint.service, base_url(request), "restored", WEB_MERCATOR, options)
         )
 
     return router
