@@ -31,7 +31,9 @@ from tileserver.web.admission import Admission
 from tileserver.web.cached_tiles import CachedTiles
 from tileserver.web.forwarded import place_below
 from tileserver.web.health import status_routes
-from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy
+from tileserver.web.kvp import kvp_routes
+from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy, local_path
+from tileserver.web.ogc import service_path
 from tileserver.web.routes import LayerFactory, safe_crs_dependencies, short_routes
 from tileserver.web.tile_endpoint import TileEndpoint
 
@@ -80,6 +82,12 @@ class Application(FastAPI):
         if self.default_root and scope["type"] == "http" and not scope.get("root_path"):
             scope = {**scope}
             place_below(scope, self.default_root, is_stripped=False)
+        if (
+            scope["type"] == "http"
+            and scope["query_string"]
+            and (path := service_path(scope, local_path(scope)))
+        ):
+            scope = {**scope, "path": scope.get("root_path", "") + path}
         await (self.cached_tiles or super().__call__)(scope, receive, send)
 
 
@@ -124,6 +132,7 @@ def create_app(
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
     app.include_router(short_routes(endpoint))
+    app.include_router(kvp_routes(endpoint))
     app.include_router(status_routes(opened))
     app.include_router(TMSFactory(supported_tms=supported_tms()).router)
     _add_page(app)

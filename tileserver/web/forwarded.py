@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, cast
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -55,6 +56,11 @@ class ForwardedAddress(ProxyHeadersMiddleware):
         stripped = (prefix or b"").decode().rstrip("/")
         place_below(scope, stripped or self._root_path, is_stripped=bool(stripped))
         await super().__call__(scope, receive, send)  # type: ignore[arg-type]
+
+
+def base_url(request: Request) -> str:
+    """Return the URL at which the client reached the server, without a trailing slash."""
+    return str(request.base_url).rstrip("/")
 
 
 def place_below(scope: Scope, root: str, *, is_stripped: bool) -> None:

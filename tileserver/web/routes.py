@@ -19,11 +19,13 @@ from titiler.core.factory import TilerFactory
 from titiler.core.routing import EndpointScope
 
 from tileserver.errors import BadParameterError
-from tileserver.tiling.encode import MEDIA_TYPES
+from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import BBox, TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR, Layer, supported_tms
 from tileserver.web import wmts
+from tileserver.web.forwarded import base_url
 from tileserver.web.layer_reader import LayerInput, LayerReader
+from tileserver.web.ogc import xml_response
 from tileserver.web.tile_endpoint import TileEndpoint
 from tileserver.web.tilejson import DEFAULT_FORMAT, TileJsonOptions
 from tileserver.web.tilejson import tilejson as tilejson_of
@@ -51,11 +53,6 @@ class Bounds(BaseModel):
 
     bounds: BBox
     crs: str
-
-
-def base_url(request: Request) -> str:
-    """Return the URL at which the client reached the server, without a trailing slash."""
-    return str(request.base_url).rstrip("/")
 
 
 def named_crs(text: str | None) -> CRS | None:
@@ -196,12 +193,12 @@ class LayerFactory(TilerFactory):
 
     def wmts(self) -> None:
         """Register the route for the layer's WMTS capabilities."""
-        layer, service, names = self.layer, self.endpoint.service, list(self.supported_tms.list())
+        layer, service = self.layer, self.endpoint.service
 
         @self.router.get("/WMTSCapabilities.xml", name="wmts", **_XML)
-        def capabilities(request: Request) -> Response:
-            document = wmts.capabilities(service, base_url(request), layer, names)
-            return Response(document, media_type="application/xml")
+        def capabilities(request: Request, tile_format: Extension = "png") -> Response:
+            document = wmts.capabilities(service, base_url(request), [layer], tile_format)
+            return xml_response(document, "application/xml")
 
 
 def short_routes(endpoint: TileEndpoint) -> APIRouter:
