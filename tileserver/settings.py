@@ -363,10 +363,10 @@ class Settings(BaseSettings):
     max_pictures: Annotated[int, _limit(metavar="N")] = Field(
         4,
         ge=1,
-        description="Previews, bbox, point and feature requests at the same time; further ones get 503.",
+        description="Previews, bbox, point, feature and WMS requests at the same time; further ones get 503.",
     )
     max_image_px: Annotated[int, _limit(metavar="PX")] = Field(
-        2048, ge=256, le=8192, description="Longest side of a preview or bbox image."
+        2048, ge=256, le=8192, description="Longest side of a preview, bbox or WMS image."
     )
     open_datasets: Annotated[int, _limit(metavar="N")] = Field(
         8, ge=1, description="Files kept open at the same time, per photograph and overview."

@@ -29,12 +29,13 @@ from tileserver.settings import Settings
 from tileserver.tiling.layer import supported_tms
 from tileserver.web.admission import Admission
 from tileserver.web.cached_tiles import CachedTiles
+from tileserver.web.crs import safe_crs_dependencies
 from tileserver.web.forwarded import place_below
 from tileserver.web.health import status_routes
 from tileserver.web.kvp import kvp_routes
 from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy, local_path
 from tileserver.web.ogc import service_path
-from tileserver.web.routes import LayerFactory, safe_crs_dependencies, short_routes
+from tileserver.web.routes import LayerFactory, short_routes
 from tileserver.web.tile_endpoint import TileEndpoint
 
 logger = logging.getLogger("orthosharp")

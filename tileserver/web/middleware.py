@@ -29,7 +29,7 @@ _SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 # Routes that make images of any size and shape.
-_IMAGE_ROUTE: Final = re.compile(r"/(preview|bbox|point|feature|statistics)\b")
+_IMAGE_ROUTE: Final = re.compile(r"/(preview|bbox|point|feature|statistics|map|wms)\b")
 # Clients send nothing but the GeoJSON of a feature.
 MAX_BODY_BYTES: Final = 1_000_000
 # Monitoring must get an answer above all when the server is busy.
