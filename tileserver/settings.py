@@ -117,6 +117,10 @@ def _check_origin(origin: str) -> str:
     return origin
 
 
+def _check_ancestor(origin: str) -> str:
+    return origin if origin in ("self", "none") else _check_origin(origin)
+
+
 def _check_root_path(path: str) -> str:
     path = path.rstrip("/")
     if not _ROOT_PATH.fullmatch(path):
@@ -193,6 +197,8 @@ Zooms = Annotated[
     tuple[int, int], _numbers("FIRST,LAST, such as 12,19", lambda pair: 0 <= pair[0] <= pair[1])
 ]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], BeforeValidator(_split)]
+
+Ancestors = Annotated[tuple[Annotated[str, AfterValidator(_check_ancestor)], ...], BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -391,6 +397,12 @@ class Settings(BaseSettings):
     cors_origins: Annotated[Origins, _server(metavar="ORIGIN,...")] = Field(
         ("*",),
         description="Origins whose pages may read the tiles, such as https://map.example, or * for all.",
+    )
+
+    frame_ancestors: Annotated[Ancestors, _server(metavar="ORIGIN,...")] = Field(
+        ("*",),
+        description="Origins whose pages may show the map in a frame, such as https://town.example; * for all, self "
+        "or none.",
     )
 
     @model_validator(mode="before")

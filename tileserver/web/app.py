@@ -140,7 +140,7 @@ def create_app(
     _add_error_handlers(app)
     # Middleware added last sees the request first.
     app.add_middleware(LimitRequests, admission=limits)
-    policy = ResponsePolicy(settings.cors_origins)
+    policy = ResponsePolicy(settings.cors_origins, settings.frame_ancestors)
     app.add_middleware(
         ResponseHeaders,
         policy=policy,
