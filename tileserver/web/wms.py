@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 import pyproj
 import pyproj.exceptions
@@ -25,6 +25,7 @@ from tileserver.photo.pixel_size import WGS84
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import BBox
+from tileserver.tiling.layer import WEB_MERCATOR, Layer
 from tileserver.web.crs import named_crs
 from tileserver.web.ogc import OgcError, Parameters
 
@@ -59,7 +60,7 @@ class MapRequest:
         background: colour, red, green and blue, of pixels without data; None to leave them transparent.
     """
 
-    layer: str
+    layer: Layer
     crs: CRS
     bounds: BBox
     width: int
@@ -82,7 +83,7 @@ def map_request(service: TileService, asked: Parameters, version: str) -> MapReq
     """
     if asked.get("STYLES").strip(",") not in ("", "default"):
         raise OgcError("StyleNotDefined", "layers have one style: leave STYLES empty", "STYLES")
-    layer = asked.chosen("LAYERS", service.rasters.layers, "LayerNotDefined")
+    layer = cast("Layer", asked.chosen("LAYERS", service.rasters.layers, "LayerNotDefined"))
     extension = FORMATS[asked.chosen("FORMAT", FORMATS, "InvalidFormat")]
     name = "CRS" if version == "1.3.0" else "SRS"
     code = asked.required(name).upper()
@@ -200,7 +201,7 @@ def exception_report(version: str, code: str, message: str, locator: str = "") -
 
 def _layer(service: TileService, layer: str, version: str) -> ET.Element:
     source = service.new if layer == "new" and service.new else service.old
-    view = service.rasters.view(layer, "WebMercatorQuad")
+    view = service.rasters.view(layer, WEB_MERCATOR)
     element = ET.Element("Layer", queryable="0", opaque="0")
     _text(element, "Name", layer)
     _text(element, "Title", f"{title(service)}: {layer}")
