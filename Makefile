@@ -45,8 +45,8 @@ test: browser $(VENV)/.stamp-dev ## run the tests that take seconds
 test-all: browser $(VENV)/.stamp-dev clients ## run all tests, including those that take minutes
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-clients: browser $(VENV)/.stamp-dev clients ## read seeded archives with GDAL, pmtiles.js and MapLibre
-	$(BIN)/python -m pytest tests/system/test_archive_clients.py $(PYTEST_ARGS)
+test-clients: browser $(VENV)/.stamp-dev clients ## read archives and maps with GDAL, pmtiles.js and map libraries
+	$(BIN)/python -m pytest tests/system/test_archive_clients.py tests/system/test_examples.py $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the schemas of GitHub's files
 	$(BIN)/ruff check .
@@ -55,7 +55,7 @@ lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the sche
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
-# Other projects' readers of archives. Without npm their tests are skipped, with a message.
+# Other projects' map libraries and readers of archives. Without npm their tests are skipped, with a message.
 clients: tests/system/js/package.json
 	@command -v npm >/dev/null 2>&1 && npm install --prefix tests/system/js --ignore-scripts --no-fund --no-audit || \
 	echo "npm did not install the readers of tests/system/js: their tests are skipped." >&2

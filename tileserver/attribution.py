@@ -35,6 +35,13 @@ def credit(service: TileService) -> str:
     return "; ".join(dict.fromkeys(text for text in found if text))
 
 
+def description(service: TileService, layer: str) -> str:
+    """Return credit, date and AI notice of a layer as plain text, for programs that show no HTML."""
+    source = service.new if layer == "new" and service.new else service.old
+    notes = [credit(service), f"taken {source.info.date}" if source.info.date else ""]
+    return " | ".join(filter(None, [*notes, ai_notice(service) if layer in AI_LAYERS else ""]))
+
+
 def attribution(service: TileService, layer: str) -> str:
     """Return a layer's credit and AI notice, escaped: most clients insert an attribution into a page as HTML."""
     notes = [html.escape(credit(service))] if credit(service) else []

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, ValidationError, WrapValid
 from tileserver.tiling.grid import BBox
 
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
+_ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
 def _split(value: Any) -> Any:
@@ -50,6 +51,17 @@ def _check_origin(origin: str) -> str:
             "or * for all"
         )
     return origin
+
+
+def _check_ancestor(origin: str) -> str:
+    return origin if origin in ("self", "none") else _check_origin(origin)
+
+
+def _check_root_path(path: str) -> str:
+    path = path.rstrip("/")
+    if not _ROOT_PATH.fullmatch(path):
+        raise ValueError(f"{path!r} is not the beginning of a path: give one such as /maps")
+    return path
 
 
 def _is_on_earth(bbox: BBox) -> bool:
@@ -108,3 +120,5 @@ Zooms = Annotated[
     tuple[int, int], _numbers("FIRST,LAST, such as 12,19", lambda pair: 0 <= pair[0] <= pair[1])
 ]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], BeforeValidator(_split)]
+Ancestors = Annotated[tuple[Annotated[str, AfterValidator(_check_ancestor)], ...], BeforeValidator(_split)]
+RootPath = Annotated[str, AfterValidator(_check_root_path)]

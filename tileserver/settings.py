@@ -20,12 +20,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sr_model.machine import usable_cores, usable_memory_bytes
 from tileserver.setting_types import (
+    Ancestors,
     Bands,
     Bounds,
     Halo,
     Nodata,
     Origins,
     Rescale,
+    RootPath,
     Zooms,
     one_or_more,
 )
@@ -262,10 +264,10 @@ class Settings(BaseSettings):
     max_pictures: Annotated[int, _limit(metavar="N")] = Field(
         4,
         ge=1,
-        description="Previews, bbox, point and feature requests at the same time; further ones get 503.",
+        description="Previews, bbox, point, feature and WMS requests at the same time; further ones get 503.",
     )
     max_image_px: Annotated[int, _limit(metavar="PX")] = Field(
-        2048, ge=256, le=8192, description="Longest side of a preview or bbox image."
+        2048, ge=256, le=8192, description="Longest side of a preview, bbox or WMS image."
     )
     open_datasets: Annotated[int, _limit(metavar="N")] = Field(
         8, ge=1, description="Files kept open at the same time, per photograph and overview."
@@ -277,12 +279,23 @@ class Settings(BaseSettings):
     port: Annotated[int, _server(metavar="PORT")] = Field(
         8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
     )
+    root_path: Annotated[RootPath, _server(metavar="/PATH", default_text="none")] = Field(
+        "",
+        description="Path below which a proxy shows the server, such as /maps; the proxy may remove it or leave it. "
+        "X-Forwarded-Prefix from a trusted proxy has precedence.",
+    )
     max_age_s: Annotated[int, _server(metavar="SECONDS")] = Field(
         600, ge=0, description="How long browsers keep a tile before they check whether it changed."
     )
     cors_origins: Annotated[Origins, _server(metavar="ORIGIN,...")] = Field(
         ("*",),
         description="Origins whose pages may read the tiles, such as https://map.example, or * for all.",
+    )
+
+    frame_ancestors: Annotated[Ancestors, _server(metavar="ORIGIN,...")] = Field(
+        ("*",),
+        description="Origins whose pages may show the map in a frame, such as https://town.example; * for all, self "
+        "or none.",
     )
 
     @model_validator(mode="before")

@@ -22,6 +22,7 @@ from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.web.admission import Admission
 from tileserver.web.connections import ConnectionLimits, bounded_protocol
+from tileserver.web.forwarded import ForwardedAddress
 from tileserver.web.maps import ReloadableMaps, open_generation
 
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
@@ -106,7 +107,9 @@ def maps_on(listener: socket.socket, maps: dict[str, Settings]) -> Iterator[dict
     generation = open_generation(maps, shared, admission)
     application = ReloadableMaps(generation, shared, admission, lambda: generation)
     protocol = bounded_protocol(ConnectionLimits(100, 100))
-    server = uvicorn.Server(uvicorn.Config(application, http=protocol, ws="none", log_level="error"))
+    addressed = ForwardedAddress(application, root_path=maps["y1998"].root_path)
+    config = uvicorn.Config(addressed, http=protocol, ws="none", log_level="error", proxy_headers=False)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -216,8 +219,10 @@ def test_a_password_or_a_token_opens_it_and_nothing_is_cached(proxy: Proxy) -> N
 
 
 def test_documents_have_the_address_of_the_proxy(proxy: Proxy) -> None:
+    lies = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil"}
     for path in ("/tilejson.json", "/y1975/tilejson.json"):
-        text = proxy.get(path, Authorization=PASSWORD).body.decode()
+        text = proxy.get(path, Authorization=PASSWORD, **lies).body.decode()
+        assert "evil" not in text
         assert '"http://maps.example/' in text
 
 

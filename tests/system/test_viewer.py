@@ -313,6 +313,7 @@ def test_the_page_works_under_a_prefix(visit: Callable[..., Visit], origin: str)
     assert all(url.startswith(f"{prefix}/") for url in a_visit.requests if not url.startswith("data:"))
     page.get_by_role("button", name="Use in QGIS").click()
     url = page.input_value("#share-url")
+    assert "--root-path" in page.locator("#share-status").inner_text()
     assert url == f"{prefix}/restored/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.webp"
     page.select_option("#share-layer", "old")
     assert page.input_value("#share-url") == url.replace("/restored/", "/old/")

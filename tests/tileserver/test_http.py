@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import mercantile
 import numpy as np
 import pytest
 from conftest import middle_tile, path_of, service_of
@@ -100,6 +102,38 @@ def test_tilejson_names_tiles_that_exist(served: TestClient) -> None:
     assert document["tiles"][0].endswith(".png")
 
 
+def test_all_documents_say_the_same_zooms_and_those_answer(served: TestClient) -> None:
+    found = served.get("/restored/WMTSCapabilities.xml").text
+    wmts = [
+        int(zoom)
+        for zoom in re.findall(r"<TileMatrix>(\d+)</TileMatrix>", found.partition("</TileMatrixSetLink>")[0])
+    ]
+    tileset = served.get(f"/restored/tiles/{MERCATOR}").json()["tileMatrixSetLimits"]
+    page = served.get("/config.json").json()
+    document = served.get("/tilejson.json").json()
+    zooms = list(range(document["minzoom"], document["maxzoom"] + 1))
+    assert zooms == wmts == [int(one["tileMatrix"]) for one in tileset]
+    assert (page["minzoom"], page["maxzoom"]) == (zooms[0], zooms[-1])
+    lon, lat, _ = document["center"]
+    for zoom in (zooms[0] - 1, *zooms, zooms[-1] + 1):
+        x, y, z = mercantile.tile(lon, lat, max(zoom, 0))
+        answer = served.get(f"/old/tiles/{MERCATOR}/{zoom if zoom < 0 else z}/{x}/{y}.jpg")
+        assert (answer.status_code != 404) == (zoom in zooms), zoom
+
+
+def test_tilejson_in_sizes_and_zooms(served: TestClient) -> None:
+    plain = served.get("/tilejson.json").json()
+    assert plain["tileSize"] == 256
+    tile = middle_tile(service_of(served))
+    for query, shown, pixels in (("", 256, 256), ("?scale=2", 256, 512), ("?tilesize=512", 512, 512)):
+        document = served.get(f"/tilejson.json{query}").json()
+        assert document["tileSize"] == shown
+        answer = served.get(document["tiles"][0].format(z=tile.z, x=tile.x, y=tile.y))
+        assert Image.open(io.BytesIO(answer.content)).size == (pixels, pixels)
+    document = served.get(f"/old/{MERCATOR}/tilejson.json?minzoom=12&maxzoom=14").json()
+    assert (document["minzoom"], document["center"][2], document["maxzoom"]) == (12, 14, 14)
+
+
 @pytest.mark.parametrize(
     ("url", "status", "word"),
     [
@@ -119,6 +153,10 @@ def test_tilejson_names_tiles_that_exist(served: TestClient) -> None:
         ("/old/tiles/NZTM2000Quad/1/1/1.png", 404, ""),
         ("/old/NoSuchSet/tilejson.json", 404, "tileMatrixSets"),
         ("/tilejson.json?tile_format=gif", 422, "tile_format"),
+        ("/tilejson.json?tilesize=300", 422, "256 or 512"),
+        ("/tilejson.json?scale=3", 422, "scale"),
+        ("/tilejson.json?maxzoom=30", 422, "zooms that are served"),
+        ("/tilejson.json?minzoom=12&maxzoom=11", 422, "zooms that are served"),
         ("/restored/bbox/10,10,11,11.png", 404, "outside"),
         ("/restored/bbox/3,2,1,0.png", 422, "minx,miny"),
         ("/restored/bbox/nan,2,3,4.png", 422, "minx,miny"),

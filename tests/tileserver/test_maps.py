@@ -52,6 +52,7 @@ def test_maps_have_paths_of_their_own_and_share_a_network(
     assert client.get("/second/config.json").json()["name"] == "second"
     template = client.get("/second/tilejson.json").json()["tiles"][0]
     assert template.startswith("http://testserver/second/restored/tiles/")
+    assert client.get("/second/config.json").json()["tiles"]["old"].startswith("/second/old/tiles/")
     one, other = application.current.services
     assert one.restorer is other.restorer
     tile = middle_tile(one)

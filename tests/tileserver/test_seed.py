@@ -88,6 +88,7 @@ def test_what_archives_say_about_themselves(seeded: SeededPhoto) -> None:
         assert str(seeded.folder) not in json.dumps(metadata), "an archive to give away names a local path"
     tilejson = json.loads((seeded.folder / "folder" / "tilejson.json").read_text())
     assert tilejson["tiles"] == ["{z}/{x}/{y}.png"]
+    assert tilejson["tileSize"] == 256
     assert (tilejson["minzoom"], tilejson["maxzoom"]) == (12, 19)
     assert tilejson["bounds"] == list(seeded.service.old.info.bounds_lonlat)
 

@@ -67,6 +67,7 @@ class Description:
             "scheme": "xyz",
             "attribution": self.attribution,
             "tiles": [f"{{z}}/{{x}}/{{y}}.{self.identity.format}"],
+            "tileSize": 256,  # for MapLibre, which takes tiles for 512 px ones without it
             "bounds": list(self.bounds),
             "center": list(self.center),
             "minzoom": self.min_zoom,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.layer import WEB_MERCATOR
 from tileserver.web.admission import Admission
 from tileserver.web.connections import ConnectionLimits, bounded_protocol
+from tileserver.web.forwarded import TRUSTED_BY_DEFAULT, ForwardedAddress
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
 from tileserver.web.tilejson import tile_path
 
@@ -104,8 +106,10 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         report_time(service)
     application = ReloadableMaps(first, shared, admission, reopen)
     click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
+    proxies = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_BY_DEFAULT)
     config = uvicorn.Config(
-        application,
+        ForwardedAddress(application, proxies, root_path=settings.root_path),
+        proxy_headers=False,  # ForwardedAddress includes them
         http=bounded_protocol(ConnectionLimits(settings.max_requests, _raise_open_files() // 2)),
         ws="none",
         log_level="info" if access_log else "warning",

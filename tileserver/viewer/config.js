@@ -8,11 +8,14 @@
  * @property {string} credit          copyright holder of the photograph
  * @property {string} ai_notice       the model that made the restored layer
  * @property {string[]} layers        "old", "restored", "difference" and perhaps "new"
+ * @property {string} root_path       path of the map as far as the server knows it
+ * @property {boolean} isPrefixKnown  whether the page lies there; a proxy may have added a prefix
  * @property {Object<string, string>} tiles  absolute URL template with {z}, {x}, {y}, by layer
  * @property {number[]} bounds        west, south, east, north of the old photo, in degrees
  * @property {Object<string, number[]>} layerBounds  bounds by layer: the new photo may cover less
  * @property {number[]} center        longitude, latitude, zoom
  * @property {number} minzoom         first zoom that the server has tiles for
+ * @property {number} overview_zoom   the zoom at which the photo fits one tile
  * @property {number} maxzoom         last zoom that the server has tiles for
  * @property {number} native_zoom     the zoom at which the network works
  */
@@ -26,20 +29,21 @@
  */
 export async function loadConfig(pageUrl) {
   const config = await fetchJson(new URL("config.json", pageUrl));
-  for (const key of ["layers", "tiles", "bounds", "center", "minzoom", "maxzoom", "native_zoom"]) {
+  for (const key of ["layers", "root_path", "tiles", "bounds", "center", "minzoom", "maxzoom", "overview_zoom", "native_zoom"]) {
     if (config[key] === undefined) throw new Error(`The server's config.json has no '${key}'.`);
   }
   const tiles = {};
   const layerBounds = {};
   for (const layer of config.layers) {
-    tiles[layer] = absoluteTemplate(config.tiles[layer], pageUrl);
+    tiles[layer] = absoluteTemplate(config.tiles[layer].slice(config.root_path.length), pageUrl);
     layerBounds[layer] = config.bounds;
   }
   if (config.layers.includes("new")) {
     const tileJson = await fetchJson(new URL("new/WebMercatorQuad/tilejson.json", pageUrl));
     layerBounds.new = tileJson.bounds;
   }
-  return { ...config, tiles, layerBounds };
+  const isPrefixKnown = new URL(".", pageUrl).pathname === `${config.root_path}/`;
+  return { ...config, tiles, layerBounds, isPrefixKnown };
 }
 
 async function fetchJson(url) {
@@ -52,15 +56,11 @@ async function fetchJson(url) {
  * Makes a tile URL template absolute. `new URL()` would escape the braces, and lose a path prefix that a
  * proxy adds without telling the server.
  *
- * @param {string} template  "/old/tiles/{z}/{x}/{y}.webp", with or without the page's path prefix
+ * @param {string} template  "/old/tiles/{z}/{x}/{y}.webp", relative to the map's page
  * @param {string} pageUrl
  * @returns {string}
  */
 export function absoluteTemplate(template, pageUrl) {
-  if (/^https?:\/\//.test(template)) return template;
   const folder = new URL(".", pageUrl);
-  const path = template.startsWith(folder.pathname)
-    ? template.slice(folder.pathname.length)
-    : template.replace(/^\//, "");
-  return folder.origin + folder.pathname + path;
+  return folder.origin + folder.pathname + template.replace(/^\//, "");
 }

@@ -24,7 +24,7 @@ function makeMap(config) {
   const map = L.map("map", {
     attributionControl: false, // the caption below the map has the credit, and is never collapsed
     zoomControl: false,
-    minZoom: config.minzoom,
+    minZoom: config.overview_zoom,
     maxZoom: maxMapZoom(config),
     maxBounds: toLatLngBounds(config.bounds).pad(0.5),
     maxBoundsViscosity: 0.7,

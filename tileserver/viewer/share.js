@@ -4,6 +4,10 @@
 
 import { labelOf, leafletTemplate } from "./layers.js";
 
+const PREFIX_UNKNOWN =
+  "The server does not know the path of this page, so its TileJSON and WMTS name wrong addresses: " +
+  "start it with --root-path, or let the proxy set X-Forwarded-Prefix.";
+
 const byId = (id) => document.getElementById(id);
 
 /**
@@ -20,7 +24,7 @@ export function setUpShare(config) {
   const fill = () => {
     byId("share-url").value = config.tiles[select.value];
     byId("share-code").value = leafletCode(config, select.value);
-    byId("share-status").textContent = "";
+    byId("share-status").textContent = config.isPrefixKnown ? "" : PREFIX_UNKNOWN;
   };
   select.addEventListener("change", fill);
   byId("open-share").addEventListener("click", () => {

@@ -29,9 +29,13 @@ from tileserver.settings import Settings
 from tileserver.tiling.layer import supported_tms
 from tileserver.web.admission import Admission
 from tileserver.web.cached_tiles import CachedTiles
+from tileserver.web.crs import safe_crs_dependencies
+from tileserver.web.forwarded import place_below
 from tileserver.web.health import status_routes
-from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy
-from tileserver.web.routes import LayerFactory, safe_crs_dependencies, short_routes
+from tileserver.web.kvp import kvp_routes
+from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy, local_path
+from tileserver.web.ogc import service_path
+from tileserver.web.routes import LayerFactory, short_routes
 from tileserver.web.tile_endpoint import TileEndpoint
 
 logger = logging.getLogger("orthosharp")
@@ -71,9 +75,20 @@ class Application(FastAPI):
     """FastAPI with a short cut: cached tiles are sent before its middleware and routing, which cost more."""
 
     cached_tiles: ASGIApp | None = None
+    # The setting, where the application runs under another ASGI server, which knows no prefix.
+    default_root: str = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self.default_root and scope["type"] == "http" and not scope.get("root_path"):
+            scope = {**scope}
+            place_below(scope, self.default_root, is_stripped=False)
+        if (
+            scope["type"] == "http"
+            and scope["query_string"]
+            and (path := service_path(scope, local_path(scope)))
+        ):
+            scope = {**scope, "path": scope.get("root_path", "") + path}
         await (self.cached_tiles or super().__call__)(scope, receive, send)
 
 
@@ -118,13 +133,14 @@ def create_app(
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
     app.include_router(short_routes(endpoint))
+    app.include_router(kvp_routes(endpoint))
     app.include_router(status_routes(opened))
     app.include_router(TMSFactory(supported_tms=supported_tms()).router)
     _add_page(app)
     _add_error_handlers(app)
     # Middleware added last sees the request first.
     app.add_middleware(LimitRequests, admission=limits)
-    policy = ResponsePolicy(settings.cors_origins)
+    policy = ResponsePolicy(settings.cors_origins, settings.frame_ancestors)
     app.add_middleware(
         ResponseHeaders,
         policy=policy,
@@ -132,6 +148,7 @@ def create_app(
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in AI_LAYERS)),
         count=opened.metrics.count_response,
     )
+    app.default_root = settings.root_path
     app.cached_tiles = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)
     return app
 

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import Request
 
 from tileserver.service import TileService
 from tileserver.web.patience import PatientCall
@@ -44,7 +45,7 @@ def status_routes(service: TileService) -> APIRouter:
         return PlainTextResponse(service.metrics.exposition(), media_type="text/plain; version=0.0.4")
 
     @router.get("/config.json")
-    def config() -> JSONResponse:
-        return JSONResponse(page_config(service))
+    def config(request: Request) -> JSONResponse:
+        return JSONResponse(page_config(service, request.scope.get("root_path", "")))
 
     return router

@@ -76,12 +76,12 @@ class LayerReader(BaseReader):
 
     @property
     def minzoom(self) -> int:
-        """First useful zoom of the reader's tile matrix set."""
-        return self._tms_view.pyramid.min_zoom
+        """First zoom served of the reader's tile matrix set."""
+        return self._tms_view.pyramid.first_zoom
 
     @property
     def maxzoom(self) -> int:
-        """Last useful zoom that the reader's tile matrix set defines; tiles may go on beyond it."""
+        """Last zoom served that the reader's tile matrix set defines; tiles may go on beyond it."""
         return min(self._tms_view.pyramid.max_zoom, int(self.tms.maxzoom))
 
     def info(self) -> Info:

@@ -15,12 +15,13 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from sr_model import SrModelError
-from tileserver.errors import TileServerError
+from tileserver.errors import SettingsError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.web.admission import Admission
 from tileserver.web.app import create_app
+from tileserver.web.middleware import local_path
 from tileserver.web.patience import PatientCall
 
 logger = logging.getLogger("orthosharp")
@@ -60,7 +61,7 @@ class Generation:
         The map whose name is the first part of the path, which becomes part of `root_path`; else the default.
         """
         root = scope.get("root_path", "")
-        name = scope["path"].removeprefix(root).split("/", 2)[1:2]
+        name = local_path(scope).split("/", 2)[1:2]
         if name and name[0] in self.apps:
             return self.apps[name[0]], {**scope, "root_path": f"{root}/{name[0]}"}
         return self.apps[self.default], scope
@@ -71,6 +72,14 @@ class Generation:
             app.state.close()
 
 
+def _check_paths(maps: Mapping[str, Settings]) -> None:
+    for name, settings in maps.items():
+        if settings.root_path == f"/{name}" and len(maps) > 1:
+            raise SettingsError(
+                f"--root-path {settings.root_path} is the path of the map {name}, too: rename one of them"
+            )
+
+
 def open_generation(maps: Mapping[str, Settings], shared: Shared, admission: Admission) -> Generation:
     """Open and warm up all maps; the first is the default.
 
@@ -78,6 +87,7 @@ def open_generation(maps: Mapping[str, Settings], shared: Shared, admission: Adm
         StartError, sr_model.SrModelError, TileServerError: a map cannot be served; all are closed again.
     """
     apps: dict[str, FastAPI] = {}
+    _check_paths(maps)
     try:
         for name, settings in maps.items():
             service = TileService(settings, shared)

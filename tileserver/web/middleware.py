@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from fastapi import HTTPException
@@ -16,19 +17,22 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tileserver.web.admission import Admission
+from tileserver.web.compression import accepts_gzip, compressed, may_compress
+from tileserver.web.forwarded import ADDRESS_HEADERS
 
 logger = logging.getLogger("orthosharp")
 
 AI_HEADER: Final = "X-Orthosharp"
 _EXPOSED: Final = f"ETag, Cache-Status, Server-Timing, Retry-After, {AI_HEADER}"
+_CONTENT_SECURITY: Final = (
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; object-src 'none'"
+)
 _SECURITY: Final = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; "
-    "form-action 'none'; object-src 'none'",
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "X-Content-Type-Options": "nosniff",
 }
 # Routes that make images of any size and shape.
-_IMAGE_ROUTE: Final = re.compile(r"/(preview|bbox|point|feature|statistics)\b")
+_IMAGE_ROUTE: Final = re.compile(r"/(preview|bbox|point|feature|statistics|map|wms)\b")
 # Clients send nothing but the GeoJSON of a feature.
 MAX_BODY_BYTES: Final = 1_000_000
 # Monitoring must get an answer above all when the server is busy.
@@ -36,9 +40,9 @@ _UNLIMITED_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def local_path(scope: Scope) -> str:
-    """Return the request's path without the prefix that a proxy may have added."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
+    """Return the request's path without the prefix of a proxy and the map's name."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path
 
 
 def etag_matches(header: str | None, etag: str) -> bool:
@@ -66,14 +70,29 @@ class ResponsePolicy:
 
     Attributes:
         origins: origins whose pages may read the tiles, such as https://map.example; `*` for all.
+        frame_ancestors: origins whose pages may show the map in a frame; `*` for all, `self`, or `none`.
     """
 
     origins: tuple[str, ...] = ("*",)
+    frame_ancestors: tuple[str, ...] = ("*",)
 
-    @property
+    @cached_property
     def security(self) -> Mapping[str, str]:
         """Headers that restrict what a browser does with a response."""
-        return _SECURITY
+        ancestors = [f"'{name}'" if name in ("self", "none") else name for name in self.frame_ancestors]
+        framed = f"; frame-ancestors {' '.join(ancestors)}"
+        return {"Content-Security-Policy": _CONTENT_SECURITY + framed, **_SECURITY}
+
+    def preflight(self, origin: str | None) -> Response:
+        """Return the answer to an OPTIONS request, which asks what a page of `origin` may send."""
+        answer = Response(status_code=204, headers={"Allow": _METHODS, **self.security})
+        answer.raw_headers.extend(self.cors(origin))
+        if "access-control-allow-origin" in answer.headers:
+            # `*` does not include Authorization.
+            answer.headers["Access-Control-Allow-Headers"] = "*, Authorization"
+            answer.headers["Access-Control-Allow-Methods"] = _METHODS
+            answer.headers["Access-Control-Max-Age"] = "86400"
+        return answer
 
     def cors(self, origin: str | None) -> list[tuple[bytes, bytes]]:
         """Return raw CORS headers for a request from a page of `origin`; a plain GET needs no preflight."""
@@ -84,6 +103,7 @@ class ResponsePolicy:
         return [(b"access-control-allow-origin", origin.encode("latin-1")), _VARY, _EXPOSE]
 
 
+_METHODS: Final = "GET, HEAD, POST, OPTIONS"
 _ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
 _VARY: Final = (b"vary", b"Origin")
 _EXPOSE: Final = (b"access-control-expose-headers", _EXPOSED.encode())
@@ -111,6 +131,9 @@ class ResponseHeaders:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if scope["method"] == "OPTIONS":
+            await self.policy.preflight(Headers(scope=scope).get("origin"))(scope, receive, send)
             return
         started = time.perf_counter()
         head: Message | None = None
@@ -149,6 +172,8 @@ class ResponseHeaders:
             headers["Cache-Control"] = "no-store"
         else:
             headers.setdefault("Cache-Control", "no-cache")
+            if _may_contain_urls(status, headers):
+                headers.add_vary_header(ADDRESS_HEADERS)
             if local_path(scope).startswith(self.ai_prefixes):
                 headers.setdefault(AI_HEADER, self.ai_header)
         headers.setdefault("Cache-Status", "orthosharp; fwd=bypass")
@@ -156,17 +181,31 @@ class ResponseHeaders:
         cacheable = status == 200 and headers["Cache-Control"] != "no-store"
         if cacheable and scope["method"] in ("GET", "HEAD") and "etag" not in headers:
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        if status == 200 and etag_matches(
-            Headers(scope=scope).get("if-none-match"), headers.get("etag", "-")
-        ):
+        asked = Headers(scope=scope)
+        if may_compress(headers, body):
+            headers.add_vary_header("Accept-Encoding")
+            if accepts_gzip(asked.get("accept-encoding", "")):
+                body = compressed(body)
+                headers["Content-Encoding"] = "gzip"
+                headers["Content-Length"] = str(len(body))
+                # The same document in two encodings is two sequences of bytes.
+                if tag := headers.get("etag", ""):
+                    headers["ETag"] = f'{tag.removesuffix(chr(34))}-gzip"'
+        if status == 200 and etag_matches(asked.get("if-none-match"), headers.get("etag", "-")):
             status, body = 304, b""
-            for name in ("content-length", "content-type"):
+            for name in ("content-length", "content-type", "content-encoding"):
                 del headers[name]
         self.count(local_path(scope), status)
         if scope["method"] == "HEAD":
             body = b""
         await send({"type": "http.response.start", "status": status, "headers": headers.raw})
         await send({"type": "http.response.body", "body": body})
+
+
+def _may_contain_urls(status: int, headers: MutableHeaders) -> bool:
+    """Return whether an answer may contain URLs of the server, which depend on what a proxy says of its address."""
+    kind = headers.get("content-type", "")
+    return 300 <= status < 400 or kind.startswith("text/html") or "json" in kind or "xml" in kind
 
 
 def _too_large() -> HTTPException:

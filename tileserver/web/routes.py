@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from attrs import define, field
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from morecantile.defaults import TileMatrixSets
 from pydantic import BaseModel
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from titiler.core.dependencies import CoordCRSParams, CRSParams, DefaultDependency, DstCRSParams
+from titiler.core.dependencies import DefaultDependency
 from titiler.core.factory import TilerFactory
 from titiler.core.routing import EndpointScope
 
@@ -23,14 +20,12 @@ from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import BBox, TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR, Layer, supported_tms
 from tileserver.web import wmts
+from tileserver.web.forwarded import base_url
 from tileserver.web.layer_reader import LayerInput, LayerReader
+from tileserver.web.ogc import xml_response
 from tileserver.web.tile_endpoint import TileEndpoint
-from tileserver.web.tilejson import DEFAULT_FORMAT
+from tileserver.web.tilejson import DEFAULT_FORMAT, TileJsonOptions
 from tileserver.web.tilejson import tilejson as tilejson_of
-
-_CRS_NAME = re.compile(r"\[?(EPSG|ESRI|OGC|IAU_2015):[A-Za-z0-9]{1,12}\]?", re.IGNORECASE)
-_CRS_URI = re.compile(r"https?://www\.opengis\.net/def/crs/(EPSG|OGC|ESRI)/[0-9.]+/([A-Za-z0-9]{1,12})")
-
 
 # Successful responses, for the OpenAPI document.
 _IMAGE: Final[dict[str, Any]] = {
@@ -51,46 +46,6 @@ class Bounds(BaseModel):
 
     bounds: BBox
     crs: str
-
-
-def base_url(request: Request) -> str:
-    """Return the URL at which the client reached the server, without a trailing slash."""
-    return str(request.base_url).rstrip("/")
-
-
-def named_crs(text: str | None) -> CRS | None:
-    """Return a CRS given by authority and code, or None if no text is given.
-
-    titiler accepts any definition that GDAL does, including names of files and URLs, which GDAL would then open.
-    A client must not be able to make the server do that.
-
-    Raises:
-        BadParameterError: the text is not an authority and code, or the CRS is unknown.
-    """
-    if not text:
-        return None
-    uri = _CRS_URI.fullmatch(text)
-    if uri is None and not _CRS_NAME.fullmatch(text):
-        raise BadParameterError("give a CRS by authority and code, such as EPSG:3857")
-    try:
-        return CRS.from_string(f"{uri[1]}:{uri[2]}" if uri else text.strip("[]").upper())
-    except CRSError as error:
-        raise BadParameterError("unknown CRS: give one such as EPSG:3857") from error
-
-
-def safe_crs_dependencies() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """Return overrides of titiler's CRS parameters that use `named_crs`."""
-
-    def crs(crs: Annotated[str | None, Query(max_length=100)] = None) -> CRS | None:
-        return named_crs(crs)
-
-    def coord_crs(coord_crs: Annotated[str | None, Query(max_length=100)] = None) -> CRS | None:
-        return named_crs(coord_crs)
-
-    def dst_crs(dst_crs: Annotated[str | None, Query(max_length=100)] = None) -> CRS | None:
-        return named_crs(dst_crs)
-
-    return {CRSParams: crs, CoordCRSParams: coord_crs, DstCRSParams: dst_crs}
 
 
 def bounded_zooms(known: TileMatrixSets) -> Callable[..., None]:
@@ -187,21 +142,21 @@ class LayerFactory(TilerFactory):
         def tilejson(
             request: Request,
             tileMatrixSetId: str,  # noqa: N803
-            tile_format: Extension = DEFAULT_FORMAT,
+            options: Annotated[TileJsonOptions, Depends()],
         ) -> JSONResponse:
-            return JSONResponse(tilejson_of(service, base_url(request), layer, tileMatrixSetId, tile_format))
+            return JSONResponse(tilejson_of(service, base_url(request), layer, tileMatrixSetId, options))
 
     def statistics(self) -> None:
         """Register no routes for statistics: their parameters are unbounded."""
 
     def wmts(self) -> None:
         """Register the route for the layer's WMTS capabilities."""
-        layer, service, names = self.layer, self.endpoint.service, list(self.supported_tms.list())
+        layer, service = self.layer, self.endpoint.service
 
         @self.router.get("/WMTSCapabilities.xml", name="wmts", **_XML)
-        def capabilities(request: Request) -> Response:
-            document = wmts.capabilities(service, base_url(request), layer, names)
-            return Response(document, media_type="application/xml")
+        def capabilities(request: Request, tile_format: Extension = "png") -> Response:
+            document = wmts.capabilities(service, base_url(request), [layer], tile_format)
+            return xml_response(document, "application/xml")
 
 
 def short_routes(endpoint: TileEndpoint) -> APIRouter:
@@ -217,9 +172,9 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
         return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y), ext)
 
     @router.get("/tilejson.json")
-    def tilejson(request: Request, tile_format: Extension = DEFAULT_FORMAT) -> JSONResponse:
+    def tilejson(request: Request, options: Annotated[TileJsonOptions, Depends()]) -> JSONResponse:
         return JSONResponse(
-            tilejson_of(endpoint.service, base_url(request), "restored", WEB_MERCATOR, tile_format)
+            tilejson_of(endpoint.service, base_url(request), "restored", WEB_MERCATOR, options)
         )
 
     return router

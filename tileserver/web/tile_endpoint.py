@@ -54,11 +54,12 @@ class TileEndpoint:
     Attributes:
         service: makes the tiles.
         admission: threads and limits, shared with other maps.
+        running: the calls that the map must not be closed before.
     """
 
     service: TileService
     admission: Admission
-    _running: Running = field(default_factory=Running)
+    running: Running = field(default_factory=Running)
 
     async def answer(
         self, request: Request, layer: str, tms: str, tile: TileAddress, extension: str
@@ -88,7 +89,7 @@ class TileEndpoint:
 
     def close(self) -> None:
         """Wait for the last call that runs; no request may be in progress."""
-        self._running.wait()
+        self.running.wait()
 
     async def _find_or_render(self, request: Request, wanted: TileRequest) -> Tile:
         """Return a tile from the store, or made in the lane of what it needs: the network, or the photograph alone."""
@@ -109,7 +110,7 @@ class TileEndpoint:
         self, lane: Lane, request: Request, work: Callable[[Wanted], T], group: Hashable = None
     ) -> T:
         def counted(wanted: Wanted) -> T:
-            with self._running:
+            with self.running:
                 return work(wanted)
 
         gone = partial(_disconnected, request)

@@ -1,15 +1,16 @@
-"""WMTS 1.0.0 capabilities (OGC 07-057r7) of one layer, for RESTful clients such as QGIS and ArcGIS."""
+"""WMTS 1.0.0 capabilities (OGC 07-057r7), for clients that fill in addresses and those that send key-value pairs."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from typing import Final
 
-from tileserver.attribution import AI_LAYERS, ai_notice, credit, title
+from tileserver.attribution import credit, description, title
 from tileserver.errors import OutsideError
 from tileserver.photo.view import View
 from tileserver.service import TileService
-from tileserver.tiling.encode import MEDIA_TYPES
+from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TILE_PX
 from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
 from tileserver.web.tilejson import tile_path
@@ -22,43 +23,81 @@ for _prefix, _uri in (("", _WMTS), ("ows", _OWS), ("xlink", _XLINK)):
     ET.register_namespace(_prefix, _uri)
 
 
-def capabilities(service: TileService, base_url: str, layer: str, tms_names: list[str]) -> bytes:
-    """Return the capabilities document as UTF-8 XML.
+def capabilities(
+    service: TileService, base_url: str, layers: Iterable[str], extension: Extension = "png"
+) -> ET.Element:
+    """Return the capabilities document.
+
+    Each layer has one format and one address: clients mix those of several (OpenLayers in one view, where JPEG has
+    white in place of transparent pixels), or choose arbitrarily (OWSLib).
 
     Args:
         service: the map's tiles.
         base_url: URL of the server as its clients see it, without a trailing slash.
-        layer: name of the layer.
-        tms_names: identifiers of tile matrix sets; those that do not cover the photograph are left out.
+        layers: names of the layers.
+        extension: format of the tiles; PNG is the one that every client reads, and it has transparency.
     """
     root = ET.Element(f"{{{_WMTS}}}Capabilities", version="1.0.0")
     identification = ET.SubElement(root, f"{{{_OWS}}}ServiceIdentification")
     _text(identification, _OWS, "Title", title(service))
+    _text(identification, _OWS, "Abstract", description(service, "restored"))
     _text(identification, _OWS, "ServiceType", "OGC WMTS")
     _text(identification, _OWS, "ServiceTypeVersion", "1.0.0")
+    _text(identification, _OWS, "Fees", "NONE")
     _text(identification, _OWS, "AccessConstraints", credit(service) or "NONE")
+    root.append(_operations(f"{base_url}/wmts?"))
     contents = ET.SubElement(root, f"{{{_WMTS}}}Contents")
+    views: dict[str, View] = {}
+    for layer in layers:
+        covered = covering_views(service, layer)
+        contents.append(_layer(service, base_url, layer, covered, extension))
+        views = {**covered, **views}
+    for name, view in views.items():
+        contents.append(_matrix_set(name, view))
+    address = f"{base_url}/wmts?SERVICE=WMTS&REQUEST=GetCapabilities"
+    ET.SubElement(root, f"{{{_WMTS}}}ServiceMetadataURL", {f"{{{_XLINK}}}href": address})
+    return root
+
+
+def covering_views(service: TileService, layer: str) -> dict[str, View]:
+    """Return a layer's view on each tile matrix set that covers it, by the set's identifier.
+
+    GDAL and QGIS use the first by default, so that is Web Mercator.
+    """
     views = {}
-    # GDAL and QGIS use the first set by default.
-    for name in sorted(tms_names, key=lambda name: (name != WEB_MERCATOR, name)):
+    for name in sorted(supported_tms().list(), key=lambda name: (name != WEB_MERCATOR, name)):
         try:
             views[name] = service.rasters.view(layer, name)
         except OutsideError:
             continue
-    contents.append(_layer(service, base_url, layer, views))
-    for name, view in views.items():
-        contents.append(_matrix_set(name, view))
-    address = f"{base_url}/{layer}/WMTSCapabilities.xml"
-    ET.SubElement(root, f"{{{_WMTS}}}ServiceMetadataURL", {f"{{{_XLINK}}}href": address})
-    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return document
+    return views
 
 
-def _layer(service: TileService, base_url: str, layer: str, views: dict[str, View]) -> ET.Element:
+def exception_report(code: str, message: str, locator: str = "") -> ET.Element:
+    """Return an exception report (OGC 06-121r3, section 8)."""
+    root = ET.Element(f"{{{_OWS}}}ExceptionReport", version="1.1.0")
+    attributes = {"exceptionCode": code} | ({"locator": locator} if locator else {})
+    _text(ET.SubElement(root, f"{{{_OWS}}}Exception", attributes), _OWS, "ExceptionText", message)
+    return root
+
+
+def _operations(address: str) -> ET.Element:
+    element = ET.Element(f"{{{_OWS}}}OperationsMetadata")
+    for name in ("GetCapabilities", "GetTile"):
+        operation = ET.SubElement(element, f"{{{_OWS}}}Operation", name=name)
+        http = ET.SubElement(ET.SubElement(operation, f"{{{_OWS}}}DCP"), f"{{{_OWS}}}HTTP")
+        get = ET.SubElement(http, f"{{{_OWS}}}Get", {f"{{{_XLINK}}}href": address})
+        constraint = ET.SubElement(get, f"{{{_OWS}}}Constraint", name="GetEncoding")
+        _text(ET.SubElement(constraint, f"{{{_OWS}}}AllowedValues"), _OWS, "Value", "KVP")
+    return element
+
+
+def _layer(
+    service: TileService, base_url: str, layer: str, views: dict[str, View], extension: Extension
+) -> ET.Element:
     element = ET.Element(f"{{{_WMTS}}}Layer")
     _text(element, _OWS, "Title", f"{title(service)}: {layer}")
-    notes = [credit(service)] + ([ai_notice(service)] if layer in AI_LAYERS else [])
-    _text(element, _OWS, "Abstract", " | ".join(filter(None, notes)))
+    _text(element, _OWS, "Abstract", description(service, layer))
     west, south, east, north = next(iter(views.values())).bounds_lonlat
     box = ET.SubElement(element, f"{{{_OWS}}}WGS84BoundingBox", crs="urn:ogc:def:crs:OGC:2:84")
     _text(box, _OWS, "LowerCorner", f"{west} {south}")
@@ -66,18 +105,16 @@ def _layer(service: TileService, base_url: str, layer: str, views: dict[str, Vie
     _text(element, _OWS, "Identifier", layer)
     style = ET.SubElement(element, f"{{{_WMTS}}}Style", isDefault="true")
     _text(style, _OWS, "Identifier", "default")
-    for media_type in MEDIA_TYPES.values():
-        _text(element, _WMTS, "Format", media_type)
+    _text(element, _WMTS, "Format", MEDIA_TYPES[extension])
     for name, view in views.items():
         link = ET.SubElement(element, f"{{{_WMTS}}}TileMatrixSetLink")
         _text(link, _WMTS, "TileMatrixSet", name)
         link.append(_limits(view))
-    for extension, media_type in MEDIA_TYPES.items():
-        template = tile_path(layer, "{TileMatrixSet}", extension)
-        for xyz, wmts in (("{z}", "{TileMatrix}"), ("{x}", "{TileCol}"), ("{y}", "{TileRow}")):
-            template = template.replace(xyz, wmts)
-        attributes = {"format": media_type, "resourceType": "tile", "template": base_url + template}
-        ET.SubElement(element, f"{{{_WMTS}}}ResourceURL", attributes)
+    template = tile_path(layer, "{TileMatrixSet}", extension)
+    for xyz, wmts in (("{z}", "{TileMatrix}"), ("{x}", "{TileCol}"), ("{y}", "{TileRow}")):
+        template = template.replace(xyz, wmts)
+    attributes = {"format": MEDIA_TYPES[extension], "resourceType": "tile", "template": base_url + template}
+    ET.SubElement(element, f"{{{_WMTS}}}ResourceURL", attributes)
     return element
 
 

@@ -1,0 +1,35 @@
+"""Text is sent compressed to those who accept it; pictures are compressed already."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from functools import lru_cache
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+
+_TEXT: Final = re.compile(r"(text/|application/(javascript|xml|json|[\w.+-]+\+(json|xml))|image/svg)")
+# Below this, the headers are most of an answer.
+_MIN_BYTES: Final = 1000
+_LEVEL: Final = 6
+_KEPT: Final = 64
+_GZIP: Final = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?P<q>[0-9.]+)\s*)?(?=,|$)", re.IGNORECASE)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Return whether an Accept-Encoding header allows gzip (RFC 9110, section 12.5.3)."""
+    found = _GZIP.search(header)
+    return found is not None and float(found["q"].strip(".") or 1 if found["q"] else 1) > 0
+
+
+def may_compress(headers: MutableHeaders, body: bytes) -> bool:
+    """Return whether an answer is text, and long enough to be worth it."""
+    kind = headers.get("content-type", "")
+    return len(body) >= _MIN_BYTES and "content-encoding" not in headers and bool(_TEXT.match(kind))
+
+
+@lru_cache(_KEPT)
+def compressed(body: bytes) -> bytes:
+    """Return the body in gzip format, the same bytes each time; kept, since most are files of the page."""
+    return gzip.compress(body, _LEVEL, mtime=0)
