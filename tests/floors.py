@@ -27,6 +27,7 @@ TRAINING = (
     {"fit"},
     {"refine", "evaluate", "compare", "teach"},
     {"export", "importing"},
+    {"site"},
     {"cli"},
 )
 

@@ -189,8 +189,8 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
     """An endless supply of crops, each a function of the item and the seed alone.
 
     Each is the old and the new crop, uint8 [3, side, side], and whether they are exactly aligned (aged). What
-    is aged is one of `sharp`, or as often the new side of a pair, whose textures are those that are wanted. Where it was
-    measured how the old photograph is aged, new sides alone are aged in that way if there is nothing sharp besides.
+    is aged is one of `sharp`, or as often the new side of a pair, whose textures are those that are wanted. With a
+    measured `ageing`, it happens in that way, and to new sides alone where nothing else is sharp.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ def _tone(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
 
 
 def grain(shape: tuple[int, int], strength: float, rng: np.random.Generator) -> Float32Array:
-    """Film grain of a deviation of `strength`, float32 [H, W, 1]: common to all bands, a little coarser than a pixel."""
+    """Film grain of deviation `strength`, float32 [H, W, 1]: common to all bands, a little coarser than a pixel."""
     size = float(rng.uniform(0.4, 1.0))
     common = rng.standard_normal(shape).astype(np.float32)
     speckle = gaussian_filter(common, size)
