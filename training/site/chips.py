@@ -15,7 +15,7 @@ from training.pairs.selection import plan_chips
 # From the largest on; below the last a network sees too little around a pixel, and judges do too.
 SIZES_PX: Final = (500, 400, 320, 250, 192, 128)
 # Chips for training that are enough, with some to spare for those that are dropped; and for validation.
-_ENOUGH: Final = (100, 12)
+_ENOUGH: Final = (64, 12)
 # More chips than these teach little more, and cost time and disk.
 _MOST: Final = 2000
 

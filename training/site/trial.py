@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from training.fit.config import FitConfig
 from training.fit.loading import source_px
 from training.fit.run import compute_threads, make_fabric, make_module, quiet
 
-# Steps that are timed, after one that is not.
-_STEPS: Final = 4
+# Calls that are timed, after one that is not.
+_CALLS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,18 @@ def measure_speed(config: FitConfig, chip_px: int) -> Speed:
         module = make_module(config, None, fabric)
         crops = torch.from_numpy(random.integers(0, 256, shape, np.uint8))
         batch = fabric.to_device((crops, crops.flip(0), torch.zeros(config.batch, dtype=torch.bool)))
-        module.training_step(batch)
-        step_s = _seconds(lambda: module.training_step(batch), _STEPS)
+        step_s = _seconds(lambda: module.training_step(batch))
         chip = random.integers(0, 256, (chip_px, chip_px, 3), np.uint8)
-        return Speed(step_s, _seconds(lambda: module.restore_photo(chip, PhotoContext(2.0)), 1))
+        return Speed(step_s, _seconds(lambda: module.restore_photo(chip, PhotoContext(2.0))))
 
 
-def _seconds(work: Callable[[], object], times: int) -> float:
-    begun = time.monotonic()
-    for _ in range(times):
+def _seconds(work: Callable[[], object]) -> float:
+    """The median of some calls, after one that is slower."""
+    taken = []
+    for _ in range(_CALLS + 1):
+        begun = time.monotonic()
         work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return (time.monotonic() - begun) / times
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        taken.append(time.monotonic() - begun)
+    return statistics.median(taken[1:])

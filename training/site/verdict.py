@@ -15,7 +15,7 @@ from training.evaluate.methods import BICUBIC, NEW, OURS
 from training.evaluate.score import AGED, REAL, Ground
 from training.measure.bootstrap import Bootstrap, Estimate
 from training.measure.feature_distance import FeatureJudge
-from training.measure.fidelity import place
+from training.measure.fidelity import inside, place
 from training.measure.metrics import structure_kept
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -130,7 +130,7 @@ def _distances(ground: Ground, method: str, judge: FeatureJudge) -> list[float]:
     """Of every chip, after registration where the two sides are not exactly aligned."""
 
     def distance(picture: UInt8Array, new: UInt8Array) -> float:
-        return judge.distance(place(picture, new, exact=ground.exact), new)
+        return judge.distance(place(picture, new, exact=ground.exact), inside(new.astype(np.float32)))
 
     return _each(distance, ground.pictures[method], ground.pictures[NEW])
 
