@@ -3,27 +3,29 @@
 Such a border is found in a small copy and confirmed at full size (`Border.hidden_in`). It is connected to the edge,
 nearly constant, the darkest or the brightest of the picture, and bounded by long straight lines that it changes at
 abruptly. A shadow, a lake or a roof lacks at least one of these, even where it touches the edge.
+
+This module opens no files: callers pass the copy, and a function that turns a mask into polygons.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import shapely
-from rasterio.features import shapes
 from scipy import ndimage
 from shapely.geometry import shape
 
-from tileserver.photo.small_copy import Mask, SmallCopy, Values
+from sr_model.measure.small_copy import FloatArray, Mask, SmallCopy, Values, deviation, dilated
 
-FloatArray = npt.NDArray[np.float32]
 # Values of a window of full size; where a border lies in it; and what of it is not hidden by the file.
 Sample = tuple[Values, Mask, Mask]
+# The connected pieces of a mask [height, width] as GeoJSON polygons along its pixels' edges, in pixels.
+Outlines = Callable[[Mask], Iterable[Any]]
 
 # All tolerances are in grey levels: 1/255 of the range of values.
 # What a border may differ from its value to be looked at, and what lossy compression leaves of it far from its rim.
@@ -113,35 +115,13 @@ class Border:
         return hidden
 
 
-def spread(region: Mask, window: tuple[int, int, int, int], factor: tuple[float, float]) -> Mask:
-    """A window (row, column, height, width) of full size of what is marked in a small copy."""
-    row, column, height, width = window
-    rows = np.minimum(((row + np.arange(height)) / factor[0]).astype(int), region.shape[0] - 1)
-    columns = np.minimum(((column + np.arange(width)) / factor[1]).astype(int), region.shape[1] - 1)
-    marked: Mask = region[np.ix_(rows, columns)]
-    return marked
-
-
-def dilated(mask: Mask, px: int) -> Mask:
-    """A mask grown by so many pixels in each direction, diagonals too."""
-    grown = mask.view(np.uint8)
-    for axis in (0, 1):
-        grown = ndimage.maximum_filter1d(grown, 2 * px + 1, axis=axis, mode="constant")
-    return grown.view(np.bool_)
-
-
-def deviation(values: Values, value: float) -> FloatArray:
-    """Largest difference of any band from a value, float32 [height, width]; infinite where it is not a number."""
-    difference: FloatArray = np.abs(values.astype(np.float32) - np.float32(value)).max(axis=2)
-    return np.where(np.isnan(difference), np.float32(np.inf), difference)
-
-
-def find_borders(copy: SmallCopy, full_range: tuple[float, float] | None) -> list[Border]:
+def find_borders(copy: SmallCopy, full_range: tuple[float, float] | None, outlines: Outlines) -> list[Border]:
     """The black and the white border of a photograph, as far as a small copy shows them; see `confirm`.
 
     Args:
         copy: the whole photograph.
         full_range: the lowest and highest value that the file can have; None if it does not tell.
+        outlines: of a mask.
     """
     if not copy.valid.any():
         return []
@@ -155,7 +135,7 @@ def find_borders(copy: SmallCopy, full_range: tuple[float, float] | None) -> lis
     for value in (low, high, low, high):
         if any(abs(border.value - value) <= _LOOSE * level for border in found):
             continue
-        border = _find(left, value, level, full_range, _RIM_PX if found else 0)
+        border = _find(left, value, level, full_range, _RIM_PX if found else 0, outlines)
         if border is not None:
             found.append(_regrown(border, copy, found))
             reach = math.ceil(RINGING_PX / min(copy.factor)) if border.tolerance else 1
@@ -246,7 +226,12 @@ def _own_value(values: Values, value: float) -> float:
 
 
 def _find(
-    copy: SmallCopy, value: float, level: float, full_range: tuple[float, float] | None, ragged_px: int
+    copy: SmallCopy,
+    value: float,
+    level: float,
+    full_range: tuple[float, float] | None,
+    ragged_px: int,
+    outlines: Outlines,
 ) -> Border | None:
     """A border near a value; what the copy shows may begin so many pixels later here than there."""
     away = deviation(copy.values, value)
@@ -274,18 +259,20 @@ def _find(
     # A bright roof in one corner is not a border, unless it has the very value that programs fill corners with.
     corners = _corners(dilated(region, ragged_px) if ragged_px else region, copy.valid)
     least = 2 if full_range is not None and value not in full_range else 1
-    if corners < least or not _is_border(copy, region, away / level, exact, corners):
+    if corners < least or not _is_border(copy, region, away / level, exact, corners, outlines):
         return None
     return Border(value, level, region, tolerance)
 
 
-def _is_border(copy: SmallCopy, region: Mask, levels: FloatArray, exact: float, corners: int) -> bool:
+def _is_border(
+    copy: SmallCopy, region: Mask, levels: FloatArray, exact: float, corners: int, outlines: Outlines
+) -> bool:
     """Whether a region that is connected to the edge looks like a border rather than like ground."""
-    share, pieces = _straightness(region, copy.valid)
+    share, pieces = _straightness(region, copy.valid, outlines)
     # Ringing of lossy compression frays the straightest line.
     ringing = _ringing(levels, region, copy.valid)
     whole = _grown(region, levels, ringing, RINGING_PX)
-    share, pieces = max((share, pieces), _straightness(whole, copy.valid))
+    share, pieces = max((share, pieces), _straightness(whole, copy.valid, outlines))
     beside = _ring(whole, copy.valid, 3, 5)
     if not beside.any():
         return False
@@ -324,7 +311,7 @@ def _corners(region: Mask, valid: Mask) -> int:
     return sum(bool(shown[row, column]) for row in (0, -1) for column in (0, -1))
 
 
-def _straightness(region: Mask, valid: Mask) -> tuple[float, int]:
+def _straightness(region: Mask, valid: Mask, outlines: Outlines) -> tuple[float, int]:
     """Share of the line between a region and the picture that is straight, and the number of straight pieces.
 
     The edge of the file does not count, nor do small islands such as words in a margin.
@@ -336,8 +323,7 @@ def _straightness(region: Mask, valid: Mask) -> tuple[float, int]:
     within = max(_STRAIGHT_WITHIN_PX, _STRAIGHT_WITHIN * min(height, width))
     straight = total = 0.0
     pieces = 0
-    outlines: Any = shapes(picture.astype(np.uint8), mask=picture)
-    for geometry, _ in outlines:
+    for geometry in outlines(picture):
         polygon: Any = shape(geometry)
         if polygon.area < least:
             continue
