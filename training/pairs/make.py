@@ -47,7 +47,7 @@ Float64Array = npt.NDArray[np.float64]
 
 WORK: Final = "work"
 # Of the files in WORK; raise it when their meaning changes.
-_VERSION: Final = 3
+_VERSION: Final = 4
 # Standard deviation, in chips, of the weights of the windows around.
 _NEIGHBOURHOOD: Final = 0.5
 
