@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio import features
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
-from rasterio.warp import reproject
+from rasterio.warp import transform as warp_transform
 from rasterio.windows import Window
+from scipy.ndimage import map_coordinates
 
 from sr_model.measure.border_search import Place, changes_values, near_of, search_borders
 from sr_model.measure.small_copy import (
@@ -34,8 +35,10 @@ from sr_model.measure.small_copy import (
 from sr_model.measure.value_range import find_range, range_of_type
 
 # A photograph without overviews is read whole up to this size.
-_MOST_READ_PX = 256_000_000
-_STRUCTURE = "IMAGE_STRUCTURE"
+_MOST_READ_PX: Final = 256_000_000
+# Points along a window at which places are projected.
+_LATTICE: Final = 17
+_STRUCTURE: Final = "IMAGE_STRUCTURE"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,17 +63,23 @@ class Hidden:
             side_px: its side.
             crs: of the photograph, and of the window.
         """
-        found = np.zeros((side_px, side_px), np.uint8)
-        reproject(
-            self.mask.astype(np.uint8),
-            found,
-            src_transform=self.transform,
-            src_crs=crs[0],
-            dst_transform=transform,
-            dst_crs=crs[1],
-            resampling=Resampling.nearest,
+        # Projections bend so little over a window that lines between some of its points are exact.
+        at = np.linspace(0.5, side_px - 0.5, _LATTICE)
+        columns, rows = np.meshgrid(at, at)
+        xs, ys = transform @ (columns.ravel(), rows.ravel())
+        xs, ys = warp_transform(crs[1], crs[0], xs.tolist(), ys.tolist())[:2]
+        across, down = ~self.transform @ (np.array(xs), np.array(ys))
+        between = np.linspace(0, _LATTICE - 1, side_px)
+        places = np.meshgrid(between, between, indexing="ij")
+        row, column = (
+            np.floor(map_coordinates(one.reshape(_LATTICE, _LATTICE), places, order=1)).astype(np.int64)
+            for one in (down, across)
         )
-        return found > 0
+        height, width = self.mask.shape
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        found: Mask = np.zeros((side_px, side_px), np.bool_)
+        found[inside] = self.mask[row[inside], column[inside]]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +97,14 @@ class Found:
     copy: SmallCopy | None
     declared: tuple[float, float] | None
     is_negative: bool
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all that is seen of it has one value."""
+        if self.copy is None or not self.copy.valid.any():
+            return False
+        shown = self.copy.values[self.copy.valid]
+        return bool(shown.min() == shown.max())
 
     def range(self) -> tuple[float, float] | None:
         """Values of which 0.1 % of the photograph are darker and brighter; None if nothing of it can be seen."""

@@ -194,6 +194,8 @@ def _range(
         raise PairError(
             f"{name} shows nothing of which a range could be found: name it with --rescale MIN,MAX"
         )
+    if looked and found.is_constant:
+        raise PairError(f"{name} has one value only: name black and white with --rescale MIN,MAX")
     low, high = low_high
     limits = np.iinfo(source.dtypes[0]) if looked and np.dtype(source.dtypes[0]).kind in "ui" else None
     whole = limits is not None and (low, high) == (limits.min, limits.max)
