@@ -39,7 +39,7 @@ _LOOKS: Final = 8
 # Seconds between two savings, about; a kill costs no more than that.
 _SAVED_EVERY_S: Final = 60.0
 # As multiples of the time in which a chip is restored: a look at twelve chips, and the whole evaluation of one.
-_LOOK: Final = 40
+_LOOK: Final = 64
 _SCORED: Final = 60
 # Compressed, a chip takes this share of its pixels; the rest are weights, reports and sheets.
 _PNG_SHARE: Final = 0.7
