@@ -28,6 +28,7 @@ TRAINING = (
     {"fit"},
     {"refine", "evaluate", "compare", "teach"},
     {"export", "importing"},
+    {"site"},
     {"cli"},
 )
 

@@ -1,7 +1,7 @@
-"""Measurement of a photograph: the sharpness of its edges, its unsharp mask and its grain.
+"""Measurement of a photograph: its edges, unsharp mask and grain, and in a small copy its borders and range of values.
 
 Serving asks once for each photograph, training while it ages pictures and while it judges them; both have to get the
-same answer, so the measurement lives here. numpy and scipy only.
+same answer, so the measurement lives here. numpy, scipy and shapely only.
 """
 
 from sr_model.measure.edges import (

@@ -12,8 +12,8 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from sr_model.measure.small_copy import LONGEST_PX, Values
 from tileserver.photo.gdal_errors import gdal_errors
-from tileserver.photo.small_copy import LONGEST_PX, Values
 from tileserver.photo.value_range import declared_range
 
 # Smaller photographs are read as a whole in no time.

@@ -10,11 +10,11 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 from rio_tiler.utils import non_alpha_indexes
 
+from sr_model.measure.border_search import changes_values
 from tileserver.errors import SourceError
 from tileserver.photo.virtual import colour_table
 
 _RED_GREEN_BLUE: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-_LOSSY: Final = ("JPEG", "WEBP", "JXL", "JPEG2000", "LERC")
 # Values of the TIFF tag PhotometricInterpretation (TIFF 6.0, section 8 and its supplements) that GDAL returns as they
 # are: CMYK and CIE L*a*b* with more than 8 bits, ICC L*a*b*, ITU L*a*b*, LogL and LogLuv.
 _PHOTOMETRIC: Final = 262
@@ -108,12 +108,10 @@ def refuse_unconverted(path: str, dataset: DatasetReader) -> None:
 def is_lossy(dataset: DatasetReader) -> bool:
     """Whether a file says that its compression changes values."""
     tags = dataset.tags(ns="IMAGE_STRUCTURE")
-    if "LOSSLESS" in str(tags.get("COMPRESSION_REVERSIBILITY", "")).upper().split(" "):
-        return False
-    return any(name in str(tags.get("COMPRESSION", "")).upper() for name in _LOSSY) or dataset.driver in (
-        "JPEG",
-        "WEBP",
+    compression, reversibility = (
+        str(tags.get(name, "")) for name in ("COMPRESSION", "COMPRESSION_REVERSIBILITY")
     )
+    return changes_values(compression, reversibility, dataset.driver)
 
 
 def _photometric(path: str) -> int | None:

@@ -5,7 +5,6 @@ They are written in cells, and hold only the blocks in which anything is hidden.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,7 +20,9 @@ from shapely.affinity import affine_transform
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
-from tileserver.photo.borders import RINGING_PX, Border, dilated, spread
+from sr_model.measure.border_search import near_of
+from sr_model.measure.borders import Border
+from sr_model.measure.small_copy import dilated, spread
 from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.small_copy import read_values
 
@@ -31,8 +32,6 @@ _CELL_PX: Final = 2048
 # Around a cell: borders are grown within it, so that neighbouring cells agree.
 _AROUND_PX: Final = 64
 _BLOCK_PX: Final = 256
-# A border may lie this far from where a small copy shows it, in pixels of the copy.
-_COPY_REACH: Final = 2
 
 
 def write_hidden(
@@ -99,11 +98,7 @@ class _Marker:
     def _near(self, border: Border) -> tuple[npt.NDArray[np.bool_], tuple[float, float]]:
         rows, columns = border.region.shape
         factor = (self._dataset.height / rows, self._dataset.width / columns)
-        full_size = factor == (1.0, 1.0)
-        reach = 2 * RINGING_PX if full_size else _COPY_REACH + math.ceil(2 * RINGING_PX / min(factor))
-        if full_size and border.fringe <= border.tolerance:
-            return border.region, factor
-        return dilated(border.region, reach), factor
+        return near_of(border, factor), factor
 
     def mark(self, row: int, column: int, height: int, width: int) -> Marked | None:
         marked = np.zeros((height, width), np.uint8)

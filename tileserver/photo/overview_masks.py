@@ -10,9 +10,10 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from sr_model.measure.small_copy import Mask
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
-from tileserver.photo.small_copy import Mask, read_values
+from tileserver.photo.small_copy import read_values
 
 # Windows of the photograph that are compared, along each side, and their size in pixels of the overview.
 _ALONG: Final = 5

@@ -8,9 +8,10 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from rasterio import features
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
@@ -20,17 +21,11 @@ from rio_tiler.utils import non_alpha_indexes
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
+from sr_model.measure.border_search import Place, search_borders
+from sr_model.measure.borders import Border, border_of_value
+from sr_model.measure.small_copy import Mask, Values
+from sr_model.measure.value_range import find_range
 from tileserver.errors import SettingsError, SourceError
-from tileserver.photo.borders import (
-    Border,
-    Sample,
-    border_of_value,
-    confirm,
-    dilated,
-    find_borders,
-    rim_of_nodata,
-    spread,
-)
 from tileserver.photo.corners import may_have_border
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.declared import choose_bands, is_lossy, palette_bands
@@ -40,15 +35,12 @@ from tileserver.photo.notice import Notice
 from tileserver.photo.outlines import project, read_polygons
 from tileserver.photo.overview_masks import usable_overviews
 from tileserver.photo.reading import Preparation, Range, ReadingOptions, SheetPreparation
-from tileserver.photo.small_copy import SmallCopy, read_scattered, read_small_copy, read_values
-from tileserver.photo.value_range import bits_of, declared_range, find_range, is_negative
+from tileserver.photo.small_copy import read_scattered, read_small_copy, read_values
+from tileserver.photo.value_range import bits_of, declared_range, is_negative
 from tileserver.photo.virtual import Layout, VirtualPhoto, alpha_band
 
 # Increase it when borders or ranges are found in another way.
 PREPARATION_VERSION: Final = 2
-# Windows of full size in which the rim of a border is measured, and their size.
-_SAMPLES: Final = 12
-_SAMPLE_PX: Final = 96
 
 
 @dataclass
@@ -280,24 +272,36 @@ def _borders(base: DatasetReader, bands: tuple[int, ...], context: _Context) -> 
             found.notes.append(_told(given, context, "as --nodata says"))
             yield given
         return
-    declared = _declared(context)
-    lossy = is_lossy(context.file)
-    if context.layout.nodata is not None and copy.valid.any():
-        shown = copy.values[copy.valid]
-        low, high = declared or (float(shown.min()), float(shown.max()))
-        rim = rim_of_nodata(copy, context.layout.nodata, (high - low) / 255)
-        rim = rim and confirm(rim, _samples(base, bands, copy, rim), lossy=lossy)
-        if rim:
-            found.notes.append(
-                f"the rim of its nodata value {rim.value:g}, frayed by compression, is masked too"
-            )
-            yield rim
-    if options.nodata == "auto":
-        for border in find_borders(copy, declared):
-            confirmed = confirm(border, _samples(base, bands, copy, border), lossy=lossy)
-            if confirmed is not None:
-                found.notes.append(_told(confirmed, context, "--nodata none shows it"))
-                yield confirmed
+    layout = context.layout
+
+    def read(place: Place) -> tuple[Values, Mask] | None:
+        row, column, height, width = place
+        with suppress(RasterioError, OSError), gdal_errors():
+            return read_values(base, bands, window=Window(column, row, width, height))
+        return None
+
+    for border in search_borders(
+        copy,
+        _declared(context),
+        layout.nodata,
+        read,
+        _pieces,
+        shape=base.shape,
+        lossy=is_lossy(context.file),
+        look=options.nodata == "auto",
+    ):
+        if border.is_fringe:
+            value = f"{border.value:g}"
+            found.notes.append(f"the rim of its nodata value {value}, frayed by compression, is masked too")
+        else:
+            found.notes.append(_told(border, context, "--nodata none shows it"))
+        yield border
+
+
+def _pieces(mask: Mask) -> Iterator[Any]:
+    """The connected pieces of bool [height, width] as GeoJSON polygons, in pixels."""
+    found: Any = features.shapes(mask.astype(np.uint8), mask=mask)
+    return (geometry for geometry, _ in found)
 
 
 def _declared(context: _Context) -> Range | None:
@@ -312,30 +316,6 @@ def _told(border: Border, context: _Context, remark: str) -> str:
         dark = (border.value == declared[0]) != (is_negative(context.file) and not context.layout.palette)
         what = "black border" if dark else "white border"
     return f"a {what} of value {border.value:g}, about {size:.2g} % of the photograph, is masked: {remark}"
-
-
-def _samples(base: DatasetReader, bands: tuple[int, ...], copy: SmallCopy, border: Border) -> list[Sample]:
-    """Windows of full size along the rim of a border; the whole photograph where the copy is of full size."""
-    if copy.is_full_size:
-        return [(copy.values, border.region, copy.valid)]
-    rim = border.region & dilated(~border.region, 1)
-    rows, columns = np.nonzero(rim)
-    samples: list[Sample] = []
-    near = dilated(border.region, 2)
-    for index in np.unique(np.linspace(0, len(rows) - 1, _SAMPLES).astype(int)) if len(rows) else ():
-        window = _around(base, rows[index] * copy.factor[0], columns[index] * copy.factor[1])
-        with suppress(RasterioError, OSError), gdal_errors():
-            values, valid = read_values(base, bands, window=window)
-            place = (window.row_off, window.col_off, window.height, window.width)
-            samples.append((values, spread(near, place, copy.factor), valid))
-    return samples
-
-
-def _around(base: DatasetReader, row: float, column: float) -> Window:
-    height, width = min(_SAMPLE_PX, base.height), min(_SAMPLE_PX, base.width)
-    top = min(max(0, round(row) - height // 2), base.height - height)
-    left = min(max(0, round(column) - width // 2), base.width - width)
-    return Window(left, top, width, height)
 
 
 def _range(

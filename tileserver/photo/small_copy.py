@@ -1,52 +1,33 @@
-"""A small copy of a photograph with its own values: what borders and the range of values are found in."""
+"""Small copies of photographs, and values of their windows, read from files."""
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from sr_model.measure.small_copy import (
+    LONGEST_PX,
+    Mask,
+    SmallCopy,
+    Values,
+    level_of_copy,
+    shape_of_copy,
+    where_valid,
+)
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
 
-Values = np.ndarray[Any, Any]
-Mask = npt.NDArray[np.bool_]
-
-# Longest side of the copy, in pixels.
-LONGEST_PX: Final = 2048
 # A photograph without overviews is read whole up to this size; of larger ones, only so many rows of blocks are.
 MOST_READ_PX: Final = 256_000_000
 # A photograph that is damaged, or too large, is read in pieces of this size; of a large one, so many along each side.
 _PIECE_PX: Final = 64
 _PIECES: Final = 16
-
-
-@dataclass(frozen=True, eq=False)
-class SmallCopy:
-    """Values of the whole photograph, reduced.
-
-    Attributes:
-        values: [height, width, bands] of the photograph's dtype.
-        valid: bool [height, width]; False where the file itself hides the photograph, or a value is not finite.
-        factor: by how much it is reduced, as (down, across); 1.0 is full size.
-    """
-
-    values: Values
-    valid: Mask
-    factor: tuple[float, float]
-
-    @property
-    def is_full_size(self) -> bool:
-        """Whether it is the photograph itself."""
-        return self.factor == (1.0, 1.0)
 
 
 def read_small_copy(dataset: DatasetReader, bands: tuple[int, ...]) -> SmallCopy | None:
@@ -58,15 +39,12 @@ def read_small_copy(dataset: DatasetReader, bands: tuple[int, ...]) -> SmallCopy
     Raises:
         rasterio.errors.RasterioError, OSError: a block cannot be read.
     """
-    longest = max(dataset.shape)
-    levels = [
-        number for number, factor in enumerate(dataset.overviews(1)) if longest >= LONGEST_PX // 2 * factor
-    ]
+    level = level_of_copy(dataset.shape, dataset.overviews(1))
     with gdal_errors():
-        if longest > LONGEST_PX and levels:
-            with open_dataset(dataset.name, overview_level=max(levels)) as overview:
+        if level is not None:
+            with open_dataset(dataset.name, overview_level=level) as overview:
                 return _read(overview, bands, dataset.shape)
-        if longest > LONGEST_PX and dataset.width * dataset.height > MOST_READ_PX:
+        if max(dataset.shape) > LONGEST_PX and dataset.width * dataset.height > MOST_READ_PX:
             return None
         return _read(dataset, bands, dataset.shape)
 
@@ -87,8 +65,7 @@ def read_scattered(dataset: DatasetReader, bands: tuple[int, ...]) -> SmallCopy:
 
 
 def _read(dataset: DatasetReader, bands: tuple[int, ...], full: tuple[int, int]) -> SmallCopy:
-    reduced = max(1.0, max(dataset.shape) / LONGEST_PX)
-    height, width = (max(1, math.ceil(side / reduced)) for side in dataset.shape)
+    height, width = shape_of_copy(dataset.shape)
     factor = (full[0] / height, full[1] / width)
     try:
         values, valid = read_values(dataset, bands, shape=(height, width))
@@ -132,14 +109,9 @@ def read_values(
     how: dict[str, Any] = {"window": window}
     read = dataset.read(list(bands), **how, **({"out_shape": (len(bands), *shape)} if shape else {}))
     values = np.moveaxis(read, 0, 2)
-    valid: Mask = np.ones(values.shape[:2], np.bool_)
-    if dataset.nodata is not None:
-        missing = np.isnan(values) if math.isnan(dataset.nodata) else np.equal(values, dataset.nodata)
-        valid &= ~np.logical_and.reduce(missing, axis=2)
     # A mask hides pixels beside a nodata value; of an alpha band beside one, GDAL knows nothing.
     has_alpha = ColorInterp.alpha in dataset.colorinterp and dataset.nodata is None
+    mask = None
     if has_alpha or MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
-        valid &= dataset.dataset_mask(**how, **({"out_shape": shape} if shape else {})) > 0
-    if np.issubdtype(values.dtype, np.floating):
-        valid &= np.isfinite(values).all(axis=2)
-    return values, valid
+        mask = dataset.dataset_mask(**how, **({"out_shape": shape} if shape else {})) > 0
+    return values, where_valid(values, dataset.nodata, mask)

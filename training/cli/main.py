@@ -15,13 +15,14 @@ from training.cli.fit import fit
 from training.cli.import_model import import_model
 from training.cli.pairs import pairs
 from training.cli.refine import refine
+from training.cli.site import site
 from training.processors import wait_passively
 
 
 @click.group(
     cls=OneLineGroup,
     epilog=EXIT_CODES,
-    commands=[pairs, crops, fit, evaluate, refine, export, import_model, compare, compare_score],
+    commands=[site, pairs, crops, fit, evaluate, refine, export, import_model, compare, compare_score],
 )
 @click.version_option(package_name="orthosharp")
 def main() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -14,7 +15,59 @@ from training.cli.values import bands, nodata, rescale
 from training.pairs.make import PairOptions
 from training.progress import ProgressBars
 
+if TYPE_CHECKING:
+    from training.pairs.reading import Reading
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 _READING: Final = ("bands", "rescale", "nodata", "crs")
+
+
+_READING_OPTIONS: Final = (
+    click.option(
+        "--bands",
+        type=bands,
+        metavar="R,G,B",
+        show_default="the first three, or the first",
+        help="Take these bands of OLD.",
+    ),
+    click.option(
+        "--rescale",
+        type=rescale,
+        metavar="MIN,MAX|auto",
+        show_default="0,255 for bytes, else auto",
+        help="Show these values of OLD as black and white; auto finds them.",
+    ),
+    click.option(
+        "--nodata",
+        type=nodata,
+        metavar="VALUE|none",
+        show_default="that of the file",
+        help="Leave out pixels of OLD with this value.",
+    ),
+    click.option("--crs", show_default="that of the file", help="Take this CRS for OLD, such as EPSG:25832."),
+    click.option("--new-bands", type=bands, metavar="R,G,B", help="Same as --bands, for NEW."),
+    click.option("--new-rescale", type=rescale, metavar="MIN,MAX|auto", help="Same as --rescale, for NEW."),
+    click.option("--new-nodata", type=nodata, metavar="VALUE|none", help="Same as --nodata, for NEW."),
+    click.option("--new-crs", help="Same as --crs, for NEW."),
+)
+
+
+def reading_options(command: Command) -> Command:
+    """The options that say how the files of both photographs are read, for a command; see `readings_of`."""
+    for option in reversed(_READING_OPTIONS):
+        command = option(command)
+    return command
+
+
+def readings_of(options: dict[str, Any]) -> dict[str, Reading]:
+    """Take what these options say out of a command's, as `old` and `new`."""
+    from training.pairs.reading import Reading
+
+    return {
+        side: Reading(**{name: options.pop(prefix + name) for name in _READING})
+        for side, prefix in (("old", ""), ("new", "new_"))
+    }
 
 
 @click.command(cls=NamesItsTarget)
@@ -78,43 +131,14 @@ _READING: Final = ("bands", "rescale", "nodata", "crs")
 @click.option(
     "--jobs", type=click.IntRange(min=1), show_default="one per processor", help="Number of threads."
 )
-@click.option(
-    "--bands",
-    type=bands,
-    metavar="R,G,B",
-    show_default="the first three, or the first",
-    help="Take these bands of OLD.",
-)
-@click.option(
-    "--rescale",
-    type=rescale,
-    metavar="MIN,MAX|auto",
-    show_default="0,255 for bytes, else auto",
-    help="Show these values of OLD as black and white; auto finds them.",
-)
-@click.option(
-    "--nodata",
-    type=nodata,
-    metavar="VALUE|none",
-    show_default="that of the file",
-    help="Leave out pixels of OLD with this value.",
-)
-@click.option("--crs", show_default="that of the file", help="Take this CRS for OLD, such as EPSG:25832.")
-@click.option("--new-bands", type=bands, metavar="R,G,B", help="Same as --bands, for NEW.")
-@click.option("--new-rescale", type=rescale, metavar="MIN,MAX|auto", help="Same as --rescale, for NEW.")
-@click.option("--new-nodata", type=nodata, metavar="VALUE|none", help="Same as --nodata, for NEW.")
-@click.option("--new-crs", help="Same as --crs, for NEW.")
+@reading_options
 def pairs(old: Path, new: Path, out: Path, **options: Any) -> None:
     """Cut registered chips of OLD and NEW into the folder OUT; after a stop, the same command goes on."""
     from training.data.manifest import read_site
     from training.pairs.make import make_pairs
-    from training.pairs.reading import Reading
     from training.pairs.report import REPORT
 
-    readings = {
-        side: Reading(**{name: options.pop(prefix + name) for name in _READING})
-        for side, prefix in (("old", ""), ("new", "new_"))
-    }
+    readings = readings_of(options)
     with ProgressBars() as bars:
         chips = make_pairs(old, new, out, progress=bars, say=bars.say, **readings, **options)
     for split in ("train", "validation", "dropped"):

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.data.degrade import age
+from training.data.ageing import Ageing, aged
 from training.data.manifest import read_manifest
 from training.errors import DatasetError
 from training.measure.flat_fill import WHITE, black_share, filled_share
@@ -189,22 +189,29 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
     """An endless supply of crops, each a function of the item and the seed alone.
 
     Each is the old and the new crop, uint8 [3, side, side], and whether they are exactly aligned (aged). What
-    is aged is one of `sharp`, or as often the new side of a pair, whose textures are those that are wanted.
+    is aged is one of `sharp`, or as often the new side of a pair, whose textures are those that are wanted. With a
+    measured `ageing`, it happens in that way, and to new sides alone where nothing else is sharp.
     """
 
     def __init__(
-        self, pairs: Sequence[AnyPair], sharp: Sequence[UInt8Array], *, aged_share: float, seed: int
+        self,
+        pairs: Sequence[AnyPair],
+        sharp: Sequence[UInt8Array],
+        *,
+        aged_share: float,
+        seed: int,
+        ageing: Ageing | None = None,
     ) -> None:
         if not pairs and not sharp:
             raise DatasetError(
                 "there is nothing to train on: name folders of pairs, or pictures with --degrade"
             )
-        self._pairs, self._seed = pairs, seed
+        self._pairs, self._seed, self._ageing = pairs, seed, ageing
         self._sharp = _AreaWeighted(
             [(one.shape[0], one.shape[1]) for one in sharp], lambda index: sharp[index]
         )
         self._news = _AreaWeighted([pair.shape for pair in pairs], lambda index: pairs[index].load().new)
-        self._aged_share = 1.0 if not pairs else aged_share if sharp else 0.0
+        self._aged_share = 1.0 if not pairs else aged_share if sharp or ageing else 0.0
 
     @property
     def smallest_px(self) -> int:
@@ -213,9 +220,9 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
 
     def __getitem__(self, item: Item) -> tuple[Tensor, Tensor, bool]:
         rng = np.random.default_rng((self._seed, item.number))
-        aged = bool(rng.random() < self._aged_share)
-        old, new = (self._aged_crop if aged else self._real_crop)(item.side_px, rng)
-        return _tensor(old), _tensor(new), aged
+        exact = bool(rng.random() < self._aged_share)
+        old, new = (self._aged_crop if exact else self._real_crop)(item.side_px, rng)
+        return _tensor(old), _tensor(new), exact
 
     def _real_crop(self, side_px: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
         pair = self._pairs[int(rng.integers(len(self._pairs)))].load()
@@ -223,14 +230,14 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
         return pair.old[window], pair.new[window]
 
     def _aged_crop(self, side_px: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
-        from_pair = bool(self._pairs) and bool(rng.random() < 0.5)
+        from_pair = bool(self._pairs) and (not self._sharp.shapes or bool(rng.random() < 0.5))
         pictures = self._news if from_pair else self._sharp
         for _ in range(_TRIES):
             picture = pictures.draw(rng)
             new = picture[_window(picture, side_px, rng)]
             if max(black_share(new), filled_share(new, [WHITE])) <= _MAX_EMPTY:
                 break
-        return age(new, rng), new
+        return aged(new, rng, self._ageing), new
 
 
 class _AreaWeighted:

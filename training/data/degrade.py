@@ -38,15 +38,16 @@ def age(rgb: UInt8Array, rng: np.random.Generator) -> UInt8Array:
     sigma = float(rng.uniform(0.3, 0.55)) * ratio
     small = max(round(width / ratio), 1), max(round(height / ratio), 1)
     # Scanned at its own pixel size, which need not be a whole number of ours, and compressed there.
-    scanned = _resize(gaussian_filter(picture, (sigma, sigma, 0)), small, Image.Resampling.BILINEAR)
-    scanned = _grain(_tone(scanned, rng), rng)
+    scanned = resize(gaussian_filter(picture, (sigma, sigma, 0)), small, Image.Resampling.BILINEAR)
+    scanned = _tone(scanned, rng)
+    scanned = scanned + grain(scanned.shape[:2], float(rng.uniform(0.0, 0.025)), rng)
     scanned = _dust(scanned, rng)
-    stored = _compress((np.clip(scanned, 0, 1) * 255 + 0.5).astype(np.uint8), rng, 0.7)
-    aged = _resize(stored.astype(np.float32), (width, height), Image.Resampling.BICUBIC)
-    return _compress((np.clip(aged, 0, 255) + 0.5).astype(np.uint8), rng, 0.3)
+    stored = compress((np.clip(scanned, 0, 1) * 255 + 0.5).astype(np.uint8), rng, 0.7)
+    aged = resize(stored.astype(np.float32), (width, height), Image.Resampling.BICUBIC)
+    return compress((np.clip(aged, 0, 255) + 0.5).astype(np.uint8), rng, 0.3)
 
 
-def _resize(picture: Float32Array, size: tuple[int, int], method: Image.Resampling) -> Float32Array:
+def resize(picture: Float32Array, size: tuple[int, int], method: Image.Resampling) -> Float32Array:
     """float32 [H, W, 3] to [h, w, 3]; `size` is (w, h)."""
     planes = [Image.fromarray(picture[..., band]).resize(size, method) for band in range(3)]
     return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=2)
@@ -62,14 +63,13 @@ def _tone(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
     return hazy
 
 
-def _grain(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
-    """Film grain: mostly common to all bands, a little coarser than a pixel."""
-    strength = float(rng.uniform(0.0, 0.025))
+def grain(shape: tuple[int, int], strength: float, rng: np.random.Generator) -> Float32Array:
+    """Film grain of deviation `strength`, float32 [H, W, 1]: common to all bands, a little coarser than a pixel."""
     size = float(rng.uniform(0.4, 1.0))
-    common = rng.standard_normal(picture.shape[:2]).astype(np.float32)
-    grain = gaussian_filter(common, size)
-    grain /= max(float(grain.std()), 1e-6)
-    return picture + np.float32(strength) * grain[..., None]
+    common = rng.standard_normal(shape).astype(np.float32)
+    speckle = gaussian_filter(common, size)
+    speckle /= max(float(speckle.std()), 1e-6)
+    return np.float32(strength) * speckle[..., None]
 
 
 def _dust(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
@@ -93,7 +93,8 @@ def _dust(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
     return covered
 
 
-def _compress(rgb: UInt8Array, rng: np.random.Generator, chance: float) -> UInt8Array:
+def compress(rgb: UInt8Array, rng: np.random.Generator, chance: float) -> UInt8Array:
+    """Store a picture as a JPEG of a drawn quality, with a chance of 0 to 1."""
     if rng.random() >= chance:
         return rgb
     buffer = io.BytesIO()

@@ -95,8 +95,8 @@ def read_site(folder: Path) -> dict[str, Any]:
 
 
 def ratio_of(site: dict[str, Any]) -> float:
-    """Pixel size of a site's old photograph over that of its chips."""
-    return float(site["old_gsd_m"]) / float(site["gsd_m"])
+    """Pixel size of a site's old photograph, or what it was measured to resolve, over the pixel size of its chips."""
+    return float(site.get("resolved_gsd_m", site["old_gsd_m"])) / float(site["gsd_m"])
 
 
 def check_scale(folder: Path, site: dict[str, Any], spec: ModelSpec) -> None:

@@ -19,6 +19,7 @@ from training.evaluate.score import (
     AGED,
     REAL,
     Ground,
+    Networks,
     Score,
     aged_ground,
     real_ground,
@@ -66,6 +67,7 @@ def evaluation_page(
     rows: int,
     owners: Sequence[str],
     judge: ChosenJudge,
+    beside: Networks | None = None,
 ) -> str:
     """The page as text; it needs no other file and no network.
 
@@ -77,10 +79,17 @@ def evaluation_page(
         rows: chips per site that are shown, spread over the block; the worst comes on top.
         owners: whose pictures, one per site.
         judge: of the feature distance.
+        beside: other networks that were scored, by name.
     """
     sites = [
         _site(
-            restorer, folder, [score for score in scores if score.site == folder.name], options, rows, owner
+            restorer,
+            folder,
+            [score for score in scores if score.site == folder.name],
+            options,
+            rows,
+            owner,
+            beside,
         )
         for folder, owner in zip(folders, owners, strict=True)
     ]
@@ -100,14 +109,20 @@ def evaluation_page(
 
 
 def _site(
-    restorer: Restorer, folder: Path, scores: Sequence[Score], options: EvaluateOptions, rows: int, owner: str
+    restorer: Restorer,
+    folder: Path,
+    scores: Sequence[Score],
+    options: EvaluateOptions,
+    rows: int,
+    owner: str,
+    beside: Networks | None,
 ) -> dict[str, Any]:
     chips = [chip.name for chip in validation(folder)[1]]
     spread = np.linspace(0, len(chips) - 1, min(rows, len(chips))).round().astype(int)
     worst = {score.truth: score.worst_chip for score in scores if score.method == OURS}
     names = [chips[i] for i in spread]
-    real = real_ground(restorer, folder, options.baselines, {*names, *worst.values()})
-    grounds = [real, *([aged_ground(restorer, real, options.seed)] if AGED in worst else [])]
+    real = real_ground(restorer, folder, options.baselines, {*names, *worst.values()}, beside)
+    grounds = [real, *([aged_ground(restorer, real, options, beside)] if AGED in worst else [])]
     parts = [
         {
             "truth": ground.truth,

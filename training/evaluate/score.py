@@ -17,8 +17,8 @@ from sr_model.machine import usable_cores
 from sr_model.photo import PhotoContext
 from sr_model.restorer import Restorer
 from sr_model.spec import ModelSpec
+from training.data.ageing import aged
 from training.data.dataset import Pair, load_pairs
-from training.data.degrade import age
 from training.data.manifest import Chip, check_scale, ratio_of, read_manifest, read_site
 from training.errors import DatasetError
 from training.evaluate.baselines import baseline_names, check_baselines, read_baseline
@@ -31,6 +31,7 @@ from training.evaluate.methods import (
     inner_px,
     make_pictures,
     restore_at_phases,
+    restore_chip,
     shown_at_all_phases,
 )
 from training.evaluate.options import EvaluateOptions
@@ -51,6 +52,7 @@ from training.progress import Report, no_report
 
 UInt8Array = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
+Networks = Mapping[str, Restorer]
 
 # Least side of the part of a chip that is compared: the shift between two pictures is not found on less.
 _LEAST_PX: Final = 32
@@ -131,13 +133,31 @@ def evaluate_site(
         BaselineError: a baseline lacks part of them.
     """
     options = options or EvaluateOptions(aged=False)
-    grounds = [real_ground(restorer, folder, options.baselines)]
-    if options.aged:
-        grounds.append(aged_ground(restorer, grounds[0], options.seed))
     scores = []
-    for ground in grounds:
+    for ground in grounds_of(restorer, folder, options):
         scores += score_ground(restorer, ground, judge or ChosenJudge(), options, progress)
     return scores
+
+
+def grounds_of(
+    restorer: Restorer, folder: Path, options: EvaluateOptions, beside: Networks | None = None
+) -> list[Ground]:
+    """The validation chips of a folder, and unless that is not wanted the aged ones; raises as `evaluate_site`.
+
+    Args:
+        restorer: the network.
+        folder: the pairs.
+        options: see there.
+        beside: other networks whose pictures are shown and scored too, by name.
+    """
+    names = [chip.name for chip in validation(folder)[1]]
+    most = min(options.most_chips or len(names), len(names))
+    spread = np.linspace(0, len(names) - 1, most).round().astype(int)
+    only = None if most == len(names) else {names[i] for i in spread}
+    grounds = [real_ground(restorer, folder, options.baselines, only, beside)]
+    if options.aged:
+        grounds.append(aged_ground(restorer, grounds[0], options, beside))
+    return grounds
 
 
 def validation(folder: Path) -> tuple[dict[str, Any], list[Chip]]:
@@ -181,7 +201,11 @@ def _check_sizes(folder: Path, sides_px: Sequence[int], stride: int) -> None:
 
 
 def real_ground(
-    restorer: Restorer, folder: Path, baselines: Sequence[Path] = (), only: Collection[str] | None = None
+    restorer: Restorer,
+    folder: Path,
+    baselines: Sequence[Path] = (),
+    only: Collection[str] | None = None,
+    beside: Networks | None = None,
 ) -> Ground:
     """The validation chips of a folder, or some of them by name; raises as `evaluate_site`."""
     site, chips = validation(folder)
@@ -197,18 +221,31 @@ def real_ground(
         if (baseline := read_baseline(path, site, chips, pairs)) is not None
     }
     ratio = ratio_of(site)
-    pictures = make_pictures(restorer, pairs, PhotoContext(ratio), shown)
+    photo = PhotoContext(ratio)
+    pictures = make_pictures(restorer, pairs, photo, shown | _made_beside(beside, pairs, photo))
     return Ground(folder.name, REAL, chips, pairs, pictures, ratio, exact=False)
 
 
-def aged_ground(restorer: Restorer, ground: Ground, seed: int) -> Ground:
+def _made_beside(
+    beside: Networks | None, pairs: Sequence[Pair], photo: PhotoContext
+) -> dict[str, list[UInt8Array]]:
+    return {
+        name: [restore_chip(network, pair.old, photo) for pair in pairs]
+        for name, network in (beside or {}).items()
+    }
+
+
+def aged_ground(
+    restorer: Restorer, ground: Ground, options: EvaluateOptions, beside: Networks | None = None
+) -> Ground:
     """The same chips with a known truth: the new photo's, aged, have to become themselves again."""
 
-    def aged(chip: Chip, pair: Pair) -> Pair:
-        return replace(pair, old=age(pair.new, np.random.default_rng((seed, chip.column, chip.row))))
+    def made_old(chip: Chip, pair: Pair) -> Pair:
+        rng = np.random.default_rng((options.seed, chip.column, chip.row))
+        return replace(pair, old=aged(pair.new, rng, options.ageing))
 
-    pairs = _each(aged, ground.chips, ground.pairs)
-    pictures = make_pictures(restorer, pairs, ground.photo)
+    pairs = _each(made_old, ground.chips, ground.pairs)
+    pictures = make_pictures(restorer, pairs, ground.photo, _made_beside(beside, pairs, ground.photo))
     return replace(ground, truth=AGED, pairs=pairs, pictures=pictures, exact=True)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sr_model.atomic import write_atomic
+from training.data.ageing import Ageing
 from training.errors import TrainingError
 
 # Weight of `grid` for half_scale, whose shuffles are not blurred: at the others' it learns nothing but to draw nothing.
@@ -72,6 +73,7 @@ class FitConfig:
         perceptual_share, perceptual_every: share of a batch that VGG sees, and in which steps.
         scale_range: pixel sizes shown, in those of the pairs.
         aged_share: share of crops that are aged instead of real.
+        ageing: how the old photograph is aged, where it was measured; None ages as old photographs in general are.
         lr, weight_decay, ema: of AdamW, and of the moving average.
         seed: of every draw.
         precision: `auto`, or one of Lightning's names.
@@ -99,6 +101,7 @@ class FitConfig:
     perceptual_every: int = 2
     scale_range: tuple[float, float] = (0.7, 1.4)
     aged_share: float = 0.2
+    ageing: Ageing | None = None
     lr: float = 4e-4
     weight_decay: float = 1e-3
     ema: float = 0.999

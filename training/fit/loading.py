@@ -128,6 +128,7 @@ def crop_dataset(config: FitConfig, say: Callable[[str], None] = say_nothing) ->
         load_sharp(config.degrade),
         aged_share=config.aged_share,
         seed=config.seed,
+        ageing=config.ageing,
     )
     least_px = max(config.sizes_px[0], math.ceil(_SMALLEST_CROP_PX * config.scale_range[1]))
     if dataset.smallest_px < least_px:

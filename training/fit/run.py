@@ -127,7 +127,7 @@ def fit(
     with only_process_in(run) if int(getattr(rank_zero_only, "rank", 0)) == 0 else nullcontext():
         done = _check(config, run, resume)
         if done < config.steps:
-            with quiet(), _threads(config.threads), ProgressBars(console) as bars:
+            with quiet(), compute_threads(config.threads), ProgressBars(console) as bars:
                 fabric = make_fabric(config, make_loggers(run, done))
                 fabric.launch()
                 module = make_module(config, init, fabric)
@@ -149,7 +149,7 @@ def fit(
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def compute_threads(count: int) -> Iterator[None]:
     """Let torch compute with so many threads; 0 changes nothing."""
     before = torch.get_num_threads()
     if count:

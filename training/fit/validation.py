@@ -25,8 +25,8 @@ from PIL import Image
 from sr_model.atomic import write_atomic
 from sr_model.photo import PhotoContext
 from sr_model.weights import content_digest, load_weights, save_weights
+from training.data.ageing import Ageing, aged
 from training.data.dataset import Pair, load_pairs
-from training.data.degrade import age
 from training.data.manifest import ratio_of, read_site
 from training.fit.divergence import BEST
 from training.fit.module import Batch, RestorationModule
@@ -84,7 +84,7 @@ class Look:
 class _Site:
     """Some chips, evenly spread over a site's validation block, with what does not change between two looks."""
 
-    def __init__(self, folder: Path, judge: FeatureJudge, stride: int) -> None:
+    def __init__(self, folder: Path, judge: FeatureJudge, stride: int, ageing: Ageing | None) -> None:
         self._judge, self._stride = judge, stride
         self.pairs: list[Pair] = [
             pair
@@ -93,14 +93,14 @@ class _Site:
         ]
         self.photo = PhotoContext(ratio_of(read_site(folder)))
         self.aged = [
-            age(pair.new, np.random.default_rng((_AGEING_SEED, index)))
+            aged(pair.new, np.random.default_rng((_AGEING_SEED, index)), ageing)
             for index, pair in enumerate(self.pairs)
         ]
         self._bicubic = self._distance(self.aged)
 
     def feature_distance(self, restore: Restore) -> float:
         """Of the aged chips, restored, over that of the aged ones."""
-        restored = [restore(aged, self.photo) for aged in self.aged]
+        restored = [restore(old, self.photo) for old in self.aged]
         return self._distance(restored) / max(self._bicubic, 1e-6)
 
     def structures(self, restored: Sequence[UInt8Array]) -> list[float]:
@@ -136,11 +136,18 @@ class Validation:
         folders: of pairs.
         stride: of the network.
         loss_networks: those whose features the loss uses; another one judges.
+        ageing: of the old photograph, where it was measured.
     """
 
-    def __init__(self, folders: Sequence[Path], stride: int, loss_networks: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        stride: int,
+        loss_networks: Sequence[str] = (),
+        ageing: Ageing | None = None,
+    ) -> None:
         judge = open_judge(loss_networks)
-        sites = [_Site(folder, judge, stride) for folder in dict.fromkeys(folders)]
+        sites = [_Site(folder, judge, stride, ageing) for folder in dict.fromkeys(folders)]
         self._sites = [site for site in sites if site.pairs]
 
     def __len__(self) -> int:
@@ -199,7 +206,7 @@ class Validate:
         folders = [Path(folder) for folder in module.config.pairs]
         # The other network that judges, EfficientNet-Lite0, is in no loss.
         used = () if module.config.loss.pixels_only else (VGG16,)
-        self._validation = Validation(folders, module.spec.stride, used)
+        self._validation = Validation(folders, module.spec.stride, used, module.config.ageing)
         if not len(self._validation):
             self._say(f"no validation chip of {_LEAST_PX} px to look at: no {BEST} will be kept")
         (self._run / SHEETS).mkdir(exist_ok=True)

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from scipy.spatial import KDTree
 
 from sr_model.atomic import write_atomic
@@ -20,17 +19,11 @@ from sr_model.machine import usable_cores
 from training.data.manifest import Bounds, Chip, write_manifest
 from training.errors import PairError
 from training.locks import only_process_in
-from training.measure.flat_fill import WIDE_PX, black_share, filled_share
 from training.measure.register import (
-    EDGE_SIGMA_PX,
     LocalShift,
     agreed_shifts,
-    correlation_surface,
     fit_field,
-    read_shift,
-    window_places,
 )
-from training.pairs.change import BLUR_PX, change_score
 from training.pairs.diagnosis import diagnose
 from training.pairs.grid import Common, Grid, common_ground
 from training.pairs.photo import Photo, digest
@@ -46,6 +39,7 @@ from training.pairs.selection import (
     read_areas,
     why_dropped,
 )
+from training.pairs.site_chips import EMPTY, FILLED, FINE_REACH_PX, SiteChips, chip_name
 from training.progress import Report, no_report
 
 Float32Array = npt.NDArray[np.float32]
@@ -53,20 +47,9 @@ Float64Array = npt.NDArray[np.float64]
 
 WORK: Final = "work"
 # Of the files in WORK; raise it when their meaning changes.
-_VERSION: Final = 3
-# Black wedges and collars of one colour have no nodata tag; a chip with more of them than this is dropped.
-_MAX_BLACK: Final = 0.005
-_MAX_FLAT: Final = 0.02
-# What `_Site.cut` says of a chip that shows nothing, ground, or a fill.
-_EMPTY, _USABLE, _FILLED = 0.0, 1.0, 2.0
-# How far the fine shift may lie from the coarse one, and the finished chip's from none.
-_FINE_REACH_PX: Final = 8
-# Windows lie this share of a chip away from its centre, four to a chip; neighbours that overlap share them.
-_WINDOW_OFFSET: Final = 0.25
+_VERSION: Final = 4
 # Standard deviation, in chips, of the weights of the windows around.
 _NEIGHBOURHOOD: Final = 0.5
-# A window that shows less ground says nothing.
-_LEAST_VALID: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -102,68 +85,6 @@ class PairOptions:
 
 def _say_nothing(_line: str) -> None:
     """The default of `make_pairs`."""
-
-
-class _Site:
-    """Both photographs on one grid, with the measurements and the pictures of each chip."""
-
-    def __init__(self, grid: Grid, keys: list[Key], old: Photo, new: Photo, out: Path) -> None:
-        self.grid, self.keys, self.old, self.new, self.out = grid, keys, old, new, out
-        self.centres: Float64Array = np.array([grid.centre_px(*key) for key in keys])
-        self.places = window_places(self.centres, _WINDOW_OFFSET * grid.size_px)
-        self.ratio = grid.old_gsd_m / grid.gsd_m
-        # Coarse pixels are the old photo's, or twice the grid's.
-        self.coarsen = max(2.0, self.ratio)
-        # Both blurs fit old pixels of up to two of the grid's.
-        self.softness = max(1.0, self.ratio / 2)
-        self.sigma_px = self.softness * EDGE_SIGMA_PX
-        self.fills = old.fills(WIDE_PX / self.ratio), new.fills(WIDE_PX)
-
-    def coarse_surface(self, index: int, reach_px: int) -> Float32Array:
-        """Correlation surface, in coarse pixels, of a window twice as wide as the chip."""
-        side = max(2 * math.ceil(self.grid.size_px / self.coarsen), 2 * reach_px + 2)
-        window = self.grid.window(tuple(self.centres[index]), side, coarsen=self.coarsen)
-        return correlation_surface(self.old.read(window, side)[0], self.new.read(window, side)[0], reach_px)
-
-    def surface(self, index: int, shift: LocalShift, coarsen: float) -> Float32Array:
-        """Correlation surface of a window as wide as a chip, the old photo read where the shift says."""
-        # Where the old photo is very coarse, a chip has fewer pixels than shifts are looked for.
-        side = max(math.ceil(self.grid.size_px / coarsen), 2 * _FINE_REACH_PX + 2)
-        place = tuple(self.places[index])
-        old, old_valid = self.old.read(self.grid.window(place, side, shift, coarsen), side)
-        new, new_valid = self.new.read(self.grid.window(place, side, coarsen=coarsen), side)
-        valid = old_valid & new_valid
-        if valid.mean() < _LEAST_VALID:
-            return np.zeros((2 * _FINE_REACH_PX + 1,) * 2, np.float32)
-        sigma_px = EDGE_SIGMA_PX if coarsen > 1 else self.sigma_px
-        return correlation_surface(old, new, _FINE_REACH_PX, sigma_px, valid)
-
-    def cut(self, index: int, shift: LocalShift) -> Float32Array:
-        """Write a chip's two pictures; returns what it shows, change and what shift is left, float32 [5]."""
-        centre, size = tuple(self.centres[index]), self.grid.size_px
-        # The shift moves and shears the reading window, so that the old photo is resampled once and not twice.
-        old, valid = self.old.read(self.grid.window(centre, size, shift), size)
-        new, new_valid = self.new.read(self.grid.window(centre, size), size)
-        black = max(black_share(old), black_share(new))
-        if not (valid.all() and new_valid.all() and black <= _MAX_BLACK):
-            return np.array([_EMPTY, 0, 0, 0, 0], np.float32)
-        filled = max(filled_share(old, self.fills[0]), filled_share(new, self.fills[1]))
-        if filled > _MAX_FLAT:
-            return np.array([_FILLED, 0, 0, 0, 0], np.float32)
-        for folder, rgb in (("old", old), ("new", new)):
-            picture = Image.fromarray(rgb)
-            write_atomic(
-                self.out / folder / f"{chip_name(self.keys[index])}.png",
-                partial(picture.save, format="png", compress_level=1),
-            )
-        left = read_shift(correlation_surface(old, new, _FINE_REACH_PX, self.sigma_px))
-        change = change_score(old, new, self.softness * BLUR_PX)
-        return np.array([_USABLE, change, left.dx_px, left.dy_px, left.confidence], np.float32)
-
-
-def chip_name(key: Key) -> str:
-    """`0003_0012` for column 3, row 12."""
-    return f"{key[0]:04d}_{key[1]:04d}"
 
 
 def make_pairs(
@@ -245,7 +166,7 @@ def _measure(
     jobs = options.jobs or usable_cores()
     reach_px = math.ceil(options.max_shift_m / max(2 * grid.gsd_m, grid.old_gsd_m)) + 1
     with Photo(paths[0], grid.crs, common.old) as old, Photo(paths[1], grid.crs, common.new) as new:
-        site = _Site(grid, list(splits), old, new, out)
+        site = SiteChips(grid, list(splits), old, new, out)
         field = _field(site, work, reach_px, jobs, progress)
         cuts = resumable_map(
             work / "cut.npy",
@@ -261,7 +182,7 @@ def _measure(
     ]
 
 
-def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Report) -> list[LocalShift]:
+def _field(site: SiteChips, work: Path, reach_px: int, jobs: int, progress: Report) -> list[LocalShift]:
     """The shift of every chip, from windows that get smaller and finer, each read where those before say."""
     count, side = len(site.keys), 2 * reach_px + 1
     surfaces = resumable_map(
@@ -285,7 +206,7 @@ def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Report) 
         fine = resumable_map(
             work / f"{stage.replace(' ', '_')}.npy",
             len(site.places),
-            (2 * _FINE_REACH_PX + 1,) * 2,
+            (2 * FINE_REACH_PX + 1,) * 2,
             partial(_surface, site, field, coarsen),
             jobs,
             partial(progress, stage),
@@ -302,7 +223,7 @@ def _field(site: _Site, work: Path, reach_px: int, jobs: int, progress: Report) 
     ]
 
 
-def _surface(site: _Site, field: list[LocalShift], coarsen: float, index: int) -> Float32Array:
+def _surface(site: SiteChips, field: list[LocalShift], coarsen: float, index: int) -> Float32Array:
     return site.surface(index, field[index], coarsen)
 
 
@@ -317,7 +238,7 @@ def _chip(
 ) -> Chip:
     usable, change, dx_px, dy_px, confidence = cut
     left = LocalShift(dx_px, dy_px, confidence)
-    reason = {_EMPTY: NODATA, _FILLED: FLAT}.get(usable, "")
+    reason = {EMPTY: NODATA, FILLED: FLAT}.get(usable, "")
     if not reason and split == "train":
         reason = why_dropped(shift, grid.size_px, left, min_confidence)
     return Chip(

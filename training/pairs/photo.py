@@ -111,6 +111,8 @@ class Photo(AbstractContextManager["Photo"]):
             valid = vrt.dataset_mask() > 0 if nodata is None else ~_are_nodata(values, nodata)
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(axis=0)
+        if self._read.hidden is not None:
+            valid &= ~self._read.hidden.on(transform, side_px, (self._read.crs, self._crs))
         pixels = self._read.to_bytes(values)
         rgb = np.broadcast_to(pixels.transpose(1, 2, 0), (side_px, side_px, 3))
         return np.ascontiguousarray(rgb), valid

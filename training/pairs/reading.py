@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,15 +19,11 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError, RasterioError
 
 from training.errors import PairError
+from training.pairs.hidden import Found, Hidden, look_at
 
 UInt8Array = npt.NDArray[np.uint8]
 
-# Side of the copy in which the range of values is looked for.
-_SMALL_PX: Final = 1024
-# Share of the pixels that are darker than black, and brighter than white.
-_OUTSIDE: Final = 0.001
-# A photograph that uses this much of its data type's range is taken to use all of it.
-_MOST_OF_RANGE: Final = 0.75
+_RED_GREEN_BLUE: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,8 @@ class Reading:
     Attributes:
         bands: one (grey) or three (red, green, blue), counted from 1.
         rescale: values that become black and white, or `auto` to find them.
-        nodata: the value without a picture, or `none` for no such value whatever the file says.
+        nodata: the value without a picture, or `none` for no such value whatever the file says; None also looks for
+            black and white borders without a tag.
         crs: in place of the file's, in any form that PROJ takes.
     """
 
@@ -57,9 +54,10 @@ class Read:
     Attributes:
         crs: of the photograph.
         bands: one or three, counted from 1.
-        rescale: values that become 0 and 255.
+        rescale: values that become 0 and 255; the first is the higher one in a negative.
         nodata: value without a picture, or None.
         found: whether the range was looked for in the photograph.
+        hidden: borders that it does not tag; None without any.
     """
 
     crs: CRS
@@ -67,6 +65,7 @@ class Read:
     rescale: tuple[float, float]
     nodata: float | None
     found: bool = False
+    hidden: Hidden | None = field(default=None, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """The choices that decide pixels, as JSON values; the CRS in its shortest form."""
@@ -76,6 +75,7 @@ class Read:
             "bands": list(self.bands),
             "rescale": list(self.rescale),
             "nodata": nodata,
+            "borders": [] if self.hidden is None else list(self.hidden.values),
         }
 
     def to_bytes(self, values: npt.NDArray[Any]) -> UInt8Array:
@@ -126,8 +126,9 @@ def resolve(path: Path, source: Any, reading: Reading) -> Read:
     nodata = source.nodata if reading.nodata is None else reading.nodata
     nodata = None if nodata == "none" else nodata
     with told_if_damaged(path):
-        rescale, found = _range(name, source, bands, nodata, reading.rescale)
-    return Read(crs, bands, rescale, nodata, found)
+        found = look_at(source, bands, nodata, borders=reading.nodata is None)
+    rescale, looked = _range(name, source, found, reading.rescale)
+    return Read(crs, bands, rescale, nodata, looked, found.hidden)
 
 
 def check_bytes(path: Path, source: Any) -> None:
@@ -173,6 +174,9 @@ def _bands(name: str, source: Any, wanted: tuple[int, ...] | None) -> tuple[int,
 def colour_bands(source: Any) -> tuple[int, ...]:
     """Indexes of the bands that are shown: three colours or one grey, without alpha and infrared."""
     usable = _without_alpha(source)
+    tagged = [[band for band in usable if source.colorinterp[band - 1] == one] for one in _RED_GREEN_BLUE]
+    if all(len(one) == 1 for one in tagged):
+        return tagged[0][0], tagged[1][0], tagged[2][0]
     return usable[:3] if len(usable) >= 3 else usable[:1]
 
 
@@ -181,42 +185,18 @@ def _without_alpha(source: Any) -> tuple[int, ...]:
 
 
 def _range(
-    name: str,
-    source: Any,
-    bands: tuple[int, ...],
-    nodata: float | None,
-    wanted: tuple[float, float] | Literal["auto"] | None,
+    name: str, source: Any, found: Found, wanted: tuple[float, float] | Literal["auto"] | None
 ) -> tuple[tuple[float, float], bool]:
-    """Black and white, and whether they were looked for."""
-    if wanted is not None and wanted != "auto":
-        return wanted, False
-    if wanted is None and set(source.dtypes) == {"uint8"}:
-        return (0.0, 255.0), False
-    values = _small_copy(source, bands, nodata)
-    if not values.size:
+    """Black and white, the first the higher one in a negative, and whether they were looked for."""
+    looked = wanted == "auto" or (wanted is None and found.declared is None)
+    low_high = found.range() if looked else found.declared if wanted is None else wanted
+    if low_high is None or low_high == "auto":
         raise PairError(
             f"{name} shows nothing of which a range could be found: name it with --rescale MIN,MAX"
         )
-    low, high = (float(value) for value in np.quantile(values, (_OUTSIDE, 1 - _OUTSIDE)))
-    dtype = np.dtype(source.dtypes[0])
-    if dtype.kind == "u":
-        most = float(np.iinfo(dtype).max)
-        if high - low > _MOST_OF_RANGE * most:
-            return (0.0, most), False
-    if not low < high:
+    if looked and found.is_constant:
         raise PairError(f"{name} has one value only: name black and white with --rescale MIN,MAX")
-    return (float(f"{low:.6g}"), float(f"{high:.6g}")), True
-
-
-def _small_copy(source: Any, bands: tuple[int, ...], nodata: float | None) -> npt.NDArray[Any]:
-    """Values of all bands, of a copy of the whole photograph, where it has data: [N]."""
-    factor = max(1.0, max(source.width, source.height) / _SMALL_PX)
-    shape = max(1, round(source.height / factor)), max(1, round(source.width / factor))
-    values = source.read(list(bands), out_shape=(len(bands), *shape))
-    valid = np.isfinite(values).all(axis=0)
-    if nodata is not None:
-        valid &= ~(np.isnan(values) if np.isnan(nodata) else values == nodata).all(axis=0)
-    else:
-        valid &= source.dataset_mask(out_shape=shape) > 0
-    found: npt.NDArray[Any] = values[:, valid].ravel()
-    return found
+    low, high = low_high
+    limits = np.iinfo(source.dtypes[0]) if looked and np.dtype(source.dtypes[0]).kind in "ui" else None
+    whole = limits is not None and (low, high) == (limits.min, limits.max)
+    return ((high, low) if found.is_negative else (low, high)), looked and not whole

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import shapely
-from rasterio.features import shapes
 from scipy import ndimage
 from shapely.geometry import shape
 
-from tileserver.photo.small_copy import Mask
+from sr_model.measure.small_copy import Mask
+
+# The connected pieces of a mask [height, width] as GeoJSON polygons along its pixels' edges, in pixels.
+Outlines = Callable[[Mask], Iterable[Any]]
 
 # A straight piece is at least so much of the shorter side, and its line is no farther from the outline.
 _PIECE: Final = 0.12
@@ -19,7 +22,7 @@ _WITHIN_PX: Final = 2.0
 _WITHIN: Final = 0.003
 
 
-def straightness(region: Mask, valid: Mask) -> tuple[float, int]:
+def straightness(region: Mask, valid: Mask, outlines: Outlines) -> tuple[float, int]:
     """Share of the line between a region and the picture that is straight, and the number of straight pieces.
 
     The edge of the file does not count, nor do small islands such as words in a margin.
@@ -31,8 +34,7 @@ def straightness(region: Mask, valid: Mask) -> tuple[float, int]:
     within = max(_WITHIN_PX, _WITHIN * min(height, width))
     straight = total = 0.0
     pieces = 0
-    outlines: Any = shapes(picture.astype(np.uint8), mask=picture)
-    for geometry, _ in outlines:
+    for geometry in outlines(picture):
         polygon: Any = shape(geometry)
         if polygon.area < least:
             continue

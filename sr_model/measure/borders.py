@@ -3,6 +3,8 @@
 Such a border is found in a small copy and confirmed at full size (`Border.hidden_in`). It is connected to the edge,
 nearly constant, the darkest or the brightest of the picture, and bounded by long straight lines that it changes at
 abruptly. A shadow, a lake or a roof lacks at least one of these, even where it touches the edge.
+
+This module opens no files: callers pass the copy, and a function that turns a mask into polygons.
 """
 
 from __future__ import annotations
@@ -13,13 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from tileserver.photo.small_copy import Mask, SmallCopy, Values
-from tileserver.photo.straight_lines import straightness
+from sr_model.measure.small_copy import FloatArray, Mask, SmallCopy, Values, deviation, dilated
+from sr_model.measure.straight_lines import Outlines, straightness
 
-FloatArray = npt.NDArray[np.float32]
 # Values of a window of full size; where a border lies in it; and what of it is not hidden by the file.
 Sample = tuple[Values, Mask, Mask]
 
@@ -110,35 +110,13 @@ class Border:
         return hidden
 
 
-def spread(region: Mask, window: tuple[int, int, int, int], factor: tuple[float, float]) -> Mask:
-    """A window (row, column, height, width) of full size of what is marked in a small copy."""
-    row, column, height, width = window
-    rows = np.minimum(((row + np.arange(height)) / factor[0]).astype(int), region.shape[0] - 1)
-    columns = np.minimum(((column + np.arange(width)) / factor[1]).astype(int), region.shape[1] - 1)
-    marked: Mask = region[np.ix_(rows, columns)]
-    return marked
-
-
-def dilated(mask: Mask, px: int) -> Mask:
-    """A mask grown by so many pixels in each direction, diagonals too."""
-    grown = mask.view(np.uint8)
-    for axis in (0, 1):
-        grown = ndimage.maximum_filter1d(grown, 2 * px + 1, axis=axis, mode="constant")
-    return grown.view(np.bool_)
-
-
-def deviation(values: Values, value: float) -> FloatArray:
-    """Largest difference of any band from a value, float32 [height, width]; infinite where it is not a number."""
-    difference: FloatArray = np.abs(values.astype(np.float32) - np.float32(value)).max(axis=2)
-    return np.where(np.isnan(difference), np.float32(np.inf), difference)
-
-
-def find_borders(copy: SmallCopy, full_range: tuple[float, float] | None) -> list[Border]:
+def find_borders(copy: SmallCopy, full_range: tuple[float, float] | None, outlines: Outlines) -> list[Border]:
     """The black and the white border of a photograph, as far as a small copy shows them; see `confirm`.
 
     Args:
         copy: the whole photograph.
         full_range: the lowest and highest value that the file can have; None if it does not tell.
+        outlines: of a mask.
     """
     if not copy.valid.any():
         return []
@@ -152,7 +130,7 @@ def find_borders(copy: SmallCopy, full_range: tuple[float, float] | None) -> lis
         if any(abs(border.value - value) <= _LOOSE * level for border in found):
             continue
         for left in _looked_past(copy, found):
-            border = _find(left, value, level, full_range, _RIM_PX if found else 0)
+            border = _find(left, value, level, full_range, _RIM_PX if found else 0, outlines)
             if border is not None:
                 found.append(_regrown(border, copy, found))
                 break
@@ -255,7 +233,12 @@ def _own_value(values: Values, value: float) -> float:
 
 
 def _find(
-    copy: SmallCopy, value: float, level: float, full_range: tuple[float, float] | None, ragged_px: int
+    copy: SmallCopy,
+    value: float,
+    level: float,
+    full_range: tuple[float, float] | None,
+    ragged_px: int,
+    outlines: Outlines,
 ) -> Border | None:
     """A border near a value; what the copy shows may begin so many pixels later here than there."""
     away = deviation(copy.values, value)
@@ -283,14 +266,16 @@ def _find(
     # A bright roof in one corner is not a border, unless it has the very value that programs fill corners with.
     corners = _corners(dilated(region, ragged_px) if ragged_px else region, copy.valid)
     least = 2 if full_range is not None and value not in full_range else 1
-    if corners < least or not _is_border(copy, region, away / level, exact, corners):
+    if corners < least or not _is_border(copy, region, away / level, exact, corners, outlines):
         return None
     return Border(value, level, region, tolerance)
 
 
-def _is_border(copy: SmallCopy, region: Mask, levels: FloatArray, exact: float, corners: int) -> bool:
+def _is_border(
+    copy: SmallCopy, region: Mask, levels: FloatArray, exact: float, corners: int, outlines: Outlines
+) -> bool:
     """Whether a region that is connected to the edge looks like a border rather than like ground."""
-    share, pieces = straightness(region, copy.valid)
+    share, pieces = straightness(region, copy.valid, outlines)
     # Ringing of lossy compression frays the straightest line.
     ringing = _ringing(levels, region, copy.valid)
     whole = _grown(region, levels, ringing, RINGING_PX)
@@ -298,7 +283,9 @@ def _is_border(copy: SmallCopy, region: Mask, levels: FloatArray, exact: float, 
     opened = copy.valid & ~ndimage.binary_opening(
         copy.valid & ~whole, np.ones((_RAGGED_PX, _RAGGED_PX), np.bool_)
     )
-    share, pieces = max((share, pieces), *(straightness(one, copy.valid) for one in (whole, opened)))
+    share, pieces = max(
+        (share, pieces), *(straightness(one, copy.valid, outlines) for one in (whole, opened))
+    )
     beside = _ring(whole, copy.valid, 3, 5)
     if not beside.any():
         return False
