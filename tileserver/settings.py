@@ -45,6 +45,7 @@ EVERY: Final[frozenset[Command]] = PIXELS | {"info"}
 # Values of the deprecated setting `tone`.
 _COLOURS_OF_TONE: Final = {"model": "corrected", "old": "photo"}
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
+_OUTSIDE: Final = re.compile(r"(?:(?:restored|old|new|difference)=)?(?:404|204|transparent)")
 _ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
@@ -115,6 +116,12 @@ def _check_origin(origin: str) -> str:
             "or * for all"
         )
     return origin
+
+
+def _check_outside(rule: str) -> str:
+    if not _OUTSIDE.fullmatch(rule):
+        raise ValueError(f"{rule!r} is neither 404, 204 or transparent, nor LAYER=ANSWER, such as old=404")
+    return rule
 
 
 def _check_ancestor(origin: str) -> str:
@@ -198,6 +205,11 @@ Zooms = Annotated[
 ]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], BeforeValidator(_split)]
 
+OutsideRules = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_outside)], ...],
+    # A bare 404 is a number in orthosharp.toml.
+    BeforeValidator(lambda given: _split(str(given) if isinstance(given, int) else given)),
+]
 Ancestors = Annotated[tuple[Annotated[str, AfterValidator(_check_ancestor)], ...], BeforeValidator(_split)]
 
 
@@ -275,6 +287,11 @@ class Settings(BaseSettings):
     )
     zooms: Annotated[Zooms | None, _photograph(metavar="FIRST,LAST", default_text="all")] = Field(
         None, description="First and last zoom that are served, counted as in Web Mercator."
+    )
+    outside: Annotated[OutsideRules, _photograph(metavar="404|204|transparent")] = Field(
+        ("transparent",),
+        description="Answer to a tile beside the photograph: an error, nothing, or a transparent tile; by layer as "
+        "old=404,restored=204.",
     )
     name: Annotated[
         str | None, _photograph(SERVE | {"seed"}, metavar="TEXT", default_text="the file's name")
@@ -423,6 +440,15 @@ class Settings(BaseSettings):
                 "a pixel size is given too, and they are mutually exclusive: leave one of them out"
             )
         return zoom
+
+    def outside_of(self, layer: str) -> str:
+        """Return the answer to a layer's tile beside the photograph: 404, 204 or transparent."""
+        found = "transparent"
+        for rule in self.outside:
+            name, _, answer = rule.rpartition("=")
+            if name in ("", layer):
+                found = answer
+        return found
 
     @property
     def limits(self) -> Limits:
