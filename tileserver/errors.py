@@ -7,6 +7,7 @@ TileServerError
 │   └── ArchiveError          a file or folder of tiles cannot be read, or must not be overwritten
 ├── RequestError              the request is invalid
 │   ├── OutsideError          the place, zoom, layer or tile matrix set does not exist
+│   │   └── BesideError       the tile lies beside the photograph
 │   └── BadParameterError     a value is malformed or too large
 ├── OverloadedError           a queue is full or a deadline has passed
 ├── AbandonedError            every client that asked for this has disconnected
@@ -50,6 +51,10 @@ class RequestError(TileServerError):
 
 class OutsideError(RequestError):
     """The place, zoom, layer or tile matrix set does not exist."""
+
+
+class BesideError(OutsideError):
+    """The tile exists at a zoom that is served, and lies beside the photograph."""
 
 
 class BadParameterError(RequestError):

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, ValidationError, WrapValid
 from tileserver.tiling.grid import BBox
 
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
+_OUTSIDE: Final = re.compile(r"(?:(?:restored|old|new|difference)=)?(?:404|204|transparent)")
 _ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
@@ -55,6 +56,12 @@ def _check_origin(origin: str) -> str:
 
 def _check_ancestor(origin: str) -> str:
     return origin if origin in ("self", "none") else _check_origin(origin)
+
+
+def _check_outside(rule: str) -> str:
+    if not _OUTSIDE.fullmatch(rule):
+        raise ValueError(f"{rule!r} is neither 404, 204 or transparent, nor LAYER=ANSWER, such as old=404")
+    return rule
 
 
 def _check_root_path(path: str) -> str:
@@ -122,3 +129,8 @@ Zooms = Annotated[
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], BeforeValidator(_split)]
 Ancestors = Annotated[tuple[Annotated[str, AfterValidator(_check_ancestor)], ...], BeforeValidator(_split)]
 RootPath = Annotated[str, AfterValidator(_check_root_path)]
+OutsideRules = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_outside)], ...],
+    # A bare 404 is a number in orthosharp.toml.
+    BeforeValidator(lambda given: _split(str(given) if isinstance(given, int) else given)),
+]

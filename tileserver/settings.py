@@ -26,6 +26,7 @@ from tileserver.setting_types import (
     Halo,
     Nodata,
     Origins,
+    OutsideRules,
     Rescale,
     RootPath,
     Zooms,
@@ -170,6 +171,11 @@ class Settings(BaseSettings):
     )
     zooms: Annotated[Zooms | None, _photograph(metavar="FIRST,LAST", default_text="all")] = Field(
         None, description="First and last zoom that are served, counted as in Web Mercator."
+    )
+    outside: Annotated[OutsideRules, _photograph(metavar="404|204|transparent")] = Field(
+        ("transparent",),
+        description="Answer to a tile beside the photograph: an error, nothing, or a transparent tile; by layer as "
+        "old=404,restored=204.",
     )
     name: Annotated[
         str | None, _photograph(SERVE | {"seed"}, metavar="TEXT", default_text="the file's name")
@@ -316,6 +322,15 @@ class Settings(BaseSettings):
                 "a pixel size is given too, and they are mutually exclusive: leave one of them out"
             )
         return zoom
+
+    def outside_of(self, layer: str) -> str:
+        """Return the answer to a layer's tile beside the photograph: 404, 204 or transparent."""
+        found = "transparent"
+        for rule in self.outside:
+            name, _, answer = rule.rpartition("=")
+            if name in ("", layer):
+                found = answer
+        return found
 
     @property
     def limits(self) -> Limits:

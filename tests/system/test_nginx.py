@@ -214,7 +214,7 @@ def test_a_password_or_a_token_opens_it_and_nothing_is_cached(proxy: Proxy) -> N
         proxy.get("/y1975/config.json", Authorization=PASSWORD).headers["cache-control"]
         == "private, no-cache"
     )
-    missing = proxy.get("/y1975/tiles/12/0/0.png", Authorization=PASSWORD)
+    missing = proxy.get("/y1975/tiles/29/0/0.png", Authorization=PASSWORD)
     assert (missing.status, missing.headers["cache-control"]) == (404, "no-store")
 
 

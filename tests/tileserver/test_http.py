@@ -137,7 +137,6 @@ def test_tilejson_in_sizes_and_zooms(served: TestClient) -> None:
 @pytest.mark.parametrize(
     ("url", "status", "word"),
     [
-        ("/tiles/19/0/0.png", 404, "outside"),
         ("/tiles/25/0/0.png", 404, "zoom 25"),
         ("/tiles/-1/0/0.png", 404, "zoom -1"),
         ("/tiles/3/8/0.png", 404, "no tile"),

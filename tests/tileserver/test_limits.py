@@ -104,7 +104,7 @@ def test_old_tiles_do_not_wait_for_restored_ones(slow_server: SlowServer) -> Non
         waiting = [pool.submit(client.get, f"/tiles/{path}.{ext}") for ext in ("png", "webp", "jpg")]
         wait_until(lambda: lane_of(client).unfinished == 3)
         assert client.get(f"/old/tiles/{MERCATOR}/{path}.png").status_code == 200
-        assert client.get("/tiles/12/0/0.png").status_code == 404
+        assert client.get("/tiles/29/0/0.png").status_code == 404
         network.gate.set()
         assert {answer.result(60).status_code for answer in waiting} == {200}
     assert network.begun == 1

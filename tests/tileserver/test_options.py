@@ -43,6 +43,7 @@ EXAMPLES = {
     "FIRST,LAST": "12,19",
     "AMOUNT,RADIUS": "0.7,1.2",
     "ORIGIN,...": "https://a.example,https://b.example:8080",
+    "404|204|transparent": "204,old=404",
 }
 each_setting = pytest.mark.parametrize("name", OPTIONS)
 each_command = pytest.mark.parametrize("command", get_args(Command))
@@ -211,6 +212,8 @@ def test_an_error_names_where_the_value_comes_from(
         ("nodata", "0,-1"),
         ("bounds", "3,2,1,0"),
         ("cors_origins", "a.example"),
+        ("outside", "white"),
+        ("root_path", "maps"),
     ):
         result = call("serve", photo, flag(name), value)
         refused(result, f"orthosharp: {flag(name)}: ", "such as")

@@ -41,7 +41,7 @@ def part(make_service: MakeService) -> tuple[TestClient, TileAddress, TileServic
     """A server of one tile's ground, native zoom and the two below it; that tile; the whole photograph's service."""
     whole = make_service()
     tile = middle_tile(whole)
-    service = make_service(bounds=inside(tile), zooms=(tile.z - 2, tile.z))
+    service = make_service(bounds=inside(tile), zooms=(tile.z - 2, tile.z), outside="404")
     return TestClient(create_app(service.settings, service)), tile, whole
 
 

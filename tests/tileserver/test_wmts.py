@@ -103,7 +103,7 @@ def test_tiles_by_key_value_pairs_are_those_of_the_paths(served: TestClient, pat
         ({"TILEMATRIXSET": "NZTM2000Quad"}, 400, "InvalidParameterValue", "TILEMATRIXSET"),
         ({"TILEROW": "-1"}, 400, "InvalidParameterValue", "TILEROW"),
         ({"TILEROW": "99999999999"}, 400, "InvalidParameterValue", "TILEROW"),
-        ({"TILECOL": "0"}, 404, "TileOutOfRange", "TILECOL"),
+        ({"TILEMATRIX": "29"}, 404, "TileOutOfRange", "TILEMATRIX"),
     ],
 )
 def test_refusals_are_exception_reports(

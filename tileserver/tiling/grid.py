@@ -16,7 +16,7 @@ import morecantile
 from morecantile import TileMatrixSet
 
 from sr_model import PixelWindow
-from tileserver.errors import OutsideError
+from tileserver.errors import BesideError, OutsideError
 
 TILE_PX: Final = 256
 METATILE_TILES: Final = 4
@@ -235,14 +235,15 @@ class Pyramid:
         """Refuse a tile that is not served.
 
         Raises:
-            OutsideError: its zoom is not served, the grid has no such tile, or it lies outside the area served.
+            OutsideError: its zoom is not served, or the grid has no such tile.
+            BesideError: it lies outside the area served.
         """
         if not self.first_zoom <= tile.z <= self.max_zoom:
             raise OutsideError(f"zoom {tile.z} is not served: use {self.first_zoom} to {self.max_zoom}")
         if not self.grid.has_tile(tile):
             raise OutsideError(f"{self.grid.tms_id} has no tile {tile.z}/{tile.x}/{tile.y}")
         if not self.serves(tile):
-            raise OutsideError(
+            raise BesideError(
                 f"tile {tile.z}/{tile.x}/{tile.y} is outside the photograph: see the bounds in the TileJSON"
             )
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tileserver.errors import BadParameterError, OutsideError, OverloadedError
+from tileserver.errors import BadParameterError, BesideError, OutsideError, OverloadedError
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.stages import ZERO_SECONDS, Wanted, server_timing
-from tileserver.tiling.encode import MEDIA_TYPES, Extension
+from tileserver.tiling.encode import MEDIA_TYPES, Extension, encode
 from tileserver.tiling.grid import TileAddress
+from tileserver.tiling.raster import Raster
 from tileserver.web.admission import Admission
 from tileserver.web.lane import Lane
 from tileserver.web.middleware import AI_HEADER, tag_of_key
@@ -68,11 +69,16 @@ class TileEndpoint:
 
         Raises:
             RequestError: the request is invalid.
+            BesideError: the tile lies beside the photograph, and the setting `outside` is 404.
             TileServerError, sr_model.InferenceError: see `TileService.tile` and `Lane.run`.
         """
         wanted = TileRequest(layer, tms, tile, checked_extension(extension))
         check_scale(tile)
-        known = tag_of_key(request.headers.get("if-none-match"), self.service.key(wanted).digest)
+        try:
+            key = self.service.key(wanted)
+        except BesideError as error:
+            return self._beside(wanted, error)
+        known = tag_of_key(request.headers.get("if-none-match"), key.digest)
         if known is not None:
             return Response(status_code=304, headers=self._headers(known, ZERO_SECONDS, hit=True))
         # Tiles in memory were answered before routing; see `cached_tiles`.
@@ -123,6 +129,17 @@ class TileEndpoint:
             return Response(status_code=204, headers=headers)
         return Response(tile.body, media_type=tile.media_type, headers=headers)
 
+    def _beside(self, wanted: TileRequest, error: BesideError) -> Response:
+        """Return what the setting `outside` says, or raise the error."""
+        answer = self.service.settings.outside_of(wanted.layer)
+        if answer == "404":
+            raise error
+        headers = {"Cache-Control": f"public, max-age={self.service.settings.max_age_s}"}
+        body = blank_tile(wanted.extension, wanted.tile.scale) if answer == "transparent" else b""
+        if not body:
+            return Response(status_code=204, headers=headers)
+        return Response(body, media_type=MEDIA_TYPES[wanted.extension], headers=headers)
+
     def _not_restored(self, tile: Tile) -> Response:
         """Return a tile of the old layer in place of a restored one; it must not be cached."""
         headers = {AI_HEADER: NOT_RESTORED, "Cache-Control": "no-store", "Retry-After": "5"}
@@ -137,6 +154,12 @@ class TileEndpoint:
             "Cache-Status": "orthosharp; hit" if hit else "orthosharp; fwd=miss",
             "Server-Timing": server_timing(seconds),
         }
+
+
+@lru_cache
+def blank_tile(extension: Extension, scale: int) -> bytes:
+    """Return a tile without data; empty in JPEG, which has no transparency."""
+    return encode(Raster.blank(TileAddress(0, 0, 0, scale).window), extension)
 
 
 def visitor_of(request: Request) -> str:
