@@ -112,5 +112,7 @@ def test_addresses_answer(document, served):
     longitude, latitude, zoom = served.get("/tilejson.json").json()["center"]
     tile = mercantile.tile(longitude, latitude, int(zoom))
     for path in ADDRESS.findall(document.read_text()):
-        answer = served.get(path.format(z=tile.z, x=tile.x, y=tile.y))
+        # MapProxy's placeholders are those of Python's % operator.
+        template = re.sub(r"%\(([xyz])\)s", r"{\1}", path)
+        answer = served.get(template.format(z=tile.z, x=tile.x, y=tile.y))
         assert answer.status_code == 200, path

@@ -195,7 +195,7 @@ def _open_later(settings: Settings) -> Source | None:
         nodata=settings.new_nodata,
         exclude=settings.exclude,
         open_datasets=settings.open_datasets,
-        placing=Placing(settings.new_crs, settings.gcp_transform, settings.missing, settings.inaccurate),
+        placing=Placing.of_settings(settings, later=True),
     )
 
 

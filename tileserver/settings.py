@@ -116,7 +116,8 @@ class Settings(BaseSettings):
         _photograph(EVERY, metavar="FILE", positional=True),
     ] = Field(
         description="Old photograph to restore: a GeoTIFF, preferably a Cloud Optimized GeoTIFF (COG); its sheets, as "
-        "a folder, several files or an index; or a STAC item, as item.json#asset."
+        "a folder, several files or an index; a STAC item, as item.json#asset; or a service, as WMTS:URL,layer=NAME, "
+        "WMS:URL,layer=NAME or https://.../{z}/{x}/{y}.png."
     )
     new: Annotated[str | None, _photograph(SHOWN, metavar="FILE")] = Field(
         None, description="Later photograph of the same ground, to compare with; named as the old one."
@@ -127,6 +128,20 @@ class Settings(BaseSettings):
     new_crs: Annotated[
         str | None, _photograph(SHOWN, metavar="EPSG:CODE", default_text="as the file says")
     ] = Field(None, description="CRS of the later photograph.")
+    source_pixel_size: Annotated[
+        float | None, _photograph(EVERY, metavar="METRES", default_text="estimated from samples")
+    ] = Field(
+        None, gt=0, description="Pixel size on the ground of a photograph behind a service (WMTS, WMS, XYZ)."
+    )
+    new_source_pixel_size: Annotated[
+        float | None, _photograph(SHOWN, metavar="METRES", default_text="estimated from samples")
+    ] = Field(None, gt=0, description="The same of the later photograph.")
+    source_bounds: Annotated[
+        Bounds | None, _photograph(EVERY, metavar="W,S,E,N", default_text="all of it")
+    ] = Field(
+        None,
+        description="Ground in degrees that is taken of a photograph behind a service; XYZ templates need it.",
+    )
     gcp_transform: Annotated[Literal["polynomial", "tps"], _photograph(EVERY)] = Field(
         "polynomial",
         description="How ground control points are interpolated: by one polynomial, or by a thin plate spline through "

@@ -29,7 +29,8 @@ def usable_overviews(path: str, dataset: DatasetReader, bands: tuple[int, ...]) 
         bands: the bands that are shown.
     """
     levels = tuple(range(len(dataset.overviews(1))))
-    if not levels or dataset.mask_flag_enums[0] == [MaskFlags.all_valid]:
+    # A service sends the masks of its overviews with them, and looking would cost it hundreds of tiles.
+    if dataset.tags(ns="orthosharp").get("SERVICE") or dataset.mask_flag_enums[0] == [MaskFlags.all_valid]:
         return levels
     return tuple(level for level in levels if _agrees(path, dataset, bands, level))
 

@@ -37,7 +37,7 @@ from tileserver.photo.position import Position, check_position, check_units, fin
 from tileserver.photo.preparation import prepare_reading
 from tileserver.photo.reading import Preparation, ReadingOptions
 from tileserver.photo.traits import estimate_traits
-from tileserver.photo.virtual import VirtualPhoto
+from tileserver.photo.virtual import Closable
 from tileserver.photo.warp import WARP_TOLERANCE_PX, row_parts, to_raster, warp
 from tileserver.settings import Settings
 from tileserver.tiling.grid import BBox
@@ -115,7 +115,7 @@ class Source:
         preparation: Preparation,
         states: tuple[FileState, ...],
         open_datasets: int,
-        sheets: tuple[VirtualPhoto, ...] = (),
+        sheets: tuple[Closable, ...] = (),
     ) -> None:
         self.path, self.bands = preparation.path, preparation.read_bands
         self.info = info
@@ -142,7 +142,7 @@ class Source:
         """Open a photograph.
 
         Args:
-            path: path or URL that GDAL opens, a folder, pattern or index of sheets, a STAC item, or several of them.
+            path: path or URL that GDAL opens, a folder, pattern, index of sheets, STAC item or service, or several.
             bands: the bands to show, one (grey) or three (red, green, blue), counted from 1; by default those that are
                 tagged so, else the first three, or the first if there are fewer.
             rescale: values that become black and white; `auto` finds them in the photograph. By default the range of
@@ -186,7 +186,7 @@ class Source:
             footprint=settings.footprint,
             exclude=settings.exclude,
             open_datasets=settings.open_datasets,
-            placing=Placing(settings.crs, settings.gcp_transform, settings.missing, settings.inaccurate),
+            placing=Placing.of_settings(settings),
         )
 
     @property

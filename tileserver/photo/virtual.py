@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from xml.sax.saxutils import escape
 
 from affine import Affine
@@ -83,6 +83,13 @@ class Layout:
         """Whether GDAL's own nodata value is all that it needs to hide pixels."""
         by_value_alone = self.alpha is None and not self.mask and not self.palette and self.kept is None
         return self.nodata is not None and by_value_alone
+
+
+class Closable(Protocol):
+    """What a photograph is read through, and gives up when it is closed."""
+
+    def close(self) -> None:
+        """Give it up."""
 
 
 class VirtualPhoto:

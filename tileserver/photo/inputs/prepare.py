@@ -25,6 +25,8 @@ from tileserver.photo.inputs.mosaic import build_mosaic, check_types
 from tileserver.photo.inputs.naming import file_name, is_remote, title_of
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.inputs.probe import probe
+from tileserver.photo.inputs.services.address import ServiceAddress, service_address
+from tileserver.photo.inputs.services.opening import open_service
 from tileserver.photo.inputs.sheet_places import check_sheet_positions
 from tileserver.photo.inputs.sheet_reading import prepare_sheets
 from tileserver.photo.inputs.sheets import look_at_all
@@ -34,7 +36,7 @@ from tileserver.photo.inputs.vrt import CheckedVrt, check_vrt
 from tileserver.photo.inputs.wholeness import missing_part
 from tileserver.photo.notice import Notice
 from tileserver.photo.reading import AS_THE_VALUES_SAY, Nodata, ReadingOptions
-from tileserver.photo.virtual import VirtualPhoto
+from tileserver.photo.virtual import Closable
 
 # Sheets in a command that a user may copy.
 _MOST_NAMED: Final = 50
@@ -58,7 +60,7 @@ class Prepared:
         warnings: what to tell the user.
         notes: what was found and decided.
         nodata: what is left of the option of this name after the sheets were prepared; None for all of it.
-        virtual: virtual sheets, which must exist as long as the mosaic is read.
+        virtual: virtual sheets, or a service, which must exist as long as the photograph is read.
     """
 
     path: str
@@ -74,7 +76,7 @@ class Prepared:
     warnings: tuple[Notice, ...] = ()
     notes: tuple[str, ...] = ()
     nodata: Nodata | None = None
-    virtual: tuple[VirtualPhoto, ...] = ()
+    virtual: tuple[Closable, ...] = ()
 
 
 def prepare(
@@ -83,7 +85,7 @@ def prepare(
     """Find out what the user names, look at every file of it, and make one raster of it.
 
     Args:
-        source: a path, URL, folder, pattern, index of sheets or STAC item, or several of them.
+        source: a path, URL, folder, pattern, index of sheets, STAC item or service, or several of them.
         placing: where the files lie, and what to do about absent ones.
         options: what the user says of the values, for the sheets of a mosaic.
 
@@ -94,6 +96,8 @@ def prepare(
     names = [source] if isinstance(source, str) else list(source)
     if len(names) == 1:
         name = names[0]
+        if (service := service_address(name)) is not None:
+            return _service(name, service, placing)
         if (asset := stac_asset(name)) is not None:
             if stac_asset(asset.href) is not None:
                 raise SourceError(
@@ -113,7 +117,27 @@ def prepare(
         if sheets is None:
             return _single(name, placing)
         return _mosaic(sheets, _name_of(name), placing, options)
+    if any(service_address(name) for name in names):
+        raise SourceError("a service is a photograph of its own: name it alone, without other files")
     return _mosaic([sheet for name in names for sheet in sheets_of(name) or [name]], "", placing, options)
+
+
+def _service(name: str, address: ServiceAddress, placing: Placing) -> Prepared:
+    opened = open_service(address, placing)
+    return Prepared(
+        path=opened.path,
+        name=opened.title,
+        given=shlex.quote(name),
+        crs=opened.crs,
+        # It has no files whose times tell that it changed.
+        files=(),
+        how=opened.how,
+        sampled="",
+        credit=opened.credit,
+        warnings=opened.warnings,
+        notes=opened.notes,
+        virtual=(opened,),
+    )
 
 
 def _mosaic(paths: list[str], name: str, placing: Placing, options: ReadingOptions) -> Prepared:

@@ -1,0 +1,1 @@
+"""Photographs behind web services: WMTS, WMS and XYZ templates, read politely and as one raster."""
