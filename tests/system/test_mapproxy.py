@@ -43,8 +43,8 @@ def configuration(server: str) -> str:
     bounds = httpx.get(f"{server}/tilejson.json", timeout=60).json()["bounds"]
     text, count = re.subn(r"bbox: \[.*\]", f"bbox: {bounds}", text)
     assert count == 1
-    assert "http://127.0.0.1:8000" in text
-    return text.replace("http://127.0.0.1:8000", server)
+    assert "http://localhost:8000" in text
+    return text.replace("http://localhost:8000", server)
 
 
 @contextmanager

@@ -319,6 +319,26 @@ def test_the_page_works_under_a_prefix(visit: Callable[..., Visit], origin: str)
     assert page.input_value("#share-url") == url.replace("/restored/", "/old/")
 
 
+def test_the_code_for_leaflet_shows_tiles_beyond_zoom_18(visit: Callable[..., Visit], origin: str) -> None:
+    """On a map of another page, which goes further than Leaflet's own limit for layers."""
+    page = visit().open("/" + view(origin))
+    page.get_by_role("button", name="Use in QGIS").click()
+    code = page.input_value("#share-code")
+    config = httpx.get(f"{origin}/config.json", timeout=60).json()
+    lng, lat, _ = config["center"]
+    page.evaluate(
+        """([lat, lng, zoom]) => {
+            document.body.innerHTML = "<div id='theirs'></div>";
+            Object.assign(document.getElementById("theirs").style, { width: "300px", height: "300px" });
+            window.map = L.map("theirs", { maxZoom: 30 }).setView([lat, lng], zoom);
+        }""",
+        [lat, lng, config["maxzoom"] + 1],
+    )
+    assert config["maxzoom"] > 18
+    page.evaluate(f"{code}; null")
+    page.wait_for_selector("#theirs img.leaflet-tile-loaded")
+
+
 def test_a_server_that_does_not_answer_is_reported_in_words(visit: Callable[..., Visit], origin: str) -> None:
     a_visit = visit(strict=False)
     a_visit.page.route("**/config.json", lambda route: route.fulfill(status=503, body="{}"))

@@ -2,7 +2,7 @@
  * @file The dialog with the tile URL for other programs.
  */
 
-import { labelOf, leafletTemplate } from "./layers.js";
+import { labelOf, leafletTemplate, maxMapZoom } from "./layers.js";
 
 const PREFIX_UNKNOWN =
   "The server does not know the path of this page, so its TileJSON and WMTS name wrong addresses: " +
@@ -42,6 +42,7 @@ function leafletCode(config, layer) {
   return [
     `L.tileLayer(${JSON.stringify(leafletTemplate(config.tiles[layer]))}, {`,
     `  minZoom: ${config.minzoom},`,
+    `  maxZoom: ${maxMapZoom(config)},`, // Leaflet's own is 18
     `  maxNativeZoom: ${config.maxzoom},`,
     `  bounds: [[${south}, ${west}], [${north}, ${east}]],`,
     `  attribution: ${JSON.stringify(notes.filter(Boolean).map(escapeHtml).join(" | "))},`,
