@@ -22,9 +22,11 @@ from starlette.testclient import TestClient
 from tile_services import FakeService, fake_service
 
 import tileserver
+from tileserver.errors import SourceError
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.inputs.services import client as client_module
 from tileserver.photo.inputs.services.client import PoliteClient, ServiceFault
+from tileserver.photo.inputs.services.enlargement import is_enlarged
 from tileserver.photo.inputs.services.xyz import fill
 from tileserver.photo.notice import code_of
 from tileserver.photo.source import Source
@@ -96,6 +98,22 @@ def test_the_finest_zoom_is_found(service: FakeService) -> None:
     with closing(open_xyz(service, None)) as source:
         assert source.info.pixel.gsd_m == pytest.approx(0.884, abs=0.01)
         assert any("--source-pixel-size 0.88" in note for note in source.info.notes)
+
+
+@pytest.mark.parametrize("kernel", [Image.Resampling.NEAREST, Image.Resampling.BILINEAR])
+@pytest.mark.parametrize("quality", [None, 95, 80])
+def test_enlarged_pictures_are_told(kernel: Image.Resampling, quality: int | None) -> None:
+    with rasterio.open(Path(tileserver.__file__).parent / "demo" / "2010.tif") as demo:
+        picture = Image.fromarray(np.moveaxis(demo.read(), 0, 2))
+
+    def window(factor: float) -> np.ndarray:
+        image = picture.resize((512, 512), kernel, (300, 300, 300 + 512 / factor, 300 + 512 / factor))
+        body = io.BytesIO()
+        image.save(body, "JPEG" if quality else "PNG", **({"quality": quality} if quality else {}))
+        return np.asarray(Image.open(body).convert("L"), np.float32)
+
+    assert not is_enlarged([window(1.0)])
+    assert [factor for factor in (2.0, 2.6, 3.3) if not is_enlarged([window(factor)])] == []
 
 
 @pytest.mark.parametrize("kernel", [Image.Resampling.NEAREST, Image.Resampling.BICUBIC])
@@ -187,6 +205,19 @@ def test_a_long_retry_after_is_not_waited_for(service: FakeService) -> None:
                 client.get(f"{service.url}/1/1/1.png", 1000)
     # The second was not even sent.
     assert sum(service.asked.values()) == 1
+
+
+@pytest.mark.parametrize(("status", "found"), [(400, True), (500, True), (503, False)])
+def test_a_busy_service_is_not_taken_for_one_without_finer_zooms(
+    service: FakeService, status: int, found: bool
+) -> None:
+    service.fault = lambda path, count: (status, {}) if path.startswith(f"/{ZOOM}/") else None
+    if found:
+        with closing(open_xyz(service, None)) as source:
+            assert source.info.pixel.gsd_m == pytest.approx(0.884, abs=0.01)
+    else:
+        with pytest.raises(SourceError, match="answered 503"):
+            open_xyz(service, None)
 
 
 def test_answers_are_bounded(service: FakeService) -> None:

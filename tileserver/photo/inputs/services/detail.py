@@ -24,6 +24,8 @@ _WINDOWS: Final = 4
 _WINDOW_PX: Final = 512
 # Levels that a template may lack are taken for absent if fewer of the sampled pixels are there.
 _LEAST_SHARE: Final = 0.05
+# Statuses of a service that is busy or away, whatever the zoom.
+_AWAY: Final = (429, 503, 504)
 _LUMA: Final = np.array((0.299, 0.587, 0.114), np.float32)
 
 Luminance = npt.NDArray[np.float32]
@@ -45,7 +47,7 @@ def find_base(layer: ServiceLayer, gateway: Gateway) -> int:
         try:
             windows = _windows(layer, number - 1, gateway, places)
         except (RasterioError, ReadError):
-            if layer.are_certain:
+            if layer.are_certain or gateway.last_status in _AWAY:
                 raise
             break  # services answer whatever they like beyond their last zoom
         if not windows or is_enlarged(windows):

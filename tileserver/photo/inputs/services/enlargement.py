@@ -1,8 +1,8 @@
 """Whether a picture was enlarged to its pixel size: what services send beyond the pixels that a photograph has.
 
 The thresholds are from two photographs at 13 sizes, enlarged by nearest neighbours, bilinearly and bicubically, plain
-and as JPEG of quality 75 to 95: enlarged 2 to 4 times, they are told; enlarged 1.4 times or less, they are taken for
-enlarged only where the photograph is so soft that it resolves two of its pixels then.
+and as JPEG of quality 75 to 95. Enlarged 2 to 4 times, all are told; as they are or smaller, none is taken for
+enlarged, and in between, those are that resolve about two of their pixels.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def is_enlarged(luminances: Sequence[Luminance]) -> bool:
     octaves = [found for one in whole if (found := _octaves(one)) is not None]
     if octaves and (np.median(octaves, axis=0) < _OCTAVES).any():
         return True
-    differences = [seen for one in whole if (seen := _differences(one)) is not None]
+    differences = [steps for one in whole if (steps := _differences(one)) is not None]
     if not differences:
         return False
     exact, repeated, uneven = np.median(differences, axis=0)

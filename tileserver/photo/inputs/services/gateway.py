@@ -52,6 +52,7 @@ class Gateway:
     Attributes:
         url: where GDAL finds it; a random part keeps others on this machine out.
         last_fault: the latest reason why a tile could not be had; empty if there was none.
+        last_status: the HTTP status that goes with it, 504 where there was no answer; 0 if there was none.
     """
 
     def __init__(self, client: PoliteClient, levels: Sequence[Level]) -> None:
@@ -60,7 +61,7 @@ class Gateway:
         self._failed: TTLCache[str, ServiceFault] = TTLCache(_MOST_FAILED, _FAILED_S)
         self._pending: dict[str, Future[bytes]] = {}
         self._lock = threading.Lock()
-        self.last_fault, self._logged = "", float("-inf")
+        self.last_fault, self.last_status, self._logged = "", 0, float("-inf")
         _avoid_proxy()
         token = secrets.token_urlsafe(16)
         server = _Server((_LOOPBACK, 0), _handler_of(weakref.ref(self), f"/{token}/"))
@@ -143,7 +144,7 @@ class Gateway:
             now = time.monotonic()
             silent = now - self._logged < _LOG_S
             self._logged = self._logged if silent else now
-            self.last_fault = str(fault)
+            self.last_fault, self.last_status = str(fault), fault.status
             self._failed[url] = fault
             self._cache.pop(url, None)
         if not silent:
