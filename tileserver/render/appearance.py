@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from sr_model import GsdMismatchError, ModelSpec, PhotoContext
 from sr_model.colour_map import ColourMap
@@ -16,10 +15,6 @@ from tileserver.photo.view import View
 from tileserver.render.finish import Finish
 from tileserver.settings import Settings
 from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
-
-# Two crops of one sharpened photograph were estimated at 1.07 and 1.43 of its pixels: a photograph is taken at its word
-# unless it clearly resolves less.
-_CLEARLY_SOFT: Final = 1.5
 
 
 @dataclass(frozen=True)
@@ -85,8 +80,7 @@ def resolved_gsd_m(spec: ModelSpec, source: Source, settings: Settings) -> float
         return nominal
     if settings.resolution is not None:
         return max(nominal, settings.resolution)
-    estimated = source.traits.resolution_px
-    return nominal * estimated if estimated >= _CLEARLY_SOFT else nominal
+    return nominal * source.traits.resolved_px
 
 
 def _scale(spec: ModelSpec, source: Source, settings: Settings, resolved: float) -> OutputScale:

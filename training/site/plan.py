@@ -20,7 +20,7 @@ from training.processors import free_processors
 from training.progress import time_in_words
 from training.site.chips import SIZES_PX, plan_for, resized
 from training.site.options import NIGHT_H, SiteOptions
-from training.site.traits import measure_traits, resolved_px
+from training.site.traits import measure_traits
 from training.site.trial import Speed, measure_speed
 
 # Chips of the kept block that are scored at most.
@@ -113,7 +113,7 @@ def make_plan(options: SiteOptions) -> SitePlan:
     old_traits = measure_traits(options.old, common.old)
     new_traits = measure_traits(options.new, common.new)
     old_gsd_m = common.grid.old_gsd_m
-    resolved_gsd_m = old_gsd_m * resolved_px(old_traits)
+    resolved_gsd_m = old_gsd_m * old_traits.resolved_px
     # The bundled network draws no finer than this, and is to be compared on the same pixels.
     gsd_m = max(new_gsd_m, resolved_gsd_m / load_weights(bundled_weights_path()).spec.ratio_range[1])
     if gsd_m > new_gsd_m:

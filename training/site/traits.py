@@ -25,8 +25,6 @@ FloatArray = npt.NDArray[np.float64]
 # Windows along each side of a photograph, and the side of each.
 _WINDOWS: Final = 4
 _WINDOW_PX: Final = 512
-# As the server does: a photograph is taken at its word unless it clearly resolves less.
-_CLEARLY_SOFT: Final = 1.5
 # Unsharp masks that are made: radii in the old photograph's pixels, and the largest amount.
 _RADII_PX: Final = (0.3, 3.0)
 _MOST_HALO: Final = 2.0
@@ -57,11 +55,6 @@ def measure_traits(path: Path, read: Read) -> PhotoTraits:
                 shown = valid & (rgb.max(2) > 3) & (rgb.min(2) < 255)
                 windows.append(np.where(shown, _luminance(rgb), np.nan).astype(np.float32))
     return estimate_blur_and_halo(windows)
-
-
-def resolved_px(traits: PhotoTraits) -> float:
-    """Side of what a photograph resolves in its own pixels, as the server will see it."""
-    return traits.resolution_px if traits.resolution_px >= _CLEARLY_SOFT else 1.0
 
 
 def measured_ageing(

@@ -27,8 +27,6 @@ UInt8Array = npt.NDArray[np.uint8]
 # Windows in which a photograph is measured, along each side, and their side.
 _WINDOWS: Final = 4
 _WINDOW_PX: Final = 512
-# As the server does: a photograph is taken at its word unless it clearly resolves less.
-_CLEARLY_SOFT: Final = 1.5
 _RADII_PX: Final = (0.3, 3.0)
 # Of so many squares the one with the strongest edges is taken, so that there are more roofs than lawns.
 _TRIES: Final = 4
@@ -62,8 +60,7 @@ class Ground:
         with _opened(path) as source:
             windows = [_luminance(source, window) for window in _lattice(source)]
         traits = estimate_blur_and_halo(windows)
-        soft = traits.resolution_px
-        reduction = soft if soft >= _CLEARLY_SOFT else 1.0
+        reduction = traits.resolved_px
         radius = min(max(traits.halo_radius_px, _RADII_PX[0]), _RADII_PX[1])
         return cls(path, round(reduction, 3), round(traits.halo_amount / 2, 3), round(radius / reduction, 3))
 
