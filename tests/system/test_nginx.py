@@ -120,11 +120,29 @@ def maps_on(listener: socket.socket, maps: dict[str, Settings]) -> Iterator[dict
         thread.join(60)
 
 
+@contextmanager
+def running_nginx(folder: Path, port: int, text: str) -> Iterator[None]:
+    """Run nginx with a configuration, in a folder, until the block ends; it listens on the port."""
+    assert NGINX is not None
+    (folder / "nginx.conf").write_text(text)
+    command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 30
+        while not is_open(port):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
 @pytest.fixture(scope="module")
 def proxy(
     photo: Path, new_photo: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    assert NGINX is not None
     folder, port = tmp_path_factory.mktemp("nginx"), free_port()
     maps = {
         name: Settings(source=str(path), weights=tiny_weights, runtime="openvino", name=name)
@@ -132,19 +150,9 @@ def proxy(
     }
     (folder / "htpasswd").write_text("anna:{PLAIN}correct horse\n")
     with socket.create_server(("127.0.0.1", 0)) as listener, maps_on(listener, maps) as tiles:
-        (folder / "nginx.conf").write_text(configuration(folder, port, listener.getsockname()[1]))
-        command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        try:
-            deadline = time.monotonic() + 30
-            while not is_open(port):
-                assert process.poll() is None, process.communicate()[1]
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        text = configuration(folder, port, listener.getsockname()[1])
+        with running_nginx(folder, port, text):
             yield Proxy(port, tiles)
-        finally:
-            process.terminate()
-            process.communicate(timeout=30)
 
 
 def is_open(port: int) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import mercantile
 import pytest
-from test_nginx import AROUND, NGINX, free_port, is_open, maps_on
+from test_nginx import AROUND, NGINX, free_port, maps_on, running_nginx
 
 from tileserver.settings import Settings
 
@@ -35,22 +33,10 @@ WAYS = {"header": (STRIPPED, TOLD, ""), "stripped": (STRIPPED, "", "/maps"), "ke
 @contextmanager
 def nginx(folder: Path, location: str) -> Iterator[int]:
     """Run nginx with one location; yields its port."""
-    assert NGINX is not None
     port = free_port()
     server = f"server {{ listen 127.0.0.1:{port}; proxy_set_header Host {HOST}; {location} }}"
-    (folder / "nginx.conf").write_text(AROUND.format(folder=folder, configuration=server))
-    command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 30
-        while not is_open(port):
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    with running_nginx(folder, port, AROUND.format(folder=folder, configuration=server)):
         yield port
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
 
 
 @pytest.fixture(scope="module", params=WAYS)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from training.cli.exits import NamesItsTarget
-from training.cli.params import FILE, OUT_FOLDER
+from training.cli.params import FILE, OUT_FOLDER, seed_option
 from training.progress import ProgressBars
 
 
@@ -53,7 +53,7 @@ from training.progress import ProgressBars
     show_default=True,
     help="Share of aged crops, where --sharp is given.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random draw.")
+@seed_option(0)
 def crops(
     photos: tuple[Path, ...],
     teacher: Path,

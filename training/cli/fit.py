@@ -17,7 +17,7 @@ from training.cli.fit_defaults import (
     parse_own_texture,
     saved_choices,
 )
-from training.cli.params import FILE, FOLDER, OUT_FOLDER
+from training.cli.params import FILE, FOLDER, OUT_FOLDER, seed_option, threads_option
 from training.fit.config import HALF_SCALE_GRID, FitConfig, LossWeights
 from training.progress import ProgressBars
 
@@ -151,9 +151,7 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     metavar="TERM=W",
     help="Set the weight of a term of the loss; terms with several take them from shallow to deep, with commas.",
 )
-@click.option(
-    "--seed", type=int, default=_DEFAULTS["seed"], show_default=True, help="Seed of every random draw."
-)
+@seed_option(_DEFAULTS["seed"])
 @click.option(
     "--precision",
     type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
@@ -175,13 +173,7 @@ _DEFAULTS = {item.name: item.default for item in fields(FitConfig)}
     show_default=True,
     help="Number of nodes.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=0),
-    default=_DEFAULTS["threads"],
-    show_default="OMP_NUM_THREADS, or the number of free processors",
-    help="Number of threads that compute on a CPU.",
-)
+@threads_option(_DEFAULTS["threads"])
 @click.option(
     "--own-texture",
     type=parse_own_texture,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from training.cli.exits import NamesItsTarget
-from training.cli.params import FILE, OUT_FOLDER
+from training.cli.params import FILE, OUT_FOLDER, validation_option
 from training.cli.values import bands, nodata, rescale
 from training.pairs.make import PairOptions
 from training.progress import ProgressBars
@@ -120,14 +120,7 @@ def readings_of(options: dict[str, Any]) -> dict[str, Reading]:
     show_default=True,
     help="Drop this share of the chips, those that changed most; 0 keeps all.",
 )
-@click.option(
-    "--validation",
-    type=float,
-    nargs=4,
-    metavar="W S E N",
-    show_default="the southern fifth",
-    help="Keep this block for validation; bounds in the CRS of NEW.",
-)
+@validation_option("validation")
 @click.option(
     "--jobs", type=click.IntRange(min=1), show_default="one per processor", help="Number of threads."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,3 +39,35 @@ class NewFile(click.Path):
 
 
 NEW_FILE = NewFile(dir_okay=False, path_type=Path)
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def validation_option(purpose: str) -> Option:
+    """The block of ground that is kept, and what for."""
+    return click.option(
+        "--validation",
+        type=float,
+        nargs=4,
+        metavar="W S E N",
+        show_default="the southern fifth",
+        help=f"Keep this block for {purpose}; bounds in the CRS of NEW.",
+    )
+
+
+def threads_option(default: Any) -> Option:
+    """The number of threads; 0 leaves it to `choose_threads`."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=0),
+        default=default,
+        show_default="OMP_NUM_THREADS, or the number of free processors",
+        help="Number of threads that compute on a CPU.",
+    )
+
+
+def seed_option(default: Any) -> Option:
+    """The seed of everything that is drawn."""
+    return click.option(
+        "--seed", type=int, default=default, show_default=True, help="Seed of every random draw."
+    )

@@ -13,7 +13,7 @@ import click
 from sr_model.atomic import write_together
 from sr_model.weights import load_weights
 from training.cli.exits import NamesItsTarget
-from training.cli.params import FOLDER, OUT_FOLDER
+from training.cli.params import FOLDER, OUT_FOLDER, seed_option
 from training.errors import RunError
 from training.progress import ProgressBars
 from training.refine.options import RefineOptions
@@ -67,9 +67,7 @@ _DEFAULTS = RefineOptions._field_defaults
     show_default=True,
     help="Weight of the lines in the loss.",
 )
-@click.option(
-    "--seed", type=int, default=_DEFAULTS["seed"], show_default=True, help="Seed of every random draw."
-)
+@seed_option(_DEFAULTS["seed"])
 def refine(run: Path, pairs: tuple[Path, ...], out: Path, lines: str, **options: Any) -> None:
     """Train the network of RUN further by rules on PAIRS, and write it as another run.
 

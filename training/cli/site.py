@@ -10,7 +10,7 @@ import click
 from training.cli.exits import NamesItsTarget
 from training.cli.fit_defaults import choose_threads
 from training.cli.pairs import reading_options, readings_of
-from training.cli.params import FILE, NEW_FILE, OUT_FOLDER
+from training.cli.params import FILE, NEW_FILE, OUT_FOLDER, seed_option, threads_option, validation_option
 from training.errors import RunError
 from training.site.options import NIGHT_H, SiteOptions
 
@@ -40,14 +40,7 @@ from training.site.options import NIGHT_H, SiteOptions
     help="Train so many steps that the whole run takes about this long.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Train so many steps, whatever they take.")
-@click.option(
-    "--validation",
-    type=float,
-    nargs=4,
-    metavar="W S E N",
-    show_default="the southern fifth",
-    help="Keep this block for the comparison; bounds in the CRS of NEW.",
-)
+@validation_option("the comparison")
 @click.option(
     "--judge",
     type=FILE,
@@ -70,16 +63,8 @@ from training.site.options import NIGHT_H, SiteOptions
     show_default=True,
     help="Number of blind sheets.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=0),
-    default=SiteOptions.threads,
-    show_default="OMP_NUM_THREADS, or the number of free processors",
-    help="Number of threads that compute on a CPU.",
-)
-@click.option(
-    "--seed", type=int, default=SiteOptions.seed, show_default=True, help="Seed of every random draw."
-)
+@threads_option(SiteOptions.threads)
+@seed_option(SiteOptions.seed)
 @reading_options
 def site(old: Path, new: Path, out: Path, run: Path | None, threads: int, **options: Any) -> None:
     """Make a network of a site's own from OLD and NEW, and say whether it is worth serving.
