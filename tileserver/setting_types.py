@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, ValidationError, WrapValidator
 
 from tileserver.tiling.grid import BBox
+from tileserver.tiling.layer import LAYERS
 
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
-_OUTSIDE: Final = re.compile(r"(?:(?:restored|old|new|difference)=)?(?:404|204|transparent)")
+_OUTSIDE: Final = re.compile(rf"(?:(?:{'|'.join(LAYERS)})=)?(?:404|204|transparent)")
 _ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 

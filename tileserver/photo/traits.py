@@ -109,7 +109,7 @@ def _scores(
         whole = Window(0, 0, dataset.width, dataset.height)
         # Damaged somewhere, it may still be sampled.
         with suppress(RasterioError):
-            small = _luminance(dataset, bands, rescale, whole, factor)
+            small = read_luminance(dataset, bands, rescale, whole, factor)
             return _cell_scores(small, rows, columns, max(WINDOW_PX // factor, 1))
     scores = np.full((rows, columns), -1.0)
     samples = [_middle(_cell(dataset, row, column)) for row, column in _spread(rows, columns)]
@@ -130,7 +130,7 @@ def _readable(
     read = []
     for window in windows:
         with suppress(RasterioError):
-            read.append((window, _luminance(dataset, bands, rescale, window)))
+            read.append((window, read_luminance(dataset, bands, rescale, window)))
     if windows and not read:
         raise ReadError(
             "no part of the photograph can be read: it may be damaged, or its store cannot be reached"
@@ -182,14 +182,23 @@ def _cell_scores(luminance: Float32Array, rows: int, columns: int, cell_px: int)
     return np.where(enough & (valid > 0), steepest, -1.0)
 
 
-def _luminance(
+def read_luminance(
     dataset: DatasetReader,
     bands: Sequence[int],
     rescale: tuple[float, float],
     window: Window,
     factor: int = 1,
 ) -> Float32Array:
-    """Float32 [h, w] in grey levels, NaN where there is no data."""
+    """Read a window as float32 [h, w] in grey levels, NaN where there is no data.
+
+    Args:
+        dataset, bands, rescale: as `estimate_traits`.
+        window: in full resolution.
+        factor: how many pixels become one, along a side.
+
+    Raises:
+        rasterio.errors.RasterioError: a block cannot be read.
+    """
     shape = tuple(max(math.ceil(side / factor), 1) for side in (window.height, window.width))
     # Overviews are taken as they are; where there are none, pixels are averaged.
     how = {"window": window, "out_shape": shape, "resampling": Resampling.average}

@@ -16,17 +16,18 @@ from tileserver.photo.inputs.services.enlargement import is_enlarged
 from tileserver.photo.inputs.services.gateway import Gateway
 from tileserver.photo.inputs.services.levels import ServiceLayer
 from tileserver.photo.inputs.services.raster import ServiceRaster
-from tileserver.photo.traits import choose_windows
+from tileserver.photo.traits import choose_windows, read_luminance
 
 # Pixels at which the search begins, in metres: coarser than most photographs from the air.
 _START_M: Final = 2.0
+# Bands of a service's raster that are shown, and their range.
+_SHOWN: Final = ((1, 2, 3), (0.0, 255.0))
 _WINDOWS: Final = 4
 _WINDOW_PX: Final = 512
 # Levels that a template may lack are taken for absent if fewer of the sampled pixels are there.
 _LEAST_SHARE: Final = 0.05
 # Statuses of a service that is busy or away, whatever the zoom.
 _AWAY: Final = (429, 503, 504)
-_LUMA: Final = np.array((0.299, 0.587, 0.114), np.float32)
 
 Luminance = npt.NDArray[np.float32]
 
@@ -61,7 +62,8 @@ def _places(layer: ServiceLayer, number: int, gateway: Gateway) -> list[tuple[fl
     raster = ServiceRaster(layer, number, gateway)
     try:
         with gdal_errors(), open_dataset(raster.path) as dataset:
-            windows = choose_windows(dataset, bands=(1, 2, 3), rescale=(0, 255), count=_WINDOWS)
+            bands, rescale = _SHOWN
+            windows = choose_windows(dataset, bands=bands, rescale=rescale, count=_WINDOWS)
             return [
                 dataset.transform * (window.col_off + window.width / 2, window.row_off + window.height / 2)
                 for window in windows
@@ -83,13 +85,7 @@ def _windows(
                 left = min(max(0, round(column) - _WINDOW_PX // 2), max(0, dataset.width - _WINDOW_PX))
                 top = min(max(0, round(row) - _WINDOW_PX // 2), max(0, dataset.height - _WINDOW_PX))
                 size = min(_WINDOW_PX, dataset.width), min(_WINDOW_PX, dataset.height)
-                luminances.append(_luminance(dataset.read(window=Window(left, top, *size))))
+                luminances.append(read_luminance(dataset, *_SHOWN, Window(left, top, *size)))
     finally:
         raster.close()
     return [one for one in luminances if float(np.isfinite(one).mean()) >= _LEAST_SHARE]
-
-
-def _luminance(values: npt.NDArray[np.uint8]) -> Luminance:
-    grey = np.tensordot(_LUMA, values[:3].astype(np.float32), 1)
-    shown: Luminance = np.where(values[3] > 0, grey, np.float32(np.nan)).astype(np.float32)
-    return shown
