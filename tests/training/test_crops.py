@@ -161,9 +161,10 @@ def test_our_own_weights_are_no_teacher(places, tmp_path):
     assert "is not a super-resolution model" in refused.output
 
 
-def write_crop(folder, photo, answer, own, own_in_woods):
+def write_crop(folder, photo, answer, own, own_in_woods, **more):
     folder.mkdir()
-    (folder / "crops.json").write_text(json.dumps({"own_texture": own, "own_texture_in_woods": own_in_woods}))
+    record = {"own_texture": own, "own_texture_in_woods": own_in_woods, **more}
+    (folder / "crops.json").write_text(json.dumps(record))
     from PIL.PngImagePlugin import PngInfo
 
     about = PngInfo()
@@ -188,6 +189,20 @@ def test_what_is_learnt_keeps_the_photographs_texture_in_woods(tmp_path):
     trees = np.s_[100:-100, 60:100]
     kept = np.abs(wanted[trees] - grey).mean() / np.abs(old[trees] - grey).mean()
     assert kept == pytest.approx(0.5, abs=0.06)
+
+
+def test_crisp_answers_have_narrower_edges_and_no_halo(tmp_path):
+    step = 60 + 120 * gaussian_filter(np.repeat(np.arange(384) >= 192, 384).reshape(384, 384).astype(float), 1.5)
+    answer = np.repeat(step[..., None], 3, 2).round().astype(np.uint8)
+    photo = answer[::2, ::2]
+    soft, crisp = (
+        on_grid(write_crop(tmp_path / str(amount), photo, answer, 0, 0, crispness=amount), 384)[1][..., 1]
+        for amount in (0, 2)
+    )
+    assert crisp.min() >= soft.min()
+    assert crisp.max() <= soft.max()
+    rise = [int(((picture > 0.28) & (picture < 0.65)).sum(0)[192]) for picture in (soft, crisp)]
+    assert rise[1] <= rise[0] - 1
 
 
 def test_squares_are_functions_of_their_number(crops):

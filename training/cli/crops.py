@@ -47,6 +47,13 @@ from training.progress import ProgressBars
     help="Same share where texture has no direction, as in woods.",
 )
 @click.option(
+    "--crispness",
+    type=click.FloatRange(0, 4),
+    default=0.0,
+    show_default=True,
+    help="Sharpen the answers by so much, within the range of the pixels around, but not in woods.",
+)
+@click.option(
     "--aged-share",
     type=click.FloatRange(0, 1),
     default=0.4,

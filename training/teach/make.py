@@ -43,7 +43,7 @@ _SQUARE_PX: Final = SIDE_PX + 2 * _MARGIN_PX
 _SHARPER: Final = 2
 _QUALITY: Final = 95
 # What may differ between two calls for one folder: it is used where crops are read.
-_FREE: Final = ("own_texture", "own_texture_in_woods")
+_FREE: Final = ("own_texture", "own_texture_in_woods", "crispness")
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,14 @@ class CropChoices:
     Attributes:
         own_texture, own_texture_in_woods: shares of the photograph's own texture in what is learnt, everywhere and
             where texture has no direction, see `sr_model.texture`.
+        crispness: how much answers are sharpened outside woods, see `training.data.taught.crispened`.
         aged_share: share of the crops that are aged sharp pictures, where there are some.
         seed: of every draw.
     """
 
     own_texture: float = 0.2
     own_texture_in_woods: float = 0.5
+    crispness: float = 0.0
     aged_share: float = 0.4
     seed: int = 0
 
