@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from sr_model.binding import LUMA
 from sr_model.errors import InputError
 from sr_model.halo import dehalo
 from sr_model.photo import PhotoContext
@@ -126,7 +127,7 @@ class Restorer:
 
         Returns:
             uint8 [B, H, W, 3] of the same size, halo included; less the trim on every side. Of a grey photograph,
-            all three bands are equal where colours are the photograph's.
+            all three bands are equal, whatever the weights make of colours.
 
         Raises:
             InputError: wrong shape or dtype, nothing is left without the trim, or not one photograph for each window.
@@ -141,7 +142,17 @@ class Restorer:
             raise InputError(
                 f"{len(rgb)} windows, but {len(photos)} photographs: give one for each, or one for all"
             )
-        return self._runtime.restore(_without_halos(rgb, photos), photos)
+        restored = self._runtime.restore(_without_halos(rgb, photos), photos)
+        if self.spec.colours == "network":
+            _drop_colours(restored, [photo.grey for photo in photos])
+        return restored
+
+
+def _drop_colours(restored: UInt8Array, grey: Sequence[bool]) -> None:
+    """Leave luminance alone in windows of grey photographs: a network can only invent their colours."""
+    for window, is_grey in zip(restored, grey, strict=True):
+        if is_grey:
+            window[...] = np.rint(window @ np.array(LUMA, np.float32)).astype(np.uint8)[..., None]
 
 
 def _without_halos(rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:

@@ -19,6 +19,7 @@ from sr_model import (
     RuntimeUnavailableError,
     save_weights,
 )
+from sr_model.binding import LUMA
 from sr_model.network import build
 from sr_model.photo import PhotoContext
 from sr_model.runtimes.torch_runtime import TorchRuntime
@@ -52,6 +53,19 @@ def test_openvino_and_torch_agree(weights):
     )
     assert openvino.shape == rgb.shape
     assert np.abs(openvino.astype(int) - torch_).max() <= 1
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+def test_a_grey_photograph_stays_grey_whatever_the_weights_do(weights, runtime):
+    """Those of a pair translate colours, and of a grey photograph they can only invent them."""
+    restorer = Restorer.from_weights(weights, runtime=runtime, device="cpu")
+    ratio = weights.spec.ratio or 1.0
+    grey = np.repeat(noise(1, 64, 64, 1), 3, axis=3).repeat(2, axis=0)
+    first, second = restorer.restore(grey, [PhotoContext(ratio, grey=True), PhotoContext(ratio)])
+    assert (first == first[..., :1]).all()
+    assert np.abs(first[..., 0] - second @ np.array(LUMA)).max() <= 1.5
+    if weights.spec.colours == "network":
+        assert (second != second[..., :1]).any()
 
 
 def test_openvino_sends_no_telemetry(weights, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sr_model.colour_estimate import estimate_colour_map
 from sr_model.colour_map import ColourMap
 from tileserver.errors import ReadError
 from tileserver.photo.colours import SAMPLED_PX, PhotoColours, find_colours, read_small
+from tileserver.photo.source import Source
 
 BYTES = (0.0, 255.0)
 SEEN = hazy(place(TOWN), 0.4)
@@ -103,6 +105,17 @@ def test_one_band_stays_grey(tmp_path: Path) -> None:
     mapped = colours.apply(np.repeat(grey, 3, axis=2))
     assert not colours.is_identity
     assert (mapped == mapped[..., :1]).all()
+
+
+@pytest.mark.parametrize(("bands", "tint", "grey"), [(1, 0, True), (3, 0, True), (3, 3, False)])
+def test_three_equal_bands_are_black_and_white_and_a_tint_is_not(
+    tmp_path: Path, bands: int, tint: int, grey: bool
+) -> None:
+    """Scans of black and white film often have three bands."""
+    ground = place(TOWN).mean(axis=2, keepdims=True).clip(10, 240).astype(np.uint8).repeat(bands, axis=2)
+    ground[..., 0] += tint
+    with closing(Source.open(str(write(tmp_path / "old.tif", ground)))) as source:
+        assert source.is_grey is grey
 
 
 def test_overviews_give_nearly_the_map_of_the_whole(tmp_path: Path) -> None:

@@ -77,8 +77,22 @@ def find_colours(
     valid = _without_borders(sampled)
     if not valid.any():
         logger.warning("%s shows nothing to find its colours from: is it empty?", file_name(dataset.name))
-    colours = estimate_colour_map(sampled.rgb, valid, grey=len(bands) == 1)
+    colours = estimate_colour_map(sampled.rgb, valid, grey=len(bands) == 1 or _is_grey(sampled))
     return PhotoColours(colours, whole)
+
+
+def shows_grey(dataset: DatasetReader, *, bands: tuple[int, ...], rescale: tuple[float, float]) -> bool:
+    """Whether a photograph is black and white: one band is shown, or three that are equal all over a small copy.
+
+    Arguments and errors are those of `find_colours`.
+    """
+    return len(bands) == 1 or _is_grey(read_small(dataset, bands=bands, rescale=rescale)[0])
+
+
+def _is_grey(small: Raster) -> bool:
+    """Whether three bands are equal, but for rounding."""
+    shown = small.rgb[small.mask > 0].astype(np.int16)
+    return bool(np.ptp(shown, axis=1).max(initial=0) <= 1)
 
 
 def read_small(

@@ -21,6 +21,7 @@ from sr_model import PixelWindow
 from sr_model.ground import PixelSize
 from sr_model.measure import PhotoTraits
 from tileserver.errors import ReadError, SourceChangedError, SourceError
+from tileserver.photo.colours import shows_grey
 from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.file_watch import FileWatch
@@ -189,10 +190,11 @@ class Source:
             placing=Placing.of_settings(settings),
         )
 
-    @property
+    @cached_property
     def is_grey(self) -> bool:
-        """Whether it is black and white: one band is shown."""
-        return len(self.bands) == 1
+        """Whether it is black and white; read from a small copy at the first call where it has three bands."""
+        with gdal_errors(), open_dataset(self.path) as dataset:
+            return shows_grey(dataset, bands=self.bands, rescale=self.info.rescale)
 
     @cached_property
     def traits(self) -> PhotoTraits:
