@@ -22,12 +22,10 @@ import numpy as np
 
 from sr_model.boxes import block_means, box_means, enlarge_columns, enlarge_rows, two_boxes
 from sr_model.photo import PhotoContext
-from sr_model.pixels import Float32Array, UInt8Array, check_finite
+from sr_model.pixels import LUMA, Float32Array, UInt8Array, check_finite
 from sr_model.spec import ModelSpec
 from sr_model.texture import own_texture_share
 
-# Of red, green and blue in luminance (ITU-R BT.601).
-LUMA: Final = (0.299, 0.587, 0.114)
 # Side of the blocks whose means are filtered; the products of guide and chroma come of finer ones.
 CELL_PX: Final = 4
 FINE_PX: Final = 2

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sr_model.colour_map import LUMA, Triple, UInt8Array, luma
+from sr_model.colour_map import LUMA_256, Triple, UInt8Array, luma
 from sr_model.colour_statistics import histogram, quantile, rise
 
 Counts = npt.NDArray[np.int64]
@@ -80,7 +80,7 @@ def neutral_balance(samples: UInt8Array) -> Triple:
     if share * cast < _UNSEEN:
         return 1.0, 1.0, 1.0
     red, blue = 1 + share * found.red / 100, 1 + share * found.blue / 100
-    green = (256 - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
+    green = (256 - LUMA_256[0] * red - LUMA_256[2] * blue) / LUMA_256[1]
     return round(red, 4), round(green, 4), round(blue, 4)
 
 

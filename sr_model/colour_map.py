@@ -40,7 +40,7 @@ Triple = tuple[float, float, float]
 MAP_VERSION: Final = 1
 
 # Luma of ITU-R BT.601 in 256ths; the sum of 256 bytes stays below 2^16.
-LUMA: Final = (77, 150, 29)
+LUMA_256: Final = (77, 150, 29)
 # Grey that contrast leaves alone.
 _MIDDLE: Final = 128.0
 # From here up a corrected cast fades out, so that burnt white stays white in all bands.
@@ -198,7 +198,7 @@ class ColourMap:
 def luma(rgb: UInt8Array) -> UInt8Array:
     """Luma of uint8 [..., 3], rounded to uint8 [...]."""
     total = np.full(rgb.shape[:-1], 128, np.uint16)
-    for band, weight in enumerate(LUMA):
+    for band, weight in enumerate(LUMA_256):
         total += rgb[..., band].astype(np.uint16) * np.uint16(weight)
     return (total >> np.uint16(8)).astype(np.uint8)
 
@@ -228,7 +228,7 @@ def _parts(colours: ColourMap) -> Iterator[str]:
 
 
 def _luma_of(levels: Triple) -> float:
-    return sum(weight * level for weight, level in zip(LUMA, levels, strict=True)) / 256
+    return sum(weight * level for weight, level in zip(LUMA_256, levels, strict=True)) / 256
 
 
 def _stretch(grey: Float64Array, black: tuple[float, float], white: tuple[float, float]) -> Float64Array:
@@ -290,9 +290,9 @@ def _with_chroma(bands: list[UInt8Array], more: int) -> list[UInt8Array]:
     to nothing on the way from levels where nothing can clip to 0 and to 255.
     """
     wide = [band.astype(np.int16) for band in bands]
-    total = bands[0].astype(np.uint16) * np.uint16(LUMA[0])
-    total += bands[1].astype(np.uint16) * np.uint16(LUMA[1])
-    total += bands[2].astype(np.uint16) * np.uint16(LUMA[2])
+    total = bands[0].astype(np.uint16) * np.uint16(LUMA_256[0])
+    total += bands[1].astype(np.uint16) * np.uint16(LUMA_256[1])
+    total += bands[2].astype(np.uint16) * np.uint16(LUMA_256[2])
     grey = ((total + np.uint16(128)) >> np.uint16(8)).astype(np.int16)
     gain: npt.NDArray[np.int16] | np.int16 = np.int16(more)
     if more > 0:

@@ -12,6 +12,8 @@ from scipy.ndimage import distance_transform_edt
 from sr_model.errors import InferenceError, InputError
 from sr_model.spec import ModelSpec
 
+# Weights of red, green and blue in luminance (ITU-R BT.601).
+LUMA: Final = (0.299, 0.587, 0.114)
 # Of the grain: shifts and factors of the mixing (Chris Wellons's lowbias32), factors of the neighbours above and left.
 MIXING: Final = ((16, 0x21F0AAAD), (15, 0xD35A2D97), (15, 1))
 NEIGHBOURS: Final = (0x9E3779B1, 0x85EBCA77)

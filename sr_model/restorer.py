@@ -9,11 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from sr_model.binding import LUMA
 from sr_model.errors import InputError
 from sr_model.halo import dehalo
 from sr_model.photo import PhotoContext
-from sr_model.pixels import UInt8Array, check_rgb
+from sr_model.pixels import LUMA, UInt8Array, check_rgb
 from sr_model.runtimes import DeviceName, Runtime, RuntimeName, choose_runtime
 from sr_model.spec import ModelSpec
 from sr_model.weights import Weights, bundled_weights_path, load_weights

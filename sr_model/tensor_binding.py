@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sr_model.binding import CELL_PX, FINE_PX, LUMA, SMOOTHING, FilterRadii
+from sr_model.binding import CELL_PX, FINE_PX, SMOOTHING, FilterRadii
 from sr_model.photo import PhotoContext
+from sr_model.pixels import LUMA
 from sr_model.spec import ModelSpec
 from sr_model.texture import NOTHING, TEXTURED, TextureRadii, directed_limits
 

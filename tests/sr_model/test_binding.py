@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from sr_model import InferenceError, ModelSpec, tensor_binding
-from sr_model.binding import LUMA, REACH_PX, FilterRadii, bind_colours, network_trim_px
+from sr_model.binding import REACH_PX, FilterRadii, bind_colours, network_trim_px
 from sr_model.photo import PhotoContext
-from sr_model.pixels import normalise
+from sr_model.pixels import LUMA, normalise
 
 SPEC = ModelSpec.half_scale()
 COLOUR, GREY = PhotoContext(), PhotoContext(grey=True)

@@ -19,9 +19,9 @@ from sr_model import (
     RuntimeUnavailableError,
     save_weights,
 )
-from sr_model.binding import LUMA
 from sr_model.network import build
 from sr_model.photo import PhotoContext
+from sr_model.pixels import LUMA
 from sr_model.runtimes.torch_runtime import TorchRuntime
 
 SPECS = {

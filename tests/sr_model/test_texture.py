@@ -8,10 +8,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from sr_model import ModelSpec, tensor_binding
-from sr_model.binding import LUMA, bind_colours
+from sr_model.binding import bind_colours
 from sr_model.boxes import block_means
 from sr_model.photo import PhotoContext
-from sr_model.pixels import normalise
+from sr_model.pixels import LUMA, normalise
 from sr_model.texture import TextureRadii, own_texture_share
 
 PLAIN = ModelSpec.half_scale()

@@ -192,7 +192,9 @@ def test_what_is_learnt_keeps_the_photographs_texture_in_woods(tmp_path):
 
 
 def test_crisp_answers_have_narrower_edges_and_no_halo(tmp_path):
-    step = 60 + 120 * gaussian_filter(np.repeat(np.arange(384) >= 192, 384).reshape(384, 384).astype(float), 1.5)
+    step = 60 + 120 * gaussian_filter(
+        np.repeat(np.arange(384) >= 192, 384).reshape(384, 384).astype(float), 1.5
+    )
     answer = np.repeat(step[..., None], 3, 2).round().astype(np.uint8)
     photo = answer[::2, ::2]
     soft, crisp = (

@@ -16,6 +16,7 @@ from rasterio.windows import Window
 from scipy import ndimage
 
 from sr_model.measure import PhotoTraits, estimate_blur_and_halo
+from sr_model.pixels import LUMA
 from tileserver.errors import ReadError
 from tileserver.photo.gdal_errors import gdal_errors
 
@@ -39,7 +40,7 @@ _ZONES: Final = 3
 # One colour over this square is a collar, a legend or a stamp, whatever the file says about nodata; JPEG frays its rim.
 _COLLAR_PX: Final = 33
 _FRAYED_PX: Final = 16
-_LUMA: Final = np.array((0.299, 0.587, 0.114), np.float32)
+_LUMA: Final = np.array(LUMA, np.float32)
 
 
 def estimate_traits(

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from sr_model.boxes import block_means, enlarge_columns, enlarge_rows
 from sr_model.halo import dehalo
+from sr_model.pixels import LUMA
 from sr_model.texture import undirected_texture
 from training.data.dataset import Item
 from training.errors import DatasetError
@@ -40,7 +41,7 @@ _BORDER_PX: Final = 8
 # Shares of what is shown in grey, and with more or less colour.
 _GREY: Final = 0.1
 _COLOURED: Final = 0.3
-_LUMA: Final = np.array((0.299, 0.587, 0.114), np.float32)
+_LUMA: Final = np.array(LUMA, np.float32)
 # The low-pass of `crispened`.
 _TENT: Final = torch.tensor((0.25, 0.5, 0.25))
 

@@ -19,13 +19,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg16
 
+from sr_model.pixels import LUMA
 from sr_model.spec import IMAGENET_MEAN, IMAGENET_STD
 from training.errors import TrainingError
 
 # ReLU outputs of torchvision's vgg16().features just before each max-pool: relu1_2, 2_2, 3_3, 4_3, 5_3.
 _TAPS: Final = (3, 8, 15, 22, 29)
 VGG_CHANNELS: Final = (64, 128, 256, 512, 512)
-_LUMA: Final = (0.299, 0.587, 0.114)
 # Least correlation with the old photo by the side of the pixels that both are averaged to: a soft photo holds little at
 # its own pixels, and finer texture may come there.
 _STRUCTURE: Final = {2: 0.95, 4: 0.98}
@@ -33,7 +33,7 @@ _STRUCTURE: Final = {2: 0.95, 4: 0.98}
 
 def luma(rgb: Tensor) -> Tensor:
     """[B, 3, H, W] to [B, 1, H, W] (ITU-R BT.601)."""
-    weights = torch.tensor(_LUMA, device=rgb.device, dtype=rgb.dtype).view(1, 3, 1, 1)
+    weights = torch.tensor(LUMA, device=rgb.device, dtype=rgb.dtype).view(1, 3, 1, 1)
     return (rgb * weights).sum(1, keepdim=True)
 
 

@@ -7,10 +7,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from sr_model.pixels import LUMA
+
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 Float32Array = npt.NDArray[np.float32]
 
-_LUMA: Final = np.array((0.299, 0.587, 0.114), np.float32)
+_LUMA: Final = np.array(LUMA, np.float32)
 
 
 def luminance(rgb: Picture) -> Float32Array:

@@ -15,12 +15,14 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from sr_model.pixels import LUMA
+
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
-_LUMA: Final = np.array((0.299, 0.587, 0.114))
+_LUMA: Final = np.array(LUMA)
 _HIGH_BAND: Final = (0.2, 0.5)
 _PERIODS_PX: Final = (2, 4, 8)
 SPECTRUM_PX: Final = 128

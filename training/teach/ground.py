@@ -19,6 +19,7 @@ from rasterio.windows import Window
 from scipy.ndimage import gaussian_gradient_magnitude
 
 from sr_model.measure import estimate_blur_and_halo
+from sr_model.pixels import LUMA
 from training.errors import DatasetError
 from training.pairs.reading import colour_bands
 
@@ -32,7 +33,7 @@ _RADII_PX: Final = (0.3, 3.0)
 _TRIES: Final = 4
 _EDGE_SIGMA_PX: Final = 1.5
 _MOST_BLACK: Final = 0.01
-_LUMA: Final = np.array((0.299, 0.587, 0.114), np.float32)
+_LUMA: Final = np.array(LUMA, np.float32)
 
 
 @dataclass(frozen=True)
