@@ -68,7 +68,7 @@ def test_a_grey_photograph_stays_grey_whatever_the_weights_do(weights, runtime):
         assert (second != second[..., :1]).any()
 
 
-def test_openvino_sends_no_telemetry(weights, tmp_path):
+def test_openvino_sends_no_telemetry(tmp_path):
     """It would tell a web service that it was imported."""
     program = """
         import sys

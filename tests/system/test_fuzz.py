@@ -23,7 +23,8 @@ from tileserver.errors import TileServerError
 from tileserver.service import TileService
 from tileserver.web.app import create_app
 
-QUICK_S, LONG_S = 1.5, 60.0
+QUICK_S, LONG_S = 1.0, 60.0
+FEWEST = 5
 DURATIONS = [QUICK_S, pytest.param(LONG_S, marks=pytest.mark.slow)]
 # Values that parsers trip over.
 NUMBERS = [0, 1, 0x7F, 0x80, 0xFF, 2**31 - 1, 2**32 - 1, 2**63, 2**64 - 1]
@@ -68,9 +69,9 @@ def mutated(data: bytes, random_: random.Random) -> bytes:
 
 
 def fuzz(data: bytes, seconds: float, parse: Callable[[bytes], object]) -> None:
-    """Parse mutations until the time is over; errors of ours pass."""
+    """Parse mutations until the time is over, a few at least; errors of ours pass."""
     end, seed = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    while seed < FEWEST or time.monotonic() < end:
         text = mutated(data, random.Random(seed))
         try:
             parse(text)
@@ -79,7 +80,6 @@ def fuzz(data: bytes, seconds: float, parse: Callable[[bytes], object]) -> None:
         except Exception as error:
             raise AssertionError(f"the mutation of seed {seed} ends with {error!r}") from error
         seed += 1
-    assert seed > 3
 
 
 @pytest.mark.parametrize("seconds", DURATIONS)

@@ -157,12 +157,16 @@ with only_process_in(Path({str(run)!r})):
     fit(replace(config, steps=1), run)
 
 
-def test_the_rate_finder_tells_a_rate_that_learns_and_writes_nothing(site, config, tmp_path):
+def test_the_rate_finder_tells_a_rate_that_learns(site, config):
     loss = replace(config.loss, grid=HALF_SCALE_GRID)
     curve = find_rate(replace(config, loss=loss, batch=2), steps=40)
     assert list(curve.rates) == sorted(curve.rates)
     assert curve.losses[0] == pytest.approx(1, abs=0.01)
     assert 1e-5 < curve.suggested < 1e-2
+
+
+@pytest.mark.slow
+def test_find_lr_prints_a_rate_and_writes_nothing(site, tmp_path):
     words = ["fit", str(site), "--out", str(tmp_path / "run"), "--find-lr", *FEW]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
