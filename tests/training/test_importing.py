@@ -139,7 +139,7 @@ def test_no_code_in_a_file_is_run(tmp_path, ending):
         (
             compact_state(3),
             2,
-            "enlarges 3 times, which is not a multiple of --ratio 2: use a model that enlarges 2, 4 or 8 times",
+            "not a multiple of --ratio 2: use a model that enlarges 2, 4 or 8 times",
         ),
         ({"strange.weight": torch.zeros(3)}, 2, "is not one that spandrel"),
         ({n: v * np.nan for n, v in compact_state().items()}, 2, "not finite"),
