@@ -5,12 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 Content = bytes | Callable[[BinaryIO], object]
+
+_TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file name is a temporary one. A kill leaves such files behind; they may be deleted."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def write_atomic(path: Path, content: Content) -> None:

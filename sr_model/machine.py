@@ -49,7 +49,7 @@ def _quotas() -> Iterator[tuple[int, int]]:
         numbers = _numbers(folder / "cpu.max")
         if len(numbers) == 2:
             yield numbers[0], numbers[1]
-    for folder in (*_folders("cpu"), *_folders("cpu,cpuacct")):
+    for folder in _folders("cpu"):
         both = _numbers(folder / "cpu.cfs_quota_us") + _numbers(folder / "cpu.cfs_period_us")
         if len(both) == 2:
             yield both[0], both[1]
@@ -69,17 +69,18 @@ def _folders(controller: str) -> Iterator[Path]:
     Args:
         controller: of version 1, such as memory; empty for version 2. In a container only the top may be visible.
     """
-    top = _CGROUPS / controller
-    yield top
+    yield _CGROUPS / controller
     try:
         lines = _OWN_CGROUP.read_text().splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers == controller:
+        # Version 1 mounts some together, in an order that differs: `cpu,cpuacct` or `cpuacct,cpu`.
+        if controller in controllers.split(","):
             parts = Path(path).parts[1:]
-            yield from (top.joinpath(*parts[:end]) for end in range(1, len(parts) + 1))
+            for top in dict.fromkeys((_CGROUPS / controllers, _CGROUPS / controller)):
+                yield from (top.joinpath(*parts[:end]) for end in range(len(parts) + 1))
 
 
 def _numbers(file: Path) -> list[int]:

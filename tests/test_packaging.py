@@ -292,3 +292,16 @@ def test_ci_runs_the_tests_and_the_linters():
     lines = script.read_text().splitlines()
     assert "make test" in lines
     assert "make lint" in lines
+
+
+def test_the_oldest_versions_are_the_declared_floors():
+    script = ROOT / ".ci" / "oldest_versions.py"
+    command = [sys.executable, str(script), "--free", "torch,torchvision"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["training"], *extras["dev"]]
+    assert len(lines) == len(declared)
+    assert {"torch>=2.5", "mypy>=1.11", "types-shapely"} <= set(lines)
+    assert f"numpy=={next(name for name in declared if name.startswith('numpy'))[len('numpy>=') :]}" in lines
+    assert 'uvloop==0.19; sys_platform != "win32"'.replace('"', "'") in lines

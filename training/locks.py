@@ -1,4 +1,4 @@
-"""A folder that two processes must not write to at once."""
+"""A folder that two processes must not write to at once, and what a start that was cut off leaves in one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from sr_model.atomic import is_temporary
 from training.errors import RunError
 
 LOCK: Final = ".lock"
+
+
+def is_unused(folder: Path, *parts: str) -> bool:
+    """Return whether a folder is missing, or holds only what a start leaves that ended before it wrote a file.
+
+    Args:
+        folder: where something is about to begin.
+        parts: names of folders in it that such a start makes.
+    """
+    if not folder.is_dir():
+        return not folder.exists()
+    return all(
+        item.name == LOCK or is_temporary(item.name) or (item.name in parts and is_unused(item))
+        for item in folder.iterdir()
+    )
 
 
 @contextmanager

@@ -61,6 +61,14 @@ def test_version_1_counts(cgroup: Path) -> None:
     assert (machine.usable_cores(), machine.usable_memory_bytes()) == (3, 3_000_000)
 
 
+def test_controllers_that_are_mounted_together_count_in_either_order(cgroup: Path) -> None:
+    (cgroup / "own").write_text("3:cpuacct,cpu:/docker/a\n")
+    write(cgroup / "cpuacct,cpu" / "docker" / "a", cpu__cfs_quota_us="300000", cpu__cfs_period_us="100000")
+    assert machine.usable_cores() == 3
+    write(cgroup / "cpuacct,cpu", cpu__cfs_quota_us="100000", cpu__cfs_period_us="100000")
+    assert machine.usable_cores() == 1
+
+
 def test_nothing_counts_the_cores_of_the_host() -> None:
     root = Path(__file__).parents[2]
     for package in ("sr_model", "tileserver", "training"):

@@ -181,3 +181,24 @@ def test_a_connection_that_waits_for_its_answer_is_never_closed(monkeypatch: pyt
         assert is_open(others[-1])
         waiting.sendall(b"bc")
         assert waiting.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("part", [b"x: " + b"a" * 100 + b"\r\n", b"a" * 60_000], ids=["many", "one"])
+def test_endless_headers_after_a_chunked_body_are_cut_off_early(port: int, part: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n"
+    sent = 0
+    with connect(port) as connection:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head + (b"" if part.endswith(b"\n") else b"x: "))
+            while sent < 50_000_000:
+                connection.sendall(part * (60_000 // len(part)))
+                sent += 60_000
+        answer(connection)
+    # What the kernel's buffers hold on loopback has been sent as well.
+    assert sent < 20_000_000
+
+
+def test_a_chunked_body_with_headers_after_it_is_taken(port: int) -> None:
+    head = b"POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    body = b"1000;name=value\r\n" + b"b" * 4096 + b"\r\n"
+    assert ask(port, head + 100 * body + b"0\r\nx-sum: 12\r\n\r\n").endswith(b"\r\n\r\n409600")

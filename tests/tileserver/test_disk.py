@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 import pytest
 
-from sr_model.atomic import write_atomic
-from tileserver.jobs.disk import is_temporary, link_atomic, part_of, publish
+from sr_model.atomic import is_temporary, write_atomic
+from tileserver.jobs.disk import link_atomic, part_of, publish
 from tileserver.jobs.restore.chips import has_foreign_files
 
 

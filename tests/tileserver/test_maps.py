@@ -198,3 +198,32 @@ def test_reloads_are_forgotten_when_they_are_done(two_maps: tuple[TestClient, Re
     while application.current is before or len(application._tasks) > 1:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_of_many_requests_during_a_reload_one_is_kept(photo: Path, tiny_weights: Path) -> None:
+    settings = Settings(source=str(photo), weights=tiny_weights)
+    closed, opened, gate = list[str](), list[str](), threading.Event()
+
+    def load() -> Generation:
+        opened.append(f"reload {len(opened)}")
+        assert gate.wait(30)
+        return empty_generation(closed, opened[-1])
+
+    async def storm() -> None:
+        shared, admission = Shared(settings), Admission(settings)
+        application = ReloadableMaps(empty_generation(closed, "first"), shared, admission, load)
+        application.request_reload()
+        while not opened:
+            await asyncio.sleep(0.005)
+        for _ in range(50):
+            application.request_reload()
+        gate.set()
+        await asyncio.gather(*application._tasks)
+        application.request_reload()
+        await asyncio.gather(*application._tasks)
+        await asyncio.to_thread(admission.close)
+        await asyncio.to_thread(shared.close)
+
+    asyncio.run(storm())
+    assert opened == ["reload 0", "reload 1", "reload 2"]
+    assert closed == ["first", "reload 0", "reload 1"]

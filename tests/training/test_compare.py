@@ -153,11 +153,12 @@ def test_what_cannot_be_compared_is_refused(files, tmp_path):
 
 def test_an_existing_folder_is_refused_and_kept(files, tmp_path):
     (tmp_path / "blind").mkdir()
+    (tmp_path / "blind" / "holiday.jpg").write_bytes(b"a picture")
     result = CliRunner().invoke(
         compare, [str(v) for v in (tmp_path / "blind", files["old"], files["new"], files["plain"])]
     )
     assert isinstance(result.exception, ComparisonError)
-    assert list((tmp_path / "blind").iterdir()) == []
+    assert [item.name for item in (tmp_path / "blind").iterdir()] == ["holiday.jpg"]
 
 
 def write_key(path):
@@ -243,3 +244,16 @@ def test_other_files_are_neither_keys_nor_scores(tmp_path):
 
 def test_the_ground_has_the_size_that_tests_rely_on():
     assert ground().shape == (SIDE, SIDE, 3)
+
+
+def test_sheets_that_a_stop_left_unfinished_are_drawn_again(files, drawn, tmp_path):
+    whole, out = drawn[0], tmp_path / "blind"
+    out.mkdir()
+    (out / "00.png").write_bytes(b"half a she")
+    (out / "11.png").write_bytes(b"of more sheets")
+    (out / ".01.png.0123abcd.tmp").write_bytes(b"")
+    draw(files, out, "--sheets", 8)
+    assert key_of(out) == key_of(whole)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        path.name: path.read_bytes() for path in whole.iterdir()
+    }

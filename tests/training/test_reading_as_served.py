@@ -7,9 +7,15 @@ import pytest
 import rasterio
 from odd_photos import SIDE, TRANSFORM, town, turned, write
 from rasterio.enums import ColorInterp
+from scipy.ndimage import gaussian_filter
+from training_data import write_photo
 
 from sr_model import PixelWindow
 from tileserver.photo.source import Source
+from training.data.manifest import read_site
+from training.fit.config import FitConfig
+from training.fit.kinds import untrained_spec
+from training.pairs.make import make_pairs
 from training.pairs.photo import Photo
 from training.pairs.reading import Reading, resolve
 
@@ -77,3 +83,37 @@ def test_both_show_the_same(tmp_path, name):
     assert both.mean() > 0.3
     difference = np.abs(rgb.astype(int) - raster.rgb)[both]
     assert difference.max() == 0
+
+
+def soft_pair(folder):
+    """Streets with roofs at 0.5 m, and at 1 m as a scan shows them that is finer than its film."""
+    size = 768
+    random = np.random.default_rng(3)
+    ground = np.full((size, size), 90.0)
+    for _ in range(130):
+        y, x, h, w = (*random.integers(0, size, 2), *random.integers(24, 70, 2))
+        ground[y : y + h, x : x + w] = random.uniform(40, 220)
+    film = gaussian_filter(ground, 5).reshape(size // 2, 2, size // 2, 2).mean((1, 3))
+    # Grain, without which flat roofs would pass for ground that is not shown.
+    grainy = [picture + random.normal(0, 2, picture.shape) for picture in (film, ground)]
+    shown = [np.repeat(picture[..., None], 3, 2).clip(0, 255).astype(np.uint8) for picture in grainy]
+    place = (500_000.0, 5_600_000.0)
+    return (
+        write_photo(folder / "old.tif", shown[0], 1.0, place, "EPSG:25832"),
+        write_photo(folder / "new.tif", shown[1], 0.5, place, "EPSG:25832"),
+    )
+
+
+def test_pairs_count_what_the_old_photo_resolves_as_the_server_does(tmp_path):
+    old, new = soft_pair(tmp_path)
+    make_pairs(old, new, tmp_path / "pairs", size_px=160, max_shift_m=4.0, min_confidence=0.0)
+    site = read_site(tmp_path / "pairs")
+    with closing(Source.open(str(old))) as source:
+        resolved_px = source.traits.resolved_px
+    assert resolved_px > 1.5
+    assert site["old_gsd_m"] == pytest.approx(1, rel=1e-3)
+    assert site["resolved_gsd_m"] == pytest.approx(resolved_px, rel=0.1)
+    config = FitConfig(
+        pairs=(str(tmp_path / "pairs"),), architecture="half_scale", colours="photo", gsd_m=0.0
+    )
+    assert untrained_spec(config).ratio == pytest.approx(2 * resolved_px, rel=0.1)

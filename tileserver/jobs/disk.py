@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
-from typing import Final
 
 from sr_model.atomic import replacing
-
-# Names that `sr_model.atomic` gives to files that are being written.
-_TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
-
-
-def is_temporary(name: str) -> bool:
-    """Return whether a file name is a temporary one. A kill leaves such files behind; they may be deleted."""
-    return _TEMPORARY.fullmatch(name) is not None
 
 
 def link_atomic(existing: Path, path: Path) -> None:

@@ -78,6 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._is_whole = True
         self._began = False
+        # Of the head, or after it of what is not the body: extensions of chunks, and the headers that may follow it.
         self._head_bytes = 0
         self._refusal: tuple[int, str] | None = None
 
@@ -107,8 +108,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_whole:
             self._stop_timer()
             return
-        # The parser keeps a header until it ends, so what has arrived is counted, from the chunk after the first on.
-        if self._is_in_head and not self._began:
+        # The parser keeps a header until it ends, so what has arrived is counted, from the chunk after the first on,
+        # and after the head from the last part of the body on.
+        if not self._began:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refusal = _LARGE_HEAD
@@ -129,10 +131,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the size of the headers, and pass the request on."""
-        self._is_in_head = False
+        self._is_in_head, self._began, self._head_bytes = False, True, 0
         if sum(len(name) + len(value) + _HEADER_EXTRA_BYTES for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse(_LARGE_HEAD)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass a part of the body on, which the application bounds."""
+        self._began, self._head_bytes = True, 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that the request has arrived."""
@@ -143,6 +150,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse the request, with the status of the limit that it exceeds, and close the connection."""
         status, text = self._refusal or (400, msg)
         if self.transport.is_closing():
+            return
+        if not self._is_in_head and self.cycle is not None and self.cycle.response_started:
+            # The request was answered before its end, or is being answered: nothing fits behind that.
+            self.transport.close()
             return
         body = text.encode()
         head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"

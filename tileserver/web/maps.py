@@ -120,6 +120,8 @@ class ReloadableMaps:
         self._admission = admission
         self._load = load
         self._reloading = asyncio.Lock()
+        # Whether a reload was requested that has not begun.
+        self._is_requested = False
         self._tasks: set[asyncio.Task[object]] = set()
         # What a thread has opened and no task has taken yet; closed at shutdown.
         self._opened: Generation | None = None
@@ -150,6 +152,7 @@ class ReloadableMaps:
             Whether it was replaced. If the new generation cannot be opened, the current one stays.
         """
         async with self._reloading:
+            self._is_requested = False
             try:
                 await asyncio.to_thread(self._open)
             except (TileServerError, SrModelError) as error:
@@ -173,8 +176,10 @@ class ReloadableMaps:
             return True
 
     def request_reload(self) -> None:
-        """Begin a reload in the background."""
-        self._start(self.reload())
+        """Begin a reload in the background. However often it is called during one, a single one follows."""
+        if not self._is_requested:
+            self._is_requested = True
+            self._start(self.reload())
 
     def _start(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)

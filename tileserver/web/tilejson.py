@@ -1,7 +1,5 @@
 """TileJSON of a layer, and the configuration of the page."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 

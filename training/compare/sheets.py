@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from sr_model.atomic import write_atomic
+from sr_model.atomic import is_temporary, write_atomic
 from training.compare.windows import WINDOW_PX, ComparedWindow
 from training.errors import ComparisonError
 from training.pages import render
 from training.progress import Report, no_report
 
 PAGE: Final = "index.html"
+_SHEET: Final = re.compile(r"\d\d\.png")
 _ENLARGED: Final = 2
 _COLUMNS: Final = 2
 _GAP_PX: Final = 12
@@ -41,7 +43,7 @@ def write_sheets(
     """Write a picture per window, a page that shows them all and takes scores, and the key.
 
     Args:
-        out: folder that is made.
+        out: folder that is made; the sheets of one that a stop left unfinished are drawn again.
         windows: the windows to show.
         named: the files of the candidates, by name.
         seed: of the letters' order.
@@ -54,12 +56,14 @@ def write_sheets(
         ComparisonError: the folder or its key exists or cannot be made, or there are more than 26 candidates.
     """
     key = key_path(out)
-    if out.exists() or key.exists():
-        raise ComparisonError(f"{(out if out.exists() else key).name} exists: name another folder")
+    if key.exists() or not _is_unfinished(out):
+        raise ComparisonError(f"{(key if key.exists() else out).name} exists: name another folder")
     if len(named) > len(ascii_uppercase):
         raise ComparisonError(f"{len(named)} candidates are more than there are letters: compare fewer")
     try:
-        out.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
+        for drawn_before in out.iterdir():
+            drawn_before.unlink()
     except OSError as error:
         raise ComparisonError(f"{out.name} cannot be made ({error.strerror}): name another folder") from error
     # Another draw than that of the windows, which the same seed made.
@@ -82,6 +86,13 @@ def write_sheets(
     document = {"seed": seed, "window_px": WINDOW_PX, "candidates": files, "sheets": entries}
     write_atomic(key, (json.dumps(document, indent=2) + "\n").encode())
     return key
+
+
+def _is_unfinished(out: Path) -> bool:
+    """Whether the folder is missing, or holds sheets without their page: so a stop leaves it."""
+    if not out.is_dir():
+        return not out.exists()
+    return all(_SHEET.fullmatch(item.name) or is_temporary(item.name) for item in out.iterdir())
 
 
 def draw_sheet(window: ComparedWindow, letters: Mapping[str, str]) -> Image.Image:

@@ -80,7 +80,10 @@ def _chip(line: dict[str, Any]) -> Chip:
 
 
 def read_site(folder: Path) -> dict[str, Any]:
-    """Read the common properties of a folder's chips: crs, gsd_m, old_gsd_m, size_px, names of the photographs.
+    """Read the common properties of a folder's chips: crs, size_px, names of the photographs, and pixel sizes.
+
+    Those are gsd_m of the chips, old_gsd_m of the old photograph and resolved_gsd_m, what that resolves; folders of
+    0.1 lack the last.
 
     Raises:
         DatasetError: the folder has no readable site file.
@@ -95,7 +98,7 @@ def read_site(folder: Path) -> dict[str, Any]:
 
 
 def ratio_of(site: dict[str, Any]) -> float:
-    """Pixel size of a site's old photograph, or what it was measured to resolve, over the pixel size of its chips."""
+    """What a site's old photograph resolves, its pixel or more where it is soft, over the pixel size of its chips."""
     return float(site.get("resolved_gsd_m", site["old_gsd_m"])) / float(site["gsd_m"])
 
 

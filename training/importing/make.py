@@ -87,7 +87,8 @@ def import_model(
         raise ImportRefusedError(f"{model.name}: {error}") from error
     if descriptor.scale % ratio:
         raise ImportRefusedError(
-            f"{model.name} enlarges {descriptor.scale} times, which is not a multiple of --ratio {ratio}"
+            f"{model.name} enlarges {descriptor.scale} times, which is not a multiple of --ratio {ratio}: "
+            + ("give --ratio 2" if descriptor.scale % 2 == 0 else "use a model that enlarges 2, 4 or 8 times")
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     measured = measure(descriptor.to(device), descriptor.scale, device)

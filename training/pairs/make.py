@@ -40,6 +40,7 @@ from training.pairs.selection import (
     why_dropped,
 )
 from training.pairs.site_chips import EMPTY, FILLED, FINE_REACH_PX, SiteChips, chip_name
+from training.pairs.traits import measure_traits
 from training.progress import Report, no_report
 
 Float32Array = npt.NDArray[np.float32]
@@ -135,7 +136,12 @@ def make_pairs(
         measured = _measure(common, splits, (old_path, new_path), out, options, digests, progress)
         chips, limit = drop_changed(measured, options.drop_changed)
         hints = diagnose(out, chips, common, options.max_shift_m)
-        facts = _facts(common, old_path, new_path, digests, options, limit) | {"hints": hints}
+        # Relative weights count from what the old photo resolves, as the server does.
+        resolved_gsd_m = grid.old_gsd_m * measure_traits(old_path, common.old).resolved_px
+        facts = _facts(common, old_path, new_path, digests, options, limit) | {
+            "resolved_gsd_m": resolved_gsd_m,
+            "hints": hints,
+        }
         write_manifest(out, chips, facts)
         write_atomic(out / REPORT, pairs_report(out, chips, facts).encode())
     if not any(chip.split == "train" for chip in chips):

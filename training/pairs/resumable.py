@@ -14,6 +14,7 @@ from numpy.lib.format import open_memmap
 
 from sr_model.atomic import write_atomic
 from training.errors import PairError
+from training.locks import is_unused
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -84,7 +85,7 @@ def claim(work: Path, plan: dict[str, Any]) -> None:
                 f"{work.parent.name} holds pairs of other {', '.join(changed)}: choose another folder or remove it"
             )
         return
-    if work.parent.exists() and any(work.parent.iterdir()):
+    if not is_unused(work.parent, work.name):
         raise PairError(
             f"{work.parent.name} is not empty, and its pairs are not these: choose another folder"
         )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sr_model.atomic import write_atomic
 from training.errors import RunError
+from training.locks import is_unused
 
 JOURNAL: Final = "site.json"
 # Of the steps; raise it when what they record changes its meaning.
@@ -31,7 +32,7 @@ class Journal:
         self._path = run / JOURNAL
         self._document: dict[str, Any] = {"version": _VERSION, "asked": _plain(asked), "done": {}}
         if not self._path.is_file():
-            if run.is_dir() and any(item.name != ".lock" for item in run.iterdir()):
+            if not is_unused(run):
                 raise RunError(
                     f"{run.name} is not empty, and holds no run of a site: name another folder with --run"
                 )

@@ -15,12 +15,12 @@ from training.data.ageing import Ageing
 from training.errors import RunError
 from training.fit.config import HALF_SCALE_GRID, FitConfig, LossWeights
 from training.pairs.grid import Common, common_ground
+from training.pairs.traits import measure_traits
 from training.pairs.trial import seconds_per_chip
 from training.processors import free_processors
 from training.progress import time_in_words
 from training.site.chips import SIZES_PX, plan_for, resized
 from training.site.options import NIGHT_H, SiteOptions
-from training.site.traits import measure_traits
 from training.site.trial import Speed, measure_speed
 
 # Chips of the kept block that are scored at most.

@@ -13,7 +13,7 @@ from sr_model.restorer import Restorer
 from sr_model.weights import bundled_weights_path, load_weights
 from training.data.ageing import Ageing
 from training.data.dataset import load_pairs
-from training.data.manifest import SITE, read_site
+from training.data.manifest import read_site
 from training.errors import StoppedError
 from training.evaluate.judge import ChosenJudge
 from training.evaluate.options import EvaluateOptions
@@ -123,14 +123,11 @@ class _Run:
                 old=options.read_old,
                 new=options.read_new,
             )
-        # From here on, the old photo's pixels are as large as what it resolves: so the server will see it.
-        facts = read_site(self._pairs) | {"resolved_gsd_m": plan.resolved_gsd_m}
-        write_atomic(self._pairs / SITE, (json.dumps(facts, indent=2) + "\n").encode())
         counts = {
             split: sum(chip.split == split for chip in chips) for split in ("train", "validation", "dropped")
         }
         self._say("pairs: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
-        for hint in facts["hints"]:
+        for hint in read_site(self._pairs)["hints"]:
             self._say(f"Warning: {hint}")
         return counts
 

@@ -5,26 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.transform import Affine
 
 from sr_model.measure import PhotoTraits, estimate_blur_and_halo
 from training.data.ageing import Ageing, Rows
 from training.data.dataset import Pair
 from training.measure.metrics import luma
-from training.pairs.grid import open_photo
-from training.pairs.photo import Photo
-from training.pairs.reading import Read
 
 FloatArray = npt.NDArray[np.float64]
 
-# Windows along each side of a photograph, and the side of each.
-_WINDOWS: Final = 4
-_WINDOW_PX: Final = 512
 # Unsharp masks that are made: radii in the old photograph's pixels, and the largest amount.
 _RADII_PX: Final = (0.3, 3.0)
 _MOST_HALO: Final = 2.0
@@ -34,27 +26,6 @@ _SEED: Final = 22
 # Side of the squares whose mean colours are compared, and the deviation of a colour below which nothing changes it.
 _BLOCK_PX: Final = 16
 _LEAST_DEVIATION: Final = 0.01
-
-
-def measure_traits(path: Path, read: Read) -> PhotoTraits:
-    """A photograph's blur, unsharp mask and grain, in its own pixels, from windows spread over it.
-
-    Raises:
-        PairError: it is damaged.
-    """
-    with open_photo(path) as source:
-        transform, shape = source.transform, source.shape
-    side = min(_WINDOW_PX, *shape)
-    starts = [sorted({int(at) for at in np.linspace(0, length - side, _WINDOWS)}) for length in shape]
-    windows = []
-    with Photo(path, read.crs, read) as photo:
-        for row in starts[0]:
-            for column in starts[1]:
-                rgb, valid = photo.read(transform @ Affine.translation(column, row), side)
-                # Collars without a tag are black or white.
-                shown = valid & (rgb.max(2) > 3) & (rgb.min(2) < 255)
-                windows.append(np.where(shown, _luminance(rgb), np.nan).astype(np.float32))
-    return estimate_blur_and_halo(windows)
 
 
 def measured_ageing(

@@ -33,6 +33,7 @@ from training.data.taught import (
     UInt8Array,
 )
 from training.errors import DatasetError
+from training.locks import is_unused
 from training.progress import Report, no_report
 from training.teach.ground import Ground
 
@@ -203,6 +204,6 @@ def _begin(out: Path, record: dict[str, Any]) -> None:
             raise DatasetError(
                 f"{out.name} holds crops with another {differing[0]}: name another folder, and give both to `fit`"
             )
-    elif any(out.iterdir()):
+    elif not is_unused(out):
         raise DatasetError(f"{out.name} holds other files: name a new folder")
     write_atomic(path, (json.dumps(record, indent=2) + "\n").encode())

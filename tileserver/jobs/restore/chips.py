@@ -12,9 +12,8 @@ import pyproj
 from affine import dumpsw
 
 from sr_model import PixelWindow
-from sr_model.atomic import write_atomic
+from sr_model.atomic import is_temporary, write_atomic
 from tileserver.errors import OutputError
-from tileserver.jobs.disk import is_temporary
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
 from tileserver.tiling.encode import Extension, encode

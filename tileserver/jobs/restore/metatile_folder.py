@@ -14,10 +14,9 @@ from rasterio.features import geometry_mask
 from rasterio.io import MemoryFile
 
 from sr_model import PixelWindow
-from sr_model.atomic import write_atomic
+from sr_model.atomic import is_temporary, write_atomic
 from tileserver.cache.memory_cache import MemoryCache
 from tileserver.errors import ArchiveError, OutputError
-from tileserver.jobs.disk import is_temporary
 from tileserver.jobs.restore.target import Target
 from tileserver.tiling.raster import Raster, canvas, paste
 

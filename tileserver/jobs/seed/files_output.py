@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from obstore.exceptions import BaseError
 
+from sr_model.atomic import is_temporary
 from tileserver.archives.identity import identity_of
 from tileserver.archives.metadata import Description
 from tileserver.archives.readers import TILEJSON
 from tileserver.errors import ArchiveError, OutputError
-from tileserver.jobs.disk import is_temporary
 from tileserver.jobs.seed.file_sink import Files
 from tileserver.jobs.seed.journal import Journal
 from tileserver.jobs.seed.output import Tiles
