@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
@@ -77,7 +78,8 @@ def fake_service() -> Iterator[FakeService]:
             if failed:
                 self._send(failed[0], b"", failed[1])
                 return
-            path = self.path.partition("?")[0]
+            # As a proxy it is asked for a whole URL.
+            path = urlsplit(self.path).path
             if path in service.pages:
                 self._send(200, service.pages[path], {"Content-Type": "text/xml"})
                 return

@@ -17,6 +17,8 @@ from typing import Final
 import numpy as np
 from scipy import ndimage
 
+from sr_model.measure.grainy_borders import MOST_GRAIN, SPECK_PX, find_grainy
+from sr_model.measure.regions import CROSS, corners_in, from_edge, ring, without_specks
 from sr_model.measure.small_copy import FloatArray, Mask, SmallCopy, Values, deviation, dilated
 from sr_model.measure.straight_lines import Outlines, straightness
 
@@ -44,8 +46,6 @@ RINGING_PX: Final = 8
 _MOST_RINGING: Final = 32.0
 _RINGING_SHARE: Final = 0.4
 _FAINT_RINGING: Final = 4.0
-# Specks of picture inside a border that are no larger are ringing too.
-_SPECK_PX: Final = 128
 # The rim of a border, which ringing and overviews change most.
 _RIM_PX: Final = 3
 # How far a rim that is frayed, by compression or resampling, is followed into the picture; and the share of its pixels
@@ -58,7 +58,6 @@ _RAGGED_PX: Final = 7
 _SMALL_PIECE: Final = 0.0002
 _LARGE_HOLE: Final = 0.005
 _SQUARE: Final = ndimage.generate_binary_structure(2, 2)
-_CROSS: Final = ndimage.generate_binary_structure(2, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +72,7 @@ class Border:
         fringe: by how much the pixels at its rim do, which lossy compression has mixed with the picture.
         rim_px: pixels beyond the rim that are hidden too, at full size.
         is_fringe: the file itself hides it, all but its rim.
+        is_grainy: its pixels have a scanner's noise.
     """
 
     value: float
@@ -82,6 +82,7 @@ class Border:
     fringe: float = 0.0
     rim_px: int = 0
     is_fringe: bool = False
+    is_grainy: bool = False
 
     @property
     def loose(self) -> float:
@@ -101,9 +102,12 @@ class Border:
         if core.all() or not core.any():
             return core
         # Grown at full size by what connects, to make up for the coarse edge of the copy.
-        grown = ndimage.binary_propagation(core, mask=near & (away <= self.tolerance), structure=_CROSS)
+        grown = ndimage.binary_propagation(core, mask=near & (away <= self.tolerance), structure=CROSS)
         if self.fringe > self.tolerance:
             grown = _grown(grown, away, self.fringe, _FRAYED_PX)
+        if self.is_grainy:
+            # A few pixels have more noise than all others.
+            grown = without_specks(grown, SPECK_PX)
         if self.rim_px:
             grown = dilated(grown, self.rim_px)
         hidden: Mask = grown
@@ -131,6 +135,7 @@ def find_borders(copy: SmallCopy, full_range: tuple[float, float] | None, outlin
             continue
         for left in _looked_past(copy, found):
             border = _find(left, value, level, full_range, _RIM_PX if found else 0, outlines)
+            border = border or _grainy(left, value, level, outlines)
             if border is not None:
                 found.append(_regrown(border, copy, found))
                 break
@@ -148,21 +153,23 @@ def confirm(border: Border, samples: list[Sample], *, lossy: bool) -> Border | N
     away = [deviation(values, border.value) for values, _, _ in samples]
     regions = [region & (one <= border.loose) for one, (_, region, _) in zip(away, samples, strict=True)]
     noise = _percentile(away, [_deep(region) for region in regions], 99.0, 0.0)
-    if noise > _MOST_NOISE * border.level:
+    if noise > (MOST_GRAIN if border.is_grainy else _MOST_NOISE) * border.level:
         return None
+    if border.is_grainy:
+        return replace(border, tolerance=max(border.tolerance, noise + 1.5 * border.level))
     tolerance = max(border.tolerance, noise + 1.5 * border.level if noise else 0.0)
     cores = [region & (one <= tolerance) for one, region in zip(away, regions, strict=True)]
     shown = [valid & ~core for (_, _, valid), core in zip(samples, cores, strict=True)]
-    behind = [_ring(core, one, RINGING_PX, 2 * RINGING_PX) for core, one in zip(cores, shown, strict=True)]
+    behind = [ring(core, one, RINGING_PX, 2 * RINGING_PX) for core, one in zip(cores, shown, strict=True)]
     ringing = _RINGING_SHARE * _percentile(away, behind, 5.0, 0.0)
     ringing = min(_MOST_RINGING * border.level, ringing)
-    first = [_ring(core, one, 1, 1) for core, one in zip(cores, shown, strict=True)]
+    first = [ring(core, one, 1, 1) for core, one in zip(cores, shown, strict=True)]
     rim = np.concatenate(
         [one[ring] for one, ring in zip(away, first, strict=True)] or [np.zeros(0, np.float32)]
     )
     frayed = bool(rim.size) and float((rim <= ringing).mean()) >= _FRAYED_SHARE
     if not (lossy or frayed):
-        return None if border.is_fringe else replace(border, tolerance=tolerance)
+        return None if border.is_fringe else replace(border, tolerance=tolerance, is_grainy=noise > 0)
     if tolerance == 0:
         # What has the nodata value is known not to be ground, so more may be taken for it.
         tolerance = min(ringing, (_FAINT_RINGING if border.is_fringe else 1.5) * border.level)
@@ -171,7 +178,7 @@ def confirm(border: Border, samples: list[Sample], *, lossy: bool) -> Border | N
 
 def border_of_value(copy: SmallCopy, value: float, tolerance: float) -> Border | None:
     """What is within a tolerance of a value and connected to the edge; None if there is no such pixel."""
-    region = _from_edge((deviation(copy.values, value) <= tolerance) & copy.valid, ~copy.valid)
+    region = from_edge((deviation(copy.values, value) <= tolerance) & copy.valid, ~copy.valid)
     return Border(value, tolerance, region, tolerance, fringe=tolerance) if region.any() else None
 
 
@@ -184,7 +191,7 @@ def rim_of_nodata(copy: SmallCopy, nodata: float, level: float) -> Border | None
         level: one grey level in values of the file.
     """
     exact = deviation(copy.values, nodata) <= 0
-    region = _from_edge(exact, np.zeros(exact.shape, np.bool_)) | _pieces_of(exact, _LARGE_HOLE * exact.size)
+    region = from_edge(exact, np.zeros(exact.shape, np.bool_)) | _pieces_of(exact, _LARGE_HOLE * exact.size)
     if not region.any():
         return None
     return Border(nodata, level, region, 0.0, is_fringe=True)
@@ -221,7 +228,7 @@ def _regrown(border: Border, copy: SmallCopy, before: list[Border]) -> Border:
     if not before:
         return border
     own = (deviation(copy.values, border.value) <= border.tolerance) & copy.valid
-    region = ndimage.binary_propagation(border.region, mask=own | border.region, structure=_CROSS)
+    region = ndimage.binary_propagation(border.region, mask=own | border.region, structure=CROSS)
     return replace(border, region=region)
 
 
@@ -242,14 +249,14 @@ def _find(
 ) -> Border | None:
     """A border near a value; what the copy shows may begin so many pixels later here than there."""
     away = deviation(copy.values, value)
-    region = _from_edge((away <= _LOOSE * level) & copy.valid, ~copy.valid)
+    region = from_edge((away <= _LOOSE * level) & copy.valid, ~copy.valid)
     if region.mean() < _LEAST_SHARE:
         return None
     core = _deep(region) if _deep(region).any() else region
     own = _own_value(copy.values[core], value)
     if own != value:
         value, away = own, deviation(copy.values, own)
-        region = _from_edge((away <= _LOOSE * level) & copy.valid, ~copy.valid)
+        region = from_edge((away <= _LOOSE * level) & copy.valid, ~copy.valid)
         core = _deep(region) if _deep(region).any() else region
     noise = float(np.percentile(away[core], 99)) / level
     exact = float((away[core] == 0).mean())
@@ -258,17 +265,26 @@ def _find(
     if noise > _MOST_NOISE or typical > _TYPICAL_NOISE:
         return None
     tolerance = 0.0 if exact >= 0.99 else min(_LOOSE, noise + 1.5) * level
-    region = _from_edge((away <= tolerance) & copy.valid, ~copy.valid)
+    region = from_edge((away <= tolerance) & copy.valid, ~copy.valid)
     region = _pieces_of(region, max(4.0, _SMALL_PIECE * region.size))
     left = copy.valid & ~region
     if region.mean() < _LEAST_SHARE or left.sum() < _LEAST_LEFT * region.size:
         return None
     # A bright roof in one corner is not a border, unless it has the very value that programs fill corners with.
-    corners = _corners(dilated(region, ragged_px) if ragged_px else region, copy.valid)
+    corners = corners_in(dilated(region, ragged_px) if ragged_px else region, copy.valid)
     least = 2 if full_range is not None and value not in full_range else 1
     if corners < least or not _is_border(copy, region, away / level, exact, corners, outlines):
         return None
     return Border(value, level, region, tolerance)
+
+
+def _grainy(copy: SmallCopy, value: float, level: float, outlines: Outlines) -> Border | None:
+    found = find_grainy(copy, value, level, outlines)
+    if found is None or found.region.mean() < _LEAST_SHARE:
+        return None
+    if (copy.valid & ~found.region).sum() < _LEAST_LEFT * found.region.size:
+        return None
+    return Border(found.value, level, found.region, found.tolerance, is_grainy=True)
 
 
 def _is_border(
@@ -286,7 +302,7 @@ def _is_border(
     share, pieces = max(
         (share, pieces), *(straightness(one, copy.valid, outlines) for one in (whole, opened))
     )
-    beside = _ring(whole, copy.valid, 3, 5)
+    beside = ring(whole, copy.valid, 3, 5)
     if not beside.any():
         return False
     step = float(np.median(levels[beside]))
@@ -294,18 +310,6 @@ def _is_border(
         enough = corners >= 2 or (corners == 1 and share >= 0.8)
         return enough and share >= _STRAIGHT_SHARE and step >= 4.0
     return corners >= 2 and share >= 0.7 and pieces >= 1 and step >= _LEAST_STEP
-
-
-def _from_edge(near: Mask, hidden: Mask) -> Mask:
-    """What of `near` is connected to the edge of the picture, through what is hidden already if need be."""
-    joined = near | hidden
-    pieces, count = ndimage.label(joined, _CROSS)
-    touching = np.zeros(count + 1, np.bool_)
-    for side in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
-        touching[side] = True
-    touching[0] = False
-    connected: Mask = touching[pieces] & near
-    return connected
 
 
 def _pieces_of(region: Mask, least_px: float) -> Mask:
@@ -317,33 +321,18 @@ def _pieces_of(region: Mask, least_px: float) -> Mask:
     return kept
 
 
-def _corners(region: Mask, valid: Mask) -> int:
-    """How many corners of what the file shows lie in a region."""
-    rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
-    shown = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return sum(bool(shown[row, column]) for row in (0, -1) for column in (0, -1))
-
-
-def _ring(region: Mask, valid: Mask, inner_px: int, outer_px: int) -> Mask:
-    """Picture at a distance from a region."""
-    inner = dilated(region, inner_px - 1)
-    outer = dilated(region, outer_px)
-    ring: Mask = outer & ~inner & valid
-    return ring
-
-
 def _grown(region: Mask, away: FloatArray, fringe: float, reach_px: int) -> Mask:
     """A region with its frayed rim: what connects to it and is near in value, the nearer the farther it is away."""
     grown = region
     for step in range(reach_px):
         # Ringing fades; a dark roof beside a black border does not.
         grown = grown | (dilated(grown, 1) & (away <= fringe * (1 - step / reach_px)))
-    return _without_specks(grown)
+    return without_specks(grown)
 
 
 def _ringing(away: FloatArray, region: Mask, valid: Mask) -> float:
     """By how much ringing at a border differs from it at most, in the unit of `away`: a share of what lies behind."""
-    behind = _ring(region, valid, RINGING_PX, 2 * RINGING_PX)
+    behind = ring(region, valid, RINGING_PX, 2 * RINGING_PX)
     return _RINGING_SHARE * float(np.percentile(away[behind], 5)) if behind.any() else 0.0
 
 
@@ -355,15 +344,3 @@ def _deep(region: Mask) -> Mask:
 def _percentile(values: list[FloatArray], chosen: list[Mask], percent: float, default: float) -> float:
     found = [one[mask] for one, mask in zip(values, chosen, strict=True) if mask.any()]
     return float(np.percentile(np.concatenate(found), percent)) if found else default
-
-
-def _without_specks(hidden: Mask) -> Mask:
-    pieces, count = ndimage.label(~hidden, _CROSS)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    specks = sizes <= _SPECK_PX
-    specks[0] = False
-    # A piece at the edge of the window goes on beyond it.
-    for side in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
-        specks[side] = False
-    filled: Mask = hidden | specks[pieces]
-    return filled

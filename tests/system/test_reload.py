@@ -13,6 +13,7 @@ import httpx
 import mercantile
 import pytest
 from conftest import Photo, running_server, write_photo, write_tiny_weights
+from tile_services import fake_service
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +96,26 @@ def test_a_replaced_photograph_is_shown_without_a_restart(tmp_path: Path, tiny_w
         assert after.status_code == 200
         assert after.content != before.content
         assert httpx.get(f"{server.url}/readyz").status_code == 200
+
+
+def test_sighup_reads_a_service_again(tmp_path: Path, tiny_weights: Path) -> None:
+    """A map that is a service is opened anew, and the earlier one goes on until then: no request fails."""
+    x, y, z = 77_250, 96_930, 18
+    box = mercantile.bounds(x, y, z), mercantile.bounds(x + 3, y + 3, z)
+    bounds = f"{box[0].west},{box[1].south},{box[1].east},{box[0].north}"
+    with fake_service() as service:
+        address = f"{service.url}/{{z}}/{{x}}/{{y}}.png"
+        given = ("--source-bounds", bounds, "--source-pixel-size", 0.45, "--weights", tiny_weights)
+        with running_server(address, *given, "--runtime", "openvino") as server:
+            url = f"{server.url}/old/tiles/WebMercatorQuad/{z}/{x + 1}/{y + 1}.png"
+            assert httpx.get(url).status_code == 200
+            asked = service.asked.total()
+            with requested_all_the_while(url) as statuses:
+                server.process.send_signal(signal.SIGHUP)
+                wait_until(lambda: service.asked.total() > asked)
+                # A service that is away while the server reloads leaves the earlier map as it is.
+                service.fault = lambda _path, _count: (404, {})
+                server.process.send_signal(signal.SIGHUP)
+                time.sleep(5)
+            assert set(statuses) == {200}
+            assert server.process.poll() is None

@@ -18,9 +18,11 @@ import rasterio
 import rasterio.shutil
 from conftest import clean_environment
 from odd_photos import CRS, TRANSFORM, town, turned, write
+from private_mounts import private_mounts
 from range_server import served_files
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.rpc import RPC
 from sheets_of_ground import GSD_M
 
 from sr_model import PixelWindow
@@ -36,6 +38,7 @@ TOWN = town(SIDE)
 GREY = TOWN[:1]
 GREY12 = GREY.astype(np.uint16) * 16
 LIES = turned(15, SIDE)
+CRS_WKT = rasterio.CRS.from_user_input(CRS).to_wkt(version="WKT1_ESRI")
 NEGATIVE = {"photometric": "MINISWHITE"}
 BLUE_GREEN_RED = (ColorInterp.blue, ColorInterp.green, ColorInterp.red)
 INDEX = (GREY // 8).astype(np.uint8)
@@ -105,6 +108,48 @@ def mask_outside(path: Path) -> Path:
     return path
 
 
+def with_rpcs(path: Path) -> Path:
+    """With a model of the place of each pixel instead of a CRS: here a linear one."""
+    half = SIDE / 2
+    line, sample, one = ("0 0 -1" + " 0" * 17, "0 1" + " 0" * 18, "1" + " 0" * 19)
+    model = RPC(
+        height_off=0,
+        height_scale=500,
+        lat_off=42.4,
+        lat_scale=0.0015,
+        line_den_coeff=[float(x) for x in one.split()],
+        line_num_coeff=[float(x) for x in line.split()],
+        line_off=half,
+        line_scale=half,
+        long_off=-73.5,
+        long_scale=0.002,
+        samp_den_coeff=[float(x) for x in one.split()],
+        samp_num_coeff=[float(x) for x in sample.split()],
+        samp_off=half,
+        samp_scale=half,
+    )
+    return write(path, TOWN, crs=None, transform=None, rpcs=model)
+
+
+def world_file(path: Path) -> Path:
+    """A PNG with a world file and a .prj beside it."""
+    made = picture("PNG", ".png")(path)
+    made.with_name(made.name + ".aux.xml").unlink()
+    made.with_suffix(".pgw").write_text(
+        f"{GSD_M}\n0\n0\n-{GSD_M}\n{TRANSFORM.c + GSD_M / 2}\n{TRANSFORM.f - GSD_M / 2}\n"
+    )
+    made.with_suffix(".prj").write_text(CRS_WKT)
+    return made
+
+
+def jpeg2000(path: Path) -> Path:
+    made = path.with_suffix(".jp2")
+    plain = write(path.with_name("plain.tif"), TOWN)
+    # GDAL makes levels of resolution unless it is told not to.
+    rasterio.shutil.copy(plain, made, driver="JP2OpenJPEG", REVERSIBLE="YES", QUALITY="100", RESOLUTIONS="1")
+    return made
+
+
 def cog(values: np.ndarray, **profile: Any) -> Callable[[Path], Path]:
     def make(path: Path) -> Path:
         plain = write(path.with_name("plain.tif"), values, **profile)
@@ -128,6 +173,9 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "COG with a mask": cog(TOWN, mask=LIES),
     "COG": cog(TOWN),
     "PNG": picture("PNG", ".png"),
+    "PNG with a world file": world_file,
+    "JPEG 2000": jpeg2000,
+    "an RPC model": with_rpcs,
 }
 
 
@@ -230,6 +278,53 @@ def test_a_photograph_behind_a_url_is_copied_and_keeps_its_values(tmp_path: Path
         )
         assert not after.info.warnings
         assert_shown_the_same(before, after)
+
+
+READ_ONLY = """
+import shlex, subprocess, sys
+from tileserver.photo.notice import command_of
+from tileserver.photo.source import Source
+source = Source.open(sys.argv[1])
+(warning,) = source.info.warnings
+command = command_of(warning).partition(" && orthosharp info ")[0]
+print(command)
+sys.exit(subprocess.run(command, shell=True).returncode)
+"""
+
+
+@pytest.mark.parametrize("kind", ["a photograph", "sheets"])
+def test_commands_for_a_folder_that_cannot_be_written(kind: str, tmp_path: Path) -> None:
+    """What they make is put into the working folder."""
+    archive, here = tmp_path / "archive", tmp_path / "here"
+    archive.mkdir()
+    here.mkdir()
+    write(archive / "a.tif", TOWN, photometric="RGB")
+    if kind == "sheets":
+        (archive / "b").mkdir()
+        write(
+            archive / "b" / "a.tif",
+            TOWN,
+            photometric="RGB",
+            transform=TRANSFORM * TRANSFORM.translation(SIDE, 0),
+        )
+        (archive / "index.txt").write_text("a.tif\nb/a.tif\n")
+    named = archive / ("a.tif" if kind == "a photograph" else "index.txt")
+    lock = f'mount --bind {archive} {archive} && mount -o remount,ro,bind {archive} && exec "$@"'
+    made = subprocess.run(
+        [*private_mounts(), "sh", "-c", lock, "sh", sys.executable, "-c", READ_ONLY, str(named)],
+        cwd=here,
+        env=clean_environment() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    copies = sorted(here.rglob("*.tif"))
+    assert len(copies) == (1 if kind == "a photograph" else 2)
+    before = Source.open(str(named))
+    after = Source.open([str(copy) for copy in copies] if kind == "sheets" else str(copies[0]))
+    assert after.info.overviews
+    assert_shown_the_same(before, after, coarse=12)
 
 
 def test_a_copy_has_the_crs_that_was_given(tmp_path: Path) -> None:

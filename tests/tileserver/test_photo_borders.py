@@ -385,6 +385,42 @@ def test_a_noisy_collar_inside_a_margin_is_hidden(
         assert (shown[..., 3] == 0)[inner(lies, 4)].mean() < 0.001
 
 
+@pytest.mark.parametrize("spread", [1, 2, 3, 4])
+@pytest.mark.parametrize("value", [0, 12, 243, 255])
+@pytest.mark.parametrize("kind", ["turned", "one side", "blurred", "large"])
+def test_a_collar_with_the_noise_of_a_scanner_is_hidden(
+    kind: str, value: int, spread: int, tmp_path: Path
+) -> None:
+    side = 2600 if kind == "large" else 400
+    if kind == "large" and spread != 4:
+        pytest.skip("one of the large ones is enough")
+    lies = turned(15, side)
+    if kind == "one side":
+        lies[:] = True
+        lies[:, :60] = False
+    random = np.random.default_rng(spread)
+    # A roof as bright as the paper, beside it, would be taken for it.
+    ground = np.clip(np.tile(town(400), (1, 7, 7))[:, :side, :side], 35, 215)
+    values = np.where(lies, ground, value + random.normal(0, spread, (3, side, side)))
+    if kind == "blurred":
+        values = ndimage.gaussian_filter(values, (0, 0.8, 0.8))
+    values = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    hidden = hidden_by(write(tmp_path / "old.tif", values, overviews=(2, 4) if kind == "large" else None))
+    assert hidden[inner(~lies)].mean() > 0.9995
+    assert hidden[inner(lies)].mean() < 0.0005
+
+
+def test_water_with_ripples_is_no_scanner_noise(tmp_path: Path) -> None:
+    """Its shades are longer than grain, although its shore is a straight quay from edge to edge."""
+    water = np.mgrid[:SIDE, :SIDE][0] > 120
+    random = np.random.default_rng(1)
+    shades = ndimage.gaussian_filter(random.normal(0, 1, (SIDE, SIDE)), 6) * 6 / 0.047 / 2
+    for value in (12, 20):
+        values = np.where(water, value + shades + random.normal(0, 2, (3, SIDE, SIDE)), TOWN)
+        path = write(tmp_path / f"{value}.tif", np.clip(np.rint(values), 0, 255).astype(np.uint8))
+        assert not hidden_by(path).any()
+
+
 def test_a_mask_and_a_nodata_value_both_hide(tmp_path: Path, tiny_weights: Path) -> None:
     hole = EVERYWHERE.copy()
     hole[60:140, 50:170] = False

@@ -42,7 +42,7 @@ def colours_of(
     path: Path, bands: tuple[int, ...] = (1, 2, 3), rescale: tuple[float, float] = BYTES
 ) -> PhotoColours:
     with rasterio.open(path) as dataset:
-        return find_colours(dataset, bands=bands, rescale=rescale)
+        return find_colours(dataset, bands=bands, rescale=rescale, name="old")
 
 
 def apart(one: ColourMap, other: ColourMap) -> int:
@@ -87,7 +87,7 @@ def test_pure_red_is_not_nodata(tmp_path: Path) -> None:
     ground[:40] = (200, 0, 0)
     path = write(tmp_path / "old.tif", ground, nodata=0)
     with rasterio.open(path) as dataset:
-        small, _ = read_small(dataset, bands=(1, 2, 3), rescale=BYTES)
+        small, _ = read_small(dataset, bands=(1, 2, 3), rescale=BYTES, name="old")
     assert small.is_full
 
 
@@ -136,7 +136,7 @@ def test_the_copy_is_small_and_shows_the_whole(
     ramp = np.zeros((256, width, 3), np.uint8)
     ramp[..., 0] = np.linspace(0, 255, width).astype(np.uint8)
     with rasterio.open(write(tmp_path / "old.tif", ramp, overviews)) as dataset:
-        small, whole = read_small(dataset, bands=(1, 2, 3), rescale=BYTES)
+        small, whole = read_small(dataset, bands=(1, 2, 3), rescale=BYTES, name="old")
     shown = small.rgb[..., 0][small.mask != 0]
     assert whole
     assert SAMPLED_PX / 2 < (small.mask[0] != 0).sum() <= SAMPLED_PX

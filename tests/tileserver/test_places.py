@@ -70,6 +70,14 @@ def jpeg(tmp_path: Path) -> Path:
     return tmp_path / "photo.jpg"
 
 
+@pytest.mark.parametrize("text", ["0.6 abc\n", "0.6\n0\n0\n-0.6\n", "0\n0\n0\n0\n620000\n4695000\n"])
+@pytest.mark.parametrize("name", ["photo.jgw", "photo.wld"])
+def test_a_world_file_that_cannot_be_read_is_named(jpeg: Path, text: str, name: str) -> None:
+    jpeg.with_name("photo.jgw").unlink()
+    jpeg.with_name(name).write_text(text)
+    refused(call("info", jpeg), f"{name} beside it cannot be read as a world file", "six lines")
+
+
 def test_a_world_file_asks_for_the_crs_alone(jpeg: Path) -> None:
     result = call("info", jpeg)
     refused(result, "--crs EPSG:CODE", "photo.prj")

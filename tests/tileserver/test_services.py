@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -41,6 +42,12 @@ SIDE = 360 / 2**ZOOM
 
 @pytest.fixture
 def service() -> Iterator[FakeService]:
+    with fake_service() as running:
+        yield running
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[FakeService]:
     with fake_service() as running:
         yield running
 
@@ -235,6 +242,40 @@ def test_credentials_go_to_the_named_host_only(service: FakeService, monkeypatch
     assert service.headers["X-Key"] == "abc"
 
 
+def test_credentials_do_not_follow_a_redirect_to_another_host(
+    service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GDAL_HTTP_HEADERS", "X-Key: secret")
+    monkeypatch.setenv("GDAL_HTTP_BEARER", "token")
+    with fake_service() as other:
+        other.pages["/there"] = service.pages["/there"] = b"<a/>"
+        service.fault = lambda path, _count: (
+            (302, {"Location": f"{other.url}/there"}) if path == "/away" else None
+        )
+        client = PoliteClient(service.url.removeprefix("http://"))
+        assert client.get(f"{service.url}/there", 100).body == b"<a/>"
+        assert (service.headers["X-Key"], service.headers["Authorization"]) == ("secret", "Bearer token")
+        assert client.get(f"{service.url}/away", 100).body == b"<a/>"
+        client.close()
+        assert {"X-Key", "Authorization"}.isdisjoint(other.headers)
+
+
+def test_a_service_behind_a_proxy(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service is asked through the proxy that the environment names, and the port of this machine is not."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", service.url)
+    address = "http://maps.example/{z}/{x}/{y}.png"
+    placing = Placing(source_pixel_size_m=0.45, source_bounds=ground())
+    with closing(Source.open(address, placing=placing)) as source:
+        shown = read_tile(source, 2, 1)[:2].reshape(2, -1).mean(1)
+        assert shown == pytest.approx((60 + 60 * ((COLUMN + 2) % 3), 60 + 60 * ((ROW + 1) % 3)), abs=2)
+    assert all(path.startswith("http://maps.example/") for path in service.asked)
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == "intranet.example,127.0.0.1"
+
+
 def test_keys_know_address_edition_and_pixel_size(service: FakeService) -> None:
     def fingerprint(**how: Any) -> str:
         with closing(open_xyz(service, **how)) as source:
@@ -329,13 +370,24 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Source
         yield server.url, direct
 
 
-@pytest.mark.parametrize("kind", ["XYZ", "WMTS"])
-def test_our_own_server_is_a_service(ours: tuple[str, Source], kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    ["XYZ", "WMTS", "KVP", "WMS", "WMS 1.1.1", "WMS 4326", "WMS 1.1.1 4326", "WMS 32618", "redirected"],
+)
+def test_our_own_server_is_a_service(ours: tuple[str, Source], elsewhere: FakeService, kind: str) -> None:
     url, direct = ours
+    elsewhere.fault = lambda path, _count: (301, {"Location": url + path})
     bounds = direct.info.bounds_lonlat
     name = {
         "XYZ": f"{url}/old/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png",
         "WMTS": f"WMTS:{url}/old/WMTSCapabilities.xml,layer=old",
+        "KVP": f"WMTS:{url}/wmts,layer=old",
+        "WMS": f"WMS:{url}/wms,layer=old",
+        "WMS 1.1.1": f"WMS:{url}/wms?VERSION=1.1.1,layer=old",
+        "WMS 4326": f"WMS:{url}/wms,layer=old,crs=EPSG:4326",
+        "WMS 1.1.1 4326": f"WMS:{url}/wms?version=1.1.1,layer=old,crs=EPSG:4326",
+        "WMS 32618": f"WMS:{url}/wms,layer=old,crs=EPSG:32618",
+        "redirected": f"WMTS:{elsewhere.url}/old/WMTSCapabilities.xml,layer=old",
     }[kind]
     with closing(Source.open(name, placing=Placing(source_pixel_size_m=0.6, source_bounds=bounds))) as source:
         for zooms_out in (0, 2):
@@ -345,7 +397,7 @@ def test_our_own_server_is_a_service(ours: tuple[str, Source], kind: str) -> Non
                 assert found is not None
                 assert near(shown.at(*place), found)
             assert shown.at(-60, 100) is None
-        if kind == "WMTS":
+        if kind != "XYZ":
             assert source.info.credit == "Survey of A"
 
 

@@ -26,7 +26,6 @@ from tileserver.errors import ReadError
 from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
-from tileserver.photo.inputs.naming import file_name
 from tileserver.photo.warp import to_raster
 from tileserver.tiling.raster import Raster, area_average, canvas, paste
 
@@ -61,7 +60,7 @@ class PhotoColours(NamedTuple):
 
 
 def find_colours(
-    dataset: DatasetReader, *, bands: tuple[int, ...], rescale: tuple[float, float]
+    dataset: DatasetReader, *, bands: tuple[int, ...], rescale: tuple[float, float], name: str
 ) -> PhotoColours:
     """Estimate the map of colours of a photograph.
 
@@ -69,24 +68,27 @@ def find_colours(
         dataset: the photograph, open. Its overviews are opened by its name.
         bands: one (grey) or three (red, green, blue), counted from 1.
         rescale: values that become black and white.
+        name: what the user calls it, for the log.
 
     Raises:
         ReadError: nothing of it can be read.
     """
-    sampled, whole = read_small(dataset, bands=bands, rescale=rescale)
+    sampled, whole = read_small(dataset, bands=bands, rescale=rescale, name=name)
     valid = _without_borders(sampled)
     if not valid.any():
-        logger.warning("%s shows nothing to find its colours from: is it empty?", file_name(dataset.name))
+        logger.warning("%s shows nothing to find its colours from: is it empty?", name)
     colours = estimate_colour_map(sampled.rgb, valid, grey=len(bands) == 1 or _is_grey(sampled))
     return PhotoColours(colours, whole)
 
 
-def shows_grey(dataset: DatasetReader, *, bands: tuple[int, ...], rescale: tuple[float, float]) -> bool:
+def shows_grey(
+    dataset: DatasetReader, *, bands: tuple[int, ...], rescale: tuple[float, float], name: str
+) -> bool:
     """Whether a photograph is black and white: one band is shown, or three that are equal all over a small copy.
 
     Arguments and errors are those of `find_colours`.
     """
-    return len(bands) == 1 or _is_grey(read_small(dataset, bands=bands, rescale=rescale)[0])
+    return len(bands) == 1 or _is_grey(read_small(dataset, bands=bands, rescale=rescale, name=name)[0])
 
 
 def _is_grey(small: Raster) -> bool:
@@ -96,7 +98,7 @@ def _is_grey(small: Raster) -> bool:
 
 
 def read_small(
-    dataset: DatasetReader, *, bands: tuple[int, ...], rescale: tuple[float, float]
+    dataset: DatasetReader, *, bands: tuple[int, ...], rescale: tuple[float, float], name: str
 ) -> tuple[Raster, bool]:
     """A small copy of the whole photograph, in integer arithmetic, and whether all of it could be read.
 
@@ -112,7 +114,7 @@ def read_small(
             gdal_errors(),
             open_dataset(dataset.name, **({} if level is None else {"overview_level": level})) as opened,
         ):
-            return _read_cells(opened, bands, rescale)
+            return _read_cells(opened, bands, rescale, name)
     except (RasterioError, OSError) as error:
         raise ReadError(
             "the photograph cannot be read: it may be damaged, or its store cannot be reached",
@@ -131,7 +133,7 @@ def _overview(dataset: DatasetReader) -> int | None:
 
 
 def _read_cells(
-    dataset: DatasetReader, bands: tuple[int, ...], rescale: tuple[float, float]
+    dataset: DatasetReader, bands: tuple[int, ...], rescale: tuple[float, float], name: str
 ) -> tuple[Raster, bool]:
     longest = max(dataset.width, dataset.height)
     factor = min(_MOST_FACTOR, max(1, math.ceil(longest / SAMPLED_PX)))
@@ -144,11 +146,11 @@ def _read_cells(
     for row, column in np.ndindex(rows, columns):
         window = PixelWindow(column * cell, row * cell, read, read)
         try:
-            piece = area_average(_read(dataset, bands, rescale, window), factor)
+            with gdal_errors():
+                piece = area_average(_read(dataset, bands, rescale, window), factor)
         except RasterioError as caught:
             # One bad block costs its own tiles, not the map.
             damaged, error = damaged + 1, caught
-            name = file_name(dataset.name)
             logger.warning("%s: a part of the photograph cannot be read: %s", name, describe_damage(caught))
             continue
         paste(small, Raster(PixelWindow(column * side, row * side, side, side), piece.rgb, piece.mask))

@@ -39,7 +39,7 @@ def choose_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...] | Non
     """The one (grey) or three (red, green, blue) bands to show, counted from 1.
 
     Args:
-        path: of the file, for messages.
+        path: what the user calls the file, for messages; of a path, tags that GDAL does not report are read there.
         dataset: the file, open.
         bands: those that the user named; None for those tagged as red, green and blue, else the first three, or the
             first if there are fewer.

@@ -13,6 +13,8 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from tileserver.photo.gdal_errors import gdal_errors
+
 _SAMPLES: Final = 16
 _SAMPLE_BYTES: Final = 64 * 1024
 # A grid of _PATCHES x _PATCHES patches over the photograph, and their size.
@@ -89,7 +91,10 @@ def _sample_pixels(dataset: DatasetReader) -> Iterator[bytes]:
         factor = overviews[-1]
         wanted = [{"out_shape": (dataset.count, -(-height // factor), -(-width // factor))}]
     for part in wanted:
-        with suppress(RasterioError):  # a damaged block is reported when a tile needs it
+        with (
+            suppress(RasterioError, OSError),
+            gdal_errors(),
+        ):  # a damaged block is reported when a tile needs it
             yield dataset.read(**part).tobytes()
 
 

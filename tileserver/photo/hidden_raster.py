@@ -126,7 +126,8 @@ class _Marker:
             try:
                 if values is None:
                     where = Window(left, top, right - left, bottom - top)
-                    values, _ = read_values(self._dataset, self._bands, window=where)
+                    with gdal_errors():
+                        values, _ = read_values(self._dataset, self._bands, window=where)
             except RasterioError:
                 # Damaged in this cell: the small copy has to do.
                 marked |= region[inner]

@@ -54,21 +54,24 @@ class _Findings:
         self.warnings.append(Notice(code, text))
 
 
-def prepare_reading(path: str, dataset: DatasetReader, crs: CRS, options: ReadingOptions) -> Preparation:
+def prepare_reading(
+    path: str, dataset: DatasetReader, crs: CRS, options: ReadingOptions, *, given: str
+) -> Preparation:
     """Decide how a photograph is read.
 
     Args:
-        path: path or URL of the file.
+        path: name that GDAL opens it by.
         dataset: the file, open.
         crs: its horizontal CRS.
         options: what the user says of it.
+        given: what the user calls it, for messages; of a path, tags that GDAL does not report are read there.
 
     Raises:
         SourceError: it lacks the bands, or its colours cannot be converted.
         SettingsError: footprint or exclusion cannot be read, or hide all of it.
     """
     found = _Findings()
-    layout = _layout(path, dataset, options, found)
+    layout = _layout(path, given, dataset, options, found)
     outlines = _outlines(dataset, crs, options, found)
     context = _Context(dataset, layout, outlines, options, found)
     virtual, hidden = _virtual(path, context, needed=_needs_virtual(dataset, layout))
@@ -90,19 +93,22 @@ def prepare_reading(path: str, dataset: DatasetReader, crs: CRS, options: Readin
     )
 
 
-def prepare_sheet(path: str, dataset: DatasetReader, options: ReadingOptions) -> SheetPreparation:
+def prepare_sheet(
+    path: str, dataset: DatasetReader, options: ReadingOptions, *, given: str
+) -> SheetPreparation:
     """Decide how a sheet of a mosaic is read: as a photograph of its own, but with all its bands and own values.
 
     Args:
         path: name that GDAL opens it by.
         dataset: the sheet, open.
         options: what the user says of it; polygons are left to the mosaic.
+        given: path or URL that the user or the index names.
 
     Raises:
         SourceError: it lacks the bands, or its colours cannot be converted.
     """
     found = _Findings()
-    layout = _layout(path, dataset, options, found)
+    layout = _layout(path, given, dataset, options, found)
     dtype = layout.dtype if layout.palette else dataset.dtypes[layout.bands[0] - 1]
     layout = replace(layout, dtype=dtype, kept=tuple(non_alpha_indexes(dataset)))
     # GDAL takes an alpha band of other types for an image, and a nodata value for a mask of each band.
@@ -134,14 +140,16 @@ def _virtual(path: str, context: _Context, *, needed: bool) -> tuple[VirtualPhot
     return virtual, hidden
 
 
-def _layout(path: str, dataset: DatasetReader, options: ReadingOptions, found: _Findings) -> Layout:
-    bands = choose_bands(path, dataset, options.bands)
+def _layout(
+    path: str, given: str, dataset: DatasetReader, options: ReadingOptions, found: _Findings
+) -> Layout:
+    bands = choose_bands(given, dataset, options.bands)
     dtype = dataset.dtypes[bands[0] - 1]
     if np.dtype(dtype).kind not in "uif":
         raise SourceError(
-            f"{path} has values of type {dtype}, which are not a picture: export it with real numbers"
+            f"{given} has values of type {dtype}, which are not a picture: export it with real numbers"
         )
-    palette = palette_bands(path, dataset, bands)
+    palette = palette_bands(given, dataset, bands)
     bits = bits_of(dataset)
     if palette:
         dtype = "uint8"

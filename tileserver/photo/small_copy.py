@@ -68,7 +68,8 @@ def _read(dataset: DatasetReader, bands: tuple[int, ...], full: tuple[int, int])
     height, width = shape_of_copy(dataset.shape)
     factor = (full[0] / height, full[1] / width)
     try:
-        values, valid = read_values(dataset, bands, shape=(height, width))
+        with gdal_errors():
+            values, valid = read_values(dataset, bands, shape=(height, width))
     except RasterioError:
         # One bad block costs its own part of the copy.
         values, valid = _read_pieces(dataset, bands, (height, width))

@@ -171,7 +171,7 @@ class Source:
                 info, preparation = _describe(prepared, dataset, options)
         except (RasterioError, OSError) as error:
             cut = missing_part(prepared.sampled) if prepared.sampled else ""
-            why = f"it was cut short: {cut}" if cut else f"{str(error).rstrip('.')}. Check it with gdalinfo"
+            why = f"it was cut short: {cut}" if cut else f"{describe_damage(error)}. Check it with gdalinfo"
             raise SourceError(f"{prepared.name} cannot be read: {why}") from error
         check_position(prepared.name, info.position, info.pixel.gsd_m, placing.inaccurate)
         return cls(info, preparation, states, open_datasets, prepared.virtual)
@@ -194,7 +194,7 @@ class Source:
     def is_grey(self) -> bool:
         """Whether it is black and white; read from a small copy at the first call where it has three bands."""
         with gdal_errors(), open_dataset(self.path) as dataset:
-            return shows_grey(dataset, bands=self.bands, rescale=self.info.rescale)
+            return shows_grey(dataset, bands=self.bands, rescale=self.info.rescale, name=self.info.name)
 
     @cached_property
     def traits(self) -> PhotoTraits:
@@ -324,7 +324,8 @@ def _describe(
         )
     pixel = pixel_size(crs, bounds.centre, (matrix.a, matrix.d), (matrix.b, matrix.e))
     position = find_position(crs, bounds, lonlat)
-    preparation = prepare_reading(prepared.path, dataset, crs, options)
+    given = prepared.sampled or prepared.name
+    preparation = prepare_reading(prepared.path, dataset, crs, options, given=given)
     how = prepared.how + position.key
     digests = fingerprints(prepared.sampled, dataset, prepared.files, how)
     warnings = (

@@ -109,7 +109,7 @@ def _scores(
     if factor is not None:
         whole = Window(0, 0, dataset.width, dataset.height)
         # Damaged somewhere, it may still be sampled.
-        with suppress(RasterioError):
+        with suppress(RasterioError), gdal_errors():
             small = read_luminance(dataset, bands, rescale, whole, factor)
             return _cell_scores(small, rows, columns, max(WINDOW_PX // factor, 1))
     scores = np.full((rows, columns), -1.0)
@@ -130,7 +130,7 @@ def _readable(
     """
     read = []
     for window in windows:
-        with suppress(RasterioError):
+        with suppress(RasterioError), gdal_errors():
             read.append((window, read_luminance(dataset, bands, rescale, window)))
     if windows and not read:
         raise ReadError(

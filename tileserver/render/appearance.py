@@ -132,5 +132,6 @@ def _finish(spec: ModelSpec, source: Source, settings: Settings) -> Finish:
     found = ColourMap()
     if strength:
         with open_dataset(source.path) as dataset:
-            found = find_colours(dataset, bands=source.bands, rescale=source.info.rescale).colours
+            info = source.info
+            found = find_colours(dataset, bands=source.bands, rescale=info.rescale, name=info.name).colours
     return Finish(colour_map=found.adjusted(strength=strength, contrast=settings.contrast))

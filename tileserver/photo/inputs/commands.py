@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Final
 
 from rasterio.crs import CRS
@@ -52,17 +54,16 @@ class MendedFile:
 
     @classmethod
     def of_photograph(cls, path: str, dataset: DatasetReader, crs: CRS) -> MendedFile:
-        """A photograph, with its copy beside it, or here if it is a URL."""
-        stem = title_of(path) if is_remote(path) else PurePath(path).stem
-        folder = PurePath() if is_remote(path) else PurePath(path).parent
-        return cls(path, dataset, crs, str(folder / f"{stem}_overviews.tif"))
+        """A photograph, with its copy beside it, or here if that cannot be written or it is a URL."""
+        return cls(path, dataset, crs, str(_writable_folder(path) / f"{_stem(path)}_overviews.tif"))
 
     @classmethod
     def of_sheet(cls, path: str, dataset: DatasetReader, crs: CRS) -> MendedFile:
-        """A sheet of a mosaic, with its copy in a folder beside it."""
-        stem = title_of(path) if is_remote(path) else PurePath(path).stem
-        folder = PurePath() if is_remote(path) else PurePath(path).parent
-        return cls(path, dataset, crs, str(folder / _COPIES / f"{stem}.tif"))
+        """A sheet of a mosaic, with its copy in a folder beside it, or here, as `of_photograph`."""
+        folder, own = _writable_folder(path), PurePath(path).parent
+        # Sheets of several folders may have one name.
+        name = _stem(path) if is_remote(path) or folder == own else f"{own.name}_{_stem(path)}"
+        return cls(path, dataset, crs, str(folder / _COPIES / f"{name}.tif"))
 
     def add_overviews(self) -> Mending:
         """Give it overviews: in place, or in a copy where that would change or break it."""
@@ -74,7 +75,7 @@ class MendedFile:
 
     def remake_overviews(self) -> Mending:
         """Replace its overviews, which show what the file hides."""
-        if self.dataset.driver == "VRT" and not is_remote(self.path):
+        if self.dataset.driver == "VRT" and self._is_writable:
             return Mending(f"gdaladdo -clean {shlex.quote(self.path)} && {self.add_overviews().command}")
         # Not in place: `gdaladdo -clean` of GDAL 3.6 loses a mask that was written after the overviews.
         return self.as_copy()
@@ -82,7 +83,7 @@ class MendedFile:
     def make_image_band(self, band: int) -> Mending:
         """Make an image of a band that is tagged as alpha."""
         option = f"-colorinterp_{band} undefined"
-        if is_remote(self.path) or self._is_cog:
+        if not self._is_writable or self._is_cog:
             return self.as_copy(option)
         return Mending(f"gdal_edit.py {option} {shlex.quote(self.path)}")
 
@@ -106,6 +107,13 @@ class MendedFile:
         )
 
     @property
+    def _is_writable(self) -> bool:
+        """Whether the file can be changed: it, and the folder, where GDAL puts what does not fit into it."""
+        return not is_remote(self.path) and all(
+            os.access(path, os.W_OK) for path in (self.path, Path(self.path).absolute().parent)
+        )
+
+    @property
     def _is_cog(self) -> bool:
         """Whether a change would break its layout, which newer versions of GDAL refuse."""
         return str(self.dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT", "")) == "COG"
@@ -113,7 +121,7 @@ class MendedFile:
     def _takes_overviews(self) -> bool:
         """Whether gdaladdo gives it overviews that show and hide the same as the file."""
         dataset = self.dataset
-        if is_remote(self.path) or self._is_cog:
+        if not self._is_writable or self._is_cog:
             return False
         tiff = dataset.driver == "GTiff"
         structure = dataset.tags(ns="IMAGE_STRUCTURE")
@@ -125,6 +133,18 @@ class MendedFile:
         # Of a mask outside of a TIFF it makes no overviews.
         inside = tiff and not any(file.endswith(".msk") for file in dataset.files)
         return inside or dataset.driver == "VRT" or not has_mask
+
+
+def _stem(path: str) -> str:
+    return title_of(path) if is_remote(path) else PurePath(path).stem
+
+
+def _writable_folder(path: str) -> PurePath:
+    """Where a copy of a file can be written: beside it, else in the working folder, else among temporary files."""
+    beside = PurePath(path).parent
+    if not is_remote(path) and os.access(beside, os.W_OK):
+        return beside
+    return PurePath() if os.access(Path.cwd(), os.W_OK) else PurePath(tempfile.gettempdir())
 
 
 def mend_sheets(mendings: Mapping[str, Mending], paths: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from tileserver.photo.dataset_pool import open_dataset
+from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.inputs.commands import MendedFile
 from tileserver.photo.inputs.naming import is_remote
 from tileserver.photo.inputs.prepare import Prepared
@@ -73,7 +74,8 @@ def _false_alpha(dataset: DatasetReader) -> int | None:
     side = min(_SAMPLE_PX, dataset.width, dataset.height)
     middle = Window((dataset.width - side) // 2, (dataset.height - side) // 2, side, side)
     try:
-        values = dataset.read(number, window=middle)
+        with gdal_errors():
+            values = dataset.read(number, window=middle)
     except RasterioError:
         return None  # a damaged block is reported when a tile needs it
     # A real alpha band has few values: 0, 255, and some between them at soft edges.

@@ -66,6 +66,11 @@ def georeference(path: str, dataset: DatasetReader, placing: Placing) -> Georefe
     if dataset.rpcs is not None:
         options = {"src_crs": _WGS84, "crs": crs or _WGS84, "SRC_METHOD": "RPC"}
         return _warped(path, dataset, options, f"rpc {_note(given, beside)}")
+    if broken := _world_file_beside(path):
+        raise SourceError(
+            f"{path} is not georeferenced: {broken} beside it cannot be read as a world file, which has six lines with "
+            "a number each: width of a pixel, 0, 0, minus its height, and x and y of the centre of the first pixel"
+        )
     raise SourceError(
         f"{path} is not georeferenced: put a world file beside it ({_world_file(path)}), or add ground control points "
         "in QGIS (Layer > Georeferencer); with its corners known: gdal_edit.py -a_srs EPSG:CODE "
@@ -173,3 +178,12 @@ def _world_file(path: str) -> str:
     name = PurePath(file_name(path))
     suffix = name.suffix or ".tif"
     return name.with_suffix(f".{suffix[1]}{suffix[-1]}w").name
+
+
+def _world_file_beside(path: str) -> str:
+    """Name of a world file beside a local raster; empty if there is none."""
+    if is_remote(path):
+        return ""
+    file = Path(path)
+    suffixes = (PurePath(_world_file(path)).suffix, f"{file.suffix}w", ".wld")
+    return next((one.name for suffix in suffixes if (one := file.with_suffix(suffix)).exists()), "")

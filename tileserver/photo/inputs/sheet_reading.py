@@ -70,7 +70,7 @@ def _prepare(sheet: Sheet, options: ReadingOptions) -> SheetPreparation:
             if bands and (sheet.palette or not set(bands) <= set(non_alpha_indexes(dataset))):
                 bands = None
             own = ReadingOptions(bands=bands, nodata=options.nodata)
-            return prepare_sheet(sheet.gdal_path, dataset, own)
+            return prepare_sheet(sheet.gdal_path, dataset, own, given=sheet.path)
     except (RasterioError, OSError) as error:
         raise SourceError(f"{sheet.path} cannot be read: {reason(sheet.path, error)}") from error
 

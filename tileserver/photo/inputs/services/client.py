@@ -102,6 +102,7 @@ class PoliteClient:
             timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S, pool=deadline_s),
             limits=httpx.Limits(max_connections=2 * CONCURRENCY, max_keepalive_connections=CONCURRENCY),
             follow_redirects=True,
+            event_hooks={"request": [self._keep_secrets]},
             max_redirects=_MOST_REDIRECTS,
         )
 
@@ -154,7 +155,7 @@ class PoliteClient:
         if not host.slots.acquire(timeout=max(0.0, end - self._clock())):
             raise ServiceFault(f"{_name(url)} is slow: the requests before this one took too long")
         try:
-            own = urlsplit(url).netloc.rpartition("@")[2] == self._host
+            own = _host_name(url) == self._host.lower()
             login = self._login if own and self._login else httpx.USE_CLIENT_DEFAULT
             with self._client.stream("GET", url, headers=self._headers if own else {}, auth=login) as answer:
                 body = bytearray()
@@ -175,12 +176,23 @@ class PoliteClient:
         finally:
             host.slots.release()
 
+    def _keep_secrets(self, request: httpx.Request) -> None:
+        """Take the user's headers out of a request to another host, to which the service redirects."""
+        if _host_name(str(request.url)) != self._host.lower():
+            for name in self._headers:
+                request.headers.pop(name, None)
+
     def _host_of(self, url: str) -> _Host:
-        name = urlsplit(url).netloc.rpartition("@")[2].lower()
+        name = _host_name(url)
         with _hosts_lock:
             host = self._shared.get(name) or _hosts.setdefault(name, _Host())
             self._shared[name] = host
         return host
+
+
+def _host_name(url: str) -> str:
+    """Host of a URL, with the port if it has one."""
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
 
 
 def _name(url: str) -> str:

@@ -210,7 +210,7 @@ def _avoid_proxy() -> None:
     """Let GDAL's requests to this machine pass by a proxy: libcurl takes it from the environment."""
     if not any(os.environ.get(name) for name in ("http_proxy", "all_proxy", "ALL_PROXY", "GDAL_HTTP_PROXY")):
         return
-    for name in ("no_proxy", "NO_PROXY"):
-        hosts = os.environ.get(name, "")
-        if _LOOPBACK not in hosts and hosts != "*":
-            os.environ[name] = f"{hosts},{_LOOPBACK}".lstrip(",")
+    # The first of the two that is set hides the other one.
+    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    if _LOOPBACK not in hosts and hosts != "*":
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{hosts},{_LOOPBACK}".lstrip(",")
