@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from attrs import define, field
+from attrs import define
 from fastapi import APIRouter, Depends
-from morecantile.defaults import TileMatrixSets
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from titiler.core.dependencies import DefaultDependency
 from titiler.core.factory import TilerFactory
-from titiler.core.routing import EndpointScope
 
-from tileserver.errors import BadParameterError
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import BBox, TileAddress
-from tileserver.tiling.layer import WEB_MERCATOR, Layer, supported_tms
-from tileserver.web import wmts
+from tileserver.tiling.layer import WEB_MERCATOR, Layer
+from tileserver.web import ogc_api, wmts
+from tileserver.web.documents import DOCUMENT, DocumentFormat, document
 from tileserver.web.forwarded import base_url
 from tileserver.web.layer_reader import LayerInput, LayerReader
 from tileserver.web.ogc import xml_response
@@ -38,26 +36,11 @@ _XML: Final[dict[str, Any]] = {
 }
 
 
-CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
-
-
 class Bounds(BaseModel):
     """West, south, east and north in degrees, with their CRS."""
 
     bounds: BBox
     crs: str
-
-
-def bounded_zooms(known: TileMatrixSets) -> Callable[..., None]:
-    """Return a dependency that refuses zooms beyond the set's, since titiler would list each one up to them."""
-    last = {name: int(known.get(name).maxzoom) for name in known.list()}
-
-    def check(tileMatrixSetId: str, minzoom: int | None = None, maxzoom: int | None = None) -> None:  # noqa: N803
-        limit = last.get(tileMatrixSetId, 0)
-        if any(zoom is not None and not 0 <= zoom <= limit for zoom in (minzoom, maxzoom)):
-            raise BadParameterError(f"minzoom and maxzoom of {tileMatrixSetId} must be from 0 to {limit}")
-
-    return check
 
 
 @define(kw_only=True)
@@ -72,7 +55,6 @@ class LayerFactory(TilerFactory):
     endpoint: TileEndpoint
     layer: Layer
     reader: type[LayerReader] = LayerReader
-    supported_tms: TileMatrixSets = field(factory=supported_tms)
     layer_dependency: type[DefaultDependency] = DefaultDependency
     dataset_dependency: type[DefaultDependency] = DefaultDependency
     tile_dependency: type[DefaultDependency] = DefaultDependency
@@ -85,8 +67,6 @@ class LayerFactory(TilerFactory):
         """Register all routes of the layer."""
         source = LayerInput(self.endpoint.service, self.layer)
         self.path_dependency = lambda: source
-        tileset = EndpointScope(path="/tiles/{tileMatrixSetId}", method="GET")
-        self.route_dependencies = [([tileset], [Depends(bounded_zooms(self.supported_tms))])]
         super().register_routes()  # type: ignore[no-untyped-call]
         self.bounds()
         self.wmts()
@@ -98,7 +78,31 @@ class LayerFactory(TilerFactory):
         @self.router.get("/bounds", name="bounds")
         def bounds() -> Bounds:
             """West, south, east and north."""
-            return Bounds(bounds=rasters.view(layer, WEB_MERCATOR).bounds_lonlat, crs=CRS84)
+            return Bounds(bounds=rasters.view(layer, WEB_MERCATOR).bounds_lonlat, crs=ogc_api.CRS84)
+
+    def tilesets(self) -> None:
+        """Register the routes of OGC API Tiles that describe the layer's tiles."""
+        layer, service = self.layer, self.endpoint.service
+
+        @self.router.get("/tiles", name="tilesets", **DOCUMENT)
+        def tilesets(request: Request, f: DocumentFormat = None) -> Response:
+            """List the tile matrix sets that the layer is served on."""
+            return document(
+                request, f, f"Tiles of {layer}", ogc_api.tilesets(service, base_url(request), layer)
+            )
+
+        @self.router.get("/tiles/{tileMatrixSetId}", name="tileset", **DOCUMENT)
+        def tileset(
+            request: Request,
+            tileMatrixSetId: str,  # noqa: N803
+            minzoom: int | None = None,
+            maxzoom: int | None = None,
+            f: DocumentFormat = None,
+        ) -> Response:
+            """Describe the layer's tiles on one tile matrix set."""
+            zooms = TileJsonOptions(minzoom=minzoom, maxzoom=maxzoom)
+            content = ogc_api.tileset(service, base_url(request), layer, tileMatrixSetId, zooms)
+            return document(request, f, f"Tiles of {layer} on {tileMatrixSetId}", content)
 
     def tile(self) -> None:
         """Register the tile routes, the more specific ones first."""
