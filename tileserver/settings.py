@@ -239,6 +239,10 @@ class Settings(BaseSettings):
     tone: Annotated[Literal["model", "old"] | None, _picture(EVERY)] = Field(
         None, description="Deprecated name of colours: model is corrected, old is photo."
     )
+    ai_mark: Annotated[bool, _picture(PIXELS)] = Field(
+        True,
+        description="Write into every restored picture that a network made it (XMP: IPTC digital source type).",
+    )
     contrast: Annotated[float, _picture(EVERY, metavar="FACTOR")] = Field(
         1.0, ge=0.5, le=2.0, description="Contrast of restored pixels around mid-grey; 1 changes nothing."
     )

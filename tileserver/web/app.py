@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from rio_tiler.errors import RioTilerError
@@ -21,10 +21,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sr_model import SrModelError
-from tileserver.attribution import AI_LAYERS, ai_header
+from tileserver.attribution import ai_header
 from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceChangedError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
+from tileserver.tiling.layer import AI_LAYERS
 from tileserver.web.admission import Admission
 from tileserver.web.api_page import add_api_page
 from tileserver.web.cached_tiles import CachedTiles
@@ -37,6 +38,7 @@ from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePo
 from tileserver.web.ogc import service_path
 from tileserver.web.ogc_api import landing
 from tileserver.web.ogc_routes import landing_routes, ogc_routes
+from tileserver.web.options import refuse_unknown_options
 from tileserver.web.routes import LayerFactory, short_routes
 from tileserver.web.tile_endpoint import TileEndpoint
 
@@ -133,7 +135,8 @@ def create_app(
     app.dependency_overrides.update(safe_crs_dependencies())
     for layer in opened.rasters.layers:
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
-        app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
+        checks = [Depends(refuse_unknown_options)]
+        app.include_router(factory.router, prefix=f"/{layer}", tags=[layer], dependencies=checks)
     app.include_router(short_routes(endpoint))
     app.include_router(kvp_routes(endpoint))
     app.include_router(status_routes(opened))
@@ -152,6 +155,7 @@ def create_app(
         ai_header=ai_header(opened),
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in AI_LAYERS)),
         count=opened.metrics.count_response,
+        max_age_s=settings.max_age_s,
     )
     app.default_root = settings.root_path
     app.cached_tiles = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)

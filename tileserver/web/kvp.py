@@ -10,9 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tileserver.attribution import AI_LAYERS, ai_header
+from tileserver.attribution import ai_header
 from tileserver.tiling.encode import MEDIA_TYPES
 from tileserver.tiling.grid import TileAddress
+from tileserver.tiling.layer import AI_LAYERS
 from tileserver.web import wms, wmts
 from tileserver.web.forwarded import base_url
 from tileserver.web.grids import covering_views

@@ -119,6 +119,7 @@ class ResponseHeaders:
         ai_header: value of X-Orthosharp for paths below `ai_prefixes`.
         ai_prefixes: prefixes of paths whose pixels come from the network.
         count: called with the path and status of every response.
+        max_age_s: how long pictures may be kept, as tiles may.
     """
 
     app: ASGIApp
@@ -126,6 +127,7 @@ class ResponseHeaders:
     ai_header: str
     ai_prefixes: tuple[str, ...]
     count: Callable[[str, int], None]
+    max_age_s: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -171,6 +173,8 @@ class ResponseHeaders:
         if status >= 400:
             headers["Cache-Control"] = "no-store"
         else:
+            if scope["method"] in ("GET", "HEAD") and _IMAGE_ROUTE.search(local_path(scope)):
+                headers.setdefault("Cache-Control", f"public, max-age={self.max_age_s}")
             headers.setdefault("Cache-Control", "no-cache")
             if _may_contain_urls(status, headers):
                 headers.add_vary_header(ADDRESS_HEADERS)

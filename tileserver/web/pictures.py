@@ -67,7 +67,7 @@ def draw(endpoint: TileEndpoint, wanted: PictureRequest) -> Picture:
         with endpoint.running, LayerReader(LayerInput(endpoint.service, wanted.layer)) as reader:
             image = reader.part(wanted.bounds, wanted.crs, wanted.bounds_crs, **sizes)
         window = PixelWindow(0, 0, image.width, image.height)
-        raster = Raster(window, np.moveaxis(image.data, 0, 2), image.mask)
+        raster = Raster(window, np.moveaxis(image.data, 0, 2), image.mask).masked()
         if image.bounds is not None:
             bounds = BBox(*image.bounds)
     except OutsideError:
@@ -77,4 +77,5 @@ def draw(endpoint: TileEndpoint, wanted: PictureRequest) -> Picture:
     if wanted.background is not None:
         coloured = np.where(raster.mask[..., None] != 0, raster.rgb, np.array(wanted.background, np.uint8))
         raster = Raster(raster.window, coloured, np.full_like(raster.mask, 255))
-    return Picture(encode(raster, wanted.extension), bounds)
+    packet = endpoint.service.mark(wanted.layer)
+    return Picture(encode(raster, wanted.extension, packet=packet), bounds)
