@@ -104,6 +104,24 @@ def test_gdal_reads_all_of_a_photograph_with_its_five_connections(server: str, t
         assert (dataset.read(4) == 255).mean() > 0.9
 
 
+@needs_gdal
+@pytest.mark.parametrize("layer", ["restored", "old"])
+def test_gdal_wms_file(server: str, tile: mercantile.Tile, tmp_path: Path, layer: str) -> None:
+    """A description of the tiles around the photograph: it is read at its own size, and from its overviews."""
+    (tmp_path / "gdal_wms.xml").write_bytes(httpx.get(f"{server}/{layer}/gdal_wms.xml").content)
+    for zooms in (0, -3, 1):
+        there = mercantile.tile(*mercantile.ul(tile), tile.z + zooms) if zooms > 0 else tile
+        there = mercantile.parent(tile, zoom=tile.z + zooms) if zooms < 0 else there
+        assert (
+            np.abs(read_by_gdal("gdal_wms.xml", there, tmp_path) - expected(server, there, layer)).max() == 0
+        )
+    whole = subprocess.run(
+        ["gdalinfo", "gdal_wms.xml"], capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path
+    )
+    (size,) = re.findall(r"Size is (\d+),", whole.stdout)
+    assert int(size) < 20_000, "not the size of the Earth"
+
+
 def test_owslib_reads_the_ogc_api(server: str) -> None:
     maps = Maps(f"{server}/ogcapi")
     assert any("ogcapi-tiles-1/1.0/conf/core" in name for name in maps.conformance()["conformsTo"])

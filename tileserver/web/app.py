@@ -31,6 +31,7 @@ from tileserver.web.api_page import add_api_page
 from tileserver.web.cached_tiles import CachedTiles
 from tileserver.web.crs import safe_crs_dependencies
 from tileserver.web.documents import HTML, DocumentFormat, wants_html
+from tileserver.web.download_routes import download_routes
 from tileserver.web.forwarded import base_url, place_below
 from tileserver.web.health import status_routes
 from tileserver.web.kvp import kvp_routes
@@ -139,6 +140,7 @@ def create_app(
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer], dependencies=checks)
     app.include_router(short_routes(endpoint))
     app.include_router(kvp_routes(endpoint))
+    app.include_router(download_routes(endpoint))
     app.include_router(status_routes(opened))
     app.include_router(ogc_routes(endpoint))
     app.include_router(landing_routes(endpoint), prefix="/ogcapi")

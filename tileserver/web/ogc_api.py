@@ -101,7 +101,8 @@ def collection(service: TileService, base_url: str, layer: str) -> Document:
     address = f"{base_url}/collections/{layer}"
     extent: Document = {"spatial": {"bbox": [list(view.bounds_lonlat)], "crs": CRS84}}
     if source.date:
-        extent["temporal"] = {"interval": [[source.date, source.date]]}
+        first, _, last = source.date.partition("/")
+        extent["temporal"] = {"interval": [[f"{date[:10]}T00:00:00Z" for date in (first, last or first)]]}
     return {
         "id": layer,
         "title": f"{title(service)}: {layer}",
