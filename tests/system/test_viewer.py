@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -329,7 +330,7 @@ def test_the_dialog_has_code_for_openlayers_and_files_for_other_programs(
         document = httpx.get(f"{origin}/{layer}/WebMercatorQuad/tilejson.json", timeout=60).json()
         code = page.input_value("#share-openlayers")
         assert f"maxZoom: {document['maxzoom']}" in code
-        assert document["attribution"].split(" | ")[0] in code.replace("\\", "")
+        assert html.unescape(document["attribution"].split(" | ")[0]) in html.unescape(code)
         for name in ("qlr", "qgs", "gdal", "josm", "id", "stac"):
             answer = httpx.get(str(page.locator(f"#share-{name}").evaluate("link => link.href")), timeout=60)
             assert answer.status_code == 200, name
