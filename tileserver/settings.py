@@ -289,8 +289,8 @@ class Settings(BaseSettings):
     max_pictures: Annotated[int, _limit(metavar="N")] = Field(
         4,
         ge=1,
-        description="Previews, bbox, point, feature, map and WMS requests at the same time; further ones wait, as "
-        "tiles do.",
+        description="Previews, bbox, point, feature, map and WMS requests at the same time; further ones wait for "
+        "half of the deadline at most.",
     )
     max_image_px: Annotated[int, _limit(metavar="PX")] = Field(
         2048, ge=256, le=8192, description="Longest side of a preview, bbox or WMS image."

@@ -93,7 +93,8 @@ class Admission:
 
     def __init__(self, settings: Settings) -> None:
         self.requests = InFlight(settings.max_requests)
-        self.pictures = Places(settings.max_pictures, settings.queue_size, settings.max_wait_s)
+        # The other half of the time is for the picture itself.
+        self.pictures = Places(settings.max_pictures, settings.queue_size, settings.deadline_s / 2)
         self._settings = settings
         self.restoring = self._lane("restore", settings.threads)
         self.reading = self._lane("old", max(2, settings.threads // 2))

@@ -147,7 +147,7 @@ def stac_item(service: TileService, base_url: str) -> Document:
         {"rel": "wmts", "href": f"{base_url}/wmts", "type": "application/xml", "wmts:layer": list(layers)},
         {"rel": "wms", "href": f"{base_url}/wms", "type": "text/xml", "wms:layers": list(layers)},
     ]
-    assets = {}
+    assets: dict[str, Document] = {}
     for layer in layers:
         template = base_url + tile_path(layer, WEB_MERCATOR, "png")
         links.append({"rel": "xyz", "href": template, "type": "image/png", "title": layer})

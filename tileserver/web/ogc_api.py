@@ -11,6 +11,7 @@ from typing import Any, Final
 from rasterio.crs import CRS
 
 from tileserver.attribution import attribution, description, title
+from tileserver.errors import OutsideError
 from tileserver.photo.view import View
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
@@ -187,10 +188,15 @@ def tile_matrix_sets(base_url: str) -> Document:
 
 
 def tile_matrix_set(name: str) -> Document:
-    """Return the definition of a tile matrix set, which has to be a known one.
+    """Return the definition of a tile matrix set.
+
+    Raises:
+        OutsideError: it is not a known one.
 
     GDAL of the years up to 2023 reads the version before (OGC 17-083r2), whose names stand beside those of version 2.
     """
+    if name not in supported_tms().list():
+        raise OutsideError(f"unknown tile matrix set {name!r}: /tileMatrixSets lists those that are served")
     document: Document = supported_tms().get(name).model_dump(exclude_none=True, mode="json")
     matrices = [
         {**matrix, "identifier": matrix["id"], "topLeftCorner": matrix["pointOfOrigin"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, cast
 
 from fastapi import APIRouter, Query
 from rasterio.crs import CRS
@@ -16,7 +16,7 @@ from tileserver.errors import BadParameterError
 from tileserver.photo.pixel_size import WGS84
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import BBox
-from tileserver.tiling.layer import WEB_MERCATOR, Layer, supported_tms
+from tileserver.tiling.layer import WEB_MERCATOR, Layer
 from tileserver.web import ogc_api
 from tileserver.web.accept import preferred
 from tileserver.web.crs import named_crs
@@ -34,7 +34,6 @@ _IMAGES: Final[dict[str, Any]] = {
     "response_class": Response,
     "responses": {200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
 }
-TmsName = Literal[tuple(supported_tms().list())]  # type: ignore[valid-type]
 
 
 def ogc_routes(endpoint: TileEndpoint) -> APIRouter:
@@ -109,7 +108,7 @@ def ogc_routes(endpoint: TileEndpoint) -> APIRouter:
     @router.get("/tileMatrixSets/{tileMatrixSetId}", **DOCUMENT)
     def tile_matrix_set(
         request: Request,
-        tileMatrixSetId: TmsName,  # noqa: N803
+        tileMatrixSetId: str,  # noqa: N803
         f: DocumentFormat = None,
     ) -> Response:
         """Define a tile matrix set."""
