@@ -45,8 +45,11 @@ test: browser $(VENV)/.stamp-dev ## run the tests that take seconds
 test-all: browser $(VENV)/.stamp-dev clients ## run all tests, including those that take minutes
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-clients: browser $(VENV)/.stamp-dev clients ## read archives and maps with GDAL, pmtiles.js and map libraries
-	$(BIN)/python -m pytest tests/system/test_archive_clients.py tests/system/test_examples.py $(PYTEST_ARGS)
+CLIENT_TESTS := $(addprefix tests/system/test_,archive_clients.py examples.py gis_clients.py qgis.py mapproxy.py \
+    services_of_mapproxy.py prefix.py nginx.py) tests/tileserver/test_ai_mark.py
+
+test-clients: browser $(VENV)/.stamp-dev clients .venv-bench/.stamp ## read maps with GDAL, QGIS, MapProxy, exiftool and others
+	$(BIN)/python -m pytest $(CLIENT_TESTS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the schemas of GitHub's files
 	$(BIN)/ruff check .

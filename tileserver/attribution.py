@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import html
-from typing import Final
 
 from tileserver.service import TileService
-
-# Layers whose pixels come from the network.
-AI_LAYERS: Final = ("restored", "difference")
+from tileserver.tiling.layer import AI_LAYERS
 
 
 def ai_header(service: TileService) -> str:

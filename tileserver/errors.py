@@ -8,7 +8,8 @@ TileServerError
 ├── RequestError              the request is invalid
 │   ├── OutsideError          the place, zoom, layer or tile matrix set does not exist
 │   │   └── BesideError       the tile lies beside the photograph
-│   └── BadParameterError     a value is malformed or too large
+│   ├── BadParameterError     a value is malformed or too large
+│   └── UnsupportedOptionError  an option that other tile servers have, and this one has not
 ├── OverloadedError           a queue is full or a deadline has passed
 ├── AbandonedError            every client that asked for this has disconnected
 ├── StoreError                the tile store failed; the tile is rendered instead
@@ -59,6 +60,10 @@ class BesideError(OutsideError):
 
 class BadParameterError(RequestError):
     """A value is malformed or too large."""
+
+
+class UnsupportedOptionError(RequestError):
+    """An option that other tile servers obey, and that is not ignored in silence here."""
 
 
 class OverloadedError(TileServerError):

@@ -14,12 +14,13 @@ from tileserver.photo.source import SOURCE_CHANGED, Source
 from tileserver.render.appearance import Appearance, choose_appearance
 from tileserver.render.layers import LayerRasters, MetatileKey
 from tileserver.render.pipeline import open_pipeline
-from tileserver.render.recipe import Recipe
+from tileserver.render.recipe import Recipe, mark_of
 from tileserver.render.single_flight import SingleFlight
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.stages import Stages, Wanted, always
 from tileserver.tiling.encode import encode
+from tileserver.tiling.layer import AI_LAYERS
 from tileserver.tiling.raster import Raster
 from tileserver.tiling.tile import Tile, TileKey, TileRequest
 
@@ -56,6 +57,7 @@ class TileService:
             self.shared, self.metrics = shared, shared.metrics
             pipeline = opened.enter_context(open_pipeline(self.old, settings, shared.networks))
             self.restorer, self._renderer = pipeline.restorer, pipeline.renderer
+            self._mark = pipeline.mark
             self._flights: SingleFlight[TileKey, Tile] = SingleFlight(settings.deadline_s)
             self.ready = False
             self.metatile_s = 0.0
@@ -79,6 +81,10 @@ class TileService:
         """Why no new tile can be rendered at the moment; empty if tiles can be rendered."""
         sources = (self.old, self.new)
         return SOURCE_CHANGED if any(source.is_changed for source in sources if source) else ""
+
+    def mark(self, layer: str) -> bytes:
+        """Return the XMP that a layer's pictures carry; empty for none."""
+        return self._mark if layer in AI_LAYERS else b""
 
     def warm_up(self) -> None:
         """Run the network once and fit the tone map, so that the first request does not wait for either."""
@@ -180,7 +186,7 @@ class TileService:
         tile = request.tile
         raster = self.rasters.raster(request.layer, request.tms, tile.pixel_zoom, tile.window, stages)
         with stages.measure("encode"):
-            body = encode(raster, request.extension)
+            body = encode(raster, request.extension, packet=self.mark(request.layer))
         return replace(self.shared.tiles.put(key, body), hit=False)
 
 
@@ -219,10 +225,11 @@ def _identity(
     settings: Settings, old: Source, new: Source | None, spec: ModelSpec, weights: str, appearance: Appearance
 ) -> MapIdentity:
     shown = [source for source in (old, new) if source]
+    mark = mark_of(settings, spec, weights)
     return MapIdentity(
-        content=Recipe.of(weights, shown, appearance).digest,
-        seeded_content=Recipe.of(weights, [old], appearance).digest,
-        undated=Recipe.of(weights, shown, appearance, dated=False).digest,
+        content=Recipe.of(weights, shown, appearance, mark=mark).digest,
+        seeded_content=Recipe.of(weights, [old], appearance, mark=mark).digest,
+        undated=Recipe.of(weights, shown, appearance, mark=mark, dated=False).digest,
         source=old.info.name,
         fingerprint=old.info.fingerprint,
         model=spec.name,

@@ -239,6 +239,10 @@ class Settings(BaseSettings):
     tone: Annotated[Literal["model", "old"] | None, _picture(EVERY)] = Field(
         None, description="Deprecated name of colours: model is corrected, old is photo."
     )
+    ai_mark: Annotated[bool, _picture(PIXELS)] = Field(
+        True,
+        description="Write into every restored picture that a network made it (XMP: IPTC digital source type).",
+    )
     contrast: Annotated[float, _picture(EVERY, metavar="FACTOR")] = Field(
         1.0, ge=0.5, le=2.0, description="Contrast of restored pixels around mid-grey; 1 changes nothing."
     )
@@ -285,7 +289,8 @@ class Settings(BaseSettings):
     max_pictures: Annotated[int, _limit(metavar="N")] = Field(
         4,
         ge=1,
-        description="Previews, bbox, point, feature and WMS requests at the same time; further ones get 503.",
+        description="Previews, bbox, point, feature, map and WMS requests at the same time; further ones wait for "
+        "half of the deadline at most.",
     )
     max_image_px: Annotated[int, _limit(metavar="PX")] = Field(
         2048, ge=256, le=8192, description="Longest side of a preview, bbox or WMS image."

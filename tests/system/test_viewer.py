@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -317,6 +318,23 @@ def test_the_page_works_under_a_prefix(visit: Callable[..., Visit], origin: str)
     assert url == f"{prefix}/restored/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.webp"
     page.select_option("#share-layer", "old")
     assert page.input_value("#share-url") == url.replace("/restored/", "/old/")
+
+
+def test_the_dialog_has_code_for_openlayers_and_files_for_other_programs(
+    visit: Callable[..., Visit], origin: str
+) -> None:
+    page = visit().open("/" + view(origin))
+    page.get_by_role("button", name="Use in QGIS").click()
+    for layer in ("restored", "old"):
+        page.select_option("#share-layer", layer)
+        document = httpx.get(f"{origin}/{layer}/WebMercatorQuad/tilejson.json", timeout=60).json()
+        code = page.input_value("#share-openlayers")
+        assert f"maxZoom: {document['maxzoom']}" in code
+        assert html.unescape(document["attribution"].split(" | ")[0]) in html.unescape(code)
+        for name in ("qlr", "qgs", "gdal", "josm", "id", "stac"):
+            answer = httpx.get(str(page.locator(f"#share-{name}").evaluate("link => link.href")), timeout=60)
+            assert answer.status_code == 200, name
+            assert f"/{layer}/" in answer.text
 
 
 def test_the_code_for_leaflet_shows_tiles_beyond_zoom_18(visit: Callable[..., Visit], origin: str) -> None:

@@ -23,10 +23,19 @@ async def routing(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 418, "headers": []})
 
 
-def ask(app: CachedTiles, path: str, method: str = "GET", root: str = "", **headers: str) -> list[Message]:
+def ask(
+    app: CachedTiles, path: str, method: str = "GET", root: str = "", query: bytes = b"", **headers: str
+) -> list[Message]:
     """Return the messages that the application sends."""
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "path": path, "root_path": root, "headers": raw}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "root_path": root,
+        "headers": raw,
+        "query_string": query,
+    }
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -51,9 +60,14 @@ def warm(make_service: Callable[..., TileService]) -> tuple[CachedTiles, str, by
 
 def test_cached_tiles_never_reach_the_routes(warm: tuple[CachedTiles, str, bytes]) -> None:
     app, path, body = warm
-    for url in (path, f"{path}.webp"):
+    for url, query in ((f"{path}.webp", b""), (f"{path}.webp", b"token=abc")):
         start, end = ask(app, url)
         assert (start["status"], end["body"]) == (200, body)
+        start, _ = ask(app, url, query=query)
+        assert start["status"] == 200
+        start, *_ = ask(app, url, query=b"rescale=1,2")
+        assert start["status"] == 418, "for the routes to obey, or to refuse"
+        start, end = ask(app, url)
         headers = dict(start["headers"])
         assert headers[b"content-length"] == str(len(body)).encode()
         etag = headers[b"etag"].decode()
@@ -63,13 +77,14 @@ def test_cached_tiles_never_reach_the_routes(warm: tuple[CachedTiles, str, bytes
         start, end = ask(app, url, "HEAD")
         assert (start["status"], end["body"]) == (200, b"")
         assert dict(start["headers"])[b"content-length"] == str(len(body)).encode()
-    start, _ = ask(app, f"/maps{path}", root="/maps")
+    start, _ = ask(app, f"/maps{path}.webp", root="/maps")
     assert start["status"] == 200
 
 
 def test_all_else_is_passed_on(warm: tuple[CachedTiles, str, bytes]) -> None:
     app, path, _ = warm
     for url in (
+        path,  # Accept decides the format
         f"{path}.png",
         f"{path}@2x.webp",
         f"{path}.gif",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from starlette.testclient import TestClient
 from sr_model import PixelWindow, Restorer
 from tileserver.service import TileRequest, TileService
 from tileserver.tiling.grid import TileAddress
+from tileserver.web.admission import Places
 from tileserver.web.app import create_app
 from tileserver.web.lane import Lane
 from tileserver.web.tile_endpoint import TileEndpoint
@@ -172,6 +174,7 @@ def test_the_old_layer_may_stand_in_under_overload(slow_server: SlowServer) -> N
 
 def test_images_have_a_limit_of_their_own(slow_server: SlowServer) -> None:
     client, network = slow_server(max_pictures=1)
+    client.app.state.endpoint.admission.pictures._max_wait_s = 0.2
     west, south, east, north = client.get("/tilejson.json").json()["bounds"]
     point = f"{(west + east) / 2},{(south + north) / 2}"
     with ThreadPoolExecutor(1) as pool:
@@ -189,6 +192,35 @@ def test_images_have_a_limit_of_their_own(slow_server: SlowServer) -> None:
         network.gate.set()
         assert first.result(60).status_code == 200
     assert client.get(f"/old/point/{point}").status_code == 200
+
+
+def test_pictures_wait_for_a_place_in_turn() -> None:
+    """Map libraries ask for six at a time, GDAL for five."""
+    order = []
+
+    async def ask(places: Places, name: int, hold_s: float = 0.01) -> bool:
+        if not await places.enter():
+            return False
+        order.append(name)
+        await asyncio.sleep(hold_s)
+        places.leave()
+        return True
+
+    async def crowd() -> None:
+        places = Places(limit=1, most_waiting=3, max_wait_s=5)
+        assert await asyncio.gather(*(ask(places, name) for name in range(6))) == [True] * 4 + [False] * 2
+        assert order == [0, 1, 2, 3]
+        # One that has waited too long gets none, and one that went away keeps none.
+        slow = Places(limit=1, most_waiting=9, max_wait_s=0.05)
+        first = asyncio.create_task(ask(slow, 10, hold_s=0.2))
+        await asyncio.sleep(0)
+        gone = asyncio.create_task(ask(slow, 11))
+        assert not await ask(slow, 12)
+        gone.cancel()
+        assert await first
+        assert await ask(slow, 13)
+
+    asyncio.run(crowd())
 
 
 def test_requests_beyond_the_limit_are_refused_at_once(make_service: MakeService) -> None:

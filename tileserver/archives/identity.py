@@ -49,7 +49,7 @@ class Identity:
         ]
         if named or self.content == other.content:
             return named
-        return ["the recipe: bands, range, colours or version differ, photograph and weights do not"]
+        return ["the recipe: bands, range, colours, AI mark or version differ, photograph and weights do not"]
 
     def to_json(self) -> str:
         """Return the JSON that `from_json` reads."""

@@ -24,6 +24,7 @@ class Description:
         date: when the tiles were made, in ISO 8601.
         identity: provenance of the tiles.
         options: which tiles were requested, as JSON.
+        source_type: IPTC digital source type, which each tile carries as XMP, too; may be empty.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Description:
     date: str
     identity: Identity
     options: str
+    source_type: str = ""
 
     @property
     def center(self) -> tuple[float, float, int]:
@@ -49,6 +51,7 @@ class Description:
         return {
             "credit": self.credit,
             "ai_restored": "yes",
+            **({"digital_source_type": self.source_type} if self.source_type else {}),
             "model": identity.model,
             "model_digest": identity.weights,
             "date": self.date,

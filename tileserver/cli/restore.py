@@ -122,10 +122,12 @@ def _work(job: Job, metatiles: MetatileFolder, jobs: int, options: dict[str, Any
             options["chips"],
             extension,
             job.tags,
+            job.pipeline.mark,
         )
     else:
         nodata = None if options["tms"] else nodata_of(job.pipeline.photograph)
-        nbytes = write_cog(target, metatiles, output, job.tags, nodata, 256 if options["tms"] else 512)
+        block_px = 256 if options["tms"] else 512
+        nbytes = write_cog(target, metatiles, output, job.tags, nodata, block_px, job.pipeline.mark)
     window = target.window
     what = f"{window.width} x {window.height} px of {target.gsd_m:.3f} m restored"
     summarise(str(output), what, tally.progress(), nbytes, as_json=as_json)

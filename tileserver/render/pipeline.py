@@ -10,7 +10,7 @@ from sr_model import Restorer
 from tileserver.photo.source import Source
 from tileserver.render.appearance import Appearance, choose_appearance
 from tileserver.render.networks import Networks
-from tileserver.render.recipe import Recipe
+from tileserver.render.recipe import Recipe, mark_of
 from tileserver.render.renderer import Renderer
 from tileserver.settings import Settings
 
@@ -23,11 +23,13 @@ class Pipeline:
         photograph: the old photograph.
         restorer: the network.
         renderer: renders windows with the network and the finish.
+        mark: XMP of the pictures; empty for none.
     """
 
     photograph: Source
     restorer: Restorer
     renderer: Renderer
+    mark: bytes
 
     @property
     def appearance(self) -> Appearance:
@@ -35,8 +37,8 @@ class Pipeline:
         return self.renderer.appearance
 
     def recipe_digest(self) -> str:
-        """Return the digest of everything that affects restored pixels."""
-        return Recipe.of(self.restorer.digest, [self.photograph], self.appearance).digest
+        """Return the digest of everything that affects restored pictures."""
+        return Recipe.of(self.restorer.digest, [self.photograph], self.appearance, mark=self.mark).digest
 
 
 @contextmanager
@@ -57,6 +59,7 @@ def open_pipeline(photograph: Source, settings: Settings, networks: Networks) ->
     try:
         restorer = network.restorer
         appearance = choose_appearance(restorer.spec, photograph, settings)
-        yield Pipeline(photograph, restorer, Renderer(restorer.spec, network.queue, appearance))
+        mark = mark_of(settings, restorer.spec, restorer.digest)
+        yield Pipeline(photograph, restorer, Renderer(restorer.spec, network.queue, appearance), mark)
     finally:
         networks.release(network)

@@ -15,14 +15,17 @@ from typing import Any, Final
 
 import rasterio
 
+from sr_model import ModelSpec
 from sr_model.colour_map import MAP_VERSION
 from tileserver.photo.source import Source
 from tileserver.photo.warp import PART_PX, WARP_KERNEL, WARP_TOLERANCE_PX
 from tileserver.render import colours, finish
 from tileserver.render.appearance import Appearance
 from tileserver.render.renderer import MARGIN_PX
+from tileserver.settings import Settings
 from tileserver.tiling import encode, grid
 from tileserver.tiling.raster import NO_DIFFERENCE
+from tileserver.tiling.xmp import ai_packet
 
 # Increase it whenever a change of the code, or of a library, changes what a tile looks like.
 RECIPE_VERSION: Final = 5
@@ -38,15 +41,23 @@ class Recipe:
         weights: digest of the weights, which covers their spec with halo and stride.
         sources: fingerprint, bands, rescale range of each photograph, and how else it is read.
         appearance: scale and colours of restored pixels.
+        mark: XMP of restored pictures; empty for none. No pixel, but part of what is stored.
     """
 
     weights: str
     sources: tuple[tuple[str, tuple[int, ...], tuple[float, float], str], ...]
     appearance: Appearance
+    mark: str = ""
 
     @classmethod
     def of(
-        cls, weights: str, sources: Iterable[Source], appearance: Appearance, *, dated: bool = True
+        cls,
+        weights: str,
+        sources: Iterable[Source],
+        appearance: Appearance,
+        *,
+        mark: bytes = b"",
+        dated: bool = True,
     ) -> Recipe:
         """Return the recipe of a map that shows these photographs.
 
@@ -54,13 +65,14 @@ class Recipe:
             weights: digest of the weights.
             sources: the photographs.
             appearance: of restored pixels.
+            mark: XMP of restored pictures.
             dated: whether the times of the photographs' files count, in which copies on other hosts may differ.
         """
         described = tuple(
             (info.fingerprint if dated else info.undated_fingerprint, info.bands, info.rescale, info.reading)
             for info in (source.info for source in sources)
         )
-        return cls(weights, described, appearance)
+        return cls(weights, described, appearance, mark.decode())
 
     @property
     def digest(self) -> str:
@@ -79,6 +91,17 @@ class Recipe:
         }
         text = json.dumps([_rounded(asdict(self)), constants], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def mark_of(settings: Settings, spec: ModelSpec, digest: str) -> bytes:
+    """Return the XMP that the settings put into restored pictures; empty for none.
+
+    Args:
+        settings: of the map.
+        spec: of its network.
+        digest: of the network's weights.
+    """
+    return ai_packet(spec.name, digest) if settings.ai_mark else b""
 
 
 def library_versions() -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from PIL import Image
 
+from tileserver.tiling.extension import Extension as Extension
 from tileserver.tiling.raster import Raster
-
-Extension = Literal["png", "webp", "jpg"]
+from tileserver.tiling.xmp import with_xmp
 
 MEDIA_TYPES: Final[dict[Extension, str]] = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
 JPEG_QUALITY: Final = 88
@@ -24,17 +24,22 @@ def default_quality(extension: Extension) -> int | None:
     return {"jpg": JPEG_QUALITY, "webp": WEBP_QUALITY}.get(extension)
 
 
-def encode(raster: Raster, extension: Extension, quality: int | None = None) -> bytes:
+def encode(raster: Raster, extension: Extension, quality: int | None = None, *, packet: bytes = b"") -> bytes:
     """Encode a raster. Pixels without data are transparent, or white in JPEG.
 
     Args:
         raster: the pixels and their mask.
         extension: the format.
         quality: 1 to 100 for JPEG and WebP; the server's own quality if None.
+        packet: XMP to put into the file; none if it is empty.
 
     Returns:
         The encoded file; empty for a JPEG in which no pixel has data (HTTP status 204).
     """
+    return with_xmp(_encode(raster, extension, quality), extension, packet)
+
+
+def _encode(raster: Raster, extension: Extension, quality: int | None) -> bytes:
     if extension == "jpg":
         return (
             b""

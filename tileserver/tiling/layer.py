@@ -10,6 +10,8 @@ from tileserver.tiling.grid import is_quadtree
 
 Layer = Literal["restored", "old", "new", "difference"]
 LAYERS: Final[tuple[Layer, ...]] = get_args(Layer)
+# Layers whose pixels come from the network.
+AI_LAYERS: Final[tuple[Layer, ...]] = ("restored", "difference")
 WEB_MERCATOR: Final = "WebMercatorQuad"
 
 

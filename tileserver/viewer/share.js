@@ -24,6 +24,15 @@ export function setUpShare(config) {
   const fill = () => {
     byId("share-url").value = config.tiles[select.value];
     byId("share-code").value = leafletCode(config, select.value);
+    byId("share-openlayers").value = openLayersCode(config, select.value);
+    const [base] = config.tiles[select.value].split("/tiles/");
+    const map = base.slice(0, base.lastIndexOf("/"));
+    byId("share-qlr").href = `${base}/layer.qlr`;
+    byId("share-qgs").href = `${map}/project.qgs`;
+    byId("share-gdal").href = `${base}/gdal_wms.xml`;
+    byId("share-josm").href = `${base}/josm.xml`;
+    byId("share-id").href = `${base}/imagery.geojson`;
+    byId("share-stac").href = `${map}/item.json`;
     byId("share-status").textContent = config.isPrefixKnown ? "" : PREFIX_UNKNOWN;
   };
   select.addEventListener("change", fill);
@@ -36,16 +45,39 @@ export function setUpShare(config) {
   }
 }
 
-function leafletCode(config, layer) {
-  const [west, south, east, north] = config.layerBounds[layer].map((degrees) => Number(degrees.toFixed(6)));
+/** The credit and the AI notice of a layer, as HTML. */
+function attributionOf(config, layer) {
   const notes = layer === "restored" || layer === "difference" ? [config.credit, config.ai_notice] : [config.credit];
+  return JSON.stringify(notes.filter(Boolean).map(escapeHtml).join(" | "));
+}
+
+function roundedBounds(config, layer) {
+  return config.layerBounds[layer].map((degrees) => Number(degrees.toFixed(6)));
+}
+
+function openLayersCode(config, layer) {
+  return [
+    "map.addLayer(new ol.layer.Tile({",
+    `  extent: ol.proj.transformExtent([${roundedBounds(config, layer).join(", ")}], "EPSG:4326", "EPSG:3857"),`,
+    "  source: new ol.source.XYZ({",
+    `    url: ${JSON.stringify(config.tiles[layer])},`,
+    `    minZoom: ${config.minzoom},`,
+    `    maxZoom: ${config.maxzoom},`,
+    `    attributions: ${attributionOf(config, layer)},`,
+    "  }),",
+    "}));",
+  ].join("\n");
+}
+
+function leafletCode(config, layer) {
+  const [west, south, east, north] = roundedBounds(config, layer);
   return [
     `L.tileLayer(${JSON.stringify(leafletTemplate(config.tiles[layer]))}, {`,
     `  minZoom: ${config.minzoom},`,
     `  maxZoom: ${maxMapZoom(config)},`, // Leaflet's own is 18
     `  maxNativeZoom: ${config.maxzoom},`,
     `  bounds: [[${south}, ${west}], [${north}, ${east}]],`,
-    `  attribution: ${JSON.stringify(notes.filter(Boolean).map(escapeHtml).join(" | "))},`,
+    `  attribution: ${attributionOf(config, layer)},`,
     "}).addTo(map);",
   ].join("\n");
 }

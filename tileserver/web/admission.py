@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections import deque
 from dataclasses import dataclass
 
 from tileserver.settings import Settings
@@ -23,6 +25,56 @@ class InFlight:
     count: int = 0
 
 
+class Places:
+    """Places for costly requests. Those beyond the limit wait for one in turn, as clients send several at a time.
+
+    For the event loop's thread only.
+
+    Args:
+        limit: number of places.
+        most_waiting: of requests that wait; further ones get none.
+        max_wait_s: longest wait, in seconds.
+    """
+
+    def __init__(self, limit: int, most_waiting: int, max_wait_s: float) -> None:
+        self.limit = limit
+        self._most_waiting = most_waiting
+        self._max_wait_s = max_wait_s
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> bool:
+        """Return whether there is a place, which has to be left again."""
+        if self._taken < self.limit:
+            self._taken += 1
+            return True
+        if len(self._waiting) >= self._most_waiting:
+            return False
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await asyncio.wait_for(turn, self._max_wait_s)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if turn.done() and not turn.cancelled():
+                # The place came at the same moment.
+                self.leave()
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                return False
+            raise
+        return True
+
+    def leave(self) -> None:
+        """Give the place to the next that waits."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._taken -= 1
+
+
 class Admission:
     """Lanes and limits of a server.
 
@@ -31,7 +83,7 @@ class Admission:
 
     Attributes:
         requests: all requests being answered.
-        pictures: of these, requests for images of any size, which cost far more than a tile.
+        pictures: of these, requests for images of any size, which may cost far more than a tile.
         restoring: lane of tiles that need the network.
         reading: lane of the old and the new layer, which need the photograph only.
         resampling: lane of restored tiles that do not need the network: from metatiles in memory, and from overviews.
@@ -41,7 +93,8 @@ class Admission:
 
     def __init__(self, settings: Settings) -> None:
         self.requests = InFlight(settings.max_requests)
-        self.pictures = InFlight(settings.max_pictures)
+        # The other half of the time is for the picture itself.
+        self.pictures = Places(settings.max_pictures, settings.queue_size, settings.deadline_s / 2)
         self._settings = settings
         self.restoring = self._lane("restore", settings.threads)
         self.reading = self._lane("old", max(2, settings.threads // 2))

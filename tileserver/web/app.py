@@ -10,31 +10,36 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from rio_tiler.errors import RioTilerError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
-from titiler.core.factory import TMSFactory
 
 from sr_model import SrModelError
-from tileserver.attribution import AI_LAYERS, ai_header
+from tileserver.attribution import ai_header
 from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceChangedError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
-from tileserver.tiling.layer import supported_tms
+from tileserver.tiling.layer import AI_LAYERS
 from tileserver.web.admission import Admission
+from tileserver.web.api_page import add_api_page
 from tileserver.web.cached_tiles import CachedTiles
 from tileserver.web.crs import safe_crs_dependencies
-from tileserver.web.forwarded import place_below
+from tileserver.web.documents import HTML, DocumentFormat, wants_html
+from tileserver.web.download_routes import download_routes
+from tileserver.web.forwarded import base_url, place_below
 from tileserver.web.health import status_routes
 from tileserver.web.kvp import kvp_routes
 from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy, local_path
 from tileserver.web.ogc import service_path
+from tileserver.web.ogc_api import landing
+from tileserver.web.ogc_routes import landing_routes, ogc_routes
+from tileserver.web.options import refuse_unknown_options
 from tileserver.web.routes import LayerFactory, short_routes
 from tileserver.web.tile_endpoint import TileEndpoint
 
@@ -123,7 +128,7 @@ def create_app(
         yield
         await anyio.to_thread.run_sync(close)
 
-    # Swagger's page would fetch scripts from another site; /openapi.json stays.
+    # Swagger's page would fetch scripts from another site; /docs is ours.
     app = Application(
         title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None, responses=COMMON_RESPONSES
     )
@@ -131,12 +136,17 @@ def create_app(
     app.dependency_overrides.update(safe_crs_dependencies())
     for layer in opened.rasters.layers:
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
-        app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
+        checks = [Depends(refuse_unknown_options)]
+        app.include_router(factory.router, prefix=f"/{layer}", tags=[layer], dependencies=checks)
     app.include_router(short_routes(endpoint))
     app.include_router(kvp_routes(endpoint))
+    app.include_router(download_routes(endpoint))
     app.include_router(status_routes(opened))
-    app.include_router(TMSFactory(supported_tms=supported_tms()).router)
-    _add_page(app)
+    app.include_router(ogc_routes(endpoint))
+    app.include_router(landing_routes(endpoint), prefix="/ogcapi")
+    app.include_router(ogc_routes(endpoint), prefix="/ogcapi", include_in_schema=False)
+    _add_page(app, opened)
+    add_api_page(app)
     _add_error_handlers(app)
     # Middleware added last sees the request first.
     app.add_middleware(LimitRequests, admission=limits)
@@ -147,16 +157,21 @@ def create_app(
         ai_header=ai_header(opened),
         ai_prefixes=("/tiles/", *(f"/{layer}/" for layer in AI_LAYERS)),
         count=opened.metrics.count_response,
+        max_age_s=settings.max_age_s,
     )
     app.default_root = settings.root_path
     app.cached_tiles = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)
     return app
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_page(app: FastAPI, service: TileService) -> None:
     @app.get("/", include_in_schema=False)
-    async def index() -> FileResponse:
-        return FileResponse(VIEWER_FOLDER / "index.html")
+    def index(request: Request, f: DocumentFormat = None) -> Response:
+        """Return the map, or the landing page of the OGC API to those who ask for JSON."""
+        vary = {"Vary": "Accept"}
+        if wants_html(request, f, default=HTML):
+            return FileResponse(VIEWER_FOLDER / "index.html", headers=vary)
+        return JSONResponse(landing(service, base_url(request)), headers=vary)
 
     app.mount("/viewer", StaticFiles(directory=VIEWER_FOLDER), name="viewer")
 

@@ -13,20 +13,20 @@ from typing import Final, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tileserver.attribution import AI_LAYERS, ai_header
+from tileserver.attribution import ai_header
 from tileserver.service import Tile, TileRequest, TileService
 from tileserver.stages import ZERO_SECONDS, server_timing
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TileAddress
-from tileserver.tiling.layer import WEB_MERCATOR
+from tileserver.tiling.layer import AI_LAYERS, WEB_MERCATOR
 from tileserver.web.middleware import AI_HEADER, ResponsePolicy, etag_matches, local_path
-from tileserver.web.tilejson import DEFAULT_FORMAT
+from tileserver.web.options import may_change_pixels
 
 RawHeaders = list[tuple[bytes, bytes]]
 
 _TILE: Final = re.compile(
     r"/(?:(?P<layer>[a-z]+)/tiles/(?P<tms>\w+)|tiles)/(?P<z>\d+)/(?P<x>\d+)/(?P<y>\d+)"
-    rf"(?:@(?P<scale>[12])x)?(?:\.(?P<ext>{'|'.join(MEDIA_TYPES)}))?",
+    rf"(?:@(?P<scale>[12])x)?\.(?P<ext>{'|'.join(MEDIA_TYPES)}|jpeg)",
     re.ASCII,
 )
 # Longer than the path of any tile; longer paths must not fill the memory of parsed paths.
@@ -38,10 +38,10 @@ _MAX_PARSED_PATHS: Final = 16_384
 def parse_tile_path(path: str) -> TileRequest | None:
     """Return the tile that a path in the usual form names, else None."""
     found = _TILE.fullmatch(path)
-    if found is None or (found["layer"] is None and found["ext"] is None):
+    if found is None:
         return None
     tile = TileAddress(int(found["z"]), int(found["x"]), int(found["y"]), int(found["scale"] or 1))
-    extension = cast(Extension, found["ext"] or DEFAULT_FORMAT)
+    extension = cast(Extension, "jpg" if found["ext"] == "jpeg" else found["ext"])
     return TileRequest(found["layer"] or "restored", found["tms"] or WEB_MERCATOR, tile, extension)
 
 
@@ -76,7 +76,7 @@ class CachedTiles:
         path = local_path(scope)
         request = parse_tile_path(path) if len(path) <= _MAX_PATH_LENGTH else None
         tile = self.service.cached(request) if request is not None else None
-        if request is None or tile is None:
+        if request is None or tile is None or may_change_pixels(scope.get("query_string", b"")):
             await self.app(scope, receive, send)
             return
         status, headers = self._head(scope, request, tile)

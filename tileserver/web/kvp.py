@@ -5,23 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sr_model import PixelWindow
-from tileserver.attribution import AI_LAYERS, ai_header
-from tileserver.errors import OutsideError
-from tileserver.tiling.encode import MEDIA_TYPES, encode
+from tileserver.attribution import ai_header
+from tileserver.tiling.encode import MEDIA_TYPES
 from tileserver.tiling.grid import TileAddress
-from tileserver.tiling.raster import Raster
+from tileserver.tiling.layer import AI_LAYERS
 from tileserver.web import wms, wmts
 from tileserver.web.forwarded import base_url
-from tileserver.web.layer_reader import LayerInput, LayerReader
+from tileserver.web.grids import covering_views
 from tileserver.web.middleware import AI_HEADER
 from tileserver.web.ogc import OgcError, Parameters, answered, xml_response
+from tileserver.web.pictures import draw
 from tileserver.web.tile_endpoint import TileEndpoint
 
 _XML: Final = "application/xml"
@@ -73,25 +71,9 @@ async def _wms(endpoint: TileEndpoint, request: Request, version: str) -> Respon
             "REQUEST",
         )
     wanted = wms.map_request(service, asked, version)
-    body = await run_in_threadpool(_draw, endpoint, wanted)
+    picture = await run_in_threadpool(draw, endpoint, wanted)
     headers = {"Cache-Control": f"public, max-age={service.settings.max_age_s}"}
-    return marked(endpoint, wanted.layer, Response(body, 200, headers, MEDIA_TYPES[wanted.extension]))
-
-
-def _draw(endpoint: TileEndpoint, wanted: wms.MapRequest) -> bytes:
-    """Return the encoded picture; outside the photograph, a blank one, as WMS wants it."""
-    window = PixelWindow(0, 0, wanted.width, wanted.height)
-    size = {"width": wanted.width, "height": wanted.height}
-    try:
-        with endpoint.running, LayerReader(LayerInput(endpoint.service, wanted.layer)) as reader:
-            image = reader.part(wanted.bounds, wanted.crs, wanted.crs, **size)
-        raster = Raster(window, np.moveaxis(image.data, 0, 2), image.mask)
-    except OutsideError:
-        raster = Raster.blank(window)
-    if wanted.background is not None:
-        coloured = np.where(raster.mask[..., None] != 0, raster.rgb, np.array(wanted.background, np.uint8))
-        raster = Raster(window, coloured, np.full_like(raster.mask, 255))
-    return encode(raster, wanted.extension)
+    return marked(endpoint, wanted.layer, Response(picture.body, 200, headers, MEDIA_TYPES[wanted.extension]))
 
 
 async def _wmts(endpoint: TileEndpoint, request: Request) -> Response:
@@ -115,7 +97,7 @@ async def _wmts(endpoint: TileEndpoint, request: Request) -> Response:
         )
     layer = asked.chosen("LAYER", service.rasters.layers)
     extension = wms.FORMATS[asked.chosen("FORMAT", wms.FORMATS)]
-    grid = asked.chosen("TILEMATRIXSET", wmts.covering_views(service, layer))
+    grid = asked.chosen("TILEMATRIXSET", covering_views(service, layer))
     tile = TileAddress(asked.whole("TILEMATRIX"), asked.whole("TILECOL"), asked.whole("TILEROW"))
     answer = await endpoint.answer(request, layer, grid, tile, extension)
     return marked(endpoint, layer, answer)

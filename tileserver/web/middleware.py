@@ -119,6 +119,7 @@ class ResponseHeaders:
         ai_header: value of X-Orthosharp for paths below `ai_prefixes`.
         ai_prefixes: prefixes of paths whose pixels come from the network.
         count: called with the path and status of every response.
+        max_age_s: how long pictures may be kept, as tiles may.
     """
 
     app: ASGIApp
@@ -126,6 +127,7 @@ class ResponseHeaders:
     ai_header: str
     ai_prefixes: tuple[str, ...]
     count: Callable[[str, int], None]
+    max_age_s: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -171,6 +173,8 @@ class ResponseHeaders:
         if status >= 400:
             headers["Cache-Control"] = "no-store"
         else:
+            if scope["method"] in ("GET", "HEAD") and _IMAGE_ROUTE.search(local_path(scope)):
+                headers.setdefault("Cache-Control", f"public, max-age={self.max_age_s}")
             headers.setdefault("Cache-Control", "no-cache")
             if _may_contain_urls(status, headers):
                 headers.add_vary_header(ADDRESS_HEADERS)
@@ -229,7 +233,7 @@ def _bounded(receive: Receive) -> Receive:
 
 @dataclass(frozen=True)
 class LimitRequests:
-    """Refuses requests beyond a limit at once, instead of queueing them, and bodies that are too large.
+    """Refuses requests beyond a limit, and bodies that are too large; lets pictures wait for a place, within bounds.
 
     Attributes:
         app: the wrapped application.
@@ -244,26 +248,29 @@ class LimitRequests:
         if scope["type"] != "http" or local_path(scope) in _UNLIMITED_PATHS:
             await self.app(scope, receive, send)
             return
-        limits = [self.admission.requests]
-        if _IMAGE_ROUTE.search(local_path(scope)):
-            limits.append(self.admission.pictures)
-        for in_flight in limits:
-            if in_flight.count >= in_flight.limit:
-                await _busy(in_flight.limit)(scope, receive, send)
-                return
+        requests, pictures = self.admission.requests, self.admission.pictures
+        if requests.count >= requests.limit:
+            await _busy(requests.limit)(scope, receive, send)
+            return
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > MAX_BODY_BYTES:
             too_large = JSONResponse({"detail": _too_large().detail}, 413)
             await too_large(scope, receive, send)
             return
+        is_picture = bool(_IMAGE_ROUTE.search(local_path(scope)))
         # Only the event loop's thread runs this, so no lock is needed.
-        for in_flight in limits:
-            in_flight.count += 1
+        requests.count += 1
         try:
-            await self.app(scope, _bounded(receive), send)
+            if is_picture and not await pictures.enter():
+                await _busy(pictures.limit)(scope, receive, send)
+                return
+            try:
+                await self.app(scope, _bounded(receive), send)
+            finally:
+                if is_picture:
+                    pictures.leave()
         finally:
-            for in_flight in limits:
-                in_flight.count -= 1
+            requests.count -= 1
 
 
 def _busy(limit: int) -> Response:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Final
 
-from attrs import define, field
+from attrs import define
 from fastapi import APIRouter, Depends
-from morecantile.defaults import TileMatrixSets
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from titiler.core.dependencies import DefaultDependency
 from titiler.core.factory import TilerFactory
-from titiler.core.routing import EndpointScope
 
-from tileserver.errors import BadParameterError
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import BBox, TileAddress
-from tileserver.tiling.layer import WEB_MERCATOR, Layer, supported_tms
-from tileserver.web import wmts
+from tileserver.tiling.layer import WEB_MERCATOR, Layer
+from tileserver.web import ogc_api, wmts
+from tileserver.web.accept import preferred
+from tileserver.web.documents import DOCUMENT, DocumentFormat, document
 from tileserver.web.forwarded import base_url
 from tileserver.web.layer_reader import LayerInput, LayerReader
 from tileserver.web.ogc import xml_response
+from tileserver.web.options import Adjustment, refuse_unknown_options, tile_scale
+from tileserver.web.render import render
 from tileserver.web.tile_endpoint import TileEndpoint
 from tileserver.web.tilejson import DEFAULT_FORMAT, TileJsonOptions
 from tileserver.web.tilejson import tilejson as tilejson_of
@@ -38,9 +40,6 @@ _XML: Final[dict[str, Any]] = {
 }
 
 
-CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
-
-
 class Bounds(BaseModel):
     """West, south, east and north in degrees, with their CRS."""
 
@@ -48,21 +47,9 @@ class Bounds(BaseModel):
     crs: str
 
 
-def bounded_zooms(known: TileMatrixSets) -> Callable[..., None]:
-    """Return a dependency that refuses zooms beyond the set's, since titiler would list each one up to them."""
-    last = {name: int(known.get(name).maxzoom) for name in known.list()}
-
-    def check(tileMatrixSetId: str, minzoom: int | None = None, maxzoom: int | None = None) -> None:  # noqa: N803
-        limit = last.get(tileMatrixSetId, 0)
-        if any(zoom is not None and not 0 <= zoom <= limit for zoom in (minzoom, maxzoom)):
-            raise BadParameterError(f"minzoom and maxzoom of {tileMatrixSetId} must be from 0 to {limit}")
-
-    return check
-
-
 @define(kw_only=True)
 class LayerFactory(TilerFactory):
-    """titiler's routes for one layer. No URL parameter chooses a file, an expression or a rescale range.
+    """titiler's routes for one layer. No URL parameter chooses a file or an expression.
 
     Attributes:
         endpoint: answers the tile requests.
@@ -72,8 +59,8 @@ class LayerFactory(TilerFactory):
     endpoint: TileEndpoint
     layer: Layer
     reader: type[LayerReader] = LayerReader
-    supported_tms: TileMatrixSets = field(factory=supported_tms)
     layer_dependency: type[DefaultDependency] = DefaultDependency
+    # Replaced for layers that are shown as the photograph is.
     dataset_dependency: type[DefaultDependency] = DefaultDependency
     tile_dependency: type[DefaultDependency] = DefaultDependency
     render_dependency: type[DefaultDependency] = DefaultDependency
@@ -85,8 +72,9 @@ class LayerFactory(TilerFactory):
         """Register all routes of the layer."""
         source = LayerInput(self.endpoint.service, self.layer)
         self.path_dependency = lambda: source
-        tileset = EndpointScope(path="/tiles/{tileMatrixSetId}", method="GET")
-        self.route_dependencies = [([tileset], [Depends(bounded_zooms(self.supported_tms))])]
+        self.render_func = partial(render, packet=self.endpoint.service.mark(self.layer))
+        if self.layer in ("old", "new"):
+            self.render_dependency = Adjustment
         super().register_routes()  # type: ignore[no-untyped-call]
         self.bounds()
         self.wmts()
@@ -98,11 +86,42 @@ class LayerFactory(TilerFactory):
         @self.router.get("/bounds", name="bounds")
         def bounds() -> Bounds:
             """West, south, east and north."""
-            return Bounds(bounds=rasters.view(layer, WEB_MERCATOR).bounds_lonlat, crs=CRS84)
+            return Bounds(bounds=rasters.view(layer, WEB_MERCATOR).bounds_lonlat, crs=ogc_api.CRS84)
+
+    def tilesets(self) -> None:
+        """Register the routes of OGC API Tiles that describe the layer's tiles."""
+        layer, service = self.layer, self.endpoint.service
+
+        @self.router.get("/tiles", name="tilesets", **DOCUMENT)
+        def tilesets(request: Request, f: DocumentFormat = None) -> Response:
+            """List the tile matrix sets that the layer is served on."""
+            return document(
+                request, f, f"Tiles of {layer}", ogc_api.tilesets(service, base_url(request), layer)
+            )
+
+        @self.router.get("/tiles/{tileMatrixSetId}", name="tileset", **DOCUMENT)
+        def tileset(
+            request: Request,
+            tileMatrixSetId: str,  # noqa: N803
+            minzoom: int | None = None,
+            maxzoom: int | None = None,
+            f: DocumentFormat = None,
+        ) -> Response:
+            """Describe the layer's tiles on one tile matrix set."""
+            zooms = TileJsonOptions(minzoom=minzoom, maxzoom=maxzoom)
+            content = ogc_api.tileset(service, base_url(request), layer, tileMatrixSetId, zooms)
+            return document(request, f, f"Tiles of {layer} on {tileMatrixSetId}", content)
 
     def tile(self) -> None:
         """Register the tile routes, the more specific ones first."""
-        layer, endpoint = self.layer, self.endpoint
+        layer, endpoint, adjusted = self.layer, self.endpoint, Depends(self.render_dependency)
+
+        async def answer(
+            request: Request, tms: str, tile: TileAddress, extension: str, adjustment: DefaultDependency
+        ) -> Response:
+            if isinstance(adjustment, Adjustment) and not adjustment.is_plain:
+                return await endpoint.adjusted(request, layer, tms, tile, extension, adjustment.apply)
+            return await endpoint.answer(request, layer, tms, tile, extension)
 
         @self.router.get(
             "/tiles/{tileMatrixSetId}/{z}/{x}/{y}@{scale}x.{format}", name="scaled_tile", **_IMAGE
@@ -115,8 +134,11 @@ class LayerFactory(TilerFactory):
             y: int,
             scale: int,
             format: str,  # noqa: A002
+            tilesize: int | None = None,
+            adjustment: DefaultDependency = adjusted,
         ) -> Response:
-            return await endpoint.answer(request, layer, tileMatrixSetId, TileAddress(z, x, y, scale), format)
+            tile = TileAddress(z, x, y, tile_scale(tilesize, scale))
+            return await answer(request, tileMatrixSetId, tile, format, adjustment)
 
         @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}.{format}", name="tile", **_IMAGE)
         async def formatted(
@@ -126,13 +148,26 @@ class LayerFactory(TilerFactory):
             x: int,
             y: int,
             format: str,  # noqa: A002
+            tilesize: int | None = None,
+            adjustment: DefaultDependency = adjusted,
         ) -> Response:
-            return await endpoint.answer(request, layer, tileMatrixSetId, TileAddress(z, x, y), format)
+            tile = TileAddress(z, x, y, tile_scale(tilesize))
+            return await answer(request, tileMatrixSetId, tile, format, adjustment)
 
         @self.router.get("/tiles/{tileMatrixSetId}/{z}/{x}/{y}", name="tile", **_IMAGE)
-        async def plain(request: Request, tileMatrixSetId: str, z: int, x: int, y: int) -> Response:  # noqa: N803
-            tile = TileAddress(z, x, y)
-            return await endpoint.answer(request, layer, tileMatrixSetId, tile, DEFAULT_FORMAT)
+        async def plain(
+            request: Request,
+            tileMatrixSetId: str,  # noqa: N803
+            z: int,
+            x: int,
+            y: int,
+            tilesize: int | None = None,
+            adjustment: DefaultDependency = adjusted,
+        ) -> Response:
+            tile = TileAddress(z, x, y, tile_scale(tilesize))
+            found = await answer(request, tileMatrixSetId, tile, accepted_format(request), adjustment)
+            found.headers.add_vary_header("Accept")
+            return found
 
     def tilejson(self) -> None:
         """Register the route for the layer's TileJSON."""
@@ -160,16 +195,29 @@ class LayerFactory(TilerFactory):
 
 
 def short_routes(endpoint: TileEndpoint) -> APIRouter:
-    """Return `/tiles/{z}/{x}/{y}[@2x].{ext}` and `/tilejson.json`: the restored layer in Web Mercator."""
-    router = APIRouter()
+    """Return `/tiles/{z}/{x}/{y}[@2x][.{ext}]` and `/tilejson.json`: the restored layer in Web Mercator."""
+    router = APIRouter(dependencies=[Depends(refuse_unknown_options)])
 
     @router.get("/tiles/{z}/{x}/{y}@{scale}x.{ext}", **_IMAGE)
-    async def scaled(request: Request, z: int, x: int, y: int, scale: int, ext: str) -> Response:
-        return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y, scale), ext)
+    async def scaled(
+        request: Request, z: int, x: int, y: int, scale: int, ext: str, tilesize: int | None = None
+    ) -> Response:
+        tile = TileAddress(z, x, y, tile_scale(tilesize, scale))
+        return await endpoint.answer(request, "restored", WEB_MERCATOR, tile, ext)
 
     @router.get("/tiles/{z}/{x}/{y}.{ext}", **_IMAGE)
-    async def tile(request: Request, z: int, x: int, y: int, ext: str) -> Response:
-        return await endpoint.answer(request, "restored", WEB_MERCATOR, TileAddress(z, x, y), ext)
+    async def tile(
+        request: Request, z: int, x: int, y: int, ext: str, tilesize: int | None = None
+    ) -> Response:
+        tile = TileAddress(z, x, y, tile_scale(tilesize))
+        return await endpoint.answer(request, "restored", WEB_MERCATOR, tile, ext)
+
+    @router.get("/tiles/{z}/{x}/{y}", **_IMAGE)
+    async def plain(request: Request, z: int, x: int, y: int, tilesize: int | None = None) -> Response:
+        tile = TileAddress(z, x, y, tile_scale(tilesize))
+        found = await endpoint.answer(request, "restored", WEB_MERCATOR, tile, accepted_format(request))
+        found.headers.add_vary_header("Accept")
+        return found
 
     @router.get("/tilejson.json")
     def tilejson(request: Request, options: Annotated[TileJsonOptions, Depends()]) -> JSONResponse:
@@ -178,3 +226,10 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
         )
 
     return router
+
+
+def accepted_format(request: Request) -> Extension:
+    """Return the format of a tile without an extension, by Accept; `DEFAULT_FORMAT` where that is as good as any."""
+    offered = sorted(MEDIA_TYPES, key=lambda extension: extension != DEFAULT_FORMAT)
+    found = preferred(request.headers.get("accept", ""), [MEDIA_TYPES[extension] for extension in offered])
+    return next((extension for extension in offered if MEDIA_TYPES[extension] == found), DEFAULT_FORMAT)

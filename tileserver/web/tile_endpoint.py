@@ -93,6 +93,37 @@ class TileEndpoint:
                 found = await self._run(self.admission.fallback, request, partial(self.service.tile, old))
             return self._not_restored(found)
 
+    async def adjusted(
+        self,
+        request: Request,
+        layer: str,
+        tms: str,
+        tile: TileAddress,
+        extension: str,
+        adjust: Callable[[Raster], Raster],
+    ) -> Response:
+        """Return a tile of the photograph as it is, shown in other colours: read anew and never kept.
+
+        Raises:
+            As `answer`, or what `adjust` raises.
+        """
+        wanted = TileRequest(layer, tms, tile, checked_extension(extension))
+        check_scale(tile)
+        try:
+            self.service.key(wanted)
+        except BesideError as error:
+            return self._beside(wanted, error)
+
+        def work(_: Wanted) -> bytes:
+            raster = self.service.picture(layer, tms, tile.pixel_zoom, tile.window)
+            return encode(adjust(raster), wanted.extension)
+
+        body = await self._run(self.admission.reading, request, work)
+        headers = {"Cache-Control": f"public, max-age={self.service.settings.max_age_s}"}
+        if not body:
+            return Response(status_code=204, headers=headers)
+        return Response(body, media_type=MEDIA_TYPES[wanted.extension], headers=headers)
+
     def close(self) -> None:
         """Wait for the last call that runs; no request may be in progress."""
         self.running.wait()
@@ -175,13 +206,13 @@ async def _disconnected(request: Request) -> None:
 
 
 def checked_extension(extension: str) -> Extension:
-    """Return the extension if its format is supported.
+    """Return the extension of a format by any of its names, if it is supported.
 
     Raises:
         OutsideError: it is not.
     """
     for known in MEDIA_TYPES:
-        if extension == known:
+        if extension == known or (extension, known) == ("jpeg", "jpg"):
             return known
     raise OutsideError(f"unknown format {extension!r}: use one of {', '.join(MEDIA_TYPES)}")
 

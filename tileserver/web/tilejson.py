@@ -58,7 +58,7 @@ def tilejson(
     """
     view = service.rasters.view(layer, tms)
     bounds, pyramid = view.bounds_lonlat, view.pyramid
-    first, last = _chosen_zooms(options, pyramid)
+    first, last = chosen_zooms(options, pyramid)
     if options.tilesize not in (TILE_PX, 2 * TILE_PX):
         raise BadParameterError(f"tilesize {options.tilesize} is not served: use {TILE_PX} or {2 * TILE_PX}")
     scale = 2 if options.tilesize > TILE_PX else options.scale
@@ -77,7 +77,12 @@ def tilejson(
     }
 
 
-def _chosen_zooms(options: TileJsonOptions, pyramid: Pyramid) -> tuple[int, int]:
+def chosen_zooms(options: TileJsonOptions, pyramid: Pyramid) -> tuple[int, int]:
+    """Return the first and last zoom to name.
+
+    Raises:
+        BadParameterError: one of those that were chosen is not served.
+    """
     first = pyramid.first_zoom if options.minzoom is None else options.minzoom
     last = pyramid.max_zoom if options.maxzoom is None else options.maxzoom
     if not pyramid.first_zoom <= first <= last <= pyramid.max_zoom:

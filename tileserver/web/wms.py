@@ -10,7 +10,6 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, cast
 
@@ -28,6 +27,7 @@ from tileserver.tiling.grid import BBox
 from tileserver.tiling.layer import WEB_MERCATOR, Layer
 from tileserver.web.crs import named_crs
 from tileserver.web.ogc import OgcError, Parameters
+from tileserver.web.pictures import PictureRequest
 
 VERSIONS: Final = ("1.3.0", "1.1.1")
 # What exceptions of each version are sent as.
@@ -47,35 +47,13 @@ FORMATS: Final[dict[str, Extension]] = {
 }
 
 
-@dataclass(frozen=True)
-class MapRequest:
-    """A GetMap request.
-
-    Attributes:
-        layer: name of the layer.
-        crs: CRS of the picture.
-        bounds: its ground, x before y.
-        width, height: its size in pixels.
-        extension: its format.
-        background: colour, red, green and blue, of pixels without data; None to leave them transparent.
-    """
-
-    layer: Layer
-    crs: CRS
-    bounds: BBox
-    width: int
-    height: int
-    extension: Extension
-    background: tuple[int, int, int] | None
-
-
 def version_of(asked: Parameters) -> str:
     """Return the version to answer with: the highest that is no higher than the one asked for (06-042, 6.2.4)."""
     wanted = asked.get("VERSION") or asked.get("WMTVER") or VERSIONS[0]
     return next((version for version in VERSIONS if wanted >= version), VERSIONS[-1])
 
 
-def map_request(service: TileService, asked: Parameters, version: str) -> MapRequest:
+def map_request(service: TileService, asked: Parameters, version: str) -> PictureRequest:
     """Return what a GetMap request asks for.
 
     Raises:
@@ -101,7 +79,7 @@ def map_request(service: TileService, asked: Parameters, version: str) -> MapReq
             "WIDTH",
         )
     bounds = _bounds(asked.required("BBOX"), is_swapped=version == "1.3.0" and begins_with_north(code))
-    return MapRequest(layer, crs, bounds, width, height, extension, _background(asked, extension))
+    return PictureRequest(layer, crs, bounds, crs, width, height, extension, _background(asked, extension))
 
 
 def _bounds(text: str, *, is_swapped: bool) -> BBox:

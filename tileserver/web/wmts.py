@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from tileserver.attribution import credit, description, title
-from tileserver.errors import OutsideError
 from tileserver.photo.view import View
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TILE_PX
-from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
+from tileserver.tiling.layer import supported_tms
+from tileserver.web.grids import covering_views, served_tiles
 from tileserver.web.tilejson import tile_path
 
 _WMTS: Final = "http://www.opengis.net/wmts/1.0"
@@ -57,20 +57,6 @@ def capabilities(
     address = f"{base_url}/wmts?SERVICE=WMTS&REQUEST=GetCapabilities"
     ET.SubElement(root, f"{{{_WMTS}}}ServiceMetadataURL", {f"{{{_XLINK}}}href": address})
     return root
-
-
-def covering_views(service: TileService, layer: str) -> dict[str, View]:
-    """Return a layer's view on each tile matrix set that covers it, by the set's identifier.
-
-    GDAL and QGIS use the first by default, so that is Web Mercator.
-    """
-    views = {}
-    for name in sorted(supported_tms().list(), key=lambda name: (name != WEB_MERCATOR, name)):
-        try:
-            views[name] = service.rasters.view(layer, name)
-        except OutsideError:
-            continue
-    return views
 
 
 def exception_report(code: str, message: str, locator: str = "") -> ET.Element:
@@ -122,7 +108,7 @@ def _limits(view: View) -> ET.Element:
     """Return the range of rows and columns served at each zoom, so that clients request no others."""
     element = ET.Element(f"{{{_WMTS}}}TileMatrixSetLimits")
     for zoom in _zooms(view):
-        tiles = view.pyramid.grid.covering(zoom, view.pyramid.served).aligned(TILE_PX).scaled_down(TILE_PX)
+        tiles = served_tiles(view, zoom)
         limits = ET.SubElement(element, f"{{{_WMTS}}}TileMatrixLimits")
         _text(limits, _WMTS, "TileMatrix", str(zoom))
         _text(limits, _WMTS, "MinTileRow", str(tiles.y))

@@ -34,6 +34,7 @@ def write_chips(
     size_px: int,
     extension: Extension,
     tags: dict[str, str],
+    mark: bytes = b"",
 ) -> int:
     """Write square images with world files, .prj and GDAL's .aux.xml; chips without data are left out.
 
@@ -45,6 +46,7 @@ def write_chips(
         size_px: side of a chip; the last chips of rows and columns are padded with nodata.
         extension: image format.
         tags: metadata of each chip, and of all chips in a manifest.
+        mark: XMP of each chip; empty for none.
 
     Returns:
         Size of all files in bytes.
@@ -64,7 +66,7 @@ def write_chips(
                 continue
             row, column = (chip.y - whole.y) // size_px, (chip.x - whole.x) // size_px
             stem = folder / f"{name}_{row:05}_{column:05}"
-            nbytes += _write_chip(stem, raster, target, extension, tags)
+            nbytes += _write_chip(stem, raster, target, extension, tags, mark)
             count += 1
         write_atomic(folder / _MANIFEST, json.dumps({**tags, "CHIPS": count}, indent=2).encode())
     except OSError as error:
@@ -101,7 +103,7 @@ def _clear(folder: Path) -> None:
 
 
 def _write_chip(
-    stem: Path, raster: Raster, target: Target, extension: Extension, tags: dict[str, str]
+    stem: Path, raster: Raster, target: Target, extension: Extension, tags: dict[str, str], mark: bytes
 ) -> int:
     crs = pyproj.CRS.from_wkt(target.crs.to_wkt())
     # Not by GDAL (WORLDFILE=YES), which would encode the image itself and rounds to ten decimals, even degrees.
@@ -118,7 +120,7 @@ def _write_chip(
         # GDAL and QGIS read the CRS of an image from here, other programs from the .prj.
         f".{extension}.aux.xml": ET.tostring(aux),
         # The image last: if it exists, so do the other files.
-        f".{extension}": encode(raster, extension),
+        f".{extension}": encode(raster, extension, packet=mark),
     }
     for suffix, data in files.items():
         write_atomic(stem.with_name(stem.name + suffix), data)

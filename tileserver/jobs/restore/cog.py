@@ -27,6 +27,7 @@ def write_cog(
     tags: dict[str, str],
     nodata: int | None,
     block_px: int,
+    mark: bytes = b"",
 ) -> int:
     """Write a lossless COG with overviews, and with a mask or nodata.
 
@@ -37,6 +38,7 @@ def write_cog(
         tags: metadata.
         nodata: value of pixels without data, which no valid pixel then has; None for a mask.
         block_px: side of the file's blocks.
+        mark: XMP of the file; empty for none.
 
     Returns:
         Size of the file in bytes.
@@ -48,7 +50,7 @@ def write_cog(
     plain = part_of(path.with_name(f"{path.name}.plain"))
     try:
         with gdal_errors(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS="ALL_CPUS"):
-            _write_plain(target, metatiles, plain, tags, nodata)
+            _write_plain(target, metatiles, plain, tags, nodata, mark)
             _check_whole(plain)
             options = {
                 "COMPRESS": "DEFLATE",
@@ -70,7 +72,12 @@ def write_cog(
 
 
 def _write_plain(
-    target: Target, metatiles: MetatileFolder, path: Path, tags: dict[str, str], nodata: int | None
+    target: Target,
+    metatiles: MetatileFolder,
+    path: Path,
+    tags: dict[str, str],
+    nodata: int | None,
+    mark: bytes,
 ) -> None:
     """Write a plain tiled TIFF to make the COG from: in a COG, overviews come before the pixels."""
     whole = target.window
@@ -93,6 +100,10 @@ def _write_plain(
     }
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.update_tags(**tags)
+        if mark:
+            # GDAL takes the text as it is; rasterio puts it together from a name, "=" and a value.
+            name, _, rest = mark.decode().partition("=")
+            dataset.update_tags(ns="xml:XMP", **{name: rest})
         for part in whole.split(METATILE_PX):
             raster = metatiles.read(part)
             place = rasterio.windows.Window(part.x - whole.x, part.y - whole.y, part.width, part.height)

@@ -51,7 +51,8 @@ def estimate(service: TileService, plan: SeedPlan, encoding: TileEncoding, jobs:
         # The tile of the unit itself is a sample of the tiles above it as well.
         wanted = list(plan.tiles(unit)) or [unit]
         rasters = (service.raster("restored", encoding.tms, one.pixel_zoom, one.window) for one in wanted)
-        return [len(encode(raster, encoding.format, encoding.quality)) for raster in rasters]
+        mark = service.mark("restored")
+        return [len(encode(raster, encoding.format, encoding.quality, packet=mark)) for raster in rasters]
 
     found: list[int] = []
     failure: Exception | None = None

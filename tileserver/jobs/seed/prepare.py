@@ -25,6 +25,7 @@ from tileserver.service import TileService
 from tileserver.tiling.encode import Extension, default_quality
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.layer import WEB_MERCATOR
+from tileserver.tiling.xmp import SOURCE_TYPE
 
 LAYER = "restored"
 
@@ -101,6 +102,7 @@ def describe(service: TileService, plan: SeedPlan, request: SeedRequest) -> Desc
             request.tms, request.format, quality=request.quality, scale=request.scale
         ),
         options=make_options(plan, request),
+        source_type=SOURCE_TYPE if service.mark(LAYER) else "",
     )
 
 

@@ -191,7 +191,8 @@ class Seeder:
         """Encode a tile; None if it is empty and left out."""
         if self._encoding.skip_empty and raster.is_empty:
             return None
-        body = encode(raster, self._encoding.format, self._encoding.quality)
+        mark = self._service.mark("restored")
+        body = encode(raster, self._encoding.format, self._encoding.quality, packet=mark)
         return (tile, body) if body else None
 
     def _above(self, node: TileAddress) -> None:
