@@ -2,6 +2,8 @@
  * @file The page's configuration (config.json), checked once so that the rest of the page can rely on it.
  */
 
+import { say } from "./words.js";
+
 /**
  * @typedef {object} Config
  * @property {string} name            title of the map
@@ -20,35 +22,41 @@
  * @property {number} native_zoom     the zoom at which the network works
  */
 
+/** What the server has not sent; `isTemporary` if it may send it when it is asked again. */
+class ConfigError extends Error {
+  constructor(message, isTemporary) {
+    super(message);
+    this.isTemporary = isTemporary;
+  }
+}
+
 /**
  * Fetches config.json beside the page, and checks it.
  *
  * @param {string} pageUrl  URL of the page, which may lie below a path prefix
  * @returns {Promise<Config>}
- * @throws {Error} a sentence to show to the user, if the server does not answer or a field is missing
+ * @throws {ConfigError} a sentence to show to the user, if the server does not answer or a field is missing
  */
 export async function loadConfig(pageUrl) {
   const config = await fetchJson(new URL("config.json", pageUrl));
-  for (const key of ["layers", "root_path", "tiles", "bounds", "center", "minzoom", "maxzoom", "overview_zoom", "native_zoom"]) {
-    if (config[key] === undefined) throw new Error(`The server's config.json has no '${key}'.`);
+  for (const field of ["layers", "root_path", "tiles", "bounds", "center", "minzoom", "maxzoom", "overview_zoom", "native_zoom"]) {
+    if (config[field] === undefined) throw new ConfigError(say("no_field", { field }), false);
   }
   const tiles = {};
   const layerBounds = {};
   for (const layer of config.layers) {
     tiles[layer] = absoluteTemplate(config.tiles[layer].slice(config.root_path.length), pageUrl);
-    layerBounds[layer] = config.bounds;
-  }
-  if (config.layers.includes("new")) {
-    const tileJson = await fetchJson(new URL("new/WebMercatorQuad/tilejson.json", pageUrl));
-    layerBounds.new = tileJson.bounds;
+    layerBounds[layer] = config.layer_bounds[layer];
   }
   const isPrefixKnown = new URL(".", pageUrl).pathname === `${config.root_path}/`;
   return { ...config, tiles, layerBounds, isPrefixKnown };
 }
 
 async function fetchJson(url) {
-  const response = await fetch(url, { cache: "no-cache" });
-  if (!response.ok) throw new Error(`The server answered ${response.status} to the request for its configuration.`);
+  const response = await fetch(url).catch(() => {
+    throw new ConfigError(say("no_answer"), true);
+  });
+  if (!response.ok) throw new ConfigError(say("bad_answer", { status: response.status }), response.status >= 500);
   return response.json();
 }
 

@@ -4,12 +4,16 @@
 
 /* global L */
 
+import { backoff_ms } from "./backoff.js";
 import { loadConfig } from "./config.js";
-import { labelOf, maxMapZoom, Side, tileLayer, toLatLngBounds } from "./layers.js";
+import { labelOf, maxMapZoom, toLatLngBounds } from "./layers.js";
 import { format, parse } from "./permalink.js";
+import { RequestQueue } from "./queue.js";
 import { setUpShare } from "./share.js";
+import { Side } from "./sides.js";
+import { showStatus } from "./status.js";
 import { Swipe } from "./swipe.js";
-import { showStatus, TileWatch } from "./watch.js";
+import { loadWords, say } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -29,7 +33,9 @@ function makeMap(config) {
     maxBounds: toLatLngBounds(config.bounds).pad(0.5),
     maxBoundsViscosity: 0.7,
   });
-  L.control.zoom({ position: "bottomright" }).addTo(map);
+  L.control
+    .zoom({ position: "bottomright", zoomInTitle: say("zoom_in"), zoomOutTitle: say("zoom_out") })
+    .addTo(map);
   L.control.scale({ position: "bottomleft", imperial: false }).addTo(map);
   addZoomNote(map, config);
   // Leaflet notices only the window's resizing, but the map also shrinks when the caption gets another line.
@@ -46,7 +52,8 @@ function addZoomNote(map, config) {
   map.on("zoomend", () => {
     const zoom = map.getZoom();
     const above = zoom + (L.Browser.retina ? 1 : 0) - config.native_zoom;
-    note.textContent = `zoom ${zoom} · ${above === 0 ? "native size" : above < 0 ? "reduced" : "enlarged"}`;
+    const size = above === 0 ? "size_native" : above < 0 ? "size_reduced" : "size_enlarged";
+    note.textContent = `${say("zoom", { zoom })} · ${say(size)}`;
   });
 }
 
@@ -55,42 +62,61 @@ function setUpSelects(config, sides, changed) {
   for (const [id, side] of Object.entries(sides)) {
     byId(id).append(...config.layers.map((layer) => new Option(labelOf(layer), layer)));
     byId(id).addEventListener("change", (event) => {
-      side.show(event.target.value);
+      side.show(config, event.target.value);
       changed();
     });
   }
 }
 
+/** Writes what each side shows at the moment: a restored layer is not called so while the old photo stands in. */
+function labelSides(sides) {
+  for (const [id, side] of Object.entries(sides)) {
+    const isStandIn = side.isRestored && side.state !== "whole";
+    const text = isStandIn ? say(side.state) : labelOf(side.layer);
+    if (byId(`${id}-shown`).textContent !== text) byId(`${id}-shown`).textContent = text;
+  }
+}
+
 async function start() {
   const config = await loadConfig(document.baseURI);
+  byId("status").hidden = true;
   writeCaption(config);
   setUpShare(config);
 
   const map = makeMap(config);
-  const watch = new TileWatch();
-  showStatus(watch, { map: byId("map"), note: byId("status"), text: byId("status-text"), retry: byId("retry") });
-  const sides = { left: new Side(map, config, "left", watch), right: new Side(map, config, "right", watch) };
+  const queue = new RequestQueue();
+  let swipe = null;
+  const isHidden = (...where) => swipe !== null && swipe.hides(...where);
+  const sides = { left: new Side(map, "left", queue, isHidden), right: new Side(map, "right", queue, isHidden) };
+  const note = { map: byId("map"), note: byId("status"), text: byId("status-text"), retry: byId("retry") };
+  showStatus(queue, Object.values(sides), note);
+  for (const side of Object.values(sides)) side.addEventListener("change", () => labelSides(sides));
 
   const [lng, lat, zoom] = config.center;
-  const first = { zoom, lat, lng, left: "old", right: "restored", swipe: 50 };
-  let swipe = null;
+  const first = { zoom, lat, lng, left: config.layers[0], right: "restored", swipe: 50 };
 
   const describe = () => {
     const shown = [sides.left.layer, sides.right.layer];
     swipe.describe(...shown.map(labelOf));
     byId("legend").hidden = !shown.includes("difference");
+    labelSides(sides);
   };
+  let isOpening = false;
   const open = (view) => {
+    isOpening = true; // moving the map must not save a view that is half opened
     map.setView([view.lat, view.lng], view.zoom, { animate: false });
     swipe ??= new Swipe(map, byId("handle"), { left: sides.left.element, right: sides.right.element });
     swipe.percent = view.swipe;
     for (const [id, side] of Object.entries(sides)) {
-      side.show(view[id]);
+      side.show(config, config.layers.includes(view[id]) ? view[id] : first[id]);
       byId(id).value = side.layer;
     }
     describe();
+    isOpening = false;
+    save();
   };
   const save = () => {
+    if (isOpening) return;
     const { lat, lng } = map.getCenter();
     const view = { zoom: map.getZoom(), lat, lng, left: sides.left.layer, right: sides.right.layer };
     // replaceState, because moving the map must not fill the browser's history.
@@ -101,16 +127,22 @@ async function start() {
     describe();
     save();
   });
-  // The old photo first: its tiles are fast, and browsers limit the number of concurrent requests.
-  watch.follow(tileLayer(config, "old")).addTo(map);
   open(parse(location.hash, first));
-  save();
   map.on("moveend", save);
   swipe.addEventListener("change", save);
   window.addEventListener("hashchange", () => open(parse(location.hash, first)));
 }
 
-start().catch((error) => {
-  byId("status-text").textContent = `The map could not start. ${error.message} Reload the page to try again.`;
-  byId("status").hidden = false;
-});
+/** Starts, and tries again while the server does not answer. */
+async function keepStarting(attempt) {
+  try {
+    await start();
+  } catch (error) {
+    byId("status-text").textContent = say("no_start", { reason: error.message });
+    byId("status").hidden = false;
+    if (error.isTemporary) setTimeout(keepStarting, backoff_ms(attempt), attempt + 1);
+  }
+}
+
+await loadWords(navigator.languages);
+await keepStarting(1);

@@ -4,6 +4,8 @@
 
 /* global L */
 
+import { say } from "./words.js";
+
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 
 /**
@@ -41,9 +43,15 @@ export class Swipe extends EventTarget {
     this.#draw();
   }
 
+  /** Whether a side's pane is clipped away between two columns of the map, in pixels. */
+  hides(name, fromX, toX) {
+    const line = (this.#map.getSize().x * this.#percent) / 100;
+    return name === "left" ? fromX > line : toX < line;
+  }
+
   /** Sets the text that screen readers read out. */
   describe(left, right) {
-    this.#panes.description = `${left} on the left, ${right} on the right`;
+    this.#panes.description = say("swipe_sides", { left, right });
     this.#draw();
   }
 

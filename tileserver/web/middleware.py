@@ -25,7 +25,7 @@ logger = logging.getLogger("orthosharp")
 AI_HEADER: Final = "X-Orthosharp"
 _EXPOSED: Final = f"ETag, Cache-Status, Server-Timing, Retry-After, {AI_HEADER}"
 _CONTENT_SECURITY: Final = (
-    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; object-src 'none'"
+    "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; object-src 'none'"
 )
 _SECURITY: Final = {
     "Referrer-Policy": "strict-origin-when-cross-origin",

@@ -109,6 +109,9 @@ def page_config(service: TileService, root_path: str) -> dict[str, Any]:
         "root_path": root_path,
         "tiles": {layer: root_path + tile_path(layer, WEB_MERCATOR) for layer in layers},
         "bounds": list(bounds),
+        "layer_bounds": {
+            layer: list(service.rasters.view(layer, WEB_MERCATOR).bounds_lonlat) for layer in layers
+        },
         "center": [*bounds.centre, min(max(pyramid.native_zoom - 1, pyramid.min_zoom), pyramid.max_zoom)],
         "minzoom": pyramid.first_zoom,
         "maxzoom": pyramid.max_zoom,

@@ -1,0 +1,43 @@
+/** @file The page's words in English. */
+
+export default {
+  // Layers
+  old: "Old photo",
+  restored: "AI-restored",
+  difference: "Difference",
+  new: "New photo",
+  standing_in: "Old photo, not restored yet",
+  partly: "Partly restored",
+  left: "Left",
+  right: "Right",
+  left_label: "Layer left of the handle",
+  right_label: "Layer right of the handle",
+  swipe_label: "Swipe between the left and the right layer",
+  swipe_sides: "{left} on the left, {right} on the right",
+  map_label: "Map: arrow keys pan, plus and minus zoom",
+  zoom_in: "Zoom in",
+  zoom_out: "Zoom out",
+  zoom: "zoom {zoom}",
+  size_native: "native size",
+  size_reduced: "reduced",
+  size_enlarged: "enlarged",
+  // Progress and what goes wrong
+  loading: "Loading the photo: {done} of {total}",
+  restoring: "Restoring {done} of {total}",
+  busy: "The server is busy. What you see stays; the rest is requested again by itself.",
+  unreachable: "The server does not answer. What you see stays; it is asked again by itself.",
+  offline: "You are offline. What you see stays; the rest follows when you are back.",
+  failed_one: "1 tile could not be loaded; the old photo may show there instead.",
+  failed_many: "{count} tiles could not be loaded; the old photo may show there instead.",
+  retry: "Try again",
+  no_start: "The map could not start. {reason} It is tried again by itself.",
+  bad_answer: "The server answered {status} to the request for its configuration.",
+  no_answer: "The server does not answer.",
+  no_field: "The server's config.json has no '{field}'.",
+  // Caption
+  guess: "Restored pictures are a guess by a neural network.",
+  legend: "Difference: middle grey where the network changed nothing",
+  photo: "Photo:",
+  map: "Map:",
+  share: "Use in QGIS / Leaflet",
+};
