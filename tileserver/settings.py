@@ -195,6 +195,14 @@ class Settings(BaseSettings):
     name: Annotated[
         str | None, _photograph(SERVE | {"seed"}, metavar="TEXT", default_text="the file's name")
     ] = Field(None, description="Title of the map.")
+    year: Annotated[int | None, _photograph(metavar="YEAR", default_text="from the name or the tags")] = (
+        Field(
+            None, ge=1800, le=2999, description="Year of the photograph, which stands on the page's labels."
+        )
+    )
+    new_year: Annotated[int | None, _photograph(metavar="YEAR", default_text="from the name or the tags")] = (
+        Field(None, ge=1800, le=2999, description="Year of the later photograph.")
+    )
     credit: Annotated[
         str | None,
         _photograph(SERVE | {"seed", "restore"}, metavar="TEXT", default_text="from the file's tags"),

@@ -261,7 +261,9 @@ def test_the_page_works_under_a_prefix(visit: Callable[..., Visit], origin: str)
 
     a_visit.page.route(f"{prefix}/**", cut)
     page = a_visit.open("/maps/old-photos/")
-    assert all(url.startswith(f"{prefix}/") for url in a_visit.requests if not url.startswith(("data:", "blob:")))
+    assert all(
+        url.startswith(f"{prefix}/") for url in a_visit.requests if not url.startswith(("data:", "blob:"))
+    )
     page.get_by_role("button", name="Use in QGIS").click()
     url = page.input_value("#share-url")
     assert "--root-path" in page.locator("#share-status").inner_text()

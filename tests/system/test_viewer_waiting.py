@@ -117,7 +117,9 @@ def test_the_old_picture_comes_first_and_whole(
         a_visit.shows("old", 250, 300)
         a_visit.shows("old", 500, 300)
     first_restored = parked.order.index(parked.restored[0])
-    assert not [url for url in parked.order[first_restored:] if "/old/" in url], "old tiles waited for restored ones"
+    assert not [url for url in parked.order[first_restored:] if "/old/" in url], (
+        "old tiles waited for restored ones"
+    )
     assert len(parked.restored) < CONNECTIONS, "no connection is left for the next old tile"
     for side in ("left", "right"):
         assert page.locator(f"#{side}-shown").inner_text() == "Old photo, not restored yet"
@@ -153,11 +155,15 @@ def test_the_progress_is_told_in_tiles(visit: Callable[..., Visit], origin: str)
     parked = Parked(page)
     page.goto(f"{origin}/{view(origin)}")
     note = page.locator("#status-text")
-    page.wait_for_function("() => document.querySelector('#status-text').textContent.startsWith('Restoring 0 of')")
+    page.wait_for_function(
+        "() => document.querySelector('#status-text').textContent.startsWith('Restoring 0 of')"
+    )
     total = int(note.inner_text().split()[-1])
     held = len(parked.routes)
     parked.release()
-    page.wait_for_function(f"() => document.querySelector('#status-text').textContent === 'Restoring {held} of {total}'")
+    page.wait_for_function(
+        f"() => document.querySelector('#status-text').textContent === 'Restoring {held} of {total}'"
+    )
     assert page.locator("#right-shown").inner_text() == "Partly restored"
     parked.release_all()
     page.wait_for_function("() => document.querySelector('#status').hidden")

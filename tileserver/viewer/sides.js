@@ -116,6 +116,7 @@ export class Side extends EventTarget {
       ...tileOptions(config, "old"),
       minNativeZoom: zoom,
       maxNativeZoom: zoom,
+      isFirst: true,
       pane: this.#name,
       queue: this.#queue,
       lane: "photo",

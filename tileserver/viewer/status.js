@@ -44,11 +44,16 @@ export function showStatus(queue, sides, { map, note, text, retry }) {
 
 /** "Loading the photo: 8 of 24" until the photographs are whole, then "Restoring 14 of 24". */
 function progressOf(sides) {
-  const shown = new Map(); // the same layer on both sides counts once
-  for (const side of sides) if (side.config) shown.set(`${side.config.root_path} ${side.layer}`, side);
-  const photo = sum([...shown.values()].map((side) => side.progress.photo));
+  // What both sides show counts once.
+  const photos = new Map(sides.map((side) => [side.config, side.progress.photo]));
+  const photo = sum([...photos.values()]);
   if (photo.done < photo.total) return say("loading", photo);
-  const restored = sum([...shown.values()].filter((side) => side.isRestored).map((side) => side.progress.top));
+  const shown = sides.filter((side) => side.isRestored);
+  const restored = sum(
+    [...new Map(shown.map((side) => [`${side.config.root_path} ${side.layer}`, side])).values()].map(
+      (side) => side.progress.top,
+    ),
+  );
   return restored.done < restored.total ? say("restoring", restored) : "";
 }
 

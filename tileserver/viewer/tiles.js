@@ -14,6 +14,7 @@ const HIDDEN = 1e6;
  *   queue {RequestQueue}         where tiles are requested
  *   lane {"photo" | "network"}   its lane
  *   isHidden {(fromX: number, toX: number) => boolean}  whether the handle hides a tile, which is then requested last
+ *   isFirst {boolean}            whether its tiles, which are few, are requested before all others
  *   base {QueuedTiles | null}    the layer that this one covers
  *
  * A tile that the server refuses stays wanted, so Leaflet keeps what it showed before in its place.
@@ -56,7 +57,7 @@ export const QueuedTiles = L.TileLayer.extend({
     const scale = 2 ** (this._map.getZoom() - coords.z);
     const side_px = this.getTileSize().x * scale;
     const left = coords.x * side_px - this._map.getPixelBounds().min.x;
-    return away * scale + (this.options.isHidden?.(left, left + side_px) ? HIDDEN : 0);
+    return away * (this.options.isFirst ? 0 : scale) + (this.options.isHidden?.(left, left + side_px) ? HIDDEN : 0);
   },
 
   _removeTile(key) {

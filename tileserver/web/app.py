@@ -29,14 +29,17 @@ from tileserver.settings import Settings
 from tileserver.tiling.layer import supported_tms
 from tileserver.web.admission import Admission
 from tileserver.web.cached_tiles import CachedTiles
+from tileserver.web.catalogue import ONLY_MAP, Catalogue, catalogue_routes
 from tileserver.web.crs import safe_crs_dependencies
 from tileserver.web.forwarded import place_below
 from tileserver.web.health import status_routes
 from tileserver.web.kvp import kvp_routes
 from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy, local_path
+from tileserver.web.offers import Offer, offers_of
 from tileserver.web.ogc import service_path
 from tileserver.web.routes import LayerFactory, short_routes
 from tileserver.web.tile_endpoint import TileEndpoint
+from tileserver.web.tilejson import page_config
 
 logger = logging.getLogger("orthosharp")
 
@@ -128,6 +131,10 @@ def create_app(
         title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None, responses=COMMON_RESPONSES
     )
     app.state.service, app.state.endpoint, app.state.close = opened, endpoint, close
+    app.state.is_outdated = lambda: bool(opened.outdated)
+    app.state.page_config = partial(page_config, opened)
+    app.state.offers = partial(_offers, opened)
+    app.state.catalogue = Catalogue({ONLY_MAP: app}, ONLY_MAP)
     app.dependency_overrides.update(safe_crs_dependencies())
     for layer in opened.rasters.layers:
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
@@ -135,9 +142,10 @@ def create_app(
     app.include_router(short_routes(endpoint))
     app.include_router(kvp_routes(endpoint))
     app.include_router(status_routes(opened))
+    app.include_router(catalogue_routes())
     app.include_router(TMSFactory(supported_tms=supported_tms()).router)
-    _add_page(app)
-    _add_error_handlers(app)
+    add_page(app)
+    add_error_handlers(app)
     # Middleware added last sees the request first.
     app.add_middleware(LimitRequests, admission=limits)
     policy = ResponsePolicy(settings.cors_origins, settings.frame_ancestors)
@@ -153,7 +161,13 @@ def create_app(
     return app
 
 
-def _add_page(app: FastAPI) -> None:
+def _offers(service: TileService, base: str, prefix: str) -> list[Offer]:
+    return offers_of(service, base, service.rasters.layers, "png", prefix)
+
+
+def add_page(app: FastAPI) -> None:
+    """Add the page and its files."""
+
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
         return FileResponse(VIEWER_FOLDER / "index.html")
@@ -161,7 +175,7 @@ def _add_page(app: FastAPI) -> None:
     app.mount("/viewer", StaticFiles(directory=VIEWER_FOLDER), name="viewer")
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Map exceptions to responses that are never cached; `errors.HTTP_STATUS` gives the status.
 
     `ResponseHeaders` handles all other exceptions.

@@ -21,6 +21,7 @@ from tileserver.web import wms, wmts
 from tileserver.web.forwarded import base_url
 from tileserver.web.layer_reader import LayerInput, LayerReader
 from tileserver.web.middleware import AI_HEADER
+from tileserver.web.offers import covering_views
 from tileserver.web.ogc import OgcError, Parameters, answered, xml_response
 from tileserver.web.tile_endpoint import TileEndpoint
 
@@ -115,7 +116,7 @@ async def _wmts(endpoint: TileEndpoint, request: Request) -> Response:
         )
     layer = asked.chosen("LAYER", service.rasters.layers)
     extension = wms.FORMATS[asked.chosen("FORMAT", wms.FORMATS)]
-    grid = asked.chosen("TILEMATRIXSET", wmts.covering_views(service, layer))
+    grid = asked.chosen("TILEMATRIXSET", covering_views(service, layer))
     tile = TileAddress(asked.whole("TILEMATRIX"), asked.whole("TILECOL"), asked.whole("TILEROW"))
     answer = await endpoint.answer(request, layer, grid, tile, extension)
     return marked(endpoint, layer, answer)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import Query
 
-from tileserver.attribution import ai_notice, attribution, credit, title
+from tileserver.attribution import ai_notice, attribution, credit, new_year, title, year
 from tileserver.errors import BadParameterError
 from tileserver.service import TileService
 from tileserver.tiling.encode import Extension
@@ -103,6 +103,8 @@ def page_config(service: TileService, root_path: str) -> dict[str, Any]:
     bounds, pyramid = view.bounds_lonlat, view.pyramid
     return {
         "name": title(service),
+        "year": year(service),
+        "new_year": new_year(service),
         "credit": credit(service),
         "ai_notice": ai_notice(service),
         "layers": layers,
