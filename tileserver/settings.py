@@ -23,6 +23,7 @@ from tileserver.setting_types import (
     Ancestors,
     Bands,
     Bounds,
+    Geocoder,
     Halo,
     Nodata,
     Origins,
@@ -325,6 +326,14 @@ class Settings(BaseSettings):
         ("*",),
         description="Origins whose pages may show the map in a frame, such as https://town.example; * for all, self "
         "or none.",
+    )
+
+    geocoder: Annotated[Geocoder | None, _server(metavar="URL", default_text="none: coordinates only")] = (
+        Field(
+            None,
+            description="Address that the page's search for places asks, with {query} in it, such as that of your own "
+            "Nominatim or Photon; visitors' browsers ask it directly.",
+        )
     )
 
     @model_validator(mode="before")

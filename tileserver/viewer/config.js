@@ -6,7 +6,13 @@ import { say } from "./words.js";
 
 /**
  * @typedef {object} Config
+ * @property {string} id              name of the map in paths and links
  * @property {string} name            title of the map
+ * @property {string} url             where its page is
+ * @property {number | null} year     of the old photo
+ * @property {number | null} new_year
+ * @property {Config[]} maps          all maps of the server, by year
+ * @property {Config[]} years         those of them that are years of the same ground
  * @property {string} credit          copyright holder of the photograph
  * @property {string} ai_notice       the model that made the restored layer
  * @property {string[]} layers        "old", "restored", "difference" and perhaps "new"
@@ -21,6 +27,11 @@ import { say } from "./words.js";
  * @property {number} maxzoom         last zoom that the server has tiles for
  * @property {number} native_zoom     the zoom at which the network works
  */
+
+const FIELDS = [
+  ...["id", "layers", "root_path", "tiles", "bounds", "layer_bounds", "center"],
+  ...["minzoom", "maxzoom", "overview_zoom", "native_zoom"],
+];
 
 /** What the server has not sent; `isTemporary` if it may send it when it is asked again. */
 class ConfigError extends Error {
@@ -38,18 +49,27 @@ class ConfigError extends Error {
  * @throws {ConfigError} a sentence to show to the user, if the server does not answer or a field is missing
  */
 export async function loadConfig(pageUrl) {
-  const config = await fetchJson(new URL("config.json", pageUrl));
-  for (const field of ["layers", "root_path", "tiles", "bounds", "center", "minzoom", "maxzoom", "overview_zoom", "native_zoom"]) {
+  const document = await fetchJson(new URL("config.json", pageUrl));
+  const own = check(document, pageUrl);
+  const isPrefixKnown = new URL(".", pageUrl).pathname === `${own.root_path}/`;
+  const maps = document.maps.map((one) => (one.id === own.id ? own : check(one, new URL(one.href, pageUrl))));
+  return Object.assign(own, { isPrefixKnown, maps, years: maps.filter((one) => one.year !== null && isNear(one, own)) });
+}
+
+function check(config, mapUrl) {
+  for (const field of FIELDS) {
     if (config[field] === undefined) throw new ConfigError(say("no_field", { field }), false);
   }
   const tiles = {};
-  const layerBounds = {};
   for (const layer of config.layers) {
-    tiles[layer] = absoluteTemplate(config.tiles[layer].slice(config.root_path.length), pageUrl);
-    layerBounds[layer] = config.layer_bounds[layer];
+    tiles[layer] = absoluteTemplate(config.tiles[layer].slice(config.root_path.length), mapUrl);
   }
-  const isPrefixKnown = new URL(".", pageUrl).pathname === `${config.root_path}/`;
-  return { ...config, tiles, layerBounds, isPrefixKnown };
+  return { ...config, url: String(mapUrl), tiles, layerBounds: config.layer_bounds };
+}
+
+/** Whether two maps show the same ground: a page of years is not one of several towns. */
+function isNear({ bounds: [west, south, east, north] }, { bounds: [left, bottom, right, top] }) {
+  return west < right && left < east && south < top && bottom < north;
 }
 
 async function fetchJson(url) {

@@ -11,9 +11,10 @@ const AI_LAYERS = ["restored", "difference"];
 /** Zooms beyond the server's last one, at which the browser enlarges tiles. */
 const OVERZOOM = 2;
 
-/** The label of a layer. */
-export function labelOf(layer) {
-  return say(layer);
+/** The label of a layer; with the map's configuration, the year stands in it. */
+export function labelOf(layer, config = {}) {
+  const year = layer === "new" ? config.new_year : config.year;
+  return year ? say("of_year", { year, what: say(layer) }) : say(layer);
 }
 
 /** Whether the network makes a layer. */

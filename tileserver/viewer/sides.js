@@ -20,6 +20,7 @@ export class Side extends EventTarget {
   #queue;
   #isHidden;
   #frame = 0;
+  #opacity = 1;
   #shown = []; // Leaflet's layers, from the bottom
   config = null;
   layer = null;
@@ -36,7 +37,29 @@ export class Side extends EventTarget {
     this.#name = name;
     this.#queue = queue;
     this.#isHidden = isHidden;
-    map.createPane(name).classList.add("side-pane");
+    this.#makePane();
+  }
+
+  #makePane() {
+    const pane = this.#map.getPane(this.#name) ?? this.#map.createPane(this.#name);
+    pane.classList.add("side-pane");
+    pane.style.clipPath = "";
+  }
+
+  /** Moves the side to another map. */
+  moveTo(map) {
+    for (const shown of this.#shown) shown.remove();
+    this.#map = map;
+    this.#makePane();
+    for (const shown of this.#shown) shown.addTo(map);
+    this.setOpacity(this.#opacity);
+    this.#change();
+  }
+
+  /** Lets the old photo below shine through what is shown over it; from 0 to 1. */
+  setOpacity(value) {
+    this.#opacity = value;
+    if (this.#shown.length !== 2) this.#shown.at(-1)?.setOpacity(value);
   }
 
   /** The DOM element that contains the tiles. */
@@ -66,6 +89,7 @@ export class Side extends EventTarget {
       tiles.on("tileload tileunload loading load", () => this.#change());
       tiles.addTo(this.#map);
     }
+    this.setOpacity(this.#opacity);
   }
 
   /** Whether the network makes what is shown. */

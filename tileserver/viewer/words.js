@@ -5,7 +5,7 @@
 import english from "./words/en.js";
 
 /** Languages that there is a file for; the first is the one that words missing in another are taken from. */
-const LANGUAGES = ["en"];
+const LANGUAGES = ["en", "de", "fr", "es"];
 
 let words = english;
 

@@ -148,7 +148,7 @@ def create_app(
     add_error_handlers(app)
     # Middleware added last sees the request first.
     app.add_middleware(LimitRequests, admission=limits)
-    policy = ResponsePolicy(settings.cors_origins, settings.frame_ancestors)
+    policy = ResponsePolicy(settings.cors_origins, settings.frame_ancestors, settings.geocoder)
     app.add_middleware(
         ResponseHeaders,
         policy=policy,

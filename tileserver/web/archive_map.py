@@ -63,7 +63,7 @@ def create_archive_app(
     app.add_middleware(LimitRequests, admission=admission)
     app.add_middleware(
         ResponseHeaders,
-        policy=ResponsePolicy(settings.cors_origins, settings.frame_ancestors),
+        policy=ResponsePolicy(settings.cors_origins, settings.frame_ancestors, settings.geocoder),
         ai_header=f"AI-restored; model={tiles.identity.model}; digest={tiles.identity.weights}",
         ai_prefixes=("/tiles/", f"/{_LAYER}/"),
         count=metrics.count_response,
@@ -141,6 +141,7 @@ class ArchiveTilesOfMap:
             "new_year": None,
             "credit": self.settings.credit or known.credit,
             "ai_notice": known.notice,
+            "geocoder": self.settings.geocoder,
             "layers": [_LAYER],
             "root_path": root_path,
             "tiles": {_LAYER: root_path + tile_path(_LAYER, WEB_MERCATOR, self.identity.format)},

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+from urllib.parse import urlsplit
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
@@ -71,17 +72,23 @@ class ResponsePolicy:
     Attributes:
         origins: origins whose pages may read the tiles, such as https://map.example; `*` for all.
         frame_ancestors: origins whose pages may show the map in a frame; `*` for all, `self`, or `none`.
+        geocoder: address that the page asks for places, if any.
     """
 
     origins: tuple[str, ...] = ("*",)
     frame_ancestors: tuple[str, ...] = ("*",)
+    geocoder: str | None = None
 
     @cached_property
     def security(self) -> Mapping[str, str]:
         """Headers that restrict what a browser does with a response."""
         ancestors = [f"'{name}'" if name in ("self", "none") else name for name in self.frame_ancestors]
+        asked = ""
+        if self.geocoder:
+            parts = urlsplit(self.geocoder)
+            asked = f"; connect-src 'self' {parts.scheme}://{parts.netloc}"
         framed = f"; frame-ancestors {' '.join(ancestors)}"
-        return {"Content-Security-Policy": _CONTENT_SECURITY + framed, **_SECURITY}
+        return {"Content-Security-Policy": _CONTENT_SECURITY + asked + framed, **_SECURITY}
 
     def preflight(self, origin: str | None) -> Response:
         """Return the answer to an OPTIONS request, which asks what a page of `origin` may send."""

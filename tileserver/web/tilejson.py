@@ -107,6 +107,7 @@ def page_config(service: TileService, root_path: str) -> dict[str, Any]:
         "new_year": new_year(service),
         "credit": credit(service),
         "ai_notice": ai_notice(service),
+        "geocoder": service.settings.geocoder,
         "layers": layers,
         "root_path": root_path,
         "tiles": {layer: root_path + tile_path(layer, WEB_MERCATOR) for layer in layers},
