@@ -84,16 +84,20 @@ function embedCode(config) {
   return `<iframe src="${location.href.replaceAll("&", "&amp;")}" title="${title}" width="800" height="500" style="border:0" allowfullscreen></iframe>`;
 }
 
-/** Addresses of the view as a file, of what each side shows. */
+/** Addresses of the view as a file, of what each side shows; none where the file would be too large. */
 function writeDownloads(map, sides) {
   const bounds = map.getBounds();
   const box = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((one) => one.toFixed(7));
+  const size = map.getSize();
+  byId("save-note").textContent = say("save_note");
   for (const [id, side] of Object.entries(sides)) {
-    for (const kind of ["zip", "tif"]) {
-      const link = byId(`save-${id}-${kind}`);
-      const canSave = side.config.layers.includes("old"); // archives have tiles only
-      link.parentElement.hidden = !canSave;
-      link.href = canSave ? new URL(`${side.layer}/view.${kind}?bbox=${box}`, side.config.url) : "";
+    const { native_zoom: zoom, max_image_px: most, layers, url } = side.config;
+    const longest = Math.ceil(Math.max(size.x, size.y) * 2 ** (zoom - map.getZoom()));
+    const canSave = layers.includes("old") && longest <= most; // archives have tiles only
+    if (layers.includes("old") && !canSave) byId("save-note").textContent = say("save_large", { longest, most });
+    byId(`save-${id}`).hidden = !canSave;
+    for (const kind of canSave ? ["zip", "tif"] : []) {
+      byId(`save-${id}-${kind}`).href = new URL(`${side.layer}/view.${kind}?bbox=${box}`, url);
     }
   }
 }

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from rio_tiler.errors import RioTilerError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from titiler.core.factory import TMSFactory
@@ -31,6 +31,7 @@ from tileserver.web.admission import Admission
 from tileserver.web.cached_tiles import CachedTiles
 from tileserver.web.catalogue import ONLY_MAP, Catalogue, catalogue_routes
 from tileserver.web.crs import safe_crs_dependencies
+from tileserver.web.error_page import problem
 from tileserver.web.forwarded import place_below
 from tileserver.web.health import status_routes
 from tileserver.web.kvp import kvp_routes
@@ -38,6 +39,7 @@ from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePo
 from tileserver.web.offers import Offer, offers_of
 from tileserver.web.ogc import service_path
 from tileserver.web.routes import LayerFactory, short_routes
+from tileserver.web.saved_view import view_routes
 from tileserver.web.tile_endpoint import TileEndpoint
 from tileserver.web.tilejson import page_config
 
@@ -64,6 +66,7 @@ _PROBLEMS: Final = {
     502: "a block of the photograph cannot be read",
     503: "the server is overloaded; see Retry-After",
 }
+_NO_STORE: Final = {"Cache-Control": "no-store"}
 _NO_ROUTE: Final = "no such address: the map is at /, and /openapi.json lists all addresses"
 # Names the media type, for which FastAPI would otherwise document the route's image types.
 _PROBLEM: Final = {"application/json": {"schema": Problem.model_json_schema()}}
@@ -139,6 +142,7 @@ def create_app(
     for layer in opened.rasters.layers:
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer])
+        app.include_router(view_routes(endpoint, layer), prefix=f"/{layer}", tags=[layer])
     app.include_router(short_routes(endpoint))
     app.include_router(kvp_routes(endpoint))
     app.include_router(status_routes(opened))
@@ -181,7 +185,7 @@ def add_error_handlers(app: FastAPI) -> None:
     `ResponseHeaders` handles all other exceptions.
     """
 
-    async def known(request: Request, error: Exception) -> JSONResponse:
+    async def known(request: Request, error: Exception) -> Response:
         status = next((code for kind, code in HTTP_STATUS if isinstance(error, kind)), 500)
         headers = {"Cache-Control": "no-store"}
         if isinstance(error, OverloadedError):
@@ -196,27 +200,25 @@ def add_error_handlers(app: FastAPI) -> None:
                 )
             else:
                 logger.error("%s: %s", request.url.path, error, exc_info=error.__cause__)
-        return JSONResponse({"detail": str(error)}, status, headers)
+        return problem(request.scope, str(error), status, headers)
 
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422, {"Cache-Control": "no-store"})
+        return problem(request.scope, f"{place}: {first['msg']}", 422, _NO_STORE)
 
-    async def http(_: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         headers = {**(error.headers or {}), "Cache-Control": "no-store"}
         # Starlette's default text means that no route matched.
         unrouted = error.status_code == 404 and error.detail == "Not Found"
         detail = _NO_ROUTE if unrouted else str(error.detail)
-        return JSONResponse({"detail": detail}, error.status_code, headers)
+        return problem(request.scope, detail, error.status_code, headers)
 
-    async def unreadable(_: Request, error: Exception) -> JSONResponse:
+    async def unreadable(request: Request, error: Exception) -> Response:
         logger.warning("rio-tiler refused an image: %s", error)
-        return JSONResponse(
-            {"detail": "this image cannot be made: use tiles instead"}, 422, {"Cache-Control": "no-store"}
-        )
+        return problem(request.scope, "this image cannot be made: use tiles instead", 422, _NO_STORE)
 
     for kind in (TileServerError, SrModelError):
         app.add_exception_handler(kind, known)

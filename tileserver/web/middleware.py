@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tileserver.web.admission import Admission
 from tileserver.web.compression import accepts_gzip, compressed, may_compress
+from tileserver.web.error_page import problem
 from tileserver.web.forwarded import ADDRESS_HEADERS
 
 logger = logging.getLogger("orthosharp")
@@ -33,7 +34,7 @@ _SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 # Routes that make images of any size and shape.
-_IMAGE_ROUTE: Final = re.compile(r"/(preview|bbox|point|feature|statistics|map|wms)\b")
+_IMAGE_ROUTE: Final = re.compile(r"/(preview|bbox|point|feature|statistics|map|wms|view)\b")
 # Clients send nothing but the GeoJSON of a feature.
 MAX_BODY_BYTES: Final = 1_000_000
 # Monitoring must get an answer above all when the server is busy.
@@ -167,7 +168,7 @@ class ResponseHeaders:
             logger.exception("%s", local_path(scope))
             if not answered:
                 head, body = None, bytearray()
-                failure = JSONResponse({"detail": "an error inside the server: see its log"}, 500)
+                failure = problem(scope, "an error inside the server: see its log", 500)
                 await failure(inner, receive, collect)
 
     async def _finish(self, scope: Scope, head: Message, body: bytes, started: float, send: Send) -> None:
@@ -256,7 +257,7 @@ class LimitRequests:
             limits.append(self.admission.pictures)
         for in_flight in limits:
             if in_flight.count >= in_flight.limit:
-                await _busy(in_flight.limit)(scope, receive, send)
+                await _busy(scope, in_flight.limit)(scope, receive, send)
                 return
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > MAX_BODY_BYTES:
@@ -273,6 +274,6 @@ class LimitRequests:
                 in_flight.count -= 1
 
 
-def _busy(limit: int) -> Response:
+def _busy(scope: Scope, limit: int) -> Response:
     detail = f"the server is answering {limit} requests of this kind, its limit: try again in a moment"
-    return JSONResponse({"detail": detail}, 503, {"Retry-After": "2", "Cache-Control": "no-store"})
+    return problem(scope, detail, 503, {"Retry-After": "2", "Cache-Control": "no-store"})

@@ -120,4 +120,5 @@ def page_config(service: TileService, root_path: str) -> dict[str, Any]:
         "maxzoom": pyramid.max_zoom,
         "overview_zoom": pyramid.min_zoom,
         "native_zoom": pyramid.native_zoom,
+        "max_image_px": service.settings.max_image_px,
     }

@@ -42,6 +42,7 @@ export default {
   opacity: "Opacity over the old photo",
   save: "Save this view",
   save_note: "In native size, with place, credit and AI notice.",
+  save_large: "In native size, the view has {longest} pixels on a side, and {most} is the most: zoom in.",
   embed: "Show this view in another page",
   maps: "Other maps",
   nowhere: "The link leads to a place without a photo. This is the whole photo.",
@@ -60,7 +61,7 @@ export default {
   no_field: "The server's config.json has no '{field}'.",
   // Caption
   guess: "Restored pictures are a guess by a neural network.",
-  legend: "Difference: middle grey where the network changed nothing",
+  legend: "Difference in brightness, in grey levels: dark where the network took away, light where it added, grey where it agrees with the photo",
   photo: "Photo:",
   map: "Map:",
   share: "Use in QGIS / Leaflet",
