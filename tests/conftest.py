@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -248,6 +249,12 @@ def command_line(*arguments: object) -> list[str]:
     if program == [sys.executable]:
         program += ["-m", "tileserver.cli.main"]
     return [*program, *map(str, arguments)]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def _is_ready(url: str) -> bool:

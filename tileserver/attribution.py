@@ -1,9 +1,11 @@
-"""Title, credit and AI notice of a map."""
+"""Title, year, credit and AI notice of a map."""
 
 from __future__ import annotations
 
 import html
 
+from tileserver.photo.inputs.years import year_in, year_of
+from tileserver.photo.source import Source
 from tileserver.service import TileService
 from tileserver.tiling.layer import AI_LAYERS
 
@@ -22,6 +24,21 @@ def ai_notice(service: TileService) -> str:
 def title(service: TileService) -> str:
     """Return the map's title: the setting `name`, or the photograph's file name."""
     return service.settings.name or service.old.info.name
+
+
+def year(service: TileService) -> int | None:
+    """Return the year of the old photograph, from the setting, its name or its tags; None if nothing tells."""
+    return service.settings.year or _year(service.old)
+
+
+def new_year(service: TileService) -> int | None:
+    """Return the year of the later photograph, likewise; None without one."""
+    return service.settings.new_year or (_year(service.new) if service.new else None)
+
+
+def _year(source: Source) -> int | None:
+    of_name = year_in(source.info.name) or year_in(source.info.date)
+    return of_name or (year_of(source.info.files[0]) if source.info.sheets == 1 else None)
 
 
 def credit(service: TileService) -> str:

@@ -5,6 +5,7 @@ TileServerError
 │   ├── SettingsError         an invalid option, or the demo's files are missing
 │   ├── SourceError           the photograph cannot be served: unreadable, no CRS, unsuitable bands
 │   └── ArchiveError          a file or folder of tiles cannot be read, or must not be overwritten
+│       └── ForeignArchiveError  another program made the archive
 ├── RequestError              the request is invalid
 │   ├── OutsideError          the place, zoom, layer or tile matrix set does not exist
 │   │   └── BesideError       the tile lies beside the photograph
@@ -44,6 +45,10 @@ class SourceError(StartError):
 
 class ArchiveError(StartError):
     """A file or folder of tiles cannot be read, or must not be overwritten."""
+
+
+class ForeignArchiveError(ArchiveError):
+    """Another program made the archive."""
 
 
 class RequestError(TileServerError):

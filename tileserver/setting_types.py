@@ -65,6 +65,15 @@ def _check_outside(rule: str) -> str:
     return rule
 
 
+def _check_geocoder(value: str) -> str:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/[^\s'\";]*", value) or "{query}" not in value:
+        raise ValueError(
+            "not the address of a geocoder: give it with {query}, such as "
+            "https://geocoder.example/search?format=json&q={query}"
+        )
+    return value
+
+
 def _check_root_path(path: str) -> str:
     path = path.rstrip("/")
     if not _ROOT_PATH.fullmatch(path):
@@ -129,6 +138,7 @@ Zooms = Annotated[
 ]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], BeforeValidator(_split)]
 Ancestors = Annotated[tuple[Annotated[str, AfterValidator(_check_ancestor)], ...], BeforeValidator(_split)]
+Geocoder = Annotated[str, AfterValidator(_check_geocoder)]
 RootPath = Annotated[str, AfterValidator(_check_root_path)]
 OutsideRules = Annotated[
     tuple[Annotated[str, AfterValidator(_check_outside)], ...],

@@ -23,6 +23,7 @@ from tileserver.setting_types import (
     Ancestors,
     Bands,
     Bounds,
+    Geocoder,
     Halo,
     Nodata,
     Origins,
@@ -195,6 +196,14 @@ class Settings(BaseSettings):
     name: Annotated[
         str | None, _photograph(SERVE | {"seed"}, metavar="TEXT", default_text="the file's name")
     ] = Field(None, description="Title of the map.")
+    year: Annotated[int | None, _photograph(metavar="YEAR", default_text="from the name or the tags")] = (
+        Field(
+            None, ge=1800, le=2999, description="Year of the photograph, which stands on the page's labels."
+        )
+    )
+    new_year: Annotated[int | None, _photograph(metavar="YEAR", default_text="from the name or the tags")] = (
+        Field(None, ge=1800, le=2999, description="Year of the later photograph.")
+    )
     credit: Annotated[
         str | None,
         _photograph(SERVE | {"seed", "restore"}, metavar="TEXT", default_text="from the file's tags"),
@@ -322,6 +331,14 @@ class Settings(BaseSettings):
         ("*",),
         description="Origins whose pages may show the map in a frame, such as https://town.example; * for all, self "
         "or none.",
+    )
+
+    geocoder: Annotated[Geocoder | None, _server(metavar="URL", default_text="none: coordinates only")] = (
+        Field(
+            None,
+            description="Address that the page's search for places asks, with {query} in it, such as that of your own "
+            "Nominatim or Photon; visitors' browsers ask it directly.",
+        )
     )
 
     @model_validator(mode="before")

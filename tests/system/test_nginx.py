@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from conftest import middle_tile
+from conftest import free_port, middle_tile
 
 from tileserver.settings import Settings
 from tileserver.shared import Shared
@@ -92,12 +92,6 @@ def configuration(folder: Path, port: int, upstream: int) -> str:
         changed, count = re.subn(pattern, replacement, changed)
         assert count, pattern
     return AROUND.format(folder=folder, configuration=changed)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DESKTOP = {"width": 760, "height": 560}
+PHONE = {"width": 360, "height": 740}
 PATCH_PX = 48
 TILE_PX = 256
 
@@ -27,7 +45,7 @@ class Visit:
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(30_000)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on(
             "console",
@@ -102,6 +120,54 @@ class Visit:
         return int(found[1]), float(found[2]), float(found[3])
 
     def shows(self, layer: str, x: float, y: float) -> None:
-        """Assert that the page shows this layer, and no other, at this point."""
+        """Assert that the page shows this layer, and no other, at this point of a screen of single density."""
         seen, wanted = self.patch(x, y), self.expected(layer, x, y)
         assert np.abs(seen - wanted).mean() < 1.5, f"{layer} expected at {x}, {y}"
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start a Chromium without a window."""
+    executable = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if executable is None:
+        pytest.fail(
+            "no Chromium: install it (Debian, Ubuntu: sudo apt-get install chromium), "
+            "or leave these tests out with ORTHOSHARP_NO_BROWSER=1"
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_ARGS))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visits(browser: Browser, origin: str) -> Iterator[Callable[..., Visit]]:
+    """Yield a function that opens visits.
+
+    Unless they are made with `strict=False`, they may neither log an error nor request anything from another server.
+    """
+    strict_ones: list[Visit] = []
+
+    def make(*, strict: bool = True, **options: Any) -> Visit:
+        made = Visit(browser.new_context(**({"viewport": DESKTOP} | options)), origin)
+        if strict:
+            strict_ones.append(made)
+        return made
+
+    yield make
+    for made in strict_ones:
+        assert made.complaints == []
+        foreign = {url for url in made.requests if not url.startswith(("data:", "blob:"))}
+        assert {urlsplit(url).netloc for url in foreign} == {urlsplit(origin).netloc}
+    for context in browser.contexts:
+        context.close()
+
+
+def view(
+    origin: str, *, left: str = "old", right: str = "restored", swipe: float = 50, zoom_in: int = 0
+) -> str:
+    """Return the fragment of a view at the photo's centre, `zoom_in` zooms from the native one."""
+    config = httpx.get(f"{origin}/config.json", timeout=60).json()
+    lng, lat, _ = config["center"]
+    zoom = config["native_zoom"] + zoom_in
+    return f"#map={zoom}/{lat:.6f}/{lng:.6f}&left={left}&right={right}&swipe={swipe}"

@@ -81,12 +81,22 @@ def test_the_page_is_small(served: TestClient) -> None:
     """All that is loaded before the first tile, as it is sent."""
     page = served.get("/").text
     files = set(re.findall(r'(?:href|src)="(viewer/[^"]+)"', page))
-    files |= {
-        f"viewer/{name}" for name in re.findall(r'from "\\./([^"]+)"', served.get("/viewer/main.js").text)
-    }
     assert {"viewer/main.js", "viewer/style.css"} <= files
     sizes = {path: len(raw(served, f"/{path}", **{"Accept-Encoding": "gzip"})[2]) for path in ["", *files]}
     assert sum(sizes.values()) < 150_000, sizes
+
+
+def test_all_modules_are_loaded_at_once(served: TestClient) -> None:
+    """Those that main.js imports, and those that they import, are named in the page."""
+    named = set(re.findall(r'href="viewer/([^"]+\.js)"', served.get("/").text))
+    found, unread = set(), {"main.js"}
+    while unread:
+        text = served.get(f"/viewer/{unread.pop()}").text
+        imported = set(re.findall(r'^import .*?from "\./([^"]+)";', text, re.MULTILINE))
+        unread |= imported - found
+        found |= imported
+    assert found
+    assert named == found
 
 
 @pytest.mark.parametrize(

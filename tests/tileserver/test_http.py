@@ -163,6 +163,7 @@ def test_tilejson_in_sizes_and_zooms(served: TestClient) -> None:
         ("/restored/preview.png?max_size=0", 422, "2048"),
         ("/restored/point/0,0", 404, "no data"),
         ("/restored/preview/1x2.png?dst_crs=EPSG:9999999", 422, "EPSG:3857"),
+        ("/restored/preview/1x2.png?dst_crs=EPSG:CODE", 422, "EPSG:3857"),
         ("/old/point/1e300,5", 422, "lon,lat"),
         ("/old/point/nan,5", 422, "lon,lat"),
         ("/old/point/5,inf", 422, "lon,lat"),

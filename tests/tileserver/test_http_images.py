@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from conftest import middle_tile, path_of, service_of
 from PIL import Image
+from rasterio.warp import transform
 from starlette.testclient import TestClient
 
 from tileserver.service import TileService
+from tileserver.tiling.grid import BBox
 
 MakeService = Callable[..., TileService]
 MERCATOR = "WebMercatorQuad"
@@ -134,3 +136,17 @@ def test_wmts_capabilities_are_complete(served: TestClient) -> None:
     assert float(first.findtext("w:ScaleDenominator", namespaces=names) or 0) == pytest.approx(
         559082264.0287178
     )
+
+
+def test_the_difference_at_a_point_is_a_number_of_grey_levels(served: TestClient) -> None:
+    service = service_of(served)
+    west, south, east, north = service.rasters.view("old", "WebMercatorQuad").bounds_lonlat
+    lng, lat = west + 0.4 * (east - west), south + 0.6 * (north - south)
+    answer = served.get(f"/difference/point/{lng},{lat}").json()
+    (change,) = answer["values"]
+    assert answer["band_names"] == ["grey levels"]
+    pyramid = service.rasters.view("difference", "WebMercatorQuad").pyramid
+    xs, ys = transform("EPSG:4326", "EPSG:3857", [lng], [lat])
+    pixel = pyramid.grid.covering(pyramid.native_zoom, BBox(xs[0], ys[0], xs[0], ys[0]))
+    seen = service.raster("difference", "WebMercatorQuad", pyramid.native_zoom, pixel).rgb[0, 0, 0]
+    assert change == (float(seen) - 128) / 4

@@ -77,7 +77,27 @@ def test_difference_is_grey_where_nothing_changed() -> None:
     assert (difference(old, old).rgb == 128).all()
     brighter = Raster(old.window, np.minimum(old.rgb, 200) + np.uint8(5), old.mask)
     base = Raster(old.window, np.minimum(old.rgb, 200), old.mask)
-    assert (difference(base, brighter).rgb == 133).all()
+    assert (difference(base, brighter).rgb == 128 + 4 * 5).all()
+
+
+def test_difference_is_brightness_alone_on_the_photographs_own_pixels() -> None:
+    """Detail within a pixel of the photograph, and hue, do not count; what changes its mean does."""
+    window = PixelWindow(4, 8, 8, 8)
+    old = Raster(window, np.full((8, 8, 3), 100, np.uint8), np.full((8, 8), 255, np.uint8))
+    checks = np.where((np.indices((8, 8)).sum(0) % 2)[..., None], 130, 70).astype(np.uint8)
+    finer = Raster(window, np.repeat(checks, 3, 2), old.mask)
+    assert (difference(old, finer, 2).rgb == 128).all()
+    assert set(np.unique(difference(old, finer).rgb)) == {128 - 4 * 30, 128 + 4 * 30}
+    hue = Raster(window, np.tile(np.array([100 + 59, 100 - 30, 100], np.uint8), (8, 8, 1)), old.mask)
+    assert np.abs(difference(old, hue).rgb.astype(int) - 128).max() <= 1
+    spot = old.rgb.copy()
+    spot[:2, 2:4] += 10
+    seen = difference(old, Raster(window, spot, old.mask), 2).rgb[..., 0]
+    assert (seen[:2, 2:4] == 168).all()
+    assert (np.delete(seen, (2, 3), 1) == 128).all()
+    hole = old.mask.copy()
+    hole[0, 2] = 0
+    assert difference(old, Raster(window, spot, hole), 2).rgb[0, 3, 0] == 168
 
 
 def test_paste_and_crop() -> None:

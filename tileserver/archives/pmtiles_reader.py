@@ -131,6 +131,15 @@ class PMTilesReader:
         with self._lock:
             return int(self._directories.currsize)
 
+    def extent(self) -> dict[str, Any]:
+        """Return bounds in degrees and zooms, which the header holds, as other formats have them in their metadata."""
+        sides = ("min_lon_e7", "min_lat_e7", "max_lon_e7", "max_lat_e7")
+        return {
+            "bounds": [self._header[side] / 1e7 for side in sides],
+            "minzoom": self._header["min_zoom"],
+            "maxzoom": self._header["max_zoom"],
+        }
+
     def metadata(self) -> Any:
         """Return the archive's JSON metadata; raises as the constructor."""
         return json.loads(self._text(self._header["metadata_offset"], self._header["metadata_length"]))

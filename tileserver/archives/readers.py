@@ -12,10 +12,11 @@ from typing import Any, Final, Protocol
 
 from pmtiles.tile import MagicNumberNotFound, SpecVersionUnsupported
 
+from tileserver.archives.contents import Contents, contents_of
 from tileserver.archives.identity import Identity, identity_of, is_of_newer_version
 from tileserver.archives.mbtiles import flipped
 from tileserver.archives.pmtiles_reader import PMTilesReader
-from tileserver.errors import ArchiveError
+from tileserver.errors import ArchiveError, ForeignArchiveError
 
 MBTILES: Final = ".mbtiles"
 PMTILES: Final = ".pmtiles"
@@ -28,6 +29,10 @@ class Archive(Protocol):
 
     identity: Identity
     metadata: dict[str, Any]
+
+    @property
+    def contents(self) -> Contents:
+        """Title, credit, notice and extent."""
 
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """Return a tile's bytes, or None if the archive does not contain the tile; y counts from the north."""
@@ -76,6 +81,11 @@ class MBTilesArchive:
                 f"{path} is not an MBTiles archive ({error}): move it away, or name another file"
             ) from error
 
+    @property
+    def contents(self) -> Contents:
+        """See `Archive`."""
+        return contents_of(self.metadata)
+
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """See `Archive`."""
         query = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
@@ -115,6 +125,11 @@ class PMTilesArchive:
             ) from error
         self._reader = reader
 
+    @property
+    def contents(self) -> Contents:
+        """See `Archive`."""
+        return contents_of({**self.metadata, **self._reader.extent()})
+
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """See `Archive`."""
         return self._reader.get(z, x, y)
@@ -145,6 +160,11 @@ class FolderArchive:
             ) from error
         self.identity = _identity(path, self.metadata)
 
+    @property
+    def contents(self) -> Contents:
+        """See `Archive`."""
+        return contents_of(self.metadata)
+
     def get(self, z: int, x: int, y: int) -> bytes | None:
         """See `Archive`."""
         try:
@@ -156,12 +176,27 @@ class FolderArchive:
         """See `Archive`."""
 
 
+def open_seeded(source: str) -> Archive | None:
+    """Open a source that `orthosharp seed` made as one file; None if it is something else, such as a photograph.
+
+    Raises:
+        ArchiveError: it is damaged, or another version of orthosharp made it.
+    """
+    if "://" in source or not source.lower().endswith((MBTILES, PMTILES)) or not Path(source).is_file():
+        return None
+    try:
+        return open_archive(Path(source))
+    except ForeignArchiveError:
+        return None
+
+
 def _identity(path: Path, metadata: Any) -> Identity:
     found = identity_of(metadata) if isinstance(metadata, dict) else None
     if found is None:
         if isinstance(metadata, dict) and is_of_newer_version(metadata):
             raise ArchiveError(f"{path} was made by a newer version of orthosharp: update, or seed it again")
-        raise ArchiveError(
+        is_foreign = not isinstance(metadata, dict) or "orthosharp" not in metadata
+        raise (ForeignArchiveError if is_foreign else ArchiveError)(
             f"{path} was not made by orthosharp, or by an older version: name another file, or seed it again"
         )
     return found

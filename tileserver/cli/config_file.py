@@ -11,19 +11,19 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tileserver.cli.options import environment_name, flag, make_settings, reason_of, setting_of
+from tileserver.cli.years import split_years
 from tileserver.errors import SettingsError
 from tileserver.settings import OPTIONS, Settings
+from tileserver.web.catalogue import ONLY_MAP
 
 # The settings that a [maps.NAME] may contain; everything else is a setting of the server and stands above the tables.
 MAP_KEYS: Final = frozenset(name for name, option in OPTIONS.items() if option.per_map)
 SERVER_KEYS: Final = OPTIONS.keys() - MAP_KEYS
 _FILES: Final = ("source", "new", "weights", "footprint", "exclude")
-# Name of the only map without a file.
-_ONLY_MAP: Final = "map"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 # First segments of paths that have another meaning.
 _TAKEN: Final = frozenset(
-    {"restored", "old", "new", "difference", "tiles", "viewer", "healthz", "readyz", "metrics"}
+    {"restored", "old", "new", "difference", "tiles", "viewer", "healthz", "readyz", "metrics", "maps"}
 )
 _HEADER: Final = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
 
@@ -79,7 +79,11 @@ def read_maps(given: Mapping[str, Any], path: Path | None) -> dict[str, Settings
         SettingsError: a setting is invalid, or both a file and SOURCE are given.
     """
     if path is None:
-        return {_ONLY_MAP: make_settings(given)}
+        only = make_settings(given)
+        years = split_years(only.source)
+        if years is None:
+            return {ONLY_MAP: only}
+        return {name: make_settings({**given, **own}) for name, own in years.items()}
     if "source" in given:
         raise SettingsError("--config and SOURCE are mutually exclusive: the file names the photographs")
     return read_config(path, given)

@@ -7,14 +7,13 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import uvicorn
 
-from tileserver.attribution import title
 from tileserver.cli.config_file import read_maps
 from tileserver.cli.exits import refusing
 from tileserver.cli.notices import say_findings
@@ -24,12 +23,11 @@ from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.tiling.grid import METATILE_PX
-from tileserver.tiling.layer import WEB_MERCATOR
+from tileserver.tiling.layer import LAYERS
 from tileserver.web.admission import Admission
 from tileserver.web.connections import ConnectionLimits, bounded_protocol
 from tileserver.web.forwarded import TRUSTED_BY_DEFAULT, ForwardedAddress
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
-from tileserver.web.tilejson import tile_path
 
 _USUAL_OPEN_FILES: Final = 1024
 _OPEN_FILES: Final = 65_536
@@ -45,7 +43,7 @@ DEMO: Final = Path(__file__).parents[1] / "demo"
 @click.option("--demo", is_flag=True, help="Serve the photographs of a village that come with orthosharp.")
 @click.option("--access-log", is_flag=True, help="Log every request.")
 def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log: bool) -> None:
-    """Serve SOURCE, a georeferenced TIFF.
+    """Serve SOURCE, a georeferenced TIFF, several of different years, or what `orthosharp seed` made.
 
     Every setting below can also come from the environment, as ORTHOSHARP_PORT, or from the file of --config.
     """
@@ -105,7 +103,7 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
     for service in first.services:
         report_time(service)
     application = ReloadableMaps(first, shared, admission, reopen)
-    click.echo(banner(first.services[0], settings.host, listener.getsockname()[1], list(maps)[1:]))
+    click.echo(banner(first, settings.host, listener.getsockname()[1]))
     proxies = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_BY_DEFAULT)
     config = uvicorn.Config(
         ForwardedAddress(application, proxies, root_path=settings.root_path),
@@ -164,8 +162,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 def report_all(generation: Generation) -> None:
     """Say what was found in the photographs of all maps, at the start and after each reload."""
-    for name, service in zip(generation.apps, generation.services, strict=True):
-        report(service, name if len(generation.apps) > 1 else "")
+    for name, app in generation.apps.items():
+        if hasattr(app.state, "service"):
+            report(app.state.service, name if len(generation.apps) > 1 else "")
 
 
 def report(service: TileService, map_name: str = "") -> None:
@@ -206,22 +205,24 @@ def report_time(service: TileService) -> None:
         )
 
 
-def banner(service: TileService, host: str, port: int, others: Sequence[str] = ()) -> str:
-    """Addresses to open in a browser or paste into a GIS; `others` are the names of further maps."""
+def banner(generation: Generation, host: str, port: int) -> str:
+    """Addresses to open in a browser or paste into a GIS."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only shown, not listened on
     shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
     root = f"http://{shown}:{port}"
-    lines = [
-        f"\n  orthosharp serves {title(service)}",
-        f"  restored by {service.restorer.spec.name} on {service.restorer.runtime}",
-        "",
-    ]
-    lines.append(f"  Open        {root}/")
-    lines += [f"  and         {root}/{name}/" for name in others]
-    lines += [f"  {layer:<11} {root}{tile_path(layer, WEB_MERCATOR)}" for layer in service.rasters.layers]
-    lines += [
-        f"  TileJSON    {root}/tilejson.json",
-        f"  WMTS        {root}/restored/WMTSCapabilities.xml",
-        "",
-    ]
+    state = generation.apps[generation.default].state
+    config = state.page_config("")
+    lines = [f"\n  orthosharp serves {config['name']}"]
+    if hasattr(state, "service"):
+        restorer = state.service.restorer
+        lines.append(f"  restored by {restorer.spec.name} on {restorer.runtime}")
+    lines += ["", f"  Open        {root}/"]
+    lines += [f"  and         {root}/{name}/" for name in generation.apps if name != generation.default]
+    lines += [f"  {layer:<11} {root}{path}" for layer, path in _served_first(config["tiles"])]
+    lines += [f"  TileJSON    {root}/tilejson.json", f"  WMTS        {root}/WMTSCapabilities.xml", ""]
     return "\n".join([*lines, "  Press Ctrl+C to stop."])
+
+
+def _served_first(tiles: dict[str, str]) -> list[tuple[str, str]]:
+    """Layers with the paths of their tiles, in the order of LAYERS."""
+    return [(layer, tiles[layer]) for layer in LAYERS if layer in tiles]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
 from tileserver.render.colours import FittedTone, fit_tone
-from tileserver.render.renderer import Renderer, with_margin
+from tileserver.render.renderer import MARGIN_PX, Renderer, with_margin
 from tileserver.render.single_flight import SingleFlight
 from tileserver.stages import Stages, Wanted
 from tileserver.tiling.grid import NO_LIMITS, Limits, TileAddress, at_zoom
@@ -135,10 +136,10 @@ class LayerRasters:
         result = canvas(window)
         for metatile, part in view.pyramid.pieces(zoom, window):
             native = self._metatile(view, metatile, stages)
+            if layer == "difference" and not native.is_empty:
+                native = self._change(view, native, stages)
             with stages.measure("encode"):
                 restored = _resample(native, part, zoom - view.pyramid.native_zoom)
-            if layer == "difference" and not restored.is_empty:
-                restored = difference(self._network_input(view, metatile, part, zoom, stages), restored)
             if part == window:
                 return restored
             paste(result, restored)
@@ -208,7 +209,7 @@ class LayerRasters:
         """
         if layer in ("old", "new") or self._keeps_colours:
             return ""
-        if zoom >= self.view(layer, tms).pyramid.min_metatile_zoom:
+        if layer != "difference" and zoom >= self.view(layer, tms).pyramid.min_metatile_zoom:
             return ""
         tone = self.tone()
         return tone.tone_map.digest if tone.is_provisional else ""
@@ -217,31 +218,31 @@ class LayerRasters:
         self, layer: str, view: View, zoom: int, window: PixelWindow, stages: Stages
     ) -> Raster:
         """Render restored pixels, or their difference, by mapping the colours of the photograph's overviews."""
-        colour_map: ColourMap | ToneMap
-        if self._keeps_colours:
-            colour_map = self._renderer.appearance.finish.colour_map
-        else:
-            with stages.measure("infer"):
-                colour_map = self.tone().tone_map
+        colour_map = self._colour_map(stages)
         with stages.measure("read"):
             old = self._renderer.read_overview(view, zoom, window)
         with stages.measure("encode"):
             mapped = Raster(window, colour_map.apply(old.rgb), old.mask).masked()
-            if layer != "difference":
-                return mapped
             # The photograph's one map of colours is not the network's doing.
-            return difference(mapped if self._keeps_colours else old, mapped)
+            return difference(mapped, mapped) if layer == "difference" else mapped
 
-    def _network_input(
-        self, view: View, metatile: PixelWindow, part: PixelWindow, zoom: int, stages: Stages
-    ) -> Raster:
-        """Return the network's input, resampled like its output, so that the difference is the network's alone."""
-        with stages.measure("read"):
-            old = view.read(view.pyramid.native_zoom, with_margin(metatile))
+    def _colour_map(self, stages: Stages) -> ColourMap | ToneMap:
+        """Return what the restoration does to the colours of the photograph as a whole."""
         if self._keeps_colours:
-            colour_map = self._renderer.appearance.finish.colour_map
-            old = Raster(old.window, colour_map.apply(old.rgb), old.mask).masked()
-        return _resample(old, part, zoom - view.pyramid.native_zoom)
+            return self._renderer.appearance.finish.colour_map
+        with stages.measure("infer"):
+            return self.tone().tone_map
+
+    def _change(self, view: View, native: Raster, stages: Stages) -> Raster:
+        """Return what the network added to a metatile that the photograph does not support."""
+        colour_map, zoom = self._colour_map(stages), view.pyramid.native_zoom
+        with stages.measure("read"):
+            old = view.read(zoom, native.window)
+        mapped = Raster(old.window, colour_map.apply(old.rgb), old.mask).masked()
+        octaves = math.log2(view.source.info.pixel.gsd_m / view.pixel(zoom).gsd_m)
+        # A metatile's margin is a whole number of the photograph's pixels.
+        factor = 1 << min(max(round(octaves), 0), MARGIN_PX.bit_length() - 1)
+        return difference(mapped, native, factor)
 
     def _metatile(self, view: View, metatile: PixelWindow, stages: Stages) -> Raster:
         """Return a restored metatile from the cache, from a concurrent request, or from the network."""

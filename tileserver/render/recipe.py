@@ -24,11 +24,11 @@ from tileserver.render.appearance import Appearance
 from tileserver.render.renderer import MARGIN_PX
 from tileserver.settings import Settings
 from tileserver.tiling import encode, grid
-from tileserver.tiling.raster import NO_DIFFERENCE
+from tileserver.tiling.raster import DIFFERENCE_GAIN, NO_DIFFERENCE
 from tileserver.tiling.xmp import ai_packet
 
 # Increase it whenever a change of the code, or of a library, changes what a tile looks like.
-RECIPE_VERSION: Final = 5
+RECIPE_VERSION: Final = 6
 # Libraries whose other versions may round pixels differently.
 _LIBRARIES: Final = ("numpy", "openvino", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
 
@@ -82,7 +82,7 @@ class Recipe:
             "metatile_px": grid.METATILE_PX,
             "levels": [grid.LEVELS_BELOW, grid.LEVELS_ABOVE],
             "warp": [WARP_KERNEL.name, WARP_TOLERANCE_PX, PART_PX],
-            "no_difference": NO_DIFFERENCE,
+            "difference": [NO_DIFFERENCE, DIFFERENCE_GAIN],
             "margin_px": MARGIN_PX,
             "finish": [finish.BLOCK_PX, finish._SIGMA_BLOCKS, finish._REACH_BLOCKS, finish._PIVOT],
             "quality": [encode.JPEG_QUALITY, encode.WEBP_QUALITY, encode.WEBP_METHOD],

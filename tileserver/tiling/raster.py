@@ -14,6 +14,11 @@ UInt8Array = npt.NDArray[np.uint8]
 
 # Value of unchanged pixels in the layer `difference`.
 NO_DIFFERENCE = 128
+# Grey levels on the screen for each that the network changed: most changes are small.
+DIFFERENCE_GAIN = 4
+# Shares of red, green and blue in luminance, in thousandths (ITU-R BT.601).
+_LUMA_WHOLE = 1000
+_LUMA_SHARES = np.array([299, 587, 114], np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +147,24 @@ def upsample(raster: Raster, window: PixelWindow, factor: int) -> Raster:
     return Raster(window, rgb, mask).masked()
 
 
-def difference(old: Raster, restored: Raster) -> Raster:
-    """Return restored minus old plus 128: middle grey where the network changed nothing."""
-    change = restored.rgb.astype(np.int16) - old.rgb + NO_DIFFERENCE
-    return Raster(restored.window, np.clip(change, 0, 255).astype(np.uint8), restored.mask).masked()
+def difference(old: Raster, restored: Raster, factor: int = 1) -> Raster:
+    """Return how much brighter restored pixels are than the photograph, where the photograph can tell.
+
+    The mean luminance (ITU-R BT.601) of restored minus that of old, over each pixel of the photograph, times
+    DIFFERENCE_GAIN, around middle grey; clipped at black and white.
+
+    Args:
+        old: the photograph, with its map of colours applied, on the grid of `restored`.
+        restored: origin and size of its window are multiples of `factor`.
+        factor: side of one of the photograph's pixels in this grid; a power of two.
+    """
+    change = _LUMA_SHARES @ (restored.rgb.astype(np.int32) - old.rgb).transpose(0, 2, 1)
+    height, width = change.shape
+    valid = (restored.mask != 0) & (old.mask != 0)
+    blocks = (height // factor, factor, width // factor, factor)
+    count = np.maximum(valid.reshape(blocks).sum((1, 3)), 1) * _LUMA_WHOLE
+    total = (change * valid).reshape(blocks).sum((1, 3), dtype=np.int64) * DIFFERENCE_GAIN
+    # Integer arithmetic, rounded to nearest, gives the same result on every machine.
+    grey = np.clip((2 * total + count) // (2 * count) + NO_DIFFERENCE, 0, 255).astype(np.uint8)
+    full = grey.repeat(factor, 0).repeat(factor, 1)
+    return Raster(restored.window, np.repeat(full[..., None], 3, 2), restored.mask).masked()

@@ -2,9 +2,17 @@
  * @file The page's configuration (config.json), checked once so that the rest of the page can rely on it.
  */
 
+import { say } from "./words.js";
+
 /**
  * @typedef {object} Config
+ * @property {string} id              name of the map in paths and links
  * @property {string} name            title of the map
+ * @property {string} url             where its page is
+ * @property {number | null} year     of the old photo
+ * @property {number | null} new_year
+ * @property {Config[]} maps          all maps of the server, by year
+ * @property {Config[]} years         those of them that are years of the same ground
  * @property {string} credit          copyright holder of the photograph
  * @property {string} ai_notice       the model that made the restored layer
  * @property {string[]} layers        "old", "restored", "difference" and perhaps "new"
@@ -20,35 +28,55 @@
  * @property {number} native_zoom     the zoom at which the network works
  */
 
+const FIELDS = [
+  ...["id", "layers", "root_path", "tiles", "bounds", "layer_bounds", "center"],
+  ...["minzoom", "maxzoom", "overview_zoom", "native_zoom"],
+];
+
+/** What the server has not sent; `isTemporary` if it may send it when it is asked again. */
+class ConfigError extends Error {
+  constructor(message, isTemporary) {
+    super(message);
+    this.isTemporary = isTemporary;
+  }
+}
+
 /**
  * Fetches config.json beside the page, and checks it.
  *
  * @param {string} pageUrl  URL of the page, which may lie below a path prefix
  * @returns {Promise<Config>}
- * @throws {Error} a sentence to show to the user, if the server does not answer or a field is missing
+ * @throws {ConfigError} a sentence to show to the user, if the server does not answer or a field is missing
  */
 export async function loadConfig(pageUrl) {
-  const config = await fetchJson(new URL("config.json", pageUrl));
-  for (const key of ["layers", "root_path", "tiles", "bounds", "center", "minzoom", "maxzoom", "overview_zoom", "native_zoom"]) {
-    if (config[key] === undefined) throw new Error(`The server's config.json has no '${key}'.`);
+  const document = await fetchJson(new URL("config.json", pageUrl));
+  const own = check(document, pageUrl);
+  const isPrefixKnown = new URL(".", pageUrl).pathname === `${own.root_path}/`;
+  const maps = document.maps.map((one) => (one.id === own.id ? own : check(one, new URL(one.href, pageUrl))));
+  return Object.assign(own, { isPrefixKnown, maps, years: maps.filter((one) => one.year !== null && isNear(one, own)) });
+}
+
+function check(config, mapUrl) {
+  for (const field of FIELDS) {
+    if (config[field] === undefined) throw new ConfigError(say("no_field", { field }), false);
   }
   const tiles = {};
-  const layerBounds = {};
   for (const layer of config.layers) {
-    tiles[layer] = absoluteTemplate(config.tiles[layer].slice(config.root_path.length), pageUrl);
-    layerBounds[layer] = config.bounds;
+    tiles[layer] = absoluteTemplate(config.tiles[layer].slice(config.root_path.length), mapUrl);
   }
-  if (config.layers.includes("new")) {
-    const tileJson = await fetchJson(new URL("new/WebMercatorQuad/tilejson.json", pageUrl));
-    layerBounds.new = tileJson.bounds;
-  }
-  const isPrefixKnown = new URL(".", pageUrl).pathname === `${config.root_path}/`;
-  return { ...config, tiles, layerBounds, isPrefixKnown };
+  return { ...config, url: String(mapUrl), tiles, layerBounds: config.layer_bounds };
+}
+
+/** Whether two maps show the same ground: a page of years is not one of several towns. */
+function isNear({ bounds: [west, south, east, north] }, { bounds: [left, bottom, right, top] }) {
+  return west < right && left < east && south < top && bottom < north;
 }
 
 async function fetchJson(url) {
-  const response = await fetch(url, { cache: "no-cache" });
-  if (!response.ok) throw new Error(`The server answered ${response.status} to the request for its configuration.`);
+  const response = await fetch(url).catch(() => {
+    throw new ConfigError(say("no_answer"), true);
+  });
+  if (!response.ok) throw new ConfigError(say("bad_answer", { status: response.status }), response.status >= 500);
   return response.json();
 }
 

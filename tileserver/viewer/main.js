@@ -2,115 +2,117 @@
  * @file The page: a map with two layers of the same place, and a handle between them.
  */
 
-/* global L */
-
+import { backoff_ms } from "./backoff.js";
+import { Beside } from "./beside.js";
+import { find, labelSides, nameOf, setUpSelects } from "./chooser.js";
 import { loadConfig } from "./config.js";
-import { labelOf, maxMapZoom, Side, tileLayer, toLatLngBounds } from "./layers.js";
+import { addButtons, makeMap, wholeOf } from "./controls.js";
+import { labelOf } from "./layers.js";
 import { format, parse } from "./permalink.js";
+import { RequestQueue } from "./queue.js";
 import { setUpShare } from "./share.js";
+import { Side } from "./sides.js";
+import { showStatus } from "./status.js";
 import { Swipe } from "./swipe.js";
-import { showStatus, TileWatch } from "./watch.js";
+import { setUpTools } from "./tools.js";
+import { loadWords, say } from "./words.js";
+import { setUpYears } from "./years.js";
 
 const byId = (id) => document.getElementById(id);
 
-function writeCaption(config) {
+/** Writes name, credit and notice of the maps that are shown. */
+function writeCaption(config, shown) {
+  const distinct = (field) => [...new Set(shown.map((one) => one[field]).filter(Boolean))];
   document.title = `${config.name} · orthosharp`;
-  byId("name").textContent = config.name;
-  byId("ai-notice").textContent = config.ai_notice;
-  byId("credit").textContent = config.credit;
-}
-
-function makeMap(config) {
-  const map = L.map("map", {
-    attributionControl: false, // the caption below the map has the credit, and is never collapsed
-    zoomControl: false,
-    minZoom: config.overview_zoom,
-    maxZoom: maxMapZoom(config),
-    maxBounds: toLatLngBounds(config.bounds).pad(0.5),
-    maxBoundsViscosity: 0.7,
-  });
-  L.control.zoom({ position: "bottomright" }).addTo(map);
-  L.control.scale({ position: "bottomleft", imperial: false }).addTo(map);
-  addZoomNote(map, config);
-  // Leaflet notices only the window's resizing, but the map also shrinks when the caption gets another line.
-  new ResizeObserver(() => map.invalidateSize({ animate: false })).observe(map.getContainer());
-  return map;
-}
-
-/** Shows the zoom, and whether its pixels have the network's own size; @2x tiles have those of the next zoom. */
-function addZoomNote(map, config) {
-  const note = L.DomUtil.create("div", "zoom-note");
-  const control = L.control({ position: "bottomleft" });
-  control.onAdd = () => note;
-  control.addTo(map);
-  map.on("zoomend", () => {
-    const zoom = map.getZoom();
-    const above = zoom + (L.Browser.retina ? 1 : 0) - config.native_zoom;
-    note.textContent = `zoom ${zoom} · ${above === 0 ? "native size" : above < 0 ? "reduced" : "enlarged"}`;
-  });
-}
-
-/** Fills the two selects; calls `changed` after either of them has changed. */
-function setUpSelects(config, sides, changed) {
-  for (const [id, side] of Object.entries(sides)) {
-    byId(id).append(...config.layers.map((layer) => new Option(labelOf(layer), layer)));
-    byId(id).addEventListener("change", (event) => {
-      side.show(event.target.value);
-      changed();
-    });
-  }
+  byId("name").textContent = distinct("name").join(" · ");
+  byId("ai-notice").textContent = distinct("ai_notice").join(" · ");
+  byId("credit").textContent = distinct("credit").join(" · ");
 }
 
 async function start() {
   const config = await loadConfig(document.baseURI);
-  writeCaption(config);
+  byId("status").hidden = true;
   setUpShare(config);
 
   const map = makeMap(config);
-  const watch = new TileWatch();
-  showStatus(watch, { map: byId("map"), note: byId("status"), text: byId("status-text"), retry: byId("retry") });
-  const sides = { left: new Side(map, config, "left", watch), right: new Side(map, config, "right", watch) };
+  const ground = wholeOf(config);
+  const queue = new RequestQueue();
+  let swipe = null;
+  const isHidden = (...where) => swipe !== null && swipe.hides(...where);
+  const sides = { left: new Side(map, "left", queue, isHidden), right: new Side(map, "right", queue, isHidden) };
+  const note = { map: byId("map"), note: byId("status"), text: byId("status-text"), retry: byId("retry") };
+  showStatus(queue, Object.values(sides), note);
+  for (const side of Object.values(sides)) side.addEventListener("change", () => labelSides(sides));
+  const beside = new Beside(map, sides.right);
 
   const [lng, lat, zoom] = config.center;
-  const first = { zoom, lat, lng, left: "old", right: "restored", swipe: 50 };
-  let swipe = null;
+  const nameOfOwn = (layer) => nameOf({ config, layer }, config);
+  const first = { zoom, lat, lng, left: nameOfOwn(config.layers[0]), right: nameOfOwn("restored"), swipe: 50, beside: false };
 
-  const describe = () => {
-    const shown = [sides.left.layer, sides.right.layer];
-    swipe.describe(...shown.map(labelOf));
-    byId("legend").hidden = !shown.includes("difference");
-  };
-  const open = (view) => {
-    map.setView([view.lat, view.lng], view.zoom, { animate: false });
-    swipe ??= new Swipe(map, byId("handle"), { left: sides.left.element, right: sides.right.element });
-    swipe.percent = view.swipe;
-    for (const [id, side] of Object.entries(sides)) {
-      side.show(view[id]);
-      byId(id).value = side.layer;
-    }
-    describe();
+  let isOpening = false;
+  const changed = () => {
+    const shown = [sides.left, sides.right];
+    for (const [id, side] of Object.entries(sides)) byId(id).value = nameOf(side, config);
+    swipe.describe(...shown.map((side) => labelOf(side.layer, side.config)));
+    byId("legend").hidden = !shown.some((side) => side.layer === "difference");
+    writeCaption(config, shown.map((side) => side.config));
+    labelSides(sides);
+    showYear();
+    save();
   };
   const save = () => {
+    if (isOpening) return;
     const { lat, lng } = map.getCenter();
-    const view = { zoom: map.getZoom(), lat, lng, left: sides.left.layer, right: sides.right.layer };
+    const place = { zoom: map.getZoom(), lat, lng, swipe: swipe.percent, beside: beside.isWanted };
     // replaceState, because moving the map must not fill the browser's history.
-    history.replaceState(null, "", format({ ...view, swipe: swipe.percent }));
+    history.replaceState(null, "", format({ ...place, left: nameOf(sides.left, config), right: nameOf(sides.right, config) }));
+  };
+  const showYear = setUpYears(config, sides, () => changed());
+  const showWhole = () => map.fitBounds(ground, { animate: false });
+  const open = (view) => {
+    isOpening = true; // moving the map must not save a view that is half opened
+    const wanted = Object.keys(sides).map((id) => find(view[id], config) ?? find(first[id], config) ?? find(config.layers[0], config));
+    // What changes the map's size comes first: a map that is resized later moves by a fraction of a pixel.
+    writeCaption(config, wanted.map((one) => one.config));
+    const isSomewhere = ground.pad(0.5).contains([view.lat, view.lng]);
+    byId("notice").hidden = isSomewhere;
+    beside.isWanted = view.beside;
+    map.invalidateSize({ animate: false });
+    if (isSomewhere) map.setView([view.lat, view.lng], view.zoom, { animate: false });
+    else showWhole();
+    swipe ??= new Swipe(map, byId("handle"), { left: sides.left.element, right: sides.right.element });
+    swipe.percent = view.swipe;
+    swipe.isOff = beside.isOn;
+    Object.values(sides).forEach((side, index) => side.show(wanted[index].config, wanted[index].layer));
+    isOpening = false;
+    changed();
   };
 
-  setUpSelects(config, sides, () => {
-    describe();
+  setUpSelects(config, sides, changed);
+  beside.addEventListener("change", () => {
+    if (!swipe) return;
+    swipe.isOff = beside.isOn;
     save();
   });
-  // The old photo first: its tiles are fast, and browsers limit the number of concurrent requests.
-  watch.follow(tileLayer(config, "old")).addTo(map);
   open(parse(location.hash, first));
-  save();
+  addButtons(map, { whole: showWhole, beside });
+  setUpTools(config, map, sides, ground);
   map.on("moveend", save);
+  map.on("movestart", () => (byId("notice").hidden = isOpening ? byId("notice").hidden : true));
   swipe.addEventListener("change", save);
   window.addEventListener("hashchange", () => open(parse(location.hash, first)));
 }
 
-start().catch((error) => {
-  byId("status-text").textContent = `The map could not start. ${error.message} Reload the page to try again.`;
-  byId("status").hidden = false;
-});
+/** Starts, and tries again while the server does not answer. */
+async function keepStarting(attempt) {
+  try {
+    await start();
+  } catch (error) {
+    byId("status-text").textContent = say("no_start", { reason: error.message });
+    byId("status").hidden = false;
+    if (error.isTemporary) setTimeout(keepStarting, backoff_ms(attempt), attempt + 1);
+  }
+}
+
+await loadWords(navigator.languages);
+await keepStarting(1);

@@ -1,5 +1,8 @@
 /**
- * @file The view as a URL fragment: #map=18/42.3939600/-73.5271600&left=old&right=restored&swipe=50
+ * @file The view as a URL fragment: #map=18/42.3939600/-73.5271600&left=1951:old&right=1951:restored&swipe=50
+ *
+ * A side is a layer, in front of it the map's name where there are several; `view=beside` stands for two maps side by
+ * side.
  */
 
 /**
@@ -7,14 +10,16 @@
  * @property {number} zoom
  * @property {number} lat      degrees
  * @property {number} lng      degrees
- * @property {string} left     layer on the left
- * @property {string} right    layer on the right
+ * @property {string} left     what the left side shows: "old", or "1951:old"
+ * @property {string} right
  * @property {number} swipe    position of the handle, in per cent of the map's width
+ * @property {boolean} beside  whether the sides are two maps side by side
  */
 
 /** Returns the fragment of a view. Seven decimals of a degree are less than half a pixel at zoom 22. */
-export function format({ zoom, lat, lng, left, right, swipe }) {
-  return `#map=${zoom}/${lat.toFixed(7)}/${lng.toFixed(7)}&left=${left}&right=${right}&swipe=${swipe}`;
+export function format({ zoom, lat, lng, left, right, swipe, beside }) {
+  const sides = `left=${left}&right=${right}&swipe=${swipe}${beside ? "&view=beside" : ""}`;
+  return `#map=${zoom}/${lat.toFixed(7)}/${lng.toFixed(7)}&${sides}`;
 }
 
 /**
@@ -30,6 +35,7 @@ export function parse(hash, defaults) {
     ...defaults,
     left: params.get("left") ?? defaults.left,
     right: params.get("right") ?? defaults.right,
+    beside: params.get("view") === "beside",
   };
   const place = (params.get("map") ?? "").split("/");
   const [zoom, lat, lng] = place.map(Number);

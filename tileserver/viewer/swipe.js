@@ -4,6 +4,8 @@
 
 /* global L */
 
+import { say } from "./words.js";
+
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 
 /**
@@ -14,6 +16,7 @@ export class Swipe extends EventTarget {
   #handle;
   #panes;
   #percent = 50;
+  #isOff = false;
 
   /**
    * @param {L.Map} map
@@ -41,9 +44,23 @@ export class Swipe extends EventTarget {
     this.#draw();
   }
 
+  /** Without the handle, both panes are shown as a whole. */
+  set isOff(value) {
+    this.#isOff = value;
+    this.#handle.hidden = value;
+    this.#draw();
+  }
+
+  /** Whether a side's pane is clipped away between two columns of the map, in pixels. */
+  hides(name, fromX, toX) {
+    if (this.#isOff) return false;
+    const line = (this.#map.getSize().x * this.#percent) / 100;
+    return name === "left" ? fromX > line : toX < line;
+  }
+
   /** Sets the text that screen readers read out. */
   describe(left, right) {
-    this.#panes.description = `${left} on the left, ${right} on the right`;
+    this.#panes.description = say("swipe_sides", { left, right });
     this.#draw();
   }
 
@@ -53,6 +70,10 @@ export class Swipe extends EventTarget {
     this.#handle.style.left = `${x}px`;
     this.#handle.setAttribute("aria-valuenow", String(Math.round(this.#percent)));
     this.#handle.setAttribute("aria-valuetext", `${Math.round(this.#percent)} %: ${this.#panes.description ?? ""}`);
+    if (this.#isOff) {
+      this.#panes.left.style.clipPath = this.#panes.right.style.clipPath = "";
+      return;
+    }
     const from = this.#map.containerPointToLayerPoint([0, 0]);
     const to = this.#map.containerPointToLayerPoint(size);
     this.#panes.left.style.clipPath = rectangle(from.x, from.y, from.x + x, to.y);
@@ -61,14 +82,27 @@ export class Swipe extends EventTarget {
 
   #listen() {
     const handle = this.#handle;
-    // Dragging the handle must not move the map; the wheel may still zoom it.
-    L.DomEvent.disableClickPropagation(handle);
+    // Dragging the handle must not move the map; the wheel may still zoom it, and two fingers as well.
+    L.DomEvent.on(handle, "click dblclick contextmenu mousedown", L.DomEvent.stopPropagation);
+    handle.addEventListener("touchstart", (event) => event.touches.length > 1 || event.stopPropagation());
     let grip_px = null; // distance of the pointer from the line while the handle is dragged
+    let before = 0;
     handle.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
+      if (event.button !== 0 || !event.isPrimary) return;
       handle.setPointerCapture(event.pointerId);
+      before = this.#percent;
       grip_px = event.clientX - (this.#map.getSize().x * this.#percent) / 100;
     });
+    // A second finger makes it a pinch: the handle goes back to where it was.
+    document.addEventListener(
+      "pointerdown",
+      (event) => {
+        if (event.isPrimary || grip_px === null) return;
+        grip_px = null;
+        this.percent = before;
+      },
+      true,
+    );
     handle.addEventListener("pointermove", (event) => {
       if (grip_px !== null) this.percent = ((event.clientX - grip_px) / this.#map.getSize().x) * 100;
     });

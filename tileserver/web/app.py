@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,19 +29,24 @@ from tileserver.tiling.layer import AI_LAYERS
 from tileserver.web.admission import Admission
 from tileserver.web.api_page import add_api_page
 from tileserver.web.cached_tiles import CachedTiles
+from tileserver.web.catalogue import ONLY_MAP, Catalogue, catalogue_routes
 from tileserver.web.crs import safe_crs_dependencies
 from tileserver.web.documents import HTML, DocumentFormat, wants_html
 from tileserver.web.download_routes import download_routes
+from tileserver.web.error_page import problem
 from tileserver.web.forwarded import base_url, place_below
 from tileserver.web.health import status_routes
 from tileserver.web.kvp import kvp_routes
 from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy, local_path
+from tileserver.web.offers import Offer, offers_of
 from tileserver.web.ogc import service_path
 from tileserver.web.ogc_api import landing
 from tileserver.web.ogc_routes import landing_routes, ogc_routes
 from tileserver.web.options import refuse_unknown_options
 from tileserver.web.routes import LayerFactory, short_routes
+from tileserver.web.saved_view import view_routes
 from tileserver.web.tile_endpoint import TileEndpoint
+from tileserver.web.tilejson import page_config
 
 logger = logging.getLogger("orthosharp")
 
@@ -66,6 +71,7 @@ _PROBLEMS: Final = {
     502: "a block of the photograph cannot be read",
     503: "the server is overloaded; see Retry-After",
 }
+_NO_STORE: Final = {"Cache-Control": "no-store"}
 _NO_ROUTE: Final = "no such address: the map is at /, and /openapi.json lists all addresses"
 # Names the media type, for which FastAPI would otherwise document the route's image types.
 _PROBLEM: Final = {"application/json": {"schema": Problem.model_json_schema()}}
@@ -133,24 +139,30 @@ def create_app(
         title="orthosharp", lifespan=lifespan, docs_url=None, redoc_url=None, responses=COMMON_RESPONSES
     )
     app.state.service, app.state.endpoint, app.state.close = opened, endpoint, close
+    app.state.is_outdated = lambda: bool(opened.outdated)
+    app.state.page_config = partial(page_config, opened)
+    app.state.offers = partial(_offers, opened)
+    app.state.catalogue = Catalogue({ONLY_MAP: app}, ONLY_MAP)
     app.dependency_overrides.update(safe_crs_dependencies())
     for layer in opened.rasters.layers:
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
         checks = [Depends(refuse_unknown_options)]
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer], dependencies=checks)
+        app.include_router(view_routes(endpoint, layer), prefix=f"/{layer}", tags=[layer])
     app.include_router(short_routes(endpoint))
     app.include_router(kvp_routes(endpoint))
     app.include_router(download_routes(endpoint))
     app.include_router(status_routes(opened))
+    app.include_router(catalogue_routes())
     app.include_router(ogc_routes(endpoint))
     app.include_router(landing_routes(endpoint), prefix="/ogcapi")
     app.include_router(ogc_routes(endpoint), prefix="/ogcapi", include_in_schema=False)
-    _add_page(app, opened)
+    add_page(app, lambda base: landing(opened, base))
     add_api_page(app)
-    _add_error_handlers(app)
+    add_error_handlers(app)
     # Middleware added last sees the request first.
     app.add_middleware(LimitRequests, admission=limits)
-    policy = ResponsePolicy(settings.cors_origins, settings.frame_ancestors)
+    policy = ResponsePolicy(settings.cors_origins, settings.frame_ancestors, settings.geocoder)
     app.add_middleware(
         ResponseHeaders,
         policy=policy,
@@ -164,25 +176,36 @@ def create_app(
     return app
 
 
-def _add_page(app: FastAPI, service: TileService) -> None:
+def _offers(service: TileService, base: str, prefix: str) -> list[Offer]:
+    return offers_of(service, base, service.rasters.layers, "png", prefix)
+
+
+def add_page(app: FastAPI, landing_page: Callable[[str], Any] | None = None) -> None:
+    """Add the page and its files.
+
+    Args:
+        app: the application of a map.
+        landing_page: makes the landing page of the OGC API of the map's URL, where the map has one.
+    """
+
     @app.get("/", include_in_schema=False)
     def index(request: Request, f: DocumentFormat = None) -> Response:
         """Return the map, or the landing page of the OGC API to those who ask for JSON."""
         vary = {"Vary": "Accept"}
-        if wants_html(request, f, default=HTML):
+        if landing_page is None or wants_html(request, f, default=HTML):
             return FileResponse(VIEWER_FOLDER / "index.html", headers=vary)
-        return JSONResponse(landing(service, base_url(request)), headers=vary)
+        return JSONResponse(landing_page(base_url(request)), headers=vary)
 
     app.mount("/viewer", StaticFiles(directory=VIEWER_FOLDER), name="viewer")
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Map exceptions to responses that are never cached; `errors.HTTP_STATUS` gives the status.
 
     `ResponseHeaders` handles all other exceptions.
     """
 
-    async def known(request: Request, error: Exception) -> JSONResponse:
+    async def known(request: Request, error: Exception) -> Response:
         status = next((code for kind, code in HTTP_STATUS if isinstance(error, kind)), 500)
         headers = {"Cache-Control": "no-store"}
         if isinstance(error, OverloadedError):
@@ -197,27 +220,25 @@ def _add_error_handlers(app: FastAPI) -> None:
                 )
             else:
                 logger.error("%s: %s", request.url.path, error, exc_info=error.__cause__)
-        return JSONResponse({"detail": str(error)}, status, headers)
+        return problem(request.scope, str(error), status, headers)
 
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422, {"Cache-Control": "no-store"})
+        return problem(request.scope, f"{place}: {first['msg']}", 422, _NO_STORE)
 
-    async def http(_: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         headers = {**(error.headers or {}), "Cache-Control": "no-store"}
         # Starlette's default text means that no route matched.
         unrouted = error.status_code == 404 and error.detail == "Not Found"
         detail = _NO_ROUTE if unrouted else str(error.detail)
-        return JSONResponse({"detail": detail}, error.status_code, headers)
+        return problem(request.scope, detail, error.status_code, headers)
 
-    async def unreadable(_: Request, error: Exception) -> JSONResponse:
+    async def unreadable(request: Request, error: Exception) -> Response:
         logger.warning("rio-tiler refused an image: %s", error)
-        return JSONResponse(
-            {"detail": "this image cannot be made: use tiles instead"}, 422, {"Cache-Control": "no-store"}
-        )
+        return problem(request.scope, "this image cannot be made: use tiles instead", 422, _NO_STORE)
 
     for kind in (TileServerError, SrModelError):
         app.add_exception_handler(kind, known)

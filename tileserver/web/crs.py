@@ -33,7 +33,7 @@ def named_crs(text: str | None) -> CRS | None:
         raise BadParameterError("give a CRS by authority and code, such as EPSG:3857")
     try:
         return CRS.from_string(f"{uri[1]}:{uri[2]}" if uri else text.strip("[]").upper())
-    except CRSError as error:
+    except (CRSError, ValueError) as error:
         raise BadParameterError("unknown CRS: give one such as EPSG:3857") from error
 
 

@@ -65,7 +65,7 @@ def gdal_wms(service: TileService, base_url: str, layer: Layer) -> ET.Element:
     pyramid = view.pyramid
     first, last = max(pyramid.min_zoom, pyramid.first_zoom), pyramid.max_zoom
     # Whole tiles of the first zoom, so that those of all zooms lie on whole tiles.
-    tiles = served_tiles(view, first).scaled_up(1 << (last - first))
+    tiles = served_tiles(view.pyramid.grid, view.pyramid.served, first).scaled_up(1 << (last - first))
     left, bottom, right, top = pyramid.grid.bounds(last, tiles.scaled_up(TILE_PX))
     path = tile_path(layer, WEB_MERCATOR, "png").replace("{", "${")
     root = ET.Element("GDAL_WMS")

@@ -6,7 +6,7 @@ from sr_model import PixelWindow
 from tileserver.errors import OutsideError
 from tileserver.photo.view import View
 from tileserver.service import TileService
-from tileserver.tiling.grid import TILE_PX
+from tileserver.tiling.grid import TILE_PX, BBox, QuadGrid
 from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
 
 
@@ -24,6 +24,12 @@ def covering_views(service: TileService, layer: str) -> dict[str, View]:
     return views
 
 
-def served_tiles(view: View, zoom: int) -> PixelWindow:
-    """Return the columns and rows of the tiles of a zoom that are served, as a window whose pixels are tiles."""
-    return view.pyramid.grid.covering(zoom, view.pyramid.served).aligned(TILE_PX).scaled_down(TILE_PX)
+def served_tiles(grid: QuadGrid, served: BBox, zoom: int) -> PixelWindow:
+    """Return the columns and rows of the tiles of a zoom that are served, as a window whose pixels are tiles.
+
+    Args:
+        grid: of the tile matrix set.
+        served: the part that has tiles, in the CRS of the grid.
+        zoom: the zoom.
+    """
+    return grid.covering(zoom, served).aligned(TILE_PX).scaled_down(TILE_PX)

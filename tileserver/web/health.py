@@ -1,4 +1,4 @@
-"""Routes that say how the server is: health, readiness, metrics, and the page's configuration."""
+"""Routes that say how the server is: health, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from typing import Final, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse
-from starlette.requests import Request
 
 from tileserver.service import TileService
 from tileserver.web.patience import PatientCall
-from tileserver.web.tilejson import page_config
 
 # How long the state of the photograph's files may take to find out.
 _DISK_S: Final = 2.0
 
 
 def status_routes(service: TileService) -> APIRouter:
-    """Return the routes for health, readiness, metrics and the page's configuration."""
+    """Return the routes for health, readiness and metrics."""
     router = APIRouter()
     outdated = PatientCall(lambda: service.outdated)
 
@@ -43,9 +41,5 @@ def status_routes(service: TileService) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
         return PlainTextResponse(service.metrics.exposition(), media_type="text/plain; version=0.0.4")
-
-    @router.get("/config.json")
-    def config(request: Request) -> JSONResponse:
-        return JSONResponse(page_config(service, request.scope.get("root_path", "")))
 
     return router

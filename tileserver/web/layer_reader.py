@@ -26,7 +26,7 @@ from tileserver.photo.view import View
 from tileserver.service import TileService
 from tileserver.tiling.grid import BBox, TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR, Layer
-from tileserver.tiling.raster import Raster
+from tileserver.tiling.raster import DIFFERENCE_GAIN, NO_DIFFERENCE, Raster
 
 _BANDS: Final = ("red", "green", "blue")
 # An image that would need more metatiles is made from overviews instead.
@@ -135,8 +135,8 @@ class LayerReader(BaseReader):
             OutsideError: the rectangle does not intersect the area served.
         """
         target_crs = dst_crs or bounds_crs
-        target = _project(bounds_crs, target_crs, bbox)
-        ground = _project(target_crs, self._view.crs, target)
+        target = project(bounds_crs, target_crs, bbox)
+        ground = project(target_crs, self._view.crs, target)
         columns, rows = self._size(target, ground, max_size, width, height)
         zoom, window = self._choose_window(ground, columns, rows)
         raster = self.input.service.picture(self.input.layer, WEB_MERCATOR, zoom, window)
@@ -159,7 +159,7 @@ class LayerReader(BaseReader):
         return statistics
 
     def point(self, lon: float, lat: float, coord_crs: CRS = WGS84, **_: Any) -> PointData:
-        """Return the colour of the pixel at a place, at the native zoom.
+        """Return the colour of the pixel at a place, at the native zoom; of a difference, the grey levels added.
 
         Raises:
             BadParameterError: the coordinates do not fit their CRS.
@@ -182,6 +182,11 @@ class LayerReader(BaseReader):
         raster = self.input.service.picture(self.input.layer, WEB_MERCATOR, zoom, pixel)
         if raster.is_empty:
             raise OutsideError("the photograph has no data at this place")
+        if self.input.layer == "difference":
+            change = (float(raster.rgb[0, 0, 0]) - NO_DIFFERENCE) / DIFFERENCE_GAIN
+            return PointData(
+                np.ma.MaskedArray([change]), band_names=["grey levels"], coordinates=(lon, lat), crs=coord_crs
+            )
         return PointData(
             np.ma.MaskedArray(raster.rgb[0, 0]),
             band_names=["b1", "b2", "b3"],
@@ -265,7 +270,7 @@ def _are_plausible(*coordinates: float) -> bool:
     return all(abs(value) <= _MAX_COORDINATE for value in coordinates)
 
 
-def _project(source: CRS, target: CRS, bbox: tuple[float, float, float, float]) -> BBox:
+def project(source: CRS, target: CRS, bbox: tuple[float, float, float, float]) -> BBox:
     """Transform bounds to another CRS.
 
     Raises:

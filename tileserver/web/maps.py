@@ -8,6 +8,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,12 +16,15 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from sr_model import SrModelError
+from tileserver.archives.readers import open_seeded
 from tileserver.errors import SettingsError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
 from tileserver.web.admission import Admission
 from tileserver.web.app import create_app
+from tileserver.web.archive_map import create_archive_app
+from tileserver.web.catalogue import SERVER_ROOT, Catalogue
 from tileserver.web.middleware import local_path
 from tileserver.web.patience import PatientCall
 
@@ -48,12 +52,12 @@ class Generation:
 
     @property
     def services(self) -> list[TileService]:
-        """The tile services of the maps."""
-        return [app.state.service for app in self.apps.values()]
+        """The tile services of the maps that are rendered; maps from archives have none."""
+        return [app.state.service for app in self.apps.values() if hasattr(app.state, "service")]
 
     def is_outdated(self) -> bool:
         """Return whether a photograph was replaced since it was opened."""
-        return any(service.outdated for service in self.services)
+        return any(app.state.is_outdated() for app in self.apps.values())
 
     def app_for(self, scope: Scope) -> tuple[FastAPI, Scope]:
         """Return the map for a request, and the request's scope for it.
@@ -63,8 +67,8 @@ class Generation:
         root = scope.get("root_path", "")
         name = local_path(scope).split("/", 2)[1:2]
         if name and name[0] in self.apps:
-            return self.apps[name[0]], {**scope, "root_path": f"{root}/{name[0]}"}
-        return self.apps[self.default], scope
+            return self.apps[name[0]], {**scope, "root_path": f"{root}/{name[0]}", SERVER_ROOT: root}
+        return self.apps[self.default], {**scope, SERVER_ROOT: root}
 
     def close(self) -> None:
         """Close the photographs and threads, and release the networks."""
@@ -90,6 +94,13 @@ def open_generation(maps: Mapping[str, Settings], shared: Shared, admission: Adm
     _check_paths(maps)
     try:
         for name, settings in maps.items():
+            archive = open_seeded(settings.source) if isinstance(settings.source, str) else None
+            if archive is not None:
+                with ExitStack() as undo:
+                    undo.callback(archive.close)
+                    apps[name] = create_archive_app(settings, archive, shared.metrics, admission)
+                    undo.pop_all()
+                continue
             service = TileService(settings, shared)
             apps[name] = create_app(settings, service, admission)
             service.warm_up()
@@ -97,6 +108,8 @@ def open_generation(maps: Mapping[str, Settings], shared: Shared, admission: Adm
         for app in apps.values():
             app.state.close()
         raise
+    for name, app in apps.items():
+        app.state.catalogue = Catalogue(apps, name)
     return Generation(apps, next(iter(apps)))
 
 

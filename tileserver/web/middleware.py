@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+from urllib.parse import urlsplit
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tileserver.web.admission import Admission
 from tileserver.web.compression import accepts_gzip, compressed, may_compress
+from tileserver.web.error_page import problem
 from tileserver.web.forwarded import ADDRESS_HEADERS
 
 logger = logging.getLogger("orthosharp")
@@ -25,14 +27,14 @@ logger = logging.getLogger("orthosharp")
 AI_HEADER: Final = "X-Orthosharp"
 _EXPOSED: Final = f"ETag, Cache-Status, Server-Timing, Retry-After, {AI_HEADER}"
 _CONTENT_SECURITY: Final = (
-    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; object-src 'none'"
+    "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; object-src 'none'"
 )
 _SECURITY: Final = {
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "X-Content-Type-Options": "nosniff",
 }
 # Routes that make images of any size and shape.
-_IMAGE_ROUTE: Final = re.compile(r"/(preview|bbox|point|feature|statistics|map|wms)\b")
+_IMAGE_ROUTE: Final = re.compile(r"/(preview|bbox|point|feature|statistics|map|wms|view)\b")
 # Clients send nothing but the GeoJSON of a feature.
 MAX_BODY_BYTES: Final = 1_000_000
 # Monitoring must get an answer above all when the server is busy.
@@ -71,17 +73,23 @@ class ResponsePolicy:
     Attributes:
         origins: origins whose pages may read the tiles, such as https://map.example; `*` for all.
         frame_ancestors: origins whose pages may show the map in a frame; `*` for all, `self`, or `none`.
+        geocoder: address that the page asks for places, if any.
     """
 
     origins: tuple[str, ...] = ("*",)
     frame_ancestors: tuple[str, ...] = ("*",)
+    geocoder: str | None = None
 
     @cached_property
     def security(self) -> Mapping[str, str]:
         """Headers that restrict what a browser does with a response."""
         ancestors = [f"'{name}'" if name in ("self", "none") else name for name in self.frame_ancestors]
+        asked = ""
+        if self.geocoder:
+            parts = urlsplit(self.geocoder)
+            asked = f"; connect-src 'self' {parts.scheme}://{parts.netloc}"
         framed = f"; frame-ancestors {' '.join(ancestors)}"
-        return {"Content-Security-Policy": _CONTENT_SECURITY + framed, **_SECURITY}
+        return {"Content-Security-Policy": _CONTENT_SECURITY + asked + framed, **_SECURITY}
 
     def preflight(self, origin: str | None) -> Response:
         """Return the answer to an OPTIONS request, which asks what a page of `origin` may send."""
@@ -162,7 +170,7 @@ class ResponseHeaders:
             logger.exception("%s", local_path(scope))
             if not answered:
                 head, body = None, bytearray()
-                failure = JSONResponse({"detail": "an error inside the server: see its log"}, 500)
+                failure = problem(scope, "an error inside the server: see its log", 500)
                 await failure(inner, receive, collect)
 
     async def _finish(self, scope: Scope, head: Message, body: bytes, started: float, send: Send) -> None:
@@ -250,7 +258,7 @@ class LimitRequests:
             return
         requests, pictures = self.admission.requests, self.admission.pictures
         if requests.count >= requests.limit:
-            await _busy(requests.limit)(scope, receive, send)
+            await _busy(scope, requests.limit)(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > MAX_BODY_BYTES:
@@ -262,7 +270,7 @@ class LimitRequests:
         requests.count += 1
         try:
             if is_picture and not await pictures.enter():
-                await _busy(pictures.limit)(scope, receive, send)
+                await _busy(scope, pictures.limit)(scope, receive, send)
                 return
             try:
                 await self.app(scope, _bounded(receive), send)
@@ -273,6 +281,6 @@ class LimitRequests:
             requests.count -= 1
 
 
-def _busy(limit: int) -> Response:
+def _busy(scope: Scope, limit: int) -> Response:
     detail = f"the server is answering {limit} requests of this kind, its limit: try again in a moment"
-    return JSONResponse({"detail": detail}, 503, {"Retry-After": "2", "Cache-Control": "no-store"})
+    return problem(scope, detail, 503, {"Retry-After": "2", "Cache-Control": "no-store"})

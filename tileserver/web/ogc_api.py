@@ -157,7 +157,7 @@ def tileset(
     limits = []
     # Tiles go on beyond the last zoom that the set defines, which clients of this standard cannot know of.
     for zoom in range(first, min(last, int(supported_tms().get(tms).maxzoom)) + 1):
-        tiles = served_tiles(view, zoom)
+        tiles = served_tiles(view.pyramid.grid, view.pyramid.served, zoom)
         limits.append(
             {
                 "tileMatrix": str(zoom),

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import Query
 
-from tileserver.attribution import ai_notice, attribution, credit, title
+from tileserver.attribution import ai_notice, attribution, credit, new_year, title, year
 from tileserver.errors import BadParameterError
 from tileserver.service import TileService
 from tileserver.tiling.encode import Extension
@@ -106,15 +106,22 @@ def page_config(service: TileService, root_path: str) -> dict[str, Any]:
     bounds, pyramid = view.bounds_lonlat, view.pyramid
     return {
         "name": title(service),
+        "year": year(service),
+        "new_year": new_year(service),
         "credit": credit(service),
         "ai_notice": ai_notice(service),
+        "geocoder": service.settings.geocoder,
         "layers": layers,
         "root_path": root_path,
         "tiles": {layer: root_path + tile_path(layer, WEB_MERCATOR) for layer in layers},
         "bounds": list(bounds),
+        "layer_bounds": {
+            layer: list(service.rasters.view(layer, WEB_MERCATOR).bounds_lonlat) for layer in layers
+        },
         "center": [*bounds.centre, min(max(pyramid.native_zoom - 1, pyramid.min_zoom), pyramid.max_zoom)],
         "minzoom": pyramid.first_zoom,
         "maxzoom": pyramid.max_zoom,
         "overview_zoom": pyramid.min_zoom,
         "native_zoom": pyramid.native_zoom,
+        "max_image_px": service.settings.max_image_px,
     }

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tileserver.attribution import credit, description, title
-from tileserver.photo.view import View
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import TILE_PX
 from tileserver.tiling.layer import supported_tms
-from tileserver.web.grids import covering_views, served_tiles
-from tileserver.web.tilejson import tile_path
+from tileserver.web.grids import served_tiles
+from tileserver.web.offers import Offer, OfferedGrid, offers_of
 
 _WMTS: Final = "http://www.opengis.net/wmts/1.0"
 _OWS: Final = "http://www.opengis.net/ows/1.1"
@@ -26,7 +26,7 @@ for _prefix, _uri in (("", _WMTS), ("ows", _OWS), ("xlink", _XLINK)):
 def capabilities(
     service: TileService, base_url: str, layers: Iterable[str], extension: Extension = "png"
 ) -> ET.Element:
-    """Return the capabilities document.
+    """Return the capabilities document of one map.
 
     Each layer has one format and one address: clients mix those of several (OpenLayers in one view, where JPEG has
     white in place of transparent pixels), or choose arbitrarily (OWSLib).
@@ -37,26 +37,58 @@ def capabilities(
         layers: names of the layers.
         extension: format of the tiles; PNG is the one that every client reads, and it has transparency.
     """
+    offers = offers_of(service, base_url, layers, extension)
+    about = About(title(service), description(service, "restored"), credit(service))
+    return document(about, offers, f"{base_url}/wmts?")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a document says of the whole service: title, abstract, and who has to be credited."""
+
+    title: str
+    abstract: str
+    credit: str
+
+
+def document(about: About, offers: Iterable[Offer], kvp_address: str | None = None) -> ET.Element:
+    """Return the capabilities document of any layers.
+
+    Args:
+        about: of the service.
+        offers: the layers.
+        kvp_address: where key-value pairs are answered, ending in `?`; None if tiles have addresses only.
+    """
     root = ET.Element(f"{{{_WMTS}}}Capabilities", version="1.0.0")
     identification = ET.SubElement(root, f"{{{_OWS}}}ServiceIdentification")
-    _text(identification, _OWS, "Title", title(service))
-    _text(identification, _OWS, "Abstract", description(service, "restored"))
+    _text(identification, _OWS, "Title", about.title)
+    _text(identification, _OWS, "Abstract", about.abstract)
     _text(identification, _OWS, "ServiceType", "OGC WMTS")
     _text(identification, _OWS, "ServiceTypeVersion", "1.0.0")
     _text(identification, _OWS, "Fees", "NONE")
-    _text(identification, _OWS, "AccessConstraints", credit(service) or "NONE")
-    root.append(_operations(f"{base_url}/wmts?"))
+    _text(identification, _OWS, "AccessConstraints", about.credit or "NONE")
+    if kvp_address:
+        root.append(_operations(kvp_address))
     contents = ET.SubElement(root, f"{{{_WMTS}}}Contents")
-    views: dict[str, View] = {}
-    for layer in layers:
-        covered = covering_views(service, layer)
-        contents.append(_layer(service, base_url, layer, covered, extension))
-        views = {**covered, **views}
-    for name, view in views.items():
-        contents.append(_matrix_set(name, view))
-    address = f"{base_url}/wmts?SERVICE=WMTS&REQUEST=GetCapabilities"
-    ET.SubElement(root, f"{{{_WMTS}}}ServiceMetadataURL", {f"{{{_XLINK}}}href": address})
+    grids: dict[str, OfferedGrid] = {}
+    for offer in offers:
+        contents.append(_layer(offer))
+        for name, offered in offer.grids.items():
+            grids[name] = _joined(grids.get(name), offered)
+    for name, offered in grids.items():
+        contents.append(_matrix_set(name, offered))
+    if kvp_address:
+        address = f"{kvp_address}SERVICE=WMTS&REQUEST=GetCapabilities"
+        ET.SubElement(root, f"{{{_WMTS}}}ServiceMetadataURL", {f"{{{_XLINK}}}href": address})
     return root
+
+
+def _joined(one: OfferedGrid | None, other: OfferedGrid) -> OfferedGrid:
+    """Return a grid with the zooms of both, since a document defines each tile matrix set once."""
+    if one is None:
+        return other
+    zooms = range(min(one.zooms.start, other.zooms.start), max(one.zooms.stop, other.zooms.stop))
+    return replace(one, zooms=zooms)
 
 
 def exception_report(code: str, message: str, locator: str = "") -> ET.Element:
@@ -78,37 +110,33 @@ def _operations(address: str) -> ET.Element:
     return element
 
 
-def _layer(
-    service: TileService, base_url: str, layer: str, views: dict[str, View], extension: Extension
-) -> ET.Element:
+def _layer(offer: Offer) -> ET.Element:
     element = ET.Element(f"{{{_WMTS}}}Layer")
-    _text(element, _OWS, "Title", f"{title(service)}: {layer}")
-    _text(element, _OWS, "Abstract", description(service, layer))
-    west, south, east, north = next(iter(views.values())).bounds_lonlat
+    _text(element, _OWS, "Title", offer.title)
+    _text(element, _OWS, "Abstract", offer.abstract)
+    west, south, east, north = offer.bounds_lonlat
     box = ET.SubElement(element, f"{{{_OWS}}}WGS84BoundingBox", crs="urn:ogc:def:crs:OGC:2:84")
     _text(box, _OWS, "LowerCorner", f"{west} {south}")
     _text(box, _OWS, "UpperCorner", f"{east} {north}")
-    _text(element, _OWS, "Identifier", layer)
+    _text(element, _OWS, "Identifier", offer.identifier)
     style = ET.SubElement(element, f"{{{_WMTS}}}Style", isDefault="true")
     _text(style, _OWS, "Identifier", "default")
-    _text(element, _WMTS, "Format", MEDIA_TYPES[extension])
-    for name, view in views.items():
+    media_type = MEDIA_TYPES[offer.extension]
+    _text(element, _WMTS, "Format", media_type)
+    for name, offered in offer.grids.items():
         link = ET.SubElement(element, f"{{{_WMTS}}}TileMatrixSetLink")
         _text(link, _WMTS, "TileMatrixSet", name)
-        link.append(_limits(view))
-    template = tile_path(layer, "{TileMatrixSet}", extension)
-    for xyz, wmts in (("{z}", "{TileMatrix}"), ("{x}", "{TileCol}"), ("{y}", "{TileRow}")):
-        template = template.replace(xyz, wmts)
-    attributes = {"format": MEDIA_TYPES[extension], "resourceType": "tile", "template": base_url + template}
+        link.append(_limits(offered))
+    attributes = {"format": media_type, "resourceType": "tile", "template": offer.template}
     ET.SubElement(element, f"{{{_WMTS}}}ResourceURL", attributes)
     return element
 
 
-def _limits(view: View) -> ET.Element:
+def _limits(offered: OfferedGrid) -> ET.Element:
     """Return the range of rows and columns served at each zoom, so that clients request no others."""
     element = ET.Element(f"{{{_WMTS}}}TileMatrixSetLimits")
-    for zoom in _zooms(view):
-        tiles = served_tiles(view, zoom)
+    for zoom in offered.zooms:
+        tiles = served_tiles(offered.grid, offered.served, zoom)
         limits = ET.SubElement(element, f"{{{_WMTS}}}TileMatrixLimits")
         _text(limits, _WMTS, "TileMatrix", str(zoom))
         _text(limits, _WMTS, "MinTileRow", str(tiles.y))
@@ -118,11 +146,7 @@ def _limits(view: View) -> ET.Element:
     return element
 
 
-def _zooms(view: View) -> range:
-    return range(view.pyramid.first_zoom, view.pyramid.max_zoom + 1)
-
-
-def _matrix_set(name: str, view: View) -> ET.Element:
+def _matrix_set(name: str, offered: OfferedGrid) -> ET.Element:
     element = ET.Element(f"{{{_WMTS}}}TileMatrixSet")
     _text(element, _OWS, "Identifier", name)
     tms = supported_tms().get(name)
@@ -133,8 +157,8 @@ def _matrix_set(name: str, view: View) -> ET.Element:
         "SupportedCRS",
         f"urn:ogc:def:crs:EPSG::{epsg}" if epsg else "urn:ogc:def:crs:OGC::CRS84",
     )
-    first, grid = tms.tileMatrices[0], view.pyramid.grid
-    for zoom in _zooms(view):
+    first, grid = tms.tileMatrices[0], offered.grid
+    for zoom in offered.zooms:
         matrix = ET.SubElement(element, f"{{{_WMTS}}}TileMatrix")
         _text(matrix, _OWS, "Identifier", str(zoom))
         _text(matrix, _WMTS, "ScaleDenominator", repr(first.scaleDenominator / 2**zoom))
