@@ -15,13 +15,13 @@ from rasterio.transform import from_bounds
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from tileserver.attribution import AI_LAYERS, ai_notice, credit, title
+from tileserver.attribution import ai_notice, credit, title
 from tileserver.errors import BadParameterError, OutsideError
 from tileserver.photo.pixel_size import WGS84
 from tileserver.photo.view import View
 from tileserver.service import TileService
 from tileserver.tiling.grid import BBox
-from tileserver.tiling.layer import WEB_MERCATOR, Layer
+from tileserver.tiling.layer import AI_LAYERS, WEB_MERCATOR, Layer
 from tileserver.tiling.raster import Raster
 from tileserver.web.layer_reader import project
 from tileserver.web.tile_endpoint import TileEndpoint

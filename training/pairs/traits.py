@@ -9,7 +9,7 @@ import numpy as np
 from rasterio.transform import Affine
 
 from sr_model.measure import PhotoTraits, estimate_blur_and_halo
-from training.measure.metrics import luma
+from sr_model.pixels import LUMA
 from training.pairs.grid import open_photo
 from training.pairs.photo import Photo
 from training.pairs.reading import Read
@@ -17,6 +17,7 @@ from training.pairs.reading import Read
 # Windows along each side of a photograph, and the side of each.
 _WINDOWS: Final = 4
 _WINDOW_PX: Final = 512
+_LUMA: Final = np.array(LUMA, np.float32)
 
 
 def measure_traits(path: Path, read: Read) -> PhotoTraits:
@@ -36,5 +37,5 @@ def measure_traits(path: Path, read: Read) -> PhotoTraits:
                 rgb, valid = photo.read(transform @ Affine.translation(column, row), side)
                 # Collars without a tag are black or white.
                 shown = valid & (rgb.max(2) > 3) & (rgb.min(2) < 255)
-                windows.append(np.where(shown, luma(rgb), np.nan).astype(np.float32))
+                windows.append(np.where(shown, rgb.astype(np.float32) @ _LUMA, np.nan).astype(np.float32))
     return estimate_blur_and_halo(windows)
