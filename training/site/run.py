@@ -89,6 +89,8 @@ class _Run:
         verdict = self._step("evaluation", lambda: self._evaluate(ageing))
         self._preview.judge(verdict)
         self._step("sheets", self._draw_sheets)
+        # The terms are no part of what decides the numbers of a run: they may be mended after it.
+        self._journal.forget_unless("export", terms=self._terms if self._options.out.is_file() else [])
         self._step("export", lambda: self._export(plan, verdict))
         return verdict
 
@@ -221,6 +223,10 @@ class _Run:
             draw_sheets(self._run, own, bundled, self._pairs, files, self._options.sheets, self._options.seed)
         )
 
+    @property
+    def _terms(self) -> list[str]:
+        return [self._options.out.name, self._options.credit, self._options.provenance]
+
     def _export(self, plan: SitePlan, verdict: dict[str, Any]) -> dict[str, Any]:
         options, start = self._options, load_weights(bundled_weights_path()).spec
         names = f"{options.old.name} and {options.new.name}"
@@ -238,7 +244,11 @@ class _Run:
         )
         if not options.credit:
             self._say(f"Warning: the weights credit {own_credit}; --credit names them")
-        return {"files": [path.name for path in exported.files], "digest": exported.weights.digest}
+        return {
+            "files": [path.name for path in exported.files],
+            "digest": exported.weights.digest,
+            "terms": self._terms,
+        }
 
 
 def _ageing(found: dict[str, Any]) -> Ageing:
