@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from training_data import make_ground, old_and_new, write_site
 
 from sr_model.measure import estimate_blur_and_halo
+from sr_model.spec import ModelSpec, plain_name
 from training.cli.main import main
 from training.data.ageing import Ageing
 from training.data.dataset import CropDataset, Item, Pair
@@ -300,3 +301,18 @@ def test_weights_that_are_gone_or_have_other_terms_are_written_again(tmp_path, m
         ("other.safetensors", "A"),
         ("other.safetensors", "A"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("Stadt Köln", "Stadt Koln"),
+        ("Łódź/東京", "-odz---"),
+        ("a" * 90, "a" * 64),
+        (" ", "-"),
+        ("v1.2_b", "v1.2_b"),
+    ],
+)
+def test_any_file_name_makes_a_name_of_weights(stem, name):
+    assert plain_name(stem) == name
+    replace(ModelSpec.half_scale(), name=name)  # a name that does not fit is refused there

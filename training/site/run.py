@@ -10,6 +10,7 @@ from typing import Any, Final
 from sr_model.atomic import write_atomic
 from sr_model.measure import PhotoTraits
 from sr_model.restorer import Restorer
+from sr_model.spec import plain_name
 from sr_model.weights import bundled_weights_path, load_weights
 from training.data.ageing import Ageing
 from training.data.dataset import load_pairs
@@ -236,7 +237,7 @@ class _Run:
         exported = export(
             self._run / FIT,
             options.out,
-            name=options.out.stem,
+            name=plain_name(options.out.stem),
             provenance=f"{provenance}. {verdict['sentence']}",
             credit=f"{own_credit}; {start.credit}",
             licence=start.licence,
