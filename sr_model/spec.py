@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -391,3 +392,12 @@ class ModelSpec:
             raise WeightsError(
                 f"the spec inside the weights cannot be read ({error}): export them again"
             ) from error
+
+
+def plain_name(text: str) -> str:
+    """Return a name that fits into a header, made of another one such as a file's: `Stadt Köln` is `Stadt Koln`."""
+    letters = unicodedata.normalize("NFKD", text)
+    kept = (c for c in letters if not unicodedata.combining(c))
+    return (
+        "".join(c if c.isascii() and (c.isalnum() or c in "._ -") else "-" for c in kept)[:64].strip() or "-"
+    )

@@ -1,8 +1,9 @@
 """The parts of `orthosharp-train site`: ageing as measured, chips that fit, the journal, the page and the verdict."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from training_data import make_ground, old_and_new, write_site
 
 from sr_model.measure import estimate_blur_and_halo
+from sr_model.spec import ModelSpec, plain_name
 from training.cli.main import main
 from training.data.ageing import Ageing
 from training.data.dataset import CropDataset, Item, Pair
@@ -24,6 +26,7 @@ from training.site.journal import Journal
 from training.site.options import SiteOptions
 from training.site.plan import SitePlan, check_disk, choose_steps
 from training.site.preview import STEPS, Preview
+from training.site.run import make_site
 from training.site.traits import measured_ageing
 from training.site.trial import Speed
 from training.site.verdict import BUNDLED, Verdict, compare
@@ -50,6 +53,9 @@ PLAN = SitePlan(
     old_traits={},
     new_traits={},
 )
+
+
+NOT_AGED = Ageing(1.0, 0.0, 0.0, 1.0, 0.0, ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)))
 
 
 def traits(pictures):
@@ -262,3 +268,51 @@ def test_a_name_that_is_none_and_two_bounds_are_refused(tmp_path):
     both = [*words, str(tmp_path / "mine.safetensors"), "--hours", "1", "--steps", "3"]
     result = CliRunner().invoke(main, both)
     assert (result.exit_code, "mutually exclusive" in result.output) == (2, True)
+
+
+def test_weights_that_are_gone_or_have_other_terms_are_written_again(tmp_path, monkeypatch):
+    for name in ("old.tif", "new.tif"):
+        (tmp_path / name).write_bytes(b"a photograph")
+    options = SiteOptions(
+        tmp_path / "old.tif", tmp_path / "new.tif", tmp_path / "out.safetensors", tmp_path / "run", credit="A"
+    )
+    journal = Journal(options.run, options.as_json())
+    verdict = {"sentence": "Worth serving.", "worth_serving": True}
+    for step in STEPS:
+        found = asdict(PLAN) if step == "plan" else asdict(NOT_AGED) if step == "ageing" else verdict
+        if step != "export":
+            journal.step(step, lambda found=found: found)
+    written = []
+
+    def write(run, out, *, credit, **_):
+        written.append((out.name, credit.split(";")[0]))
+        out.write_bytes(b"weights")
+        return SimpleNamespace(files=[out], weights=SimpleNamespace(digest="0"))
+
+    monkeypatch.setattr("training.site.run.export", write)
+    other = replace(options, out=tmp_path / "other.safetensors")
+    for asked in (options, options, replace(options, credit="B"), other, other):
+        make_site(asked, lambda line: None)
+    other.out.unlink()
+    make_site(other, lambda line: None)
+    assert written == [
+        ("out.safetensors", "A"),
+        ("out.safetensors", "B"),
+        ("other.safetensors", "A"),
+        ("other.safetensors", "A"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("Stadt Köln", "Stadt Koln"),
+        ("Łódź/東京", "-odz---"),
+        ("a" * 90, "a" * 64),
+        (" ", "-"),
+        ("v1.2_b", "v1.2_b"),
+    ],
+)
+def test_any_file_name_makes_a_name_of_weights(stem, name):
+    assert plain_name(stem) == name
+    replace(ModelSpec.half_scale(), name=name)  # a name that does not fit is refused there

@@ -14,7 +14,7 @@ from torch import Tensor
 from sr_model.binding import CELL_PX, reach_px
 from sr_model.errors import WeightsError
 from sr_model.single_image import REDUCTION_LOBES, read_model
-from sr_model.spec import SINGLE_IMAGE, ModelSpec
+from sr_model.spec import SINGLE_IMAGE, ModelSpec, plain_name
 from sr_model.weights import Weights, save_weights
 from training.errors import ImportRefusedError
 from training.importing.measure import Measured, measure
@@ -102,9 +102,8 @@ def import_model(
 def _words(model: Path, descriptor: Any, terms: Terms) -> dict[str, Any]:
     """Name, terms and lineage of a spec."""
     architecture = descriptor.architecture.name
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._ -") else "-" for c in model.stem)
     return {
-        "name": terms.name or plain[:64],
+        "name": terms.name or plain_name(model.stem),
         "licence": terms.licence,
         "credit": terms.credit,
         "provenance": terms.provenance or f"Imported from {model.name} ({architecture}).",

@@ -64,6 +64,12 @@ class Journal:
             self._write()
         return done[name]
 
+    def forget_unless(self, name: str, **expected: object) -> None:
+        """Let a step be done again that found something else than this."""
+        found = self._document["done"].get(name, {})
+        if any(found.get(key) != value for key, value in expected.items()):
+            self._document["done"].pop(name, None)
+
     def is_done(self, name: str) -> bool:
         """Whether a step was done, in this process or an earlier one."""
         return name in self._document["done"]

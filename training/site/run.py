@@ -10,6 +10,7 @@ from typing import Any, Final
 from sr_model.atomic import write_atomic
 from sr_model.measure import PhotoTraits
 from sr_model.restorer import Restorer
+from sr_model.spec import plain_name
 from sr_model.weights import bundled_weights_path, load_weights
 from training.data.ageing import Ageing
 from training.data.dataset import load_pairs
@@ -89,6 +90,8 @@ class _Run:
         verdict = self._step("evaluation", lambda: self._evaluate(ageing))
         self._preview.judge(verdict)
         self._step("sheets", self._draw_sheets)
+        # The terms are no part of what decides the numbers of a run: they may be mended after it.
+        self._journal.forget_unless("export", terms=self._terms if self._options.out.is_file() else [])
         self._step("export", lambda: self._export(plan, verdict))
         return verdict
 
@@ -221,6 +224,10 @@ class _Run:
             draw_sheets(self._run, own, bundled, self._pairs, files, self._options.sheets, self._options.seed)
         )
 
+    @property
+    def _terms(self) -> list[str]:
+        return [self._options.out.name, self._options.credit, self._options.provenance]
+
     def _export(self, plan: SitePlan, verdict: dict[str, Any]) -> dict[str, Any]:
         options, start = self._options, load_weights(bundled_weights_path()).spec
         names = f"{options.old.name} and {options.new.name}"
@@ -230,7 +237,7 @@ class _Run:
         exported = export(
             self._run / FIT,
             options.out,
-            name=options.out.stem,
+            name=plain_name(options.out.stem),
             provenance=f"{provenance}. {verdict['sentence']}",
             credit=f"{own_credit}; {start.credit}",
             licence=start.licence,
@@ -238,7 +245,11 @@ class _Run:
         )
         if not options.credit:
             self._say(f"Warning: the weights credit {own_credit}; --credit names them")
-        return {"files": [path.name for path in exported.files], "digest": exported.weights.digest}
+        return {
+            "files": [path.name for path in exported.files],
+            "digest": exported.weights.digest,
+            "terms": self._terms,
+        }
 
 
 def _ageing(found: dict[str, Any]) -> Ageing:
