@@ -29,9 +29,7 @@ MAPPROXY = shutil.which(
 )
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        MAPPROXY is None, reason="make .venv-bench/.stamp-mapproxy"
-    ),
+    pytest.mark.skipif(MAPPROXY is None, reason="make .venv-bench/.stamp-mapproxy"),
 ]
 COVERAGE = re.compile(r"    coverage:\n      bbox: .*\n      srs: .*\n")
 ON_ERROR = re.compile(r"    on_error:\n(?:      .*\n)+")
