@@ -48,7 +48,7 @@ test-all: browser $(VENV)/.stamp-dev clients ## run all tests, including those t
 CLIENT_TESTS := $(addprefix tests/system/test_,archive_clients.py examples.py gis_clients.py qgis.py mapproxy.py \
     services_of_mapproxy.py prefix.py nginx.py) tests/tileserver/test_ai_mark.py
 
-test-clients: browser $(VENV)/.stamp-dev clients .venv-bench/.stamp ## read maps with GDAL, QGIS, MapProxy, exiftool and others
+test-clients: browser $(VENV)/.stamp-dev clients .venv-bench/.stamp-mapproxy ## read maps with GDAL, QGIS, MapProxy, exiftool and others
 	$(BIN)/python -m pytest $(CLIENT_TESTS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the schemas of GitHub's files
@@ -83,9 +83,14 @@ bench-tools:
 	echo "The benchmark compares with tools that are missing and could not be installed:$$missing." >&2; exit 1; }
 
 # The servers that ours is compared with have other requirements, so they get an environment of their own.
-.venv-bench/.stamp:
+.venv-bench/.stamp: .venv-bench/.stamp-mapproxy
+	.venv-bench/bin/python -m pip install titiler.application uvicorn
+	@touch $@
+
+# What the tests of clients need of it.
+.venv-bench/.stamp-mapproxy:
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install gunicorn mapproxy titiler.application uvicorn
+	.venv-bench/bin/python -m pip install gunicorn mapproxy
 	@touch $@
 
 # Checked before anything is installed: a missing browser is reported at once, not after torch has been downloaded.

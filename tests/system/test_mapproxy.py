@@ -1,6 +1,6 @@
 """The configuration of MapProxy in docs/clients.md, run by the real MapProxy, and what --outside spares others.
 
-MapProxy has requirements of its own: `make bench` installs it into .venv-bench.
+MapProxy has requirements of its own: `make test-clients` installs it into .venv-bench.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ MAPPROXY = shutil.which(
 )
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        MAPPROXY is None, reason="python -m venv .venv-bench; .venv-bench/bin/pip install mapproxy"
-    ),
+    pytest.mark.skipif(MAPPROXY is None, reason="make .venv-bench/.stamp-mapproxy"),
 ]
 COVERAGE = re.compile(r"    coverage:\n      bbox: .*\n      srs: .*\n")
 ON_ERROR = re.compile(r"    on_error:\n(?:      .*\n)+")

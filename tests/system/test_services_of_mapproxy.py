@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         not PYTHON.exists(),
-        reason="MapProxy needs its own environment: make .venv-bench/.stamp, or name its Python as MAPPROXY_PYTHON",
+        reason="MapProxy is missing: make .venv-bench/.stamp-mapproxy, or name its Python as MAPPROXY_PYTHON",
     ),
 ]
 CONFIGURATION = """

@@ -190,10 +190,10 @@ def tile_matrix_sets(base_url: str) -> Document:
 def tile_matrix_set(name: str) -> Document:
     """Return the definition of a tile matrix set.
 
+    GDAL of the years up to 2023 reads the version before (OGC 17-083r2), whose names stand beside those of version 2.
+
     Raises:
         OutsideError: it is not a known one.
-
-    GDAL of the years up to 2023 reads the version before (OGC 17-083r2), whose names stand beside those of version 2.
     """
     if name not in supported_tms().list():
         raise OutsideError(f"unknown tile matrix set {name!r}: /tileMatrixSets lists those that are served")
