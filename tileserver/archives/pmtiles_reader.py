@@ -133,11 +133,12 @@ class PMTilesReader:
 
     def extent(self) -> dict[str, Any]:
         """Return bounds in degrees and zooms, which the header holds, as other formats have them in their metadata."""
-        sides = ("min_lon_e7", "min_lat_e7", "max_lon_e7", "max_lat_e7")
+        header = self._header
+        sides = (header["min_lon_e7"], header["min_lat_e7"], header["max_lon_e7"], header["max_lat_e7"])
         return {
-            "bounds": [self._header[side] / 1e7 for side in sides],
-            "minzoom": self._header["min_zoom"],
-            "maxzoom": self._header["max_zoom"],
+            "bounds": [side / 1e7 for side in sides],
+            "minzoom": header["min_zoom"],
+            "maxzoom": header["max_zoom"],
         }
 
     def metadata(self) -> Any:
