@@ -134,14 +134,9 @@ class PMTilesReader:
     def extent(self) -> dict[str, Any]:
         """Return bounds in degrees and zooms, which the header holds, as other formats have them in their metadata."""
         header = self._header
-        west, south, east, north = (
-            header["min_lon_e7"],
-            header["min_lat_e7"],
-            header["max_lon_e7"],
-            header["max_lat_e7"],
-        )
+        sides = (header["min_lon_e7"], header["min_lat_e7"], header["max_lon_e7"], header["max_lat_e7"])
         return {
-            "bounds": [degrees / 1e7 for degrees in (west, south, east, north)],
+            "bounds": [side / 1e7 for side in sides],
             "minzoom": header["min_zoom"],
             "maxzoom": header["max_zoom"],
         }
