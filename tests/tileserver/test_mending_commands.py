@@ -19,6 +19,7 @@ import rasterio.shutil
 from conftest import clean_environment
 from odd_photos import CRS, TRANSFORM, town, turned, write
 from private_mounts import private_mounts
+from quick_cases import quick_cases
 from range_server import served_files
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
@@ -234,7 +235,10 @@ def mended(path: Path, code: str, folder: Path) -> Path:
     return copy if copy.exists() else path
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *MADE])
+@pytest.mark.parametrize(
+    "kind",
+    quick_cases([*KINDS, *MADE], "JPEG", "mask", "negative with nodata", "COG", "JPEG 2000", "an RPC model"),
+)
 def test_a_photograph_with_the_overviews_that_info_suggests_is_shown_the_same(
     kind: str, tmp_path: Path
 ) -> None:
@@ -471,8 +475,8 @@ def sheets(folder: Path, faulty: Callable[[Path], Path | None]) -> Path:
     ("code", "faulty"),
     [
         ("overviews-without-mask", mask_after_overviews),
-        ("overviews-without-mask", mask_in_another_file),
-        ("no-overviews", mask_outside),
+        pytest.param("overviews-without-mask", mask_in_another_file, marks=pytest.mark.slow),
+        pytest.param("no-overviews", mask_outside, marks=pytest.mark.slow),
         ("no-overviews", lambda path: write(path, TOWN, photometric="RGB")),
     ],
 )

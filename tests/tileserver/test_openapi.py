@@ -20,7 +20,7 @@ from tileserver.settings import Settings
 from tileserver.web.app import create_app
 
 # Of each operation; together they are a minute's work.
-EXAMPLES = 8
+EXAMPLES = 4
 load_all_checks()
 # Not the schemas of answers: schemathesis 4.32 cannot read rio-tiler's tuples ("prefixItems") in them.
 CONFORMS = [

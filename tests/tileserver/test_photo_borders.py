@@ -26,6 +26,7 @@ from odd_photos import (
     turned,
     write,
 )
+from quick_cases import quick_cases
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import MemoryFile
 from rasterio.warp import reproject, transform
@@ -80,7 +81,9 @@ BORDERS: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BORDERS)
+@pytest.mark.parametrize(
+    "kind", quick_cases(BORDERS, "black", "white, JPEG, overviews", "with alpha", "negative", "16 bits")
+)
 def test_a_border_is_hidden_at_every_zoom(kind: str, tmp_path: Path, tiny_weights: Path) -> None:
     values, profile = BORDERS[kind]
     path = write(tmp_path / "old.tif", values, **profile)
@@ -363,9 +366,9 @@ def test_a_collar_inside_a_margin_is_hidden(
     assert not hidden[inner(LIES, 4)].any()
 
 
-@pytest.mark.parametrize("quality", [60, 75, 90])
+@pytest.mark.parametrize("quality", quick_cases([60, 75, 90], 75))
 @pytest.mark.parametrize(("collar", "margin"), [(0, 255), (255, 0)])
-@pytest.mark.parametrize("angle", [10, 20])
+@pytest.mark.parametrize("angle", quick_cases([10, 20], 20))
 def test_a_noisy_collar_inside_a_margin_is_hidden(
     quality: int, collar: int, margin: int, angle: int, tmp_path: Path, tiny_weights: Path
 ) -> None:

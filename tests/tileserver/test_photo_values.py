@@ -11,6 +11,7 @@ import pytest
 import rasterio
 from command_calls import call, refused, restore, seed
 from odd_photos import FINE, SIDE, inner, likeness, same_place, seen, served, town, turned, write
+from quick_cases import quick_cases
 from rasterio.enums import ColorInterp
 from rasterio.warp import Resampling, reproject
 
@@ -106,7 +107,9 @@ FOUND: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", FOUND)
+@pytest.mark.parametrize(
+    "kind", quick_cases(FOUND, "16 bits of a negative", "from 0 to 1 with gaps", "11 bits in colour")
+)
 def test_a_range_is_found_where_the_file_does_not_tell(kind: str, tmp_path: Path, tiny_weights: Path) -> None:
     values, profile = FOUND[kind]
     path = write(tmp_path / "old.tif", values, **profile)
