@@ -10,7 +10,7 @@ Settings of serve, seed and restore:
   colours, which is the map of strength 0.
 * `--colour-strength 0..1` (`ORTHOSHARP_COLOUR_STRENGTH`): how much of the map is applied; 0 changes nothing.
 * `--contrast 0.5..2`: a factor around middle grey, joined to the map and applied after it at its full strength,
-  whatever `colours` says.
+  whatever `colours` says; by default a little more contrast where colours are corrected.
 * `--tone` is what `--colours` was called: `model` means `corrected`, `old` means `photo`, each with a warning.
 
 `ColourMap.adjusted` makes one map of all of these. It is applied to restored pixels and to overview pixels alike, so
@@ -37,12 +37,14 @@ Float64Array = npt.NDArray[np.float64]
 Triple = tuple[float, float, float]
 
 # Raise it when the same parameters give other pixels.
-MAP_VERSION: Final = 1
+MAP_VERSION: Final = 2
 
 # Luma of ITU-R BT.601 in 256ths; the sum of 256 bytes stays below 2^16.
 LUMA_256: Final = (77, 150, 29)
-# Grey that contrast leaves alone.
-_MIDDLE: Final = 128.0
+# Grey that contrast leaves alone: the median of modern photographs.
+_MIDDLE: Final = 118.0
+# Power in which more contrast fades out toward black and white, or less where it would not rise everywhere.
+_FADES: Final = 4.0
 # From here up a corrected cast fades out, so that burnt white stays white in all bands.
 _SHOULDER: Final = 200.0
 # Chroma gain and strength are applied in 128ths: 255 times the largest fits into sixteen bits.
@@ -68,7 +70,7 @@ class ColourMap:
         balance: colour of neutral surfaces relative to their luma, per band; the curves divide by it.
         chroma: factor for the difference of each band from luma, less where a band would clip.
         strength: share of all of these that is applied, from 0 (nothing) to 1.
-        contrast: factor around middle grey, applied last and not subject to `strength`.
+        contrast: factor around middle grey, less towards black and white; applied last and not subject to `strength`.
 
     Raises:
         InputError: parameters with which a curve would not rise, or that are out of range.
@@ -172,7 +174,7 @@ class ColourMap:
         mapped = np.empty_like(pixels)
         chroma, strength = round(_ONE * (shown.chroma - 1)), round(_ONE * shown.strength)
         grey = np.arange(256, dtype=np.float64)
-        last, curves = _to_bytes((grey - _MIDDLE) * shown.contrast + _MIDDLE), shown.curves
+        last, curves = _to_bytes(_contrasted(grey, shown.contrast)), shown.curves
         if chroma or strength < _ONE:
             contrast = last.tobytes() if shown.contrast != 1 else b""
         else:
@@ -245,6 +247,18 @@ def _stretch(grey: Float64Array, black: tuple[float, float], white: tuple[float,
         exponent = gain * room_in / max(room_out, 1e-3)
         stretched[shoulder] = 255 - room_out * ((255 - grey[shoulder]) / room_in) ** exponent
     return np.clip(stretched, 0, 255)
+
+
+def _contrasted(grey: Float64Array, contrast: float) -> Float64Array:
+    """Straight through the middle; more contrast bends towards 0 and 255 instead of cutting off there."""
+    room = np.where(grey < _MIDDLE, _MIDDLE, 255 - _MIDDLE)
+    way = (grey - _MIDDLE) / room
+    if contrast > 1:
+        power = min(_FADES, contrast / (contrast - 1))
+        way = contrast * way - (contrast - 1) * np.sign(way) * np.abs(way) ** power
+    else:
+        way = contrast * way
+    return _MIDDLE + room * way
 
 
 def _divide(levels: Float64Array, balance: float) -> Float64Array:

@@ -234,6 +234,6 @@ def _identity(
         fingerprint=old.info.fingerprint,
         model=spec.name,
         weights=weights,
-        contrast=settings.contrast,
+        contrast=appearance.finish.total_contrast,
         colours=settings.colours,
     )

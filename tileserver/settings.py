@@ -252,8 +252,10 @@ class Settings(BaseSettings):
         True,
         description="Write into every restored picture that a network made it (XMP: IPTC digital source type).",
     )
-    contrast: Annotated[float, _picture(EVERY, metavar="FACTOR")] = Field(
-        1.0, ge=0.5, le=2.0, description="Contrast of restored pixels around mid-grey; 1 changes nothing."
+    contrast: Annotated[
+        float | None, _picture(EVERY, metavar="FACTOR", default_text="1.2 with corrected colours, else 1")
+    ] = Field(
+        None, ge=0.5, le=2.0, description="Contrast of restored pixels around mid-grey; 1 changes nothing."
     )
 
     cache_bytes: Annotated[int, _cache(metavar="N", default_text=_CACHE_TEXT)] = Field(

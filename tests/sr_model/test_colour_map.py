@@ -99,12 +99,27 @@ def test_strength_is_linear_between_nothing_and_all() -> None:
         assert np.abs(between - wanted).max() <= 0.75
 
 
+@pytest.mark.parametrize("contrast", [0.5, 0.9, 1.1, 1.2, 1.5, 2.0])
+def test_contrast_never_falls_and_cuts_nothing_off(contrast: float) -> None:
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    levels = ColourMap(contrast=contrast).apply(ramp)[:, 0].astype(int)
+    assert (np.diff(levels) >= 0).all()
+    assert levels[118] == 118
+    assert (levels[130] - levels[106]) / 24 == pytest.approx(contrast, abs=0.1)
+    if contrast > 1:
+        assert (levels[0], levels[255]) == (0, 255)
+        assert levels[1] < levels[40]
+        assert levels[215] < levels[254]
+
+
 def test_contrast_comes_last_and_whatever_the_strength() -> None:
     ground = place(TOWN, side=64)
     colours = replace(STRONG, chroma=1.0)
     mapped = colours.apply(ground).astype(float)
-    wanted = np.clip((mapped - 128) * 1.2 + 128, 0, 255)
-    assert np.abs(colours.adjusted(contrast=1.2).apply(ground) - wanted).max() <= 1.5
+    middling = (mapped > 70) & (mapped < 170)
+    wanted = (mapped - 118) * 1.2 + 118
+    contrasted = colours.adjusted(contrast=1.2).apply(ground)
+    assert np.abs(contrasted - wanted)[middling].max() <= 3
     photo = colours.adjusted(strength=0, contrast=1.2)
     assert np.array_equal(photo.apply(ground), ColourMap(contrast=1.2).apply(ground))
     assert photo.digest == ColourMap(contrast=1.2).digest

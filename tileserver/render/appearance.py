@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from sr_model import GsdMismatchError, ModelSpec, PhotoContext
 from sr_model.colour_map import ColourMap
@@ -15,6 +16,10 @@ from tileserver.photo.view import View
 from tileserver.render.finish import Finish
 from tileserver.settings import Settings
 from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
+
+# Contrast of corrected colours, unless the settings name another. Blind eyes put the same restored pictures with 1.25 before those
+# without, on 16 of 18 sheets, those of clear photographs among them.
+CONTRAST: Final = 1.2
 
 
 @dataclass(frozen=True)
@@ -127,11 +132,12 @@ def _halo(spec: ModelSpec, source: Source, settings: Settings) -> tuple[float, f
 def _finish(spec: ModelSpec, source: Source, settings: Settings) -> Finish:
     """Weights of a pair translate colours by themselves; all others leave them to one map of the photograph."""
     if spec.colours == "network":
-        return Finish(settings.contrast, "old" if settings.colours == "photo" else "model")
+        return Finish(settings.contrast or 1.0, "old" if settings.colours == "photo" else "model")
     strength = settings.colour_strength if settings.colours == "corrected" else 0.0
     found = ColourMap()
     if strength:
         with open_dataset(source.path) as dataset:
             info = source.info
             found = find_colours(dataset, bands=source.bands, rescale=info.rescale, name=info.name).colours
-    return Finish(colour_map=found.adjusted(strength=strength, contrast=settings.contrast))
+    contrast = settings.contrast or 1 + strength * (CONTRAST - 1)
+    return Finish(colour_map=found.adjusted(strength=strength, contrast=contrast))

@@ -39,6 +39,11 @@ class Finish:
     colour_map: ColourMap = ColourMap()  # noqa: RUF009 - frozen
 
     @property
+    def total_contrast(self) -> float:
+        """Factor around middle grey, of the map of colours or not."""
+        return self.contrast * self.colour_map.contrast
+
+    @property
     def reach_px(self) -> int:
         """Distance in pixels up to which surrounding pixels affect a pixel's colour."""
         return (_REACH_BLOCKS + 2) * BLOCK_PX if self.tone == "old" else 0
