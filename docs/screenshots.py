@@ -11,6 +11,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import httpx
 from PIL import Image
@@ -26,15 +27,20 @@ SETTLED = """() => document.querySelector('#map').getAttribute('aria-busy') === 
 
 @dataclass(frozen=True)
 class Shot:
-    """One screenshot: its file, the window in CSS pixels, and device pixels per CSS pixel."""
+    """One screenshot: its file, the window in CSS pixels, device pixels per CSS pixel, and the system's scheme."""
 
     name: str
     width: int
     height: int
     density: int = 1
+    scheme: Literal["light", "dark"] = "light"
 
 
-SHOTS = (Shot("viewer-desktop.png", 1280, 800), Shot("viewer-phone.png", 360, 740, density=2))
+SHOTS = (
+    Shot("viewer-desktop.png", 1280, 800),
+    Shot("viewer-dark.png", 1280, 800, scheme="dark"),
+    Shot("viewer-phone.png", 360, 740, density=2),
+)
 # The houses along the road through the village of the demo.
 VILLAGE_LAT, VILLAGE_LNG = 42.3942, -73.5272
 
@@ -44,7 +50,9 @@ def take(browser: Browser, url: str, shot: Shot) -> Path:
     # On a high-density screen the tiles of a zoom have the pixels of the next one.
     zoom = httpx.get(f"{url}/config.json").raise_for_status().json()["native_zoom"] - (shot.density > 1)
     page = browser.new_page(
-        viewport={"width": shot.width, "height": shot.height}, device_scale_factor=shot.density
+        viewport={"width": shot.width, "height": shot.height},
+        device_scale_factor=shot.density,
+        color_scheme=shot.scheme,
     )
     page.goto(f"{url}/#map={zoom}/{VILLAGE_LAT}/{VILLAGE_LNG}&left=old&right=restored&swipe=50")
     page.wait_for_selector("#map[aria-busy]")

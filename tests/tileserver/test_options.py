@@ -36,6 +36,7 @@ from tileserver.settings import OPTIONS, Command, Option, Settings
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 # What the environment and the command line take for settings that are several values.
 EXAMPLES = {
+    "URL": "https://geocoder.example/search?q={query}",
     "R,G,B": "4,1,2",
     "MIN,MAX": "5,4000",
     "VALUE[,TOLERANCE]": "255,8",
