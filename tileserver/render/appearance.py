@@ -17,8 +17,8 @@ from tileserver.render.finish import Finish
 from tileserver.settings import Settings
 from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
 
-# Contrast of corrected colours, unless the settings name another. Blind eyes put the same restored pictures with 1.25 before those
-# without, on 16 of 18 sheets, those of clear photographs among them.
+# Contrast of corrected colours, unless the settings name another. Blind eyes put the same restored pictures with 1.25
+# before those without, on 16 of 18 sheets, those of clear photographs among them.
 CONTRAST: Final = 1.2
 
 
