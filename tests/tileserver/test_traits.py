@@ -172,6 +172,15 @@ def test_windows_without_data_are_not_chosen(tmp_path: Path) -> None:
     assert {(w.row_off // 512, w.col_off // 512) for w in chosen} == {(0, 2), (0, 3), (1, 2), (1, 3)}
 
 
+def test_one_damaged_block_of_a_small_photo_does_not_hide_the_rest(tmp_path: Path, town: np.ndarray) -> None:
+    path = write(tmp_path / "damaged.tif", town[None, :500, :500].round().clip(0, 255).astype(np.uint8))
+    start, size = block(path, 1, 1)
+    overwrite(path, start, b"\xff" * size)
+    with rasterio.open(path) as dataset:
+        assert len(choose_windows(dataset, bands=(1,), rescale=(0, 255))) == 1
+    check(traits(path))
+
+
 def test_a_damaged_window_is_left_out_and_a_damaged_photo_is_told(tmp_path: Path, town: np.ndarray) -> None:
     values = np.concatenate([grey(town), grey(town)[:, ::-1]], axis=2)
     path = write(tmp_path / "damaged.tif", values, overviews=(2, 4))

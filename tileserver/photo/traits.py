@@ -40,6 +40,8 @@ _ZONES: Final = 3
 # One colour over this square is a collar, a legend or a stamp, whatever the file says about nodata; JPEG frays its rim.
 _COLLAR_PX: Final = 33
 _FRAYED_PX: Final = 16
+# Smaller parts of a damaged window are not looked at.
+_LEAST_PX: Final = 64
 _LUMA: Final = np.array(LUMA, np.float32)
 
 
@@ -128,15 +130,27 @@ def _readable(
     Raises:
         ReadError: there are some, and none can be read.
     """
-    read = []
-    for window in windows:
-        with suppress(RasterioError), gdal_errors():
-            read.append((window, read_luminance(dataset, bands, rescale, window)))
+    parts, read = list(windows), []
+    while parts and not read:
+        for window in parts:
+            with suppress(RasterioError), gdal_errors():
+                read.append((window, read_luminance(dataset, bands, rescale, window)))
+        # A small photograph has one window only, and one damaged block should not hide all of it.
+        parts = [quarter for window in parts for quarter in _quarters(window)]
     if windows and not read:
         raise ReadError(
             "no part of the photograph can be read: it may be damaged, or its store cannot be reached"
         )
     return read
+
+
+def _quarters(window: Window) -> list[Window]:
+    """The four quarters of a window, or none of one that is too small to tell anything."""
+    height, width = window.height // 2, window.width // 2
+    if min(height, width) < _LEAST_PX:
+        return []
+    corners = [(row, column) for row in (0, height) for column in (0, width)]
+    return [Window(window.col_off + x, window.row_off + y, width, height) for y, x in corners]
 
 
 def _overview_factor(dataset: DatasetReader) -> int | None:
