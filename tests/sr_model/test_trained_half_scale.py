@@ -50,7 +50,7 @@ def test_a_tile_keeps_the_means_of_the_photograph(ground, restorer):
 
 def test_the_photographs_own_texture_is_part_of_the_weights(restorer):
     spec = restorer.spec
-    assert (spec.own_texture, spec.own_texture_in_woods) == (0.15, 0.5)
+    assert (spec.own_texture, spec.own_texture_in_woods) == (0.1, 0.55)
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
