@@ -29,7 +29,8 @@ FROM python:${PYTHON_VERSION}-slim AS run
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libexpat1 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home orthosharp
+    && useradd --system --uid 10001 --no-create-home orthosharp \
+    && install --directory --owner=orthosharp /tiles
 COPY --from=build /opt/orthosharp /opt/orthosharp
 ENV PATH=/opt/orthosharp/bin:$PATH \
     ORTHOSHARP_HOST=0.0.0.0 \

@@ -46,17 +46,18 @@ test-all: browser $(VENV)/.stamp-dev clients ## run all tests, including those t
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 CLIENT_TESTS := $(addprefix tests/system/test_,archive_clients.py examples.py gis_clients.py qgis.py mapproxy.py \
-    services_of_mapproxy.py prefix.py nginx.py) tests/tileserver/test_ai_mark.py
+    services_of_mapproxy.py prefix.py nginx.py nginx_cache.py) tests/tileserver/test_ai_mark.py
 
 test-clients: browser $(VENV)/.stamp-dev clients .venv-bench/.stamp-mapproxy ## read maps with GDAL, QGIS, MapProxy, exiftool and others
 	$(BIN)/python -m pytest $(CLIENT_TESTS) $(PYTEST_ARGS)
 
-lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the schemas of GitHub's files
+lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the schemas of GitHub's files and compose.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 
 # Other projects' map libraries and readers of archives. Without npm their tests are skipped, with a message.
 clients: tests/system/js/package.json

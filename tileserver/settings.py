@@ -316,6 +316,9 @@ class Settings(BaseSettings):
     port: Annotated[int, _server(metavar="PORT")] = Field(
         8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
     )
+    log_format: Annotated[Literal["text", "json"], _server()] = Field(
+        "text", description="Log as lines for people, or as one JSON object per line."
+    )
     root_path: Annotated[RootPath, _server(metavar="/PATH", default_text="none")] = Field(
         "",
         description="Path below which a proxy shows the server, such as /maps; the proxy may remove it or leave it. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -149,3 +150,18 @@ def test_maps_share_threads_and_limits(photo: Path, new_photo: Path, tiny_weight
             assert client.get(f"/{name}/tiles/{tile.z}/{tile.x}/{tile.y}.png").status_code == 200
         begun = set(threading.enumerate()) - before
         assert len([thread for thread in begun if "orthosharp-restore" in thread.name]) == 1
+
+
+def test_a_thread_knows_the_request_that_it_works_for() -> None:
+    """By context variables, from which the log takes the request's id."""
+    tested, request = lane(threads=1), contextvars.ContextVar("request", default="")
+
+    async def visit(name: str) -> str:
+        request.set(name)
+        return await tested.run(lambda _: request.get(), never)
+
+    async def visit_all() -> list[str]:
+        return await asyncio.gather(*(visit(name) for name in "abc"))
+
+    assert asyncio.run(visit_all()) == ["a", "b", "c"]
+    tested.close()

@@ -17,6 +17,7 @@ from tileserver.errors import StartError, TileServerError
 
 DONE: Final = 0
 DONE_WITH_FAILURES: Final = 1
+REFUSED: Final = sr_model.refusing.REFUSED
 INTERRUPTED: Final = 130
 # GDAL's block cache; its default limit is 5 % of the machine's memory.
 _GDAL_CACHE_MB: Final = "64"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import click
-
+from tileserver.cli.logs import say
 from tileserver.photo.source import Source
 
 
@@ -19,6 +18,6 @@ def say_findings(sources: Iterable[Source | None], map_name: str = "") -> None:
     place = f"{map_name}: " if map_name else ""
     for source in filter(None, sources):
         for note in source.info.notes:
-            click.echo(f"note: {place}{source.info.name}: {note}", err=True)
+            say(f"{place}{source.info.name}: {note}", "note")
         for warning in source.info.warnings:
-            click.echo(f"warning: {place}{source.info.name}: {warning}", err=True)
+            say(f"{place}{source.info.name}: {warning}", "warning")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +14,10 @@ from typing import Any, Final
 import click
 import uvicorn
 
+from sr_model import SrModelError
 from tileserver.cli.config_file import read_maps
-from tileserver.cli.exits import refusing
+from tileserver.cli.exits import REFUSED, refusing
+from tileserver.cli.logs import in_json, say, say_refusal, set_up_logs, use_format
 from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, config_option, settings_options
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
@@ -28,6 +30,7 @@ from tileserver.web.admission import Admission
 from tileserver.web.connections import ConnectionLimits, bounded_protocol
 from tileserver.web.forwarded import TRUSTED_BY_DEFAULT, ForwardedAddress
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
+from tileserver.web.request_id import with_request_ids
 
 _USUAL_OPEN_FILES: Final = 1024
 _OPEN_FILES: Final = 65_536
@@ -47,9 +50,7 @@ def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log:
 
     Every setting below can also come from the environment, as ORTHOSHARP_PORT, or from the file of --config.
     """
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    # rasterio logs each of GDAL's errors as well as raising it; the server reports it once, with the tile's address.
-    logging.getLogger("rasterio").setLevel(logging.CRITICAL)
+    set_up_logs()
 
     def load() -> dict[str, Settings]:
         if demo and config is not None:
@@ -58,8 +59,15 @@ def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log:
 
     with refusing():
         settings = next(iter(load().values()))
-        with listen(settings.host, settings.port) as listener:
-            run(load, listener, access_log=access_log)
+        use_format(settings.log_format)
+        try:
+            with listen(settings.host, settings.port) as listener:
+                run(load, listener, access_log=access_log)
+        except (StartError, SrModelError) as error:
+            if not in_json():
+                raise
+            say_refusal(error)
+            sys.exit(REFUSED)
 
 
 def _demo() -> dict[str, Any]:
@@ -85,7 +93,7 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
     settings = next(iter(maps.values()))
     shared, admission = Shared(settings), Admission(settings)
     try:
-        click.echo("Warming up the network ...", err=True)
+        say("Warming up the network ...")
         first = open_generation(maps, shared, admission)
     except StartError:
         raise
@@ -103,13 +111,18 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
     for service in first.services:
         report_time(service)
     application = ReloadableMaps(first, shared, admission, reopen)
-    click.echo(banner(first, settings.host, listener.getsockname()[1]))
+    port = listener.getsockname()[1]
+    if in_json():
+        say(f"orthosharp serves {', '.join(first.apps)}", address=_address(settings.host, port))
+    else:
+        click.echo(banner(first, settings.host, port))
     proxies = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_BY_DEFAULT)
     config = uvicorn.Config(
-        ForwardedAddress(application, proxies, root_path=settings.root_path),
+        with_request_ids(ForwardedAddress(application, proxies, root_path=settings.root_path)),
         proxy_headers=False,  # ForwardedAddress includes them
         http=bounded_protocol(ConnectionLimits(settings.max_requests, _raise_open_files() // 2)),
         ws="none",
+        log_config=None,  # its loggers write through our handler
         log_level="info" if access_log else "warning",
         access_log=access_log,
         server_header=False,
@@ -177,13 +190,12 @@ def report(service: TileService, map_name: str = "") -> None:
         map_name: its name, where there are several.
     """
     for warning in service.restorer.spec.export_warnings:
-        click.echo(f"warning: {f'{map_name}: ' if map_name else ''}{warning}", err=True)
+        say(f"{f'{map_name}: ' if map_name else ''}{warning}", "warning")
     say_findings((service.old, service.new), map_name)
     if service.new and not service.new.info.bounds_lonlat.overlaps(service.old.info.bounds_lonlat):
-        click.echo(
-            f"warning: {f'{map_name}: ' if map_name else ''}the later photograph does not overlap the old one: "
-            "check --new",
-            err=True,
+        say(
+            f"{f'{map_name}: ' if map_name else ''}the later photograph does not overlap the old one: check --new",
+            "warning",
         )
 
 
@@ -193,23 +205,20 @@ def report_time(service: TileService) -> None:
     metatiles = math.prod(1 + side / METATILE_PX for side in SCREEN_PX)
     seconds = metatiles * service.metatile_s
     shown = f"{seconds:.0f}" if seconds >= 1 else f"{seconds:.1g}"
-    click.echo(
-        f"A screen of {SCREEN_PX[0]} x {SCREEN_PX[1]} px that was not looked at before takes about {shown} s.",
-        err=True,
+    say(
+        f"A screen of {SCREEN_PX[0]} x {SCREEN_PX[1]} px that was not looked at before takes about {shown} s."
     )
     if seconds > service.settings.deadline_s:
-        click.echo(
-            f"warning: that is longer than --deadline-s {service.settings.deadline_s:g}, after which requests get 503: "
+        say(
+            f"that is longer than --deadline-s {service.settings.deadline_s:g}, after which requests get 503: "
             "make the tiles ahead of time with `orthosharp seed`, allow more, or use a GPU",
-            err=True,
+            "warning",
         )
 
 
 def banner(generation: Generation, host: str, port: int) -> str:
     """Addresses to open in a browser or paste into a GIS."""
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only shown, not listened on
-    shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
-    root = f"http://{shown}:{port}"
+    root = _address(host, port)
     state = generation.apps[generation.default].state
     config = state.page_config("")
     lines = [f"\n  orthosharp serves {config['name']}"]
@@ -221,6 +230,12 @@ def banner(generation: Generation, host: str, port: int) -> str:
     lines += [f"  {layer:<11} {root}{path}" for layer, path in _served_first(config["tiles"])]
     lines += [f"  TileJSON    {root}/tilejson.json", f"  WMTS        {root}/WMTSCapabilities.xml", ""]
     return "\n".join([*lines, "  Press Ctrl+C to stop."])
+
+
+def _address(host: str, port: int) -> str:
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only shown, not listened on
+    shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
 
 
 def _served_first(tiles: dict[str, str]) -> list[tuple[str, str]]:

@@ -130,7 +130,7 @@ def _readable(
     Raises:
         ReadError: there are some, and none can be read.
     """
-    parts, read = list(windows), []
+    parts, read = list(windows), list[tuple[Window, Float32Array]]()
     while parts and not read:
         for window in parts:
             with suppress(RasterioError), gdal_errors():

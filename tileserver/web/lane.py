@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import math
 import threading
 import time
@@ -78,7 +79,9 @@ class Lane:
             OverloadedError: there is no time for the call, or the deadline has passed.
             AbandonedError: the client has disconnected.
         """
-        call = Call(lambda: work(lambda: self._is_wanted(call)), visitor, group)
+        # The thread logs with the request's id.
+        context = contextvars.copy_context()
+        call = Call(lambda: context.run(work, lambda: self._is_wanted(call)), visitor, group)
         self._submit(call)
         result: asyncio.Future[T] = asyncio.wrap_future(call.future)
         disconnection = asyncio.ensure_future(disconnected())

@@ -21,11 +21,12 @@ from tileserver.web.admission import Admission
 from tileserver.web.compression import accepts_gzip, compressed, may_compress
 from tileserver.web.error_page import problem
 from tileserver.web.forwarded import ADDRESS_HEADERS
+from tileserver.web.request_id import REQUEST_ID_HEADER
 
 logger = logging.getLogger("orthosharp")
 
 AI_HEADER: Final = "X-Orthosharp"
-_EXPOSED: Final = f"ETag, Cache-Status, Server-Timing, Retry-After, {AI_HEADER}"
+_EXPOSED: Final = f"ETag, Cache-Status, Server-Timing, Retry-After, {AI_HEADER}, {REQUEST_ID_HEADER}"
 _CONTENT_SECURITY: Final = (
     "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; object-src 'none'"
 )
