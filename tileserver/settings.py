@@ -319,6 +319,10 @@ class Settings(BaseSettings):
     log_format: Annotated[Literal["text", "json"], _server()] = Field(
         "text", description="Log as lines for people, or as one JSON object per line."
     )
+    telemetry: Annotated[bool, _server()] = Field(
+        False,
+        description="Trace requests of layers with OpenTelemetry, as OTEL_ variables say; needs the extra telemetry.",
+    )
     root_path: Annotated[RootPath, _server(metavar="/PATH", default_text="none")] = Field(
         "",
         description="Path below which a proxy shows the server, such as /maps; the proxy may remove it or leave it. "

@@ -20,6 +20,7 @@ from tileserver.cli.exits import REFUSED, refusing
 from tileserver.cli.logs import in_json, say, say_refusal, set_up_logs, use_format
 from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, config_option, settings_options
+from tileserver.cli.telemetry import export_spans
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
@@ -61,6 +62,8 @@ def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log:
         settings = next(iter(load().values()))
         use_format(settings.log_format)
         try:
+            if settings.telemetry:
+                export_spans()
             with listen(settings.host, settings.port) as listener:
                 run(load, listener, access_log=access_log)
         except (StartError, SrModelError) as error:

@@ -144,8 +144,10 @@ def create_app(
     app.state.offers = partial(_offers, opened)
     app.state.catalogue = Catalogue({ONLY_MAP: app}, ONLY_MAP)
     app.dependency_overrides.update(safe_crs_dependencies())
+    # Versions of titiler that are older than its hook do not know the argument.
+    traced: dict[str, Any] = {"enable_telemetry": True} if settings.telemetry else {}
     for layer in opened.rasters.layers:
-        factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}")
+        factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}", **traced)
         checks = [Depends(refuse_unknown_options)]
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer], dependencies=checks)
         app.include_router(view_routes(endpoint, layer), prefix=f"/{layer}", tags=[layer])

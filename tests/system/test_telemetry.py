@@ -1,0 +1,83 @@
+"""Spans of requests, which OpenTelemetry collects where it is asked to."""
+
+from __future__ import annotations
+
+import http.server
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from command_calls import call, refused
+from conftest import middle_tile, running_server
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.testclient import TestClient
+
+from tileserver.service import TileService
+from tileserver.web.app import create_app
+
+
+def test_requests_of_layers_are_traced_if_it_is_asked_for(
+    make_service: Callable[..., TileService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr("titiler.core.telemetry.tracer", provider.get_tracer("titiler.core"))
+    names: dict[bool, list[str]] = {}
+    for asked in (False, True):
+        service = make_service(telemetry=asked)
+        client = TestClient(create_app(service.settings, service))
+        tile = middle_tile(service)
+        url = f"/old/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}.png"
+        assert client.get(url).status_code == 200
+        assert client.get("/old/info").status_code == 200
+        names[asked] = [span.name for span in spans.get_finished_spans()]
+        spans.clear()
+    assert names[False] == []
+    assert names[True] == ["LayerFactory.formatted", "LayerFactory.info"]
+
+
+def test_absent_packages_are_named(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    result = call("serve", photo, "--telemetry", "--port", 0)
+    refused(result, "orthosharp[telemetry]", "opentelemetry.sdk.trace")
+
+
+def test_spans_are_sent_to_a_collector(
+    photo: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received: queue.Queue[tuple[str, bytes]] = queue.Queue()
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.put((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Collector) as collector:
+        thread = threading.Thread(target=collector.serve_forever)
+        thread.start()
+        try:
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+            monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+            arguments = ("--weights", tiny_weights, "--runtime", "openvino", "--telemetry")
+            with running_server(photo, *arguments) as server:
+                assert httpx.get(f"{server.url}/old/info").status_code == 200
+                # The first batches may be of other requests, which newer versions of FastAPI trace themselves.
+                path, body = received.get(timeout=30)
+                while b"LayerFactory.info" not in body:
+                    path, body = received.get(timeout=30)
+        finally:
+            collector.shutdown()
+            thread.join(30)
+    assert path == "/v1/traces"
+    assert b"orthosharp" in body
