@@ -38,7 +38,9 @@ def new_year(service: TileService) -> int | None:
 
 def _year(source: Source) -> int | None:
     of_name = year_in(source.info.name) or year_in(source.info.date)
-    return of_name or (year_of(source.info.files[0]) if source.info.sheets == 1 else None)
+    # What a service shows has no file.
+    of_file = source.info.files[:1] if source.info.sheets == 1 else ()
+    return of_name or next(map(year_of, of_file), None)
 
 
 def credit(service: TileService) -> str:

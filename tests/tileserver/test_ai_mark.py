@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,8 @@ def test_archives_say_it_in_metadata_and_in_each_tile(seeded: SeededPhoto) -> No
         bodies = [body for (body,) in archive.execute("SELECT tile_data FROM tiles")]
     assert metadata["digital_source_type"] == SOURCE_TYPE
     assert bodies
-    assert seeded.archive("a.pmtiles").metadata["digital_source_type"] == SOURCE_TYPE
+    with closing(seeded.archive("a.pmtiles")) as tiles:
+        assert tiles.metadata["digital_source_type"] == SOURCE_TYPE
     assert SOURCE_TYPE in (seeded.folder / "folder" / "tilejson.json").read_text()
     assert all(SOURCE_TYPE.encode() in body for body in bodies)
 

@@ -64,7 +64,8 @@ def test_a_damaged_tile_is_made_anew_and_the_others_are_served(
     caplog.set_level(logging.WARNING, "orthosharp")
     tiles = contents(seeded / name)
     wrong, right = sorted(place for place in tiles if place[0] == 19)[:2]
-    service = serve(name, tiles[wrong][:60])
+    # Headers are the same in all tiles.
+    service = serve(name, tiles[wrong][-80:-20])
     client = TestClient(create_app(service.settings, service))
     for _ in range(2):
         answer = client.get("/tiles/{}/{}/{}.png".format(*wrong))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -193,8 +194,10 @@ class Source:
     @cached_property
     def is_grey(self) -> bool:
         """Whether it is black and white; read from a small copy at the first call where it has three bands."""
-        with gdal_errors(), open_dataset(self.path) as dataset:
+        # What cannot be read is named by those who need its pixels.
+        with suppress(ReadError), gdal_errors(), open_dataset(self.path) as dataset:
             return shows_grey(dataset, bands=self.bands, rescale=self.info.rescale, name=self.info.name)
+        return False
 
     @cached_property
     def traits(self) -> PhotoTraits:
