@@ -125,7 +125,7 @@ def test_wheel_says_what_it_is(wheel, wheel_names):
     assert metadata["Name"] == "orthosharp"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra")) == {"training", "ray", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == {"training", "ray", "telemetry", "dev"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel_names)
 
 
@@ -191,7 +191,7 @@ def third_party_imports(package):
 @pytest.mark.parametrize(
     ("package", "extras"),
     # sr_model opens imported models with a library that those who use none do not need.
-    [("sr_model", ("training",)), ("tileserver", ()), ("training", ("training",))],
+    [("sr_model", ("training",)), ("tileserver", ("telemetry",)), ("training", ("training",))],
 )
 def test_every_import_is_a_declared_dependency(package, extras):
     providers, known = packages_distributions(), declared(*extras)
