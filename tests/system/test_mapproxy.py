@@ -19,9 +19,9 @@ import httpx
 import mercantile
 import numpy as np
 import pytest
-from conftest import running_server
+from conftest import free_port, running_server
+from nginx_proxy import is_open
 from PIL import Image
-from test_nginx import free_port, is_open
 
 ROOT = Path(__file__).parents[2]
 MAPPROXY = shutil.which(

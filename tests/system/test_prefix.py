@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 import mercantile
 import pytest
-from test_nginx import AROUND, NGINX, free_port, maps_on, running_nginx
+from conftest import free_port
+from nginx_proxy import AROUND, NGINX, maps_on, running_nginx
 
 from tileserver.settings import Settings
 
