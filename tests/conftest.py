@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -32,6 +32,10 @@ from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.tiling.grid import TileAddress
 from tileserver.web.app import create_app
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from viewer_visit import Visit
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -301,3 +305,22 @@ def service_of(client: TestClient) -> TileService:
 def path_of(client: TestClient, offset: int = 0) -> str:
     tile = middle_tile(service_of(client), offset)
     return f"{tile.z}/{tile.x}/{tile.y}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, without a window."""
+    # Playwright is imported by those alone who need it.
+    from viewer_visit import chromium
+
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def visit(browser: Browser, origin: str) -> Iterator[Callable[..., Visit]]:
+    """Opens visits to the server of the fixture `origin`; none may log an error or ask another server for anything."""
+    from viewer_visit import visits
+
+    with visits(browser, origin) as make:
+        yield make

@@ -12,7 +12,7 @@ import pytest
 from conftest import running_server
 from PIL import Image
 from playwright.sync_api import Browser
-from viewer_visit import DESKTOP, PHONE, chromium, view, visits
+from viewer_visit import DESKTOP, PHONE, view, visits
 
 pytestmark = [
     pytest.mark.browser,
@@ -45,12 +45,6 @@ def origin(photo: Path, tiny_weights: Path) -> Iterator[str]:
     ]
     with running_server(photo, *options) as server:
         yield server.url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 def blocks(picture: Image.Image) -> np.ndarray:

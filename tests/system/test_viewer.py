@@ -11,8 +11,8 @@ import httpx
 import numpy as np
 import pytest
 from conftest import running_server
-from playwright.sync_api import Browser, Page, Route
-from viewer_visit import DESKTOP, PHONE, TILE_PX, Visit, chromium, view, visits
+from playwright.sync_api import Page, Route
+from viewer_visit import DESKTOP, PHONE, TILE_PX, Visit, view
 
 pytestmark = [
     pytest.mark.browser,
@@ -29,19 +29,6 @@ def origin(photo: Path, new_photo: Path, tiny_weights: Path) -> Iterator[str]:
     options = ["--new", new_photo, "--weights", tiny_weights, "--name", NAME, "--credit", CREDIT]
     with running_server(photo, *options) as server:
         yield server.url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def visit(browser: Browser, origin: str) -> Iterator[Callable[..., Visit]]:
-    """Return a function that opens visits, none of which may log an error or request anything from another server."""
-    with visits(browser, origin) as make:
-        yield make
 
 
 def drag_handle(page: Page, to_x: float) -> None:

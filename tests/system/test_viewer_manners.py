@@ -11,7 +11,7 @@ import httpx
 import pytest
 from conftest import running_server
 from playwright.sync_api import Browser, Page, Route
-from viewer_visit import DESKTOP, PHONE, Visit, chromium, view, visits
+from viewer_visit import DESKTOP, PHONE, Visit, view, visits
 
 pytestmark = [
     pytest.mark.browser,
@@ -28,18 +28,6 @@ def origin(photo: Path, tiny_weights: Path) -> Iterator[str]:
     geocoder = "https://geocoder.example/search?q={query}"
     with running_server(photo, "--weights", tiny_weights, "--geocoder", geocoder) as server:
         yield server.url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def visit(browser: Browser, origin: str) -> Iterator[Callable[..., Visit]]:
-    with visits(browser, origin) as make:
-        yield make
 
 
 def violations(page: Page) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import clean_environment, command_line, free_port, running_server
 from playwright.sync_api import Browser, Page, Request, Route
-from viewer_visit import DESKTOP, PHONE, Visit, chromium, view, visits
+from viewer_visit import DESKTOP, PHONE, Visit, view, visits
 
 pytestmark = [
     pytest.mark.browser,
@@ -32,18 +32,6 @@ def origin(photo: Path, tiny_weights: Path) -> Iterator[str]:
     """URL of a server with a small photo, in a process of its own."""
     with running_server(photo, "--weights", tiny_weights) as server:
         yield server.url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def visit(browser: Browser, origin: str) -> Iterator[Callable[..., Visit]]:
-    with visits(browser, origin) as make:
-        yield make
 
 
 class Parked:

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Photo, running_server, write_photo
-from playwright.sync_api import Browser
-from viewer_visit import PHONE, Visit, chromium, visits
+from viewer_visit import PHONE, Visit
 
 pytestmark = [
     pytest.mark.browser,
@@ -29,18 +28,6 @@ def origin(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iter
     new = write_photo(folder / "2017.tif", Photo(seed=17))
     with running_server(*photos, "--new", new, "--weights", tiny_weights) as server:
         yield server.url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def visit(browser: Browser, origin: str) -> Iterator[Callable[..., Visit]]:
-    with visits(browser, origin) as make:
-        yield make
 
 
 def shown(a_visit: Visit) -> tuple[str, str]:
