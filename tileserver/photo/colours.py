@@ -74,25 +74,24 @@ def find_colours(
         ReadError: nothing of it can be read.
     """
     sampled, whole = read_small(dataset, bands=bands, rescale=rescale, name=name)
-    valid = _without_borders(sampled)
+    return PhotoColours(colour_map_of(sampled, name), whole)
+
+
+def colour_map_of(small: Raster, name: str) -> ColourMap:
+    """Estimate the map of colours of a photograph from its small copy.
+
+    Args:
+        small: the copy that `read_small` made.
+        name: what the user calls the photograph, for the log.
+    """
+    valid = _without_borders(small)
     if not valid.any():
         logger.warning("%s shows nothing to find its colours from: is it empty?", name)
-    colours = estimate_colour_map(sampled.rgb, valid, grey=len(bands) == 1 or _is_grey(sampled))
-    return PhotoColours(colours, whole)
+    return estimate_colour_map(small.rgb, valid, grey=is_grey(small))
 
 
-def shows_grey(
-    dataset: DatasetReader, *, bands: tuple[int, ...], rescale: tuple[float, float], name: str
-) -> bool:
-    """Whether a photograph is black and white: one band is shown, or three that are equal all over a small copy.
-
-    Arguments and errors are those of `find_colours`.
-    """
-    return len(bands) == 1 or _is_grey(read_small(dataset, bands=bands, rescale=rescale, name=name)[0])
-
-
-def _is_grey(small: Raster) -> bool:
-    """Whether three bands are equal, but for rounding."""
+def is_grey(small: Raster) -> bool:
+    """Whether a small copy is black and white: its three bands are equal, but for rounding."""
     shown = small.rgb[small.mask > 0].astype(np.int16)
     return bool(np.ptp(shown, axis=1).max(initial=0) <= 1)
 

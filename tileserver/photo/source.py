@@ -22,7 +22,7 @@ from sr_model import PixelWindow
 from sr_model.ground import PixelSize
 from sr_model.measure import PhotoTraits
 from tileserver.errors import ReadError, SourceChangedError, SourceError
-from tileserver.photo.colours import shows_grey
+from tileserver.photo.colours import is_grey, read_small
 from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
 from tileserver.photo.file_watch import FileWatch
@@ -192,11 +192,23 @@ class Source:
         )
 
     @cached_property
+    def small_copy(self) -> Raster:
+        """The whole photograph in about 1024 px a side, read at the first call; see `read_small`.
+
+        Raises:
+            ReadError: nothing of it can be read.
+        """
+        with gdal_errors(), open_dataset(self.path) as dataset:
+            return read_small(dataset, bands=self.bands, rescale=self.info.rescale, name=self.info.name)[0]
+
+    @cached_property
     def is_grey(self) -> bool:
-        """Whether it is black and white; read from a small copy at the first call where it has three bands."""
+        """Whether it is black and white: one band is shown, or three that are equal all over the small copy."""
+        if len(self.bands) == 1:
+            return True
         # What cannot be read is named by those who need its pixels.
-        with suppress(ReadError), gdal_errors(), open_dataset(self.path) as dataset:
-            return shows_grey(dataset, bands=self.bands, rescale=self.info.rescale, name=self.info.name)
+        with suppress(ReadError):
+            return is_grey(self.small_copy)
         return False
 
     @cached_property

@@ -8,8 +8,7 @@ from typing import Final
 from sr_model import GsdMismatchError, ModelSpec, PhotoContext
 from sr_model.colour_map import ColourMap
 from tileserver.errors import SettingsError
-from tileserver.photo.colours import find_colours
-from tileserver.photo.dataset_pool import open_dataset
+from tileserver.photo.colours import colour_map_of
 from tileserver.photo.scale import OutputScale
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
@@ -136,8 +135,6 @@ def _finish(spec: ModelSpec, source: Source, settings: Settings) -> Finish:
     strength = settings.colour_strength if settings.colours == "corrected" else 0.0
     found = ColourMap()
     if strength:
-        with open_dataset(source.path) as dataset:
-            info = source.info
-            found = find_colours(dataset, bands=source.bands, rescale=info.rescale, name=info.name).colours
+        found = colour_map_of(source.small_copy, source.info.name)
     contrast = settings.contrast or 1 + strength * (CONTRAST - 1)
     return Finish(colour_map=found.adjusted(strength=strength, contrast=contrast))

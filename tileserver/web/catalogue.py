@@ -57,7 +57,7 @@ class Catalogue:
         server = server_url(request)
         maps = []
         for name, app in self.apps.items():
-            url = server if len(self.apps) == 1 else f"{server}/{name}"
+            url = self._url(name, server)
             config = app.state.page_config("")
             layers = [
                 {
@@ -83,13 +83,16 @@ class Catalogue:
         server = server_url(request)
         offers = []
         for name, app in self.apps.items():
-            url = server if len(self.apps) == 1 else f"{server}/{name}"
-            offers += app.state.offers(url, self._prefix(name))
+            offers += app.state.offers(self._url(name, server), self._prefix(name))
         configs = [app.state.page_config("") for app in self.apps.values()]
         owners = "; ".join(dict.fromkeys(config["credit"] for config in configs if config["credit"]))
         names = ", ".join(config["name"] for config in configs)
         about = wmts.About(configs[0]["name"] if len(configs) == 1 else "orthosharp", names, owners)
         return xml_response(wmts.document(about, offers), "application/xml")
+
+    def _url(self, name: str, server: str) -> str:
+        """Return the URL of a map: the server's if the map is alone."""
+        return server if len(self.apps) == 1 else f"{server}/{name}"
 
     def _prefix(self, name: str) -> str:
         """Return what layers' names begin with, so that those of several maps differ."""

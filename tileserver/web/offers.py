@@ -11,7 +11,7 @@ from tileserver.service import TileService
 from tileserver.tiling.encode import Extension
 from tileserver.tiling.grid import BBox, QuadGrid
 from tileserver.web.grids import covering_views
-from tileserver.web.tilejson import tile_path
+from tileserver.web.tilejson import tile_path, with_names
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,4 @@ def zooms_of(view: View) -> range:
 
 def wmts_path(layer: str, extension: Extension) -> str:
     """Return the path of a layer's tiles with WMTS's names in braces."""
-    template = tile_path(layer, "{TileMatrixSet}", extension)
-    for xyz, wmts in (("{z}", "{TileMatrix}"), ("{x}", "{TileCol}"), ("{y}", "{TileRow}")):
-        template = template.replace(xyz, wmts)
-    return template
+    return with_names(tile_path(layer, "{TileMatrixSet}", extension), "TileMatrix", "TileCol", "TileRow")

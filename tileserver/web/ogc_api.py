@@ -17,7 +17,7 @@ from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
 from tileserver.web.grids import covering_views, served_tiles
-from tileserver.web.tilejson import TileJsonOptions, chosen_zooms, tile_path
+from tileserver.web.tilejson import TileJsonOptions, chosen_zooms, tile_path, with_names
 
 Document = dict[str, Any]
 CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
@@ -236,9 +236,7 @@ def _tileset(service: TileService, base_url: str, layer: str, tms: str, view: Vi
     code = definition.crs.to_epsg()
     items = []
     for extension in _FORMATS:
-        path = tile_path(layer, tms, extension)
-        for xyz, name in (("{z}", "{tileMatrix}"), ("{x}", "{tileCol}"), ("{y}", "{tileRow}")):
-            path = path.replace(xyz, name)
+        path = with_names(tile_path(layer, tms, extension), "tileMatrix", "tileCol", "tileRow")
         link = _link(base_url + path, "item", MEDIA_TYPES[extension], f"Tiles of {layer}")
         items.append({**link, "templated": True})
     return {

@@ -20,6 +20,13 @@ def tile_path(layer: str, tms: str, extension: str = DEFAULT_FORMAT, scale: int 
     return f"/{layer}/tiles/{tms}/{{z}}/{{x}}/{{y}}{'@2x' if scale == 2 else ''}.{extension}"
 
 
+def with_names(path: str, zoom: str, column: str, row: str) -> str:
+    """Return a path of `tile_path` with other names for {z}, {x} and {y}, as other standards have them."""
+    for ours, theirs in (("{z}", zoom), ("{x}", column), ("{y}", row)):
+        path = path.replace(ours, f"{{{theirs}}}")
+    return path
+
+
 @dataclass(frozen=True)
 class TileJsonOptions:
     """Query parameters of TileJSON.
