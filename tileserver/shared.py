@@ -12,7 +12,7 @@ from tileserver.cache.store import TileStore
 from tileserver.cache.tile_cache import TileCache
 from tileserver.metrics import Metrics
 from tileserver.render.layers import MetatileKey
-from tileserver.render.networks import Networks
+from tileserver.render.networks import Networks, OpenNetwork, open_here
 from tileserver.settings import Settings
 from tileserver.tiling.raster import Raster
 
@@ -25,12 +25,13 @@ class Shared:
 
     Args:
         settings: settings of any of the maps; only those of the whole server are read.
+        open_network: opens the networks; see `Networks`.
 
     Raises:
         SettingsError, ArchiveError: the store's address is invalid, or its archive cannot be read.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, open_network: OpenNetwork = open_here) -> None:
         self.metrics = Metrics()
         self.store = _open_store(settings)
         self._guard = None
@@ -44,7 +45,7 @@ class Shared:
         self.metatiles: MemoryCache[MetatileKey, Raster] = MemoryCache(
             settings.cache_bytes - tile_bytes, lambda raster: raster.nbytes
         )
-        self.networks = Networks(self.metrics)
+        self.networks = Networks(self.metrics, open_network)
         self.metrics.watch("tile_cache_bytes", "Encoded tiles in memory", lambda: self.tiles.nbytes)
         self.metrics.watch("metatile_cache_bytes", "Metatiles in memory", lambda: self.metatiles.nbytes)
 

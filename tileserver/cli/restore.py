@@ -27,7 +27,7 @@ from tileserver.jobs.restore.job import (
     work_folder,
 )
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
-from tileserver.jobs.restore.run import restore_metatiles
+from tileserver.jobs.restore.run import metatile_threads, restore_metatiles
 from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
 from tileserver.render.networks import Networks
@@ -105,7 +105,8 @@ def _run(job: Job, jobs: int, options: dict[str, Any]) -> int:
 def _work(job: Job, metatiles: MetatileFolder, jobs: int, options: dict[str, Any]) -> int:
     target, output, as_json = job.target, job.output, options["as_json"]
     with reporter(as_json=as_json) as report:
-        tally, failed = restore_metatiles(target, metatiles, job.pipeline.renderer, jobs, report)
+        pool = metatile_threads(target, metatiles, job.pipeline.renderer, jobs)
+        tally, failed = restore_metatiles(target, metatiles, pool, report)
     announce(str(output), as_json=as_json)
     list_failures(
         output.with_name(f"{output.name}.failures.txt"),

@@ -15,6 +15,7 @@ from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_
 from tileserver.cli.failures import list_failures
 from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
+from tileserver.jobs.pool import ThreadPool
 from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.jobs.seed import prepare
 from tileserver.jobs.seed.estimate import SeedEstimate, estimate
@@ -23,6 +24,7 @@ from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan
 from tileserver.jobs.seed.resume import OverwritePolicy, open_journal
 from tileserver.jobs.seed.seeder import Seeder
+from tileserver.jobs.seed.units import UnitMaker
 from tileserver.service import TileService
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.layer import WEB_MERCATOR
@@ -166,9 +168,9 @@ def _run(
     description = replace(description, date=journal.settings["begun"])
     try:
         with reporter(as_json=options["as_json"]) as report:
-            outcome = Seeder(service, plan, request.encoding, output, journal, jobs).run(
-                report, options["time_limit"]
-            )
+            units = UnitMaker(service, plan, request.encoding, output.deliver)
+            pool = ThreadPool(units.make, jobs, "orthosharp-seed")
+            outcome = Seeder(plan, units, output, journal, pool).run(report, options["time_limit"])
         failures = journal.failures()
         list_failures(
             output.failures_path,

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from sr_model import InferenceError, PhotoContext
+from sr_model import InferenceError, ModelSpec, PhotoContext
 from sr_model.errors import SrModelError
 from tileserver.errors import AbandonedError, OverloadedError
 from tileserver.stages import POLL_S, Stages, Wanted
@@ -31,6 +31,38 @@ PLAIN: Final = PhotoContext()
 _HANGS_S: Final = 600.0
 
 
+class Network(Protocol):
+    """A network as a map sees it: on this machine a `sr_model.Restorer`, or one on another machine.
+
+    Attributes:
+        spec: what its weights declare about themselves.
+        digest: of the weights.
+    """
+
+    spec: ModelSpec
+    digest: str
+
+    @property
+    def runtime(self) -> str:
+        """Name of runtime, device and precision."""
+
+    def warm_up(self, side_px: int) -> float:
+        """Run square windows once; return the seconds that a window takes, about."""
+
+
+class WindowQueue(Protocol):
+    """Windows on their way to a network: a `NetworkQueue`, or the way to another machine."""
+
+    def __len__(self) -> int:
+        """Return the number of windows that wait."""
+
+    def restore(self, rgb: UInt8Array, stages: Stages, photo: PhotoContext = ...) -> UInt8Array:
+        """See `NetworkQueue.restore`."""
+
+    def close(self) -> None:
+        """Refuse all further windows."""
+
+
 class BatchedNetwork(Protocol):
     """The part of `sr_model.Restorer` that the queue needs."""
 
@@ -40,6 +72,14 @@ class BatchedNetwork(Protocol):
 
     def restore(self, rgb: UInt8Array, photos: Sequence[PhotoContext]) -> UInt8Array:
         """Restore uint8 [batch, height, width, 3]; the result lacks the network's trim on each side."""
+
+
+class LocalNetwork(Network, BatchedNetwork, Protocol):
+    """A network in this process, such as a `sr_model.Restorer`."""
+
+    @property
+    def callers(self) -> int:
+        """Number of threads that should call at the same time."""
 
 
 @dataclass(eq=False)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sr_model import Restorer
 from tileserver.photo.source import Source
 from tileserver.render.appearance import Appearance, choose_appearance
+from tileserver.render.network_queue import Network
 from tileserver.render.networks import Networks
 from tileserver.render.recipe import Recipe, mark_of
 from tileserver.render.renderer import Renderer
@@ -27,7 +27,7 @@ class Pipeline:
     """
 
     photograph: Source
-    restorer: Restorer
+    restorer: Network
     renderer: Renderer
     mark: bytes
 

@@ -10,7 +10,7 @@ from sr_model.halo import support_px
 from tileserver.photo.view import View
 from tileserver.render.appearance import Appearance
 from tileserver.render.finish import BLOCK_PX
-from tileserver.render.network_queue import NetworkQueue
+from tileserver.render.network_queue import WindowQueue
 from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.raster import Raster
@@ -32,7 +32,7 @@ class Renderer:
     """
 
     spec: ModelSpec
-    network: NetworkQueue
+    network: WindowQueue
     appearance: Appearance
 
     @property

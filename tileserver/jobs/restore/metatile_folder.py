@@ -84,10 +84,14 @@ class MetatileFolder:
         Raises:
             OutputError: it cannot be written.
         """
-        path = self._path(raster.window)
+        self.put_packed(raster.window, pack(raster, self._target))
+
+    def put_packed(self, metatile: PixelWindow, packed: bytes) -> None:
+        """Store what `pack` returned for a metatile; thread-safe, raises as `put`."""
+        path = self._path(metatile)
         try:
             path.parent.mkdir(exist_ok=True)
-            write_atomic(path, self._pack(raster))
+            write_atomic(path, packed)
         except OSError as error:
             raise OutputError(
                 f"{path.parent} cannot be written ({error.strerror}): make room, then run the same command again"
@@ -150,24 +154,6 @@ class MetatileFolder:
     def _path(self, metatile: PixelWindow) -> Path:
         return self._folder / str(metatile.y) / f"{metatile.x}.tif"
 
-    def _pack(self, raster: Raster) -> bytes:
-        """Encode a metatile as a lossless TIFF, in a quarter of the time of a PNG."""
-        profile = {
-            "driver": "GTiff",
-            "count": 4,
-            "dtype": "uint8",
-            "width": raster.window.width,
-            "height": raster.window.height,
-            "crs": self._target.crs,
-            "transform": self._target.transform(raster.window),
-            **QUICK,
-        }
-        with MemoryFile() as file:
-            with file.open(**profile) as dataset:
-                for number, band in enumerate((*np.moveaxis(raster.rgb, 2, 0), raster.mask), 1):
-                    dataset.write(band, number)
-            return bytes(file.getbuffer())
-
     @staticmethod
     def _settings(note: Path) -> dict[str, Any]:
         try:
@@ -175,3 +161,22 @@ class MetatileFolder:
         except ValueError:
             found = None
         return found if isinstance(found, dict) else {}
+
+
+def pack(raster: Raster, target: Target) -> bytes:
+    """Encode a metatile of a target as a lossless TIFF, in a quarter of the time of a PNG."""
+    profile = {
+        "driver": "GTiff",
+        "count": 4,
+        "dtype": "uint8",
+        "width": raster.window.width,
+        "height": raster.window.height,
+        "crs": target.crs,
+        "transform": target.transform(raster.window),
+        **QUICK,
+    }
+    with MemoryFile() as file:
+        with file.open(**profile) as dataset:
+            for number, band in enumerate((*np.moveaxis(raster.rgb, 2, 0), raster.mask), 1):
+                dataset.write(band, number)
+        return bytes(file.getbuffer())

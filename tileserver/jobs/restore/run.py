@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from sr_model import PixelWindow
+from tileserver.jobs.pool import Pending, Pool, Stop, ThreadPool
 from tileserver.jobs.progress import JobProgress, Tally
 from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.target import Target
@@ -17,11 +16,35 @@ from tileserver.stages import Stages
 from tileserver.tiling.grid import METATILE_PX
 
 
+def metatile_threads(
+    target: Target, metatiles: MetatileFolder, renderer: Renderer, jobs: int
+) -> Pool[PixelWindow, str]:
+    """Return threads that restore metatiles into the folder; a result is the reason of a failure, or empty.
+
+    Args:
+        target: the area to restore.
+        metatiles: folder for the metatiles.
+        renderer: restores them.
+        jobs: number of metatiles to work on at the same time.
+    """
+
+    def work(metatile: PixelWindow, stop: Stop) -> str:
+        def restore() -> None:
+            metatiles.put(renderer.metatile(target.view, metatile, Stages()).crop(metatile))
+
+        try:
+            with_retries(restore, stop)
+        except FAILURES as error:
+            return reason_of(error)
+        return ""
+
+    return ThreadPool(work, jobs, "orthosharp-restore")
+
+
 def restore_metatiles(
     target: Target,
     metatiles: MetatileFolder,
-    renderer: Renderer,
-    jobs: int,
+    pool: Pool[PixelWindow, str],
     report: Callable[[JobProgress], None],
 ) -> tuple[Tally, dict[PixelWindow, str]]:
     """Restore the metatiles that are not restored yet.
@@ -29,8 +52,7 @@ def restore_metatiles(
     Args:
         target: the area to restore.
         metatiles: folder for the metatiles.
-        renderer: restores them.
-        jobs: number of metatiles to work on at the same time.
+        pool: restores metatiles into the folder, as `metatile_threads`; closed at the end.
         report: called after each metatile.
 
     Returns:
@@ -40,53 +62,34 @@ def restore_metatiles(
         OutputError: metatiles cannot be written.
         SourceChangedError: the photograph was replaced during the run.
     """
-    stop = threading.Event()
-
-    def work(metatile: PixelWindow) -> str:
-        def restore() -> None:
-            raster = renderer.metatile(target.view, metatile, Stages()).crop(metatile)
-            metatiles.put(raster)
-
-        try:
-            with_retries(restore, stop)
-        except FAILURES as error:
-            return reason_of(error)
-        return ""
-
     tally = Tally(target.metatile_count, METATILE_PX**2)
     failed: dict[PixelWindow, str] = {}
-    with ThreadPoolExecutor(jobs, "orthosharp-restore") as pool:
-        try:
-            for metatile, future in _ahead(pool, work, target, metatiles, jobs):
-                if future is None:
-                    tally.units_before += 1
-                    continue
-                if failure := future.result():
-                    failed[metatile] = failure
-                    tally.failures += 1
-                else:
-                    tally.units_made += 1
-                report(tally.progress())
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    try:
+        for metatile, pending in _ahead(pool, target, metatiles):
+            if pending is None:
+                tally.units_before += 1
+                continue
+            if failure := pending.result():
+                failed[metatile] = failure
+                tally.failures += 1
+            else:
+                tally.units_made += 1
+            report(tally.progress())
+    finally:
+        pool.close()
     return tally, failed
 
 
 def _ahead(
-    pool: ThreadPoolExecutor,
-    work: Callable[[PixelWindow], str],
-    target: Target,
-    metatiles: MetatileFolder,
-    jobs: int,
-) -> Iterator[tuple[PixelWindow, Future[str] | None]]:
-    """Yield all metatiles in order; the future is None for those restored by earlier runs."""
-    waiting: deque[tuple[PixelWindow, Future[str]]] = deque()
+    pool: Pool[PixelWindow, str], target: Target, metatiles: MetatileFolder
+) -> Iterator[tuple[PixelWindow, Pending[str] | None]]:
+    """Yield all metatiles in order; the result is None for those restored by earlier runs."""
+    waiting: deque[tuple[PixelWindow, Pending[str]]] = deque()
     for metatile in target.metatiles():
         if metatiles.has(metatile):
             yield metatile, None
             continue
-        waiting.append((metatile, pool.submit(work, metatile)))
-        if len(waiting) >= 2 * jobs:
+        waiting.append((metatile, pool.submit(metatile)))
+        if len(waiting) >= pool.ahead:
             yield waiting.popleft()
     yield from waiting

@@ -9,7 +9,7 @@ from typing import Final
 
 from tileserver.jobs.retry import FAILURES
 from tileserver.jobs.seed.plan import SeedPlan
-from tileserver.jobs.seed.seeder import TileEncoding
+from tileserver.jobs.seed.units import TileEncoding
 from tileserver.service import TileService
 from tileserver.tiling.encode import encode
 from tileserver.tiling.grid import METATILE_PX, TILE_PX, TileAddress

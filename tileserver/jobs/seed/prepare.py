@@ -19,7 +19,7 @@ from tileserver.jobs.seed.archive_output import ArchiveOutput
 from tileserver.jobs.seed.estimate import estimate, most_bytes
 from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan
-from tileserver.jobs.seed.seeder import TileEncoding
+from tileserver.jobs.seed.units import TileEncoding
 from tileserver.photo.pixel_size import WGS84
 from tileserver.service import TileService
 from tileserver.tiling.encode import Extension, default_quality

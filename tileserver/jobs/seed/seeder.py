@@ -1,4 +1,4 @@
-"""Walk a plan, restore its units in threads, build the tiles above them, and write all tiles."""
+"""Walk a plan, have its units restored, build the tiles above them, and write all tiles."""
 
 from __future__ import annotations
 
@@ -6,39 +6,22 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from tileserver.errors import OutputError
+from tileserver.jobs.pool import Pending, Pool
 from tileserver.jobs.progress import JobProgress, Tally
 from tileserver.jobs.retry import FAILURES, reason_of, with_retries
 from tileserver.jobs.seed.journal import Journal
 from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan, children
-from tileserver.service import TileService
-from tileserver.tiling.encode import Extension, encode
+from tileserver.jobs.seed.units import Unit, UnitMaker
 from tileserver.tiling.grid import METATILE_PX, TileAddress
 from tileserver.tiling.raster import Raster, area_average, canvas, paste
 
 # A kill loses this much work at most.
 COMMIT_S: Final = 1.0
-
-
-@dataclass(frozen=True)
-class TileEncoding:
-    """Encoding of the tiles of a plan.
-
-    Attributes:
-        tms: tile matrix set.
-        format, quality: format and quality of the images; without a quality, the server's.
-        skip_empty: leave out tiles without data.
-    """
-
-    tms: str
-    format: Extension
-    quality: int | None = None
-    skip_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,42 +37,30 @@ class Outcome:
     finished: bool
 
 
-@dataclass(frozen=True)
-class Unit:
-    """A restored unit: its tiles, and its own image at half size; or the reason of its failure."""
-
-    tiles: list[tuple[TileAddress, bytes]]
-    quarter: Raster | None
-    failure: str = ""
-
-
 class Seeder:
     """Makes the tiles of a plan.
 
     Args:
-        service: renders tiles, as for HTTP.
         plan: which tiles to make.
-        encoding: how to encode them.
-        output: where to write them.
+        units: restores units, and makes the tiles above them where these cannot be averaged.
+        output: where to write the tiles.
         journal: progress of the run.
-        jobs: number of units to work on at the same time.
+        pool: works on the units; closed by `run`.
     """
 
     def __init__(
         self,
-        service: TileService,
         plan: SeedPlan,
-        encoding: TileEncoding,
+        units: UnitMaker,
         output: Output,
         journal: Journal,
-        jobs: int,
+        pool: Pool[TileAddress, Unit],
     ) -> None:
-        self._service = service
         self._plan = plan
-        self._encoding = encoding
+        self._units = units
         self._output = output
         self._journal = journal
-        self._jobs = jobs
+        self._pool = pool
         self._stop = threading.Event()
         unit_px = plan.metatiles_per_unit * METATILE_PX**2
         self._tally = Tally(plan.unit_count, unit_px, units_before=journal.count(plan.unit_zoom))
@@ -107,26 +78,25 @@ class Seeder:
         """
         committed = 0.0
         finished = True
-        with ThreadPoolExecutor(self._jobs, "orthosharp-seed") as pool:
-            try:
-                for node, unit in self._ahead(pool):
-                    self._take(node, unit)
-                    seconds = self._tally.seconds
-                    if seconds - committed > COMMIT_S:
-                        self._journal.commit()
-                        report(self._progress())
-                        committed = seconds
-                    if time_limit_s is not None and seconds > time_limit_s:
-                        finished = False
-                        break
-                self._journal.commit()
-            except sqlite3.OperationalError as error:
-                raise OutputError(
-                    f"{self._output.name} cannot be written ({error}): make room, then run the same command again"
-                ) from error
-            finally:
-                self._stop.set()
-                pool.shutdown(cancel_futures=True)
+        try:
+            for node, unit in self._ahead():
+                self._take(node, unit)
+                seconds = self._tally.seconds
+                if seconds - committed > COMMIT_S:
+                    self._journal.commit()
+                    report(self._progress())
+                    committed = seconds
+                if time_limit_s is not None and seconds > time_limit_s:
+                    finished = False
+                    break
+            self._journal.commit()
+        except sqlite3.OperationalError as error:
+            raise OutputError(
+                f"{self._output.name} cannot be written ({error}): make room, then run the same command again"
+            ) from error
+        finally:
+            self._stop.set()
+            self._pool.close()
         report(self._progress())
         return Outcome(self._tally, finished)
 
@@ -134,9 +104,9 @@ class Seeder:
         self._tally.failures = self._journal.failure_count
         return self._tally.progress()
 
-    def _ahead(self, pool: ThreadPoolExecutor) -> Iterator[tuple[TileAddress, Future[Unit] | None]]:
+    def _ahead(self) -> Iterator[tuple[TileAddress, Pending[Unit] | None]]:
         """Yield the remaining nodes of the plan in order; units are started ahead of their turn."""
-        waiting: deque[tuple[TileAddress, Future[Unit] | None]] = deque()
+        waiting: deque[tuple[TileAddress, Pending[Unit] | None]] = deque()
         running = 0
         for node in self._plan.walk():
             is_unit = node.z == self._plan.unit_zoom
@@ -144,14 +114,14 @@ class Seeder:
             # A tile that was rendered from overviews is visited again: failures below it may be restored by now.
             if done or (is_unit and done is not None):
                 continue
-            waiting.append((node, pool.submit(self._unit, node) if is_unit else None))
+            waiting.append((node, self._pool.submit(node) if is_unit else None))
             running += is_unit
-            while running >= 2 * self._jobs:
+            while running >= self._pool.ahead:
                 running -= waiting[0][1] is not None
                 yield waiting.popleft()
         yield from waiting
 
-    def _take(self, node: TileAddress, unit: Future[Unit] | None) -> None:
+    def _take(self, node: TileAddress, unit: Pending[Unit] | None) -> None:
         if unit is None:
             self._above(node)
             return
@@ -159,41 +129,16 @@ class Seeder:
         if result.failure:
             self._journal.fail(node, result.failure)
             return
-        self._write(result.tiles)
+        self._write(result.tiles, result.nbytes)
         if result.quarter is not None:
             self._journal.put_pending(node, result.quarter)
         self._journal.mark(node, whole=True)
         self._tally.units_made += 1
 
-    def _write(self, tiles: list[tuple[TileAddress, bytes]]) -> None:
+    def _write(self, tiles: list[tuple[TileAddress, bytes]], nbytes: int) -> None:
         self._output.record(self._journal, tiles)
         self._tally.tiles += len(tiles)
-        self._tally.nbytes += sum(len(body) for _, body in tiles)
-
-    def _unit(self, unit: TileAddress) -> Unit:
-        """Restore and deliver a unit; runs in a thread."""
-        try:
-            return with_retries(lambda: self._restore(unit), self._stop)
-        except FAILURES as error:
-            return Unit([], None, reason_of(error))
-
-    def _restore(self, unit: TileAddress) -> Unit:
-        tiles = [self._tile(tile, self._image(tile)) for tile in self._plan.tiles(unit)]
-        written = [tile for tile in tiles if tile is not None]
-        self._output.deliver(written)
-        needed = self._plan.min_zoom < unit.z
-        return Unit(written, area_average(self._image(unit), 2) if needed else None)
-
-    def _image(self, tile: TileAddress) -> Raster:
-        return self._service.raster("restored", self._encoding.tms, tile.pixel_zoom, tile.window)
-
-    def _tile(self, tile: TileAddress, raster: Raster) -> tuple[TileAddress, bytes] | None:
-        """Encode a tile; None if it is empty and left out."""
-        if self._encoding.skip_empty and raster.is_empty:
-            return None
-        mark = self._service.mark("restored")
-        body = encode(raster, self._encoding.format, self._encoding.quality, packet=mark)
-        return (tile, body) if body else None
+        self._tally.nbytes += nbytes
 
     def _above(self, node: TileAddress) -> None:
         """Make a tile above units: the average of the four below if all are restored, else the server's tile."""
@@ -202,15 +147,16 @@ class Seeder:
             return
 
         def make() -> list[tuple[TileAddress, bytes]]:
-            made = self._tile(node, raster if raster is not None else self._image(node))
+            made = self._units.tile(node, raster if raster is not None else self._units.image(node))
             self._output.deliver([made] if made else [])
             return [made] if made else []
 
         try:
-            self._write(with_retries(make, self._stop))
+            made = with_retries(make, self._stop)
         except FAILURES as error:
             self._journal.fail(node, reason_of(error))
             return
+        self._write(made, sum(len(body) for _, body in made))
         self._journal.mark(node, whole=raster is not None)
         if raster is not None:
             for child in children(node):
