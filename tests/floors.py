@@ -14,8 +14,9 @@ TILESERVER = (
     {"shared"},
     {"service"},
     {"attribution"},
-    {"jobs", "cluster"},
+    {"jobs"},
     {"web"},
+    {"cluster"},
     {"cli"},
 )
 

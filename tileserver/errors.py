@@ -4,8 +4,9 @@ TileServerError
 ├── StartError                the server cannot start; `orthosharp` prints the reason and exits with status 2
 │   ├── SettingsError         an invalid option, or the demo's files are missing
 │   ├── SourceError           the photograph cannot be served: unreadable, no CRS, unsuitable bands
-│   └── ArchiveError          a file or folder of tiles cannot be read, or must not be overwritten
-│       └── ForeignArchiveError  another program made the archive
+│   ├── ArchiveError          a file or folder of tiles cannot be read, or must not be overwritten
+│   │   └── ForeignArchiveError  another program made the archive
+│   └── ClusterError          a cluster does not answer, or one of its hosts would make other tiles
 ├── RequestError              the request is invalid
 │   ├── OutsideError          the place, zoom, layer or tile matrix set does not exist
 │   │   └── BesideError       the tile lies beside the photograph
@@ -49,6 +50,10 @@ class ArchiveError(StartError):
 
 class ForeignArchiveError(ArchiveError):
     """Another program made the archive."""
+
+
+class ClusterError(StartError):
+    """A cluster does not answer, or one of its hosts would make other tiles than the others."""
 
 
 class RequestError(TileServerError):

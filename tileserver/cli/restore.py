@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sr_model import PixelWindow
 from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, run_and_exit
 from tileserver.cli.failures import list_failures
 from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
+from tileserver.cli.ray_options import need_ray, ray_job_options, with_absolute_paths
 from tileserver.errors import SettingsError
 from tileserver.jobs.disk import free_bytes, is_writable
+from tileserver.jobs.pool import Pool
 from tileserver.jobs.progress import announce, reporter, say_complete, size, summarise
 from tileserver.jobs.restore.chips import write_chips
 from tileserver.jobs.restore.cog import write_cog
@@ -30,9 +33,13 @@ from tileserver.jobs.restore.metatile_folder import MetatileFolder
 from tileserver.jobs.restore.run import metatile_threads, restore_metatiles
 from tileserver.metrics import Metrics
 from tileserver.photo.source import Source
-from tileserver.render.networks import Networks
+from tileserver.render.networks import Networks, open_here
 from tileserver.render.pipeline import open_pipeline
+from tileserver.settings import Settings
 from tileserver.tiling.encode import Extension
+
+if TYPE_CHECKING:  # needs the extra `ray`
+    from tileserver.cluster.jobs import JobCluster
 
 # Disk space for the metatile folder, a plain TIFF and the COG with overviews; photographs deflated.
 _BYTES_PER_PIXEL = 7
@@ -59,6 +66,7 @@ _BYTES_PER_PIXEL = 7
     help="Format of the chips.",
 )
 @job_options
+@ray_job_options
 def restore(output: Path, *, given: dict[str, Any], **options: Any) -> None:
     """Restore SOURCE into OUTPUT, a COG in the CRS of SOURCE at the pixel size of the network.
 
@@ -72,18 +80,27 @@ def _restore(output: Path, given: dict[str, Any], options: dict[str, Any]) -> in
     check_output(output, options)
     jobs = job_count(options)
     settings = job_settings(given, queue_size=2 * jobs, deadline_s=3600.0, open_datasets=jobs)
-    with closing(Source.of_settings(settings)) as photograph:
+    with ExitStack() as opened:
+        cluster = None
+        if options["ray_address"]:
+            need_ray()
+            from tileserver.cluster.jobs import job_cluster
+
+            cluster = opened.enter_context(job_cluster(options["ray_address"], options["networks"], jobs))
+            settings = with_absolute_paths(settings)
+        photograph = opened.enter_context(closing(Source.of_settings(settings)))
         check_photograph(photograph, output, settings.source)
         say_findings([photograph])
-        with open_pipeline(photograph, settings, Networks(Metrics())) as pipeline:
-            job = make_job(pipeline, settings, output, options)
-            if is_complete(job, options):
-                say_complete(str(output), as_json=options["as_json"])
-                return DONE
-            return _run(job, jobs, options)
+        networks = Networks(Metrics(), cluster.open_network if cluster else open_here)
+        pipeline = opened.enter_context(open_pipeline(photograph, settings, networks))
+        job = make_job(pipeline, settings, output, options)
+        if is_complete(job, options):
+            say_complete(str(output), as_json=options["as_json"])
+            return DONE
+        return _run(job, settings, jobs, options, cluster)
 
 
-def _run(job: Job, jobs: int, options: dict[str, Any]) -> int:
+def _run(job: Job, settings: Settings, jobs: int, options: dict[str, Any], cluster: JobCluster | None) -> int:
     target, output = job.target, job.output
     folder = work_folder(output)
     pixels = target.window.width * target.window.height
@@ -99,13 +116,16 @@ def _run(job: Job, jobs: int, options: dict[str, Any]) -> int:
         )
     with closing(MetatileFolder(folder, target)) as metatiles:
         metatiles.begin(job.settings, overwrite=options["overwrite"])
-        return _work(job, metatiles, jobs, options)
+        if cluster:
+            pool = cluster.restore_pool(job, settings, metatiles, options)
+        else:
+            pool = metatile_threads(job.target, metatiles, job.pipeline.renderer, jobs)
+        return _work(job, metatiles, pool, options)
 
 
-def _work(job: Job, metatiles: MetatileFolder, jobs: int, options: dict[str, Any]) -> int:
+def _work(job: Job, metatiles: MetatileFolder, pool: Pool[PixelWindow, str], options: dict[str, Any]) -> int:
     target, output, as_json = job.target, job.output, options["as_json"]
     with reporter(as_json=as_json) as report:
-        pool = metatile_threads(target, metatiles, job.pipeline.renderer, jobs)
         tally, failed = restore_metatiles(target, metatiles, pool, report)
     announce(str(output), as_json=as_json)
     list_failures(

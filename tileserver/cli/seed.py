@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +16,8 @@ from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_
 from tileserver.cli.failures import list_failures
 from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
-from tileserver.jobs.pool import ThreadPool
+from tileserver.cli.ray_options import need_ray, ray_job_options, with_absolute_paths
+from tileserver.jobs.pool import Pool, ThreadPool
 from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.jobs.seed import prepare
 from tileserver.jobs.seed.estimate import SeedEstimate, estimate
@@ -24,10 +26,15 @@ from tileserver.jobs.seed.output import Output
 from tileserver.jobs.seed.plan import SeedPlan
 from tileserver.jobs.seed.resume import OverwritePolicy, open_journal
 from tileserver.jobs.seed.seeder import Seeder
-from tileserver.jobs.seed.units import UnitMaker
+from tileserver.jobs.seed.units import Unit, UnitMaker
 from tileserver.service import TileService
+from tileserver.shared import Shared
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
+from tileserver.tiling.grid import TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR
+
+if TYPE_CHECKING:  # needs the extra `ray`
+    from tileserver.cluster.jobs import JobCluster
 
 # Memory of one restored metatile with its margin, twice.
 _METATILE_BYTES = 9_000_000
@@ -112,6 +119,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
     help="Stop cleanly after 90s, 45m or 2h; the same command continues.",
 )
 @job_options
+@ray_job_options
 def seed(output: str, *, given: dict[str, Any], **options: Any) -> None:
     """Restore SOURCE into tiles in OUTPUT: X.mbtiles, X.pmtiles, a folder, or s3://, gs://, az://.
 
@@ -124,8 +132,14 @@ def seed(output: str, *, given: dict[str, Any], **options: Any) -> None:
 def _seed(name: str, given: dict[str, Any], options: dict[str, Any]) -> int:
     request = _seed_request(options)
     jobs = job_count(options)
-    service = _open_service(given, jobs, request.scale)
-    try:
+    with ExitStack() as opened:
+        cluster = None
+        if options["ray_address"]:
+            need_ray()
+            from tileserver.cluster.jobs import job_cluster
+
+            cluster = opened.enter_context(job_cluster(options["ray_address"], options["networks"], jobs))
+        service = _open_service(given, jobs, request.scale, cluster, opened)
         say_findings([service.old])
         plan = prepare.make_plan(service, request)
         output = open_output(name, request.format, changed_only=options["changed_only"])
@@ -135,9 +149,7 @@ def _seed(name: str, given: dict[str, Any], options: dict[str, Any]) -> int:
                 estimate(service, plan, request.encoding, jobs), plan, as_json=options["as_json"]
             )
             return DONE
-        return _run(service, plan, request, output, options, jobs)
-    finally:
-        service.close()
+        return _run(service, plan, request, output, options, jobs, cluster)
 
 
 def _run(
@@ -147,6 +159,7 @@ def _run(
     output: Output,
     options: dict[str, Any],
     jobs: int,
+    cluster: JobCluster | None,
 ) -> int:
     description = prepare.describe(service, plan, request)
     before: datetime.datetime | None = options["refresh_before"]
@@ -169,7 +182,13 @@ def _run(
     try:
         with reporter(as_json=options["as_json"]) as report:
             units = UnitMaker(service, plan, request.encoding, output.deliver)
-            pool = ThreadPool(units.make, jobs, "orthosharp-seed")
+            pool: Pool[TileAddress, Unit] = (
+                cluster.seed_pool(
+                    service, plan, request.encoding, output, changed_only=options["changed_only"]
+                )
+                if cluster
+                else ThreadPool(units.make, jobs, "orthosharp-seed")
+            )
             outcome = Seeder(plan, units, output, journal, pool).run(report, options["time_limit"])
         failures = journal.failures()
         list_failures(
@@ -208,7 +227,9 @@ def _seed_request(options: dict[str, Any]) -> prepare.SeedRequest:
     )
 
 
-def _open_service(given: dict[str, Any], jobs: int, scale: int) -> TileService:
+def _open_service(
+    given: dict[str, Any], jobs: int, scale: int, cluster: JobCluster | None, opened: ExitStack
+) -> TileService:
     """The service of the server, with a deadline for batch work and caches sized for the metatiles in progress."""
     limits = {
         "cache_bytes": _METATILE_BYTES * 2 * jobs * scale**2,
@@ -217,7 +238,12 @@ def _open_service(given: dict[str, Any], jobs: int, scale: int) -> TileService:
         "deadline_s": 3600.0,
         "open_datasets": jobs,
     }
-    return TileService(job_settings(given, **limits))
+    settings = job_settings(given, **limits)
+    if cluster is None:
+        return opened.enter_context(closing(TileService(settings)))
+    settings = with_absolute_paths(settings)
+    shared = opened.enter_context(closing(Shared(settings, cluster.open_network)))
+    return opened.enter_context(closing(TileService(settings, shared)))
 
 
 def _report_estimate(found: SeedEstimate, plan: SeedPlan, *, as_json: bool) -> None:

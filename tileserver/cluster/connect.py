@@ -1,0 +1,86 @@
+"""The connection to a cluster: one of this machine's own, or one that runs elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import grpc
+import ray
+
+from tileserver.errors import ClusterError
+
+# Starts a cluster of this machine for one command.
+LOCAL: Final = "local"
+LOOPBACK: Final = "127.0.0.1"
+# Where Ray keeps what its processes hand each other; more is spilled to disk.
+_OBJECT_STORE_BYTES: Final = 300 * 2**20
+# How long a cluster may take to answer.
+_ANSWER_S: Final = 5.0
+_CLIENT_PREFIX: Final = "ray://"
+
+
+@contextmanager
+def connected(address: str, cpus: float) -> Iterator[None]:
+    """Connect this process to a cluster for the duration of the block.
+
+    Args:
+        address: `local`, or HOST:PORT of the cluster's head.
+        cpus: processors that the command's processes ask for; a local cluster offers as many, whether or not this
+            machine has them.
+
+    Raises:
+        ClusterError: the cluster does not answer.
+    """
+    if address != LOCAL:
+        _check_answers(address)
+    # Nothing is reported to Ray's makers.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Devices are chosen by --device; a worker without a share of a GPU must not hide it either.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        if address == LOCAL:
+            ray.init(
+                address=LOCAL,
+                num_cpus=max(1, round(cpus + 0.5)),
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                # Every port of this cluster is bound to the loopback interface.
+                _node_ip_address=LOOPBACK,
+                logging_level="error",
+                log_to_driver=False,
+            )
+        else:
+            ray.init(address=address, logging_level="error", log_to_driver=False)
+    except (ConnectionError, RuntimeError, OSError, TimeoutError) as error:
+        raise ClusterError(f"--ray {address}: {_first_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Check that there is a gRPC server, as every head of a cluster is: Ray itself would try for minutes.
+
+    Raises:
+        ClusterError: the address is malformed, or does not answer.
+    """
+    host, _, port = address.removeprefix(_CLIENT_PREFIX).rpartition(":")
+    if not host or not port.isdigit():
+        raise ClusterError(f"--ray {address} is neither local nor an address: give HOST:PORT of the head node")
+    channel = grpc.insecure_channel(f"{host}:{port}")
+    try:
+        grpc.channel_ready_future(channel).result(timeout=_ANSWER_S)
+    except grpc.FutureTimeoutError as error:
+        raise ClusterError(
+            f"--ray {address} does not answer: check the address, and that `ray start --head` runs there"
+        ) from error
+    finally:
+        channel.close()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

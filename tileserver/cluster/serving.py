@@ -1,0 +1,103 @@
+"""`orthosharp serve --ray`: deploys networks and maps, and keeps them until the command ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from ray import serve
+from ray.serve.exceptions import RayServeException
+
+from tileserver.cluster.apps import MAPS, NETWORKS, NetworksArgs, maps_application, networks_application
+from tileserver.cluster.connect import connected
+from tileserver.errors import ClusterError, StartError
+from tileserver.render.networks import OpenRestorer, open_restorer
+from tileserver.settings import Settings
+
+# Our own errors in the text of a deployment that failed.
+_REASON: Final = re.compile(r"(?:tileserver|sr_model)[\w.]*\.\w+Error: (.+)")
+_QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
+
+
+@contextmanager
+def served_on_ray(
+    address: str,
+    maps: Mapping[str, Settings],
+    port: int,
+    args: NetworksArgs,
+    replicas: int,
+    open_restorer: OpenRestorer = open_restorer,
+) -> Iterator[Callable[[Mapping[str, Settings]], None]]:
+    """Serve maps for the duration of the block.
+
+    Args:
+        address: `local`, or HOST:PORT of the cluster's head.
+        maps: settings of each map, the default first.
+        port: port of every host's proxy; its address is that of the settings.
+        args: of the networks.
+        replicas: number of processes that read and encode.
+        open_restorer: opens a network in one of the cluster's processes.
+
+    Yields:
+        A function that deploys the maps anew, with other settings: replica after replica, without a failed request.
+
+    Raises:
+        ClusterError: the cluster does not answer, or its hosts differ.
+        StartError, sr_model.SrModelError: a map cannot be served.
+    """
+    settings = next(iter(maps.values()))
+    cpus = replicas + args.cpus * max(args.replicas, args.most_replicas or 0)
+
+    def deploy(found: Mapping[str, Settings]) -> None:
+        _run(maps_application(found, replicas, 1.0), MAPS, "/")
+
+    with connected(address, cpus):
+        serve.start(
+            # Longer than a tile may take, so that the application answers first.
+            http_options={"host": settings.host, "port": port, "request_timeout_s": 2 * settings.deadline_s},
+            logging_config=_QUIET,
+        )
+        try:
+            _run(networks_application(args, open_restorer), NETWORKS, None)
+            deploy(maps)
+            yield deploy
+        finally:
+            serve.delete(MAPS)
+            serve.delete(NETWORKS)
+
+
+def wait_for_signal(reload: Callable[[], None]) -> None:
+    """Wait for Ctrl+C or SIGTERM; SIGHUP calls `reload`."""
+    woken, ends = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        ends.set()
+        woken.set()
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGHUP, lambda *_: woken.set())
+    while not ends.is_set():
+        woken.wait()
+        woken.clear()
+        if not ends.is_set():
+            reload()
+
+
+def _run(application: serve.Application, name: str, route: str | None) -> None:
+    """Deploy an application and wait until it runs.
+
+    Raises:
+        ClusterError: it does not; the message is that of its replicas.
+    """
+    try:
+        serve.run(application, name=name, route_prefix=route, logging_config=_QUIET)
+    except StartError:
+        raise
+    except (RuntimeError, RayServeException, TimeoutError) as error:
+        found = _REASON.findall(str(error))
+        raise ClusterError(found[-1] if found else str(error).strip().splitlines()[0]) from error
