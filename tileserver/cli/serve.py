@@ -20,6 +20,7 @@ from tileserver.cli.exits import REFUSED, refusing
 from tileserver.cli.logs import in_json, say, say_refusal, set_up_logs, use_format
 from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, config_option, settings_options
+from tileserver.cli.ray_options import need_ray, ray_serve_options, with_absolute_paths
 from tileserver.cli.telemetry import export_spans
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
 from tileserver.service import TileService
@@ -46,7 +47,10 @@ DEMO: Final = Path(__file__).parents[1] / "demo"
 @config_option
 @click.option("--demo", is_flag=True, help="Serve the photographs of a village that come with orthosharp.")
 @click.option("--access-log", is_flag=True, help="Log every request.")
-def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log: bool) -> None:
+@ray_serve_options
+def serve(
+    *, given: dict[str, Any], config: Path | None, demo: bool, access_log: bool, **cluster: Any
+) -> None:
     """Serve SOURCE, a georeferenced TIFF, several of different years, or what `orthosharp seed` made.
 
     Every setting below can also come from the environment, as ORTHOSHARP_PORT, or from the file of --config.
@@ -64,6 +68,10 @@ def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log:
         try:
             if settings.telemetry:
                 export_spans()
+            if cluster["ray_address"]:
+                need_ray()
+                run_on_ray(load, **cluster)
+                return
             with listen(settings.host, settings.port) as listener:
                 run(load, listener, access_log=access_log)
         except (StartError, SrModelError) as error:
@@ -79,6 +87,48 @@ def _demo() -> dict[str, Any]:
         "new": str(DEMO / "2017.tif"),
         "name": "Demo: a village in 2010",
     }
+
+
+def run_on_ray(
+    load: Callable[[], dict[str, Settings]], *, ray_address: str, replicas: int, networks: int
+) -> None:
+    """Serve with replicas on a cluster until Ctrl+C; SIGHUP deploys the maps anew.
+
+    Args:
+        load: gives the settings of every map, the default first; called again at each SIGHUP.
+        ray_address: `local`, or HOST:PORT of the cluster's head.
+        replicas: processes that read and encode.
+        networks: processes with networks, at most.
+
+    Raises:
+        StartError, sr_model.SrModelError: a map cannot be served, or the cluster does not answer.
+    """
+    from tileserver.cluster.serving import served_on_ray, wait_for_signal
+
+    def load_maps() -> dict[str, Settings]:
+        return {name: with_absolute_paths(settings) for name, settings in load().items()}
+
+    maps = load_maps()
+    settings = next(iter(maps.values()))
+    # Ray's proxy listens: this finds out at once whether it will be able to.
+    with listen(settings.host, settings.port) as listener:
+        port = listener.getsockname()[1]
+    say("Starting on the cluster ...")
+    with served_on_ray(ray_address, maps, port, networks, replicas) as deploy:
+        address = _address(settings.host, port)
+        say(f"orthosharp serves {', '.join(maps)} on the cluster", address=address)
+        if not in_json():
+            others = list(maps)[1:]
+            lines = [f"\n  Open        {address}/", *(f"  and         {address}/{name}/" for name in others)]
+            click.echo("\n".join([*lines, "\n  Press Ctrl+C to stop."]))
+
+        def redeploy() -> None:
+            try:
+                deploy(load_maps())
+            except (StartError, SrModelError) as error:
+                say(f"the maps stay as they were: {error}", "warning")
+
+        wait_for_signal(redeploy)
 
 
 def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, access_log: bool) -> None:

@@ -7,6 +7,7 @@ a matter of the maps, restart no network.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -122,7 +123,9 @@ def maps_application(found: Mapping[str, Settings], replicas: int, cpus: float) 
     wanted = {name: identify(one) for name, one in opened.items() if not _is_archive(one)}
 
     def build() -> Any:
-        return open_maps(opened, wanted, NETWORKS)
+        # Ray calls this on its event loop, where nothing may wait for a network.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(open_maps, opened, wanted, NETWORKS).result()
 
     deployment = serve.deployment(
         serve.ingress(build)(),

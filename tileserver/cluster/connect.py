@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import ray
+from ray._private import ray_constants
+from ray.serve._private import replica
 
 from tileserver.errors import ClusterError
 
 # Starts a cluster of this machine for one command.
 LOCAL: Final = "local"
-LOOPBACK: Final = "127.0.0.1"
 # Where Ray keeps what its processes hand each other; more is spilled to disk.
 _OBJECT_STORE_BYTES: Final = 300 * 2**20
 # How long a cluster may take to answer.
@@ -42,13 +43,13 @@ def connected(address: str, cpus: float) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         if address == LOCAL:
+            _stay_on_loopback()
             ray.init(
                 address=LOCAL,
                 num_cpus=max(1, round(cpus + 0.5)),
                 object_store_memory=_OBJECT_STORE_BYTES,
                 include_dashboard=False,
-                # Every port of this cluster is bound to the loopback interface.
-                _node_ip_address=LOOPBACK,
+                runtime_env={"worker_process_setup_hook": f"{__name__}.keep_replicas_on_loopback"},
                 logging_level="error",
                 log_to_driver=False,
             )
@@ -60,6 +61,30 @@ def connected(address: str, cpus: float) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _stay_on_loopback() -> None:
+    """Have every process of the cluster that is started next listen on the loopback interface only.
+
+    That is what Ray does on systems where it offers no clusters of several machines, or if this variable says so. Ray
+    replaces any other way to name the address 127.0.0.1 by that of the machine.
+    """
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    # The variable was read when Ray was imported.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def keep_replicas_on_loopback() -> None:
+    """Have the server that each replica of Ray Serve runs for the others listen on the loopback interface only.
+
+    Ray binds it to all interfaces and has no setting for it; so each worker of a local cluster calls this first.
+    """
+    bind = replica.add_port_to_grpc_server
+
+    def bind_to_loopback(server: Any, address: str) -> Any:
+        return bind(server, address.replace("[::]", "127.0.0.1"))
+
+    replica.add_port_to_grpc_server = bind_to_loopback
 
 
 def _check_answers(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+import ray
 from ray import serve
 from ray.serve.exceptions import RayServeException
 
@@ -28,7 +30,7 @@ def served_on_ray(
     address: str,
     maps: Mapping[str, Settings],
     port: int,
-    args: NetworksArgs,
+    networks: int,
     replicas: int,
     open_restorer: OpenRestorer = open_restorer,
 ) -> Iterator[Callable[[Mapping[str, Settings]], None]]:
@@ -38,7 +40,7 @@ def served_on_ray(
         address: `local`, or HOST:PORT of the cluster's head.
         maps: settings of each map, the default first.
         port: port of every host's proxy; its address is that of the settings.
-        args: of the networks.
+        networks: number of processes with networks, at most; with a GPU each if the cluster has any.
         replicas: number of processes that read and encode.
         open_restorer: opens a network in one of the cluster's processes.
 
@@ -50,12 +52,17 @@ def served_on_ray(
         StartError, sr_model.SrModelError: a map cannot be served.
     """
     settings = next(iter(maps.values()))
-    cpus = replicas + args.cpus * max(args.replicas, args.most_replicas or 0)
 
     def deploy(found: Mapping[str, Settings]) -> None:
         _run(maps_application(found, replicas, 1.0), MAPS, "/")
 
-    with connected(address, cpus):
+    # Ray logs each of its steps.
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    with connected(address, replicas + networks):
+        gpus = ray.cluster_resources().get("GPU", 0.0) if settings.device != "cpu" else 0.0
+        args = NetworksArgs(
+            most_replicas=networks, gpus=min(gpus, 1.0), batch=settings.batch, queue_size=settings.queue_size
+        )
         serve.start(
             # Longer than a tile may take, so that the application answers first.
             http_options={"host": settings.host, "port": port, "request_timeout_s": 2 * settings.deadline_s},
@@ -96,8 +103,15 @@ def _run(application: serve.Application, name: str, route: str | None) -> None:
     """
     try:
         serve.run(application, name=name, route_prefix=route, logging_config=_QUIET)
-    except StartError:
-        raise
     except (RuntimeError, RayServeException, TimeoutError) as error:
-        found = _REASON.findall(str(error))
-        raise ClusterError(found[-1] if found else str(error).strip().splitlines()[0]) from error
+        raise ClusterError(_reason(name) or str(error).strip().splitlines()[0]) from error
+
+
+def _reason(name: str) -> str:
+    """Return what the replicas of an application said of why they cannot start; empty if nothing."""
+    application = serve.status().applications.get(name)
+    if application is None:
+        return ""
+    texts = [application.message, *(deployment.message for deployment in application.deployments.values())]
+    found = _REASON.findall("\n".join(texts))
+    return found[-1] if found else next((text.strip().splitlines()[-1] for text in reversed(texts) if text), "")
