@@ -28,7 +28,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-all test-clients clients lint format docs bench bench-tools browser clean distclean
+.PHONY: help demo setup test test-all test-clients test-cluster cluster-demo clients lint format docs bench bench-tools browser clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,12 @@ CLIENT_TESTS := $(addprefix tests/system/test_,archive_clients.py examples.py gi
 
 test-clients: browser $(VENV)/.stamp-dev clients .venv-bench/.stamp-mapproxy ## read maps with GDAL, QGIS, MapProxy, exiftool and others
 	$(BIN)/python -m pytest $(CLIENT_TESTS) $(PYTEST_ARGS)
+
+test-cluster: $(VENV)/.stamp-ray ## serve, seed and restore on a Ray cluster of this machine; minutes
+	$(BIN)/python -m pytest tests/cluster $(PYTEST_ARGS)
+
+cluster-demo: $(VENV)/.stamp-ray ## kill replicas of a small cluster and show what its visitors see; minutes
+	$(BIN)/python -m benchmarks.cluster_drill
 
 lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the schemas of GitHub's files and compose.yaml
 	$(BIN)/ruff check .
@@ -102,7 +108,7 @@ browser:
 	echo "Install it (Debian: apt-get install chromium), or leave that test out: make ORTHOSHARP_NO_BROWSER=1 test" >&2; \
 	exit 1
 
-# Three stamps: the empty environment, the server's requirements, those of developers. Each is touched only after its
+# Four stamps: the empty environment, the server's requirements, those of developers, those of a cluster. Each is touched only after its
 # install succeeded, and is older than pyproject.toml only when that changed, so a repeated call installs nothing.
 $(VENV)/.stamp-venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -124,6 +130,10 @@ $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-venv
 	$(install_torch)
 	$(PIP) install --editable '.[training,dev]'
 	@touch $@ $(VENV)/.stamp-demo
+
+$(VENV)/.stamp-ray: pyproject.toml $(VENV)/.stamp-dev
+	$(PIP) install --editable '.[ray]' 'moto[s3,server]>=5'
+	@touch $@
 
 # pip writes INSTALLER after a package's last file: a package without it was cut off, and pip would take it for whole.
 define drop_half_installed

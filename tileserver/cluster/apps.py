@@ -28,7 +28,7 @@ MAPS: Final = "orthosharp"
 # Owners of keys are strict: where an owner is busy, its calls wait, and no other replica restores the same.
 _OWNERS: Final = RequestRouterConfig(
     request_router_class="ray.serve.experimental.consistent_hash_router:ConsistentHashRouter",
-    request_router_kwargs={"fallback_replicas": 0},
+    request_router_kwargs={"num_fallback_replicas": 0},
 )
 # The largest batch of a network of its own choice.
 _LARGEST_BATCH: Final = 8

@@ -33,6 +33,8 @@ def served_on_ray(
     networks: int,
     replicas: int,
     open_restorer: OpenRestorer = open_restorer,
+    *,
+    fewest_networks: int = 1,
 ) -> Iterator[Callable[[Mapping[str, Settings]], None]]:
     """Serve maps for the duration of the block.
 
@@ -43,6 +45,7 @@ def served_on_ray(
         networks: number of processes with networks, at most; with a GPU each if the cluster has any.
         replicas: number of processes that read and encode.
         open_restorer: opens a network in one of the cluster's processes.
+        fewest_networks: number of processes with networks, at least.
 
     Yields:
         A function that deploys the maps anew, with other settings: replica after replica, without a failed request.
@@ -61,7 +64,11 @@ def served_on_ray(
     with connected(address, replicas + networks):
         gpus = ray.cluster_resources().get("GPU", 0.0) if settings.device != "cpu" else 0.0
         args = NetworksArgs(
-            most_replicas=networks, gpus=min(gpus, 1.0), batch=settings.batch, queue_size=settings.queue_size
+            replicas=fewest_networks,
+            most_replicas=networks,
+            gpus=min(gpus, 1.0),
+            batch=settings.batch,
+            queue_size=settings.queue_size,
         )
         serve.start(
             # Longer than a tile may take, so that the application answers first.
