@@ -2,8 +2,8 @@
 
     python -m benchmarks.cluster [--networks 1,2,4]
 
-A network that sleeps 2 s a metatile needs no processor, so that a small machine can show what Ray, reading, encoding and
-the one writer cost.
+A network that sleeps 2 s a metatile needs no processor, so that a small machine can show what Ray, reading, encoding
+and the one writer cost.
 """
 
 from __future__ import annotations
@@ -110,7 +110,13 @@ class Noted:
 
 def seconds_of(photo: Path, output: Path, networks: int) -> tuple[float, int]:
     """Seed the photograph with so many networks; returns seconds and units."""
-    limits = {"threads": THREADS, "queue_size": 64, "deadline_s": 3600.0, "colours": "photo", "resolution": 0.5}
+    limits = {
+        "threads": THREADS,
+        "queue_size": 64,
+        "deadline_s": 3600.0,
+        "colours": "photo",
+        "resolution": 0.5,
+    }
     settings = Settings(source=str(photo), native_zoom=18, **limits)
     with (
         job_cluster("local", networks, THREADS, SleepingNetwork) as cluster,
@@ -135,11 +141,15 @@ def seconds_of(photo: Path, output: Path, networks: int) -> tuple[float, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--networks", default="1,2,4")
     parser.add_argument("--side", type=int, default=9600, help="side of the photograph in pixels")
     options = parser.parse_args()
-    print(f"{now()}\n| networks | metatiles | seconds | metatiles/s | efficiency |\n| --- | --- | --- | --- | --- |")
+    print(
+        f"{now()}\n| networks | metatiles | seconds | metatiles/s | efficiency |\n| --- | --- | --- | --- | --- |"
+    )
     alone = 0.0
     with tempfile.TemporaryDirectory() as name:
         photo = Path(name) / "photo.tif"
@@ -148,7 +158,10 @@ def main() -> None:
             seconds, units = seconds_of(photo, Path(name) / f"{networks}.mbtiles", networks)
             rate = units / seconds
             alone = alone or rate / networks
-            print(f"| {networks} | {units} | {seconds:.1f} | {rate:.2f} | {rate / networks / alone:.2f} |", flush=True)
+            print(
+                f"| {networks} | {units} | {seconds:.1f} | {rate:.2f} | {rate / networks / alone:.2f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -73,9 +73,14 @@ def tiles_of(service: TileService, metatiles: int) -> list[TileAddress]:
     window = pyramid.grid.covering(zoom, pyramid.extent)
     side = max(1, round(metatiles**0.5))
     # A metatile has 4 x 4 tiles.
-    left, top = ((at + size // 2) // 1024 - side // 2 for at, size in ((window.x, window.width), (window.y, window.height)))
+    left, top = (
+        (at + size // 2) // 1024 - side // 2
+        for at, size in ((window.x, window.width), (window.y, window.height))
+    )
     native = [
-        TileAddress(zoom, x, y) for y in range(4 * top, 4 * (top + side)) for x in range(4 * left, 4 * (left + side))
+        TileAddress(zoom, x, y)
+        for y in range(4 * top, 4 * (top + side))
+        for x in range(4 * left, 4 * (left + side))
     ]
     finer = [TileAddress(zoom + 1, 2 * tile.x, 2 * tile.y) for tile in native]
     return [tile for tile in native + finer if pyramid.touches(tile.z, tile.window)]
@@ -116,7 +121,16 @@ def processes_below(pid: int, title: str) -> list[int]:
 def cluster(config: Path) -> Iterator[tuple[int, str]]:
     """Start `orthosharp serve --ray local`; yields its pid and address."""
     log = config.with_suffix(".log")
-    program = [sys.executable, "-m", "tileserver.cli.main", "serve", "--config", str(config), "--ray", "local"]
+    program = [
+        sys.executable,
+        "-m",
+        "tileserver.cli.main",
+        "serve",
+        "--config",
+        str(config),
+        "--ray",
+        "local",
+    ]
     with log.open("w") as file:
         process = subprocess.Popen([*program, "--port", "0"], stdout=file, stderr=file)
     try:
@@ -243,14 +257,28 @@ def table(found: dict[str, Seen]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=30.0, help="length of a phase")
     parser.add_argument("--metatiles", type=int, default=4, help="ground that visitors look at")
     parser.add_argument("--json", action="store_true", help="print numbers instead of a table")
     options = parser.parse_args()
     found = drill(options.seconds, options.metatiles)
     if options.json:
-        print(json.dumps({what: {"asked": seen.asked, "answers": seen.answers, "wrong": seen.wrong, "lost": seen.lost} for what, seen in found.items()}))
+        print(
+            json.dumps(
+                {
+                    what: {
+                        "asked": seen.asked,
+                        "answers": seen.answers,
+                        "wrong": seen.wrong,
+                        "lost": seen.lost,
+                    }
+                    for what, seen in found.items()
+                }
+            )
+        )
     else:
         print(table(found))
 

@@ -51,18 +51,24 @@ def open_noting(weights: Weights, runtime: Any, device: Any) -> Noting:
 
 def main() -> None:
     settings = Settings(
-        source=PHOTO, weights=Path(WEIGHTS), runtime="openvino", batch=1, queue_size=1, threads=16, max_wait_s=60
+        source=PHOTO,
+        weights=Path(WEIGHTS),
+        runtime="openvino",
+        batch=1,
+        queue_size=1,
+        threads=16,
+        max_wait_s=60,
     )
     maps = {"map": settings}
     with serving.served_on_ray("local", maps, int(PORT), 2, 2, open_noting, fewest_networks=2) as deploy:
-        print("ready", flush=True)
+        print("ready", flush=True)  # noqa: T201
         for line in sys.stdin:
             if line.strip() == "differ":
                 apps.identify = lambda one: replace(identify(one), weights="0" * 64)  # type: ignore[assignment]
                 try:
                     deploy(maps)
                 except ClusterError as error:
-                    print(f"refused: {error}", flush=True)
+                    print(f"refused: {error}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

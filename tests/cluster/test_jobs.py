@@ -1,4 +1,4 @@
-"""Seeding and restoring on a real cluster of this machine: equal bytes, also after a worker is killed or a run stops."""
+"""Seeding and restoring on a real cluster of this machine: equal bytes, also after a kill or a stop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ SEED = ("--zooms", "13-18", "--format", "jpg")
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A photograph of several ranges of metatiles, with a hole."""
-    return write_photo(tmp_path_factory.mktemp("jobs") / "old.tif", Photo(width=1800, height=1800, hole="mask"))
+    return write_photo(
+        tmp_path_factory.mktemp("jobs") / "old.tif", Photo(width=1800, height=1800, hole="mask")
+    )
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
@@ -55,7 +57,9 @@ def wait_for_units(process: subprocess.Popen[str], units: int) -> None:
 
 def workers(process: subprocess.Popen[str], title: str) -> list[int]:
     """Processes of the cluster with this title that the command has started."""
-    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
     rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
     parents = {int(pid): int(parent) for pid, parent, *_ in rows}
 
@@ -78,7 +82,9 @@ def test_a_killed_worker_and_a_killed_network_change_nothing(
     photo: Path, tiny_weights: Path, on_one_machine: Path
 ) -> None:
     output = photo.with_name("killed.mbtiles")
-    process = start("seed", photo, output, "--weights", tiny_weights, *SEED, "--ray", "local", "--networks", 2)
+    process = start(
+        "seed", photo, output, "--weights", tiny_weights, *SEED, "--ray", "local", "--networks", 2
+    )
     wait_for_units(process, 3)
     for title in ("ray::seed_range", "ray::NetworkActor"):
         found = workers(process, title)

@@ -42,13 +42,14 @@ def test_no_command_imports_ray_unasked() -> None:
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
 
 
-def test_files_are_named_in_full_and_addresses_stay(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_files_are_named_in_full_and_addresses_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     settings = with_absolute_paths(
         Settings(
-            source="old.tif", new="https://example.org/new.tif", weights=Path("a/b.safetensors"), store="s3://tiles"
+            source="old.tif",
+            new="https://example.org/new.tif",
+            weights=Path("a/b.safetensors"),
+            store="s3://tiles",
         )
     )
     assert settings.source == str(tmp_path / "old.tif")
@@ -68,9 +69,9 @@ def test_a_host_with_other_weights_refuses_to_open_them(tiny_weights: Path) -> N
 def test_a_host_that_would_make_other_tiles_says_in_what_they_differ(photo: Path, tiny_weights: Path) -> None:
     mine = identify(Settings(source=str(photo), weights=tiny_weights))
     check_identity(mine, mine)
-    with pytest.raises(ClusterError, match="weights: .*, not 000000000000"):
+    with pytest.raises(ClusterError, match=r"weights: .*, not 000000000000"):
         check_identity(mine, replace(mine, weights="0" * 64))
-    with pytest.raises(ClusterError, match="y1998: .*the recipe: bands"):
+    with pytest.raises(ClusterError, match=r"y1998: .*the recipe: bands"):
         check_identity(mine, replace(mine, content="0" * 64, seeded_content="0" * 64), "y1998")
     with pytest.raises(ClusterError, match="later photograph"):
         check_identity(mine, replace(mine, content="0" * 64))

@@ -54,7 +54,13 @@ def test_two_processes_make_the_weights_of_one(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
     for processes in (1, 2):
         subprocess.run(
-            [*torchrun, f"--nproc-per-node={processes}", script, str(processes), tmp_path / f"{processes}.pt"],
+            [
+                *torchrun,
+                f"--nproc-per-node={processes}",
+                script,
+                str(processes),
+                tmp_path / f"{processes}.pt",
+            ],
             check=True,
             timeout=300,
             env=environment,

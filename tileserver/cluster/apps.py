@@ -43,9 +43,13 @@ class NetworksArgs(BaseModel):
     most_replicas: int | None = Field(None, ge=1, description="At most, by the length of the queue.")
     gpus: float = Field(0.0, ge=0, description="Share of a GPU for each; 0 for none.")
     cpus: float = Field(1.0, ge=0, description="Processors for each.")
-    batch: int | None = Field(None, ge=1, le=64, description="Windows in one pass; the network's choice if unset.")
+    batch: int | None = Field(
+        None, ge=1, le=64, description="Windows in one pass; the network's choice if unset."
+    )
     batch_wait_s: float = Field(0.01, ge=0, description="How long a batch waits for more windows.")
-    queue_size: int = Field(64, ge=1, description="Windows that may wait in each of the maps' replicas; else 503.")
+    queue_size: int = Field(
+        64, ge=1, description="Windows that may wait in each of the maps' replicas; else 503."
+    )
 
     @property
     def ongoing(self) -> int:
@@ -58,7 +62,9 @@ class MapsArgs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    maps: dict[str, dict[str, Any]] = Field(description="Settings of each map by its name, the default first.")
+    maps: dict[str, dict[str, Any]] = Field(
+        description="Settings of each map by its name, the default first."
+    )
     settings: dict[str, Any] = Field({}, description="Settings of the server, as in orthosharp.toml.")
     replicas: int = Field(2, ge=1, description="Processes that read photographs and encode tiles.")
     cpus: float = Field(1.0, ge=0, description="Processors for each.")

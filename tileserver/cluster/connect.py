@@ -95,7 +95,9 @@ def _check_answers(address: str) -> None:
     """
     host, _, port = address.removeprefix(_CLIENT_PREFIX).rpartition(":")
     if not host or not port.isdigit():
-        raise ClusterError(f"--ray {address} is neither local nor an address: give HOST:PORT of the head node")
+        raise ClusterError(
+            f"--ray {address} is neither local nor an address: give HOST:PORT of the head node"
+        )
     channel = grpc.insecure_channel(f"{host}:{port}")
     try:
         grpc.channel_ready_future(channel).result(timeout=_ANSWER_S)

@@ -151,5 +151,3 @@ def job_cluster(
 def _remote(function: Any) -> Any:
     """Return a function as a task that yields results, and that Ray repeats if its worker or host dies."""
     return ray.remote(function).options(num_cpus=1, num_returns="streaming", max_retries=RETRIES)
-
-

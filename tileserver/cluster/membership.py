@@ -35,7 +35,9 @@ def check_settings(mine: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     Args:
         mine, wanted: everything that affects pixels, by name.
     """
-    named = [f"{name}: {mine.get(name)}, not {value}" for name, value in wanted.items() if mine.get(name) != value]
+    named = [
+        f"{name}: {mine.get(name)}, not {value}" for name, value in wanted.items() if mine.get(name) != value
+    ]
     if named:
         refuse(named)
 

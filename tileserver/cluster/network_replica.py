@@ -72,7 +72,9 @@ class NetworkReplica:
         network = await asyncio.to_thread(self._host.get, wanted)
         return await asyncio.to_thread(network.warm_up, side_px)
 
-    async def restore(self, wanted: WantedNetwork, key: str, rgb: UInt8Array, photo: PhotoContext) -> Restored:
+    async def restore(
+        self, wanted: WantedNetwork, key: str, rgb: UInt8Array, photo: PhotoContext
+    ) -> Restored:
         """Restore one window, or wait for the call that does.
 
         Args:

@@ -106,5 +106,7 @@ def _worker(task: RestoreTask) -> _Worker:
         photograph = opened.enter_context(closing(Source.of_settings(task.settings)))
         pipeline = opened.enter_context(open_pipeline(photograph, task.settings, networks))
         job = make_job(pipeline, task.settings, Path(), {**task.options, "bbox": None, "area": None})
-        check_settings(job.settings, {name: value for name, value in task.made_of.items() if name not in _AREA})
+        check_settings(
+            job.settings, {name: value for name, value in task.made_of.items() if name not in _AREA}
+        )
         return _Worker(transport, job, opened.pop_all())

@@ -16,7 +16,7 @@ from ray.serve.exceptions import RayServeException
 
 from tileserver.cluster.apps import MAPS, NETWORKS, NetworksArgs, maps_application, networks_application
 from tileserver.cluster.connect import connected
-from tileserver.errors import ClusterError, StartError
+from tileserver.errors import ClusterError
 from tileserver.render.networks import OpenRestorer, open_restorer
 from tileserver.settings import Settings
 
@@ -121,4 +121,6 @@ def _reason(name: str) -> str:
         return ""
     texts = [application.message, *(deployment.message for deployment in application.deployments.values())]
     found = _REASON.findall("\n".join(texts))
-    return found[-1] if found else next((text.strip().splitlines()[-1] for text in reversed(texts) if text), "")
+    return (
+        found[-1] if found else next((text.strip().splitlines()[-1] for text in reversed(texts) if text), "")
+    )
