@@ -39,16 +39,16 @@ class NetworksArgs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    replicas: int = Field(1, ge=1, description="Processes with networks, at least.")
-    most_replicas: int | None = Field(None, ge=1, description="At most, by the length of the queue.")
-    gpus: float = Field(0.0, ge=0, description="Share of a GPU for each; 0 for none.")
-    cpus: float = Field(1.0, ge=0, description="Processors for each.")
+    replicas: int = Field(default=1, ge=1, description="Processes with networks, at least.")
+    most_replicas: int | None = Field(default=None, ge=1, description="At most, by the length of the queue.")
+    gpus: float = Field(default=0.0, ge=0, description="Share of a GPU for each; 0 for none.")
+    cpus: float = Field(default=1.0, ge=0, description="Processors for each.")
     batch: int | None = Field(
-        None, ge=1, le=64, description="Windows in one pass; the network's choice if unset."
+        default=None, ge=1, le=64, description="Windows in one pass; the network's choice if unset."
     )
-    batch_wait_s: float = Field(0.01, ge=0, description="How long a batch waits for more windows.")
+    batch_wait_s: float = Field(default=0.01, ge=0, description="How long a batch waits for more windows.")
     queue_size: int = Field(
-        64, ge=1, description="Windows that may wait in each of the maps' replicas; else 503."
+        default=64, ge=1, description="Windows that may wait in each of the maps' replicas; else 503."
     )
 
     @property
@@ -65,9 +65,9 @@ class MapsArgs(BaseModel):
     maps: dict[str, dict[str, Any]] = Field(
         description="Settings of each map by its name, the default first."
     )
-    settings: dict[str, Any] = Field({}, description="Settings of the server, as in orthosharp.toml.")
-    replicas: int = Field(2, ge=1, description="Processes that read photographs and encode tiles.")
-    cpus: float = Field(1.0, ge=0, description="Processors for each.")
+    settings: dict[str, Any] = Field(default={}, description="Settings of the server, as in orthosharp.toml.")
+    replicas: int = Field(default=2, ge=1, description="Processes that read photographs and encode tiles.")
+    cpus: float = Field(default=1.0, ge=0, description="Processors for each.")
 
 
 def networks(args: NetworksArgs) -> Application:

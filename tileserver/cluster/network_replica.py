@@ -62,9 +62,8 @@ class NetworkReplica:
         """Open a network and return its runtime, device and precision; raises as `NetworkHost.get`."""
         network = await asyncio.to_thread(self._host.get, wanted)
         batch = self._batch or network.batch
-        # Both have decorated methods only.
-        self._restore_batch.set_max_batch_size(batch)  # type: ignore[attr-defined]
-        self._restore_batch.set_batch_wait_timeout_s(self._wait_s if batch > 1 else 0.0)  # type: ignore[attr-defined]
+        self._restore_batch.set_max_batch_size(batch)
+        self._restore_batch.set_batch_wait_timeout_s(self._wait_s if batch > 1 else 0.0)
         return network.runtime
 
     async def warm_up(self, wanted: WantedNetwork, side_px: int) -> float:
@@ -115,7 +114,7 @@ class NetworkReplica:
         finally:
             del self._flights[place]
 
-    @serve.batch(max_batch_size=1, batch_wait_timeout_s=0.0)
+    @serve.batch(max_batch_size=1, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
     async def _restore_batch(self, windows: list[_Window]) -> list[Restored | Exception]:
         """Restore windows together; those of other networks or sizes after each other."""
         groups: dict[Any, list[int]] = defaultdict(list)

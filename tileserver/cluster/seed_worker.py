@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
@@ -84,7 +84,7 @@ def _worker(task: SeedTask) -> _Worker:
     transport = ActorTransport(task.networks)
     service = TileService(task.settings, Shared(task.settings, opens_on(transport)))
     check_identity(service.identity, task.identity)
-    deliver = _ignore
+    deliver: Callable[[Tiles], None] = _ignore
     if task.bucket:
         output = open_output(task.bucket, task.encoding.format, changed_only=task.changed_only)
         deliver = output.deliver
