@@ -48,6 +48,19 @@ def test_the_arguments_are_those_of_the_applications() -> None:
         MapsArgs(**maps["args"], replica=3)
 
 
+def test_the_applications_are_built_from_their_arguments(photo: Path, tiny_weights: Path) -> None:
+    from tileserver.cluster.apps import maps, networks
+    from tileserver.errors import SettingsError
+
+    assert networks(CONFIG["applications"][0]["args"])
+    own = {"source": str(photo), "weights": str(tiny_weights)}
+    assert maps({"maps": {"y1998": own}, "replicas": 1})
+    with pytest.raises(SettingsError, match="networks: replica: "):
+        networks({"replica": 1})
+    with pytest.raises(SettingsError, match=r"maps\.y1998: port: "):
+        maps({"maps": {"y1998": {**own, "port": "x"}}})
+
+
 def test_kuberay_gets_the_same_configuration() -> None:
     assert yaml.safe_load(SERVICE["spec"]["serveConfigV2"]) == CONFIG
     import ray

@@ -6,8 +6,9 @@ a matter of the maps, restart no network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -70,25 +71,40 @@ class MapsArgs(BaseModel):
     cpus: float = Field(default=1.0, ge=0, description="Processors for each.")
 
 
-def networks(args: NetworksArgs) -> Application:
-    """Build the application `networks`."""
-    return networks_application(args)
-
-
-def maps(args: MapsArgs) -> Application:
-    """Build the application `maps`.
+def networks(args: dict[str, Any]) -> Application:
+    """Build the application `networks` from the `args` of a configuration; see `NetworksArgs`.
 
     Raises:
-        StartError, sr_model.SrModelError: a setting is invalid, or a map cannot be served.
+        SettingsError: an argument is invalid.
     """
+    with _refused_as("networks"):
+        checked = NetworksArgs(**args)
+    return networks_application(checked)
+
+
+def maps(args: dict[str, Any]) -> Application:
+    """Build the application `maps` from the `args` of a configuration; see `MapsArgs`.
+
+    Raises:
+        StartError, sr_model.SrModelError: an argument or a setting is invalid, or a map cannot be served.
+    """
+    with _refused_as("maps"):
+        checked = MapsArgs(**args)
     found: dict[str, Settings] = {}
-    for name, own in args.maps.items():
-        try:
-            found[name] = Settings(**{**args.settings, **own})
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise SettingsError(f"maps.{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    return maps_application(found, args.replicas, args.cpus)
+    for name, own in checked.maps.items():
+        with _refused_as(f"maps.{name}"):
+            found[name] = Settings(**{**checked.settings, **own})
+    return maps_application(found, checked.replicas, checked.cpus)
+
+
+@contextmanager
+def _refused_as(place: str) -> Iterator[None]:
+    """Raise what pydantic refuses as an error of ours, with its place in the configuration."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"{place}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def networks_application(args: NetworksArgs, open_restorer: OpenRestorer = open_restorer) -> Application:
