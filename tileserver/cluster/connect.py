@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ def connected(address: str, cpus: float) -> Iterator[None]:
             _stay_on_loopback()
             ray.init(
                 address=LOCAL,
-                num_cpus=max(1, round(cpus + 0.5)),
+                num_cpus=math.ceil(cpus),
                 object_store_memory=_OBJECT_STORE_BYTES,
                 include_dashboard=False,
                 runtime_env={"worker_process_setup_hook": f"{__name__}.keep_replicas_on_loopback"},

@@ -143,8 +143,8 @@ def job_cluster(
     Raises:
         ClusterError: the cluster does not answer.
     """
-    # A network takes one processor, and so does the worker that reads and encodes for it.
-    with connected(address, 2 * networks):
+    # A worker for each network, and one that begins with the next range.
+    with connected(address, networks + 1):
         yield JobCluster(networks, threads, open_restorer)
 
 

@@ -117,7 +117,9 @@ def start_networks(
     if 0 < gpus < count:
         raise ClusterError(f"the cluster has {gpus:g} GPUs: give --networks {gpus:.0f} or less")
     actor = ray.remote(NetworkActor).options(
-        num_cpus=1,
+        # None, so that one that is started again never waits for a worker that waits for it.
+        num_cpus=0,
+        scheduling_strategy="SPREAD",
         num_gpus=1 if gpus else 0,
         max_concurrency=_CALLS,
         max_restarts=-1,
