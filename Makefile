@@ -46,7 +46,8 @@ test-all: browser $(VENV)/.stamp-dev clients ## run all tests, including those t
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 CLIENT_TESTS := $(addprefix tests/system/test_,archive_clients.py examples.py gis_clients.py qgis.py mapproxy.py \
-    services_of_mapproxy.py prefix.py nginx.py nginx_cache.py) tests/tileserver/test_ai_mark.py
+    services_of_mapproxy.py prefix.py nginx.py nginx_cache.py) \
+    $(addprefix tests/tileserver/test_,ai_mark.py ogc_api.py openapi.py)
 
 test-clients: browser $(VENV)/.stamp-dev clients .venv-bench/.stamp-mapproxy ## read maps with GDAL, QGIS, MapProxy, exiftool and others
 	$(BIN)/python -m pytest $(CLIENT_TESTS) $(PYTEST_ARGS)
