@@ -18,15 +18,15 @@ from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import BBox, TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR, Layer
 from tileserver.web import ogc_api, wmts
-from tileserver.web.accept import preferred
 from tileserver.web.documents import DOCUMENT, DocumentFormat, document
+from tileserver.web.formats import accepted_format
 from tileserver.web.forwarded import base_url
 from tileserver.web.layer_reader import LayerInput, LayerReader
 from tileserver.web.ogc import xml_response
 from tileserver.web.options import Adjustment, refuse_unknown_options, tile_scale
 from tileserver.web.render import render
 from tileserver.web.tile_endpoint import TileEndpoint
-from tileserver.web.tilejson import DEFAULT_FORMAT, TileJsonOptions
+from tileserver.web.tilejson import TileJsonOptions
 from tileserver.web.tilejson import tilejson as tilejson_of
 
 # Successful responses, for the OpenAPI document.
@@ -165,7 +165,9 @@ class LayerFactory(TilerFactory):
             adjustment: DefaultDependency = adjusted,
         ) -> Response:
             tile = TileAddress(z, x, y, tile_scale(tilesize))
-            found = await answer(request, tileMatrixSetId, tile, accepted_format(request), adjustment)
+            found = await answer(
+                request, tileMatrixSetId, tile, accepted_format(request.headers.get("accept", "")), adjustment
+            )
             found.headers.add_vary_header("Accept")
             return found
 
@@ -215,7 +217,9 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
     @router.get("/tiles/{z}/{x}/{y}", **_IMAGE)
     async def plain(request: Request, z: int, x: int, y: int, tilesize: int | None = None) -> Response:
         tile = TileAddress(z, x, y, tile_scale(tilesize))
-        found = await endpoint.answer(request, "restored", WEB_MERCATOR, tile, accepted_format(request))
+        found = await endpoint.answer(
+            request, "restored", WEB_MERCATOR, tile, accepted_format(request.headers.get("accept", ""))
+        )
         found.headers.add_vary_header("Accept")
         return found
 
@@ -226,10 +230,3 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
         )
 
     return router
-
-
-def accepted_format(request: Request) -> Extension:
-    """Return the format of a tile without an extension, by Accept; `DEFAULT_FORMAT` where that is as good as any."""
-    offered = sorted(MEDIA_TYPES, key=lambda extension: extension != DEFAULT_FORMAT)
-    found = preferred(request.headers.get("accept", ""), [MEDIA_TYPES[extension] for extension in offered])
-    return next((extension for extension in offered if MEDIA_TYPES[extension] == found), DEFAULT_FORMAT)
