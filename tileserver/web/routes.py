@@ -173,15 +173,19 @@ class LayerFactory(TilerFactory):
 
     def tilejson(self) -> None:
         """Register the route for the layer's TileJSON."""
-        layer, service = self.layer, self.endpoint.service
+        layer, service, adjusted = self.layer, self.endpoint.service, Depends(self.render_dependency)
 
         @self.router.get("/{tileMatrixSetId}/tilejson.json", name="tilejson")
         def tilejson(
             request: Request,
             tileMatrixSetId: str,  # noqa: N803
             options: Annotated[TileJsonOptions, Depends()],
+            adjustment: DefaultDependency = adjusted,
         ) -> JSONResponse:
-            return JSONResponse(tilejson_of(service, base_url(request), layer, tileMatrixSetId, options))
+            document = tilejson_of(service, base_url(request), layer, tileMatrixSetId, options)
+            if isinstance(adjustment, Adjustment) and not adjustment.is_plain:
+                document["tiles"] = [f"{url}?{adjustment.query()}" for url in document["tiles"]]
+            return JSONResponse(document)
 
     def statistics(self) -> None:
         """Register no routes for statistics: their parameters are unbounded."""
