@@ -1,6 +1,6 @@
 """Options in a request's query that other tile servers know: obeyed where they make sense, else refused by name."""
 
-from __future__ import annotations
+# Annotations are not postponed: older versions of FastAPI cannot evaluate those of classes of another module.
 
 import math
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """TileJSON of a layer, and the configuration of the page."""
 
+# Annotations are not postponed: older versions of FastAPI cannot evaluate those of classes of another module.
+
 from dataclasses import dataclass
 from typing import Annotated, Any
 
