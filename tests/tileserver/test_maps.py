@@ -290,3 +290,21 @@ def test_a_generation_that_does_not_close_holds_up_no_later_reload(photo: Path, 
         await asyncio.to_thread(shared.close)
 
     asyncio.run(reload_twice())
+
+
+def test_a_shutdown_does_not_wait_for_a_read_that_hangs(
+    photo: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tileserver.web.maps.CLOSING_S", 0.1)
+    settings = Settings(source=str(photo), weights=tiny_weights)
+    gate, first = threading.Event(), empty_generation([], "first")
+    first.apps["first"].state.close = lambda: gate.wait(60)
+    shared, admission = Shared(settings), Admission(settings)
+    application = ReloadableMaps(first, shared, admission, lambda: first)
+    started = time.monotonic()
+    with TestClient(application):
+        pass
+    assert time.monotonic() - started < 20
+    assert application.hangs
+    assert "without closing all files" in caplog.text
+    gate.set()

@@ -34,6 +34,8 @@ logger = logging.getLogger("orthosharp")
 WATCH_S: Final = 5.0
 # A reload that takes longer is reported: the storage of a photograph may hang.
 OPENING_S: Final = 300.0
+# How long a shutdown waits for reads and inferences that have begun.
+CLOSING_S: Final = 20.0
 
 
 @dataclass(eq=False)
@@ -125,6 +127,9 @@ class ReloadableMaps:
         first: the generation to begin with.
         shared, admission: resources and limits kept across reloads; closed at shutdown.
         load: opens a new generation.
+
+    Attributes:
+        hangs: whether something could not be closed at shutdown: threads that never end hold up the process.
     """
 
     def __init__(
@@ -143,6 +148,7 @@ class ReloadableMaps:
         self._is_closed = False
         self._handover = threading.Lock()
         self._last_refusal = ""
+        self.hangs = False
         self._opening = PatientCall(self._open)
         self._outdated = PatientCall(lambda: self.current.is_outdated())
 
@@ -250,13 +256,22 @@ class ReloadableMaps:
             task.cancel()
         with self._handover:
             self._is_closed = True
+        try:
+            await PatientCall(self._close).result(CLOSING_S)
+        except TimeoutError:
+            self.hangs = True
+            logger.warning(
+                "ended without closing all files: a read or an inference did not end within %g s", CLOSING_S
+            )
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _close(self) -> None:
         unused = self._take()
         if unused is not None:
-            await asyncio.to_thread(unused.close)
-        await asyncio.to_thread(self._admission.close)
-        await asyncio.to_thread(self.current.close)
-        await asyncio.to_thread(self._shared.close)
-        await send({"type": "lifespan.shutdown.complete"})
+            unused.close()
+        self._admission.close()
+        self.current.close()
+        self._shared.close()
 
     async def _watch(self) -> None:
         while True:
