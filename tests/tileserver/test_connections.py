@@ -208,11 +208,10 @@ def test_a_chunked_body_with_headers_after_it_is_taken(port: int) -> None:
 
 
 def test_requests_that_wait_on_one_connection_are_bounded(port: int) -> None:
-    """Those before the limit are answered, the last of them says so, and the connection is closed."""
+    """Those before the limit are answered, and the connection is closed."""
     sent = 5000
     answers = ask(port, sent * b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
     assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"HTTP/1.1") == 1 + connections.MAX_PIPELINED
-    assert b"connection: close" in answers[answers.rindex(b"HTTP/1.1") :]
 
 
 @pytest.mark.parametrize("refused", [b"nonsense\r\n\r\n", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n"])

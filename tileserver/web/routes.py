@@ -76,10 +76,16 @@ class LayerFactory(TilerFactory):
         if self.layer in ("old", "new"):
             self.render_dependency = Adjustment
         super().register_routes()  # type: ignore[no-untyped-call]
-        self.bounds()
-        self.wmts()
+        self.served_bounds()
+        self.capabilities()
 
     def bounds(self) -> None:
+        """Register nothing: older versions of titiler call this."""
+
+    def wmts(self) -> None:
+        """Register nothing, likewise."""
+
+    def served_bounds(self) -> None:
         """Register the route for the bounds of the area served, in degrees."""
         layer, rasters = self.layer, self.endpoint.service.rasters
 
@@ -190,7 +196,7 @@ class LayerFactory(TilerFactory):
     def statistics(self) -> None:
         """Register no routes for statistics: their parameters are unbounded."""
 
-    def wmts(self) -> None:
+    def capabilities(self) -> None:
         """Register the route for the layer's WMTS capabilities."""
         layer, service = self.layer, self.endpoint.service
 
