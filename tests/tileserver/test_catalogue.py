@@ -114,6 +114,7 @@ def test_an_archive_is_a_map_without_photograph_or_network(
     with serving({"map": Settings(source=str(seeded.folder / name))}) as client:
         config = client.get("/config.json").json()
         assert config["layers"] == ["restored"]
+        assert config["has_files"] is False
         assert config["credit"] == "Test Survey <1998>"
         assert "AI-restored by tiny" in config["ai_notice"]
         assert config["bounds"] == pytest.approx(seeded.bounds, abs=1e-6)

@@ -61,6 +61,7 @@ def test_no_option_is_ignored_in_silence(served: TestClient, option: str) -> Non
         "/restored/tiles",
         f"/restored/view.tif?bbox={west},{south},{east},{north}",
         "/collections/restored/map",
+        "/restored/map",
         "/ogcapi/collections/restored/map",
     ):
         if path.endswith("/map") and option.startswith("crs="):
