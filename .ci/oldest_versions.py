@@ -1,7 +1,9 @@
 """Print a requirements file with every declared dependency at its floor, to test the oldest supported versions.
 
-    python .ci/oldest_versions.py [--free NAME,NAME] > oldest.txt && pip install --only-binary :all: -r oldest.txt
+    python .ci/oldest_versions.py [--free NAME,NAME] > oldest.txt
+    pip install --only-binary :all: -r oldest.txt && pip install --no-deps --editable .
 
+The package itself is installed, too, without its dependencies: `__version__` is read from its metadata.
 Tools that check the code, and type stubs, are not needed to run it and stay as declared. --free names packages whose
 floor is not tested, such as torch where an index has no old builds.
 """

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -108,12 +109,15 @@ def test_served_pictures(served: TestClient, tmp_path: Path) -> None:
         ]
         pictures += [f"/collections/{layer}/map?width=64", f"/{layer}/preview.png?max_size=64"]
         pictures += [f"/{layer}/preview.{end}?max_size=64" for end in ("jpg", "webp", "tif")]
-        pictures += [f"/{layer}/bbox/{box}/60x40.png"]
+        pictures += [f"/{layer}/bbox/{box}/60x40.png", f"/{layer}/view.tif?bbox={box}"]
         for path in pictures:
             answer = served.get(path)
             assert answer.status_code == 200, answer.text
             found = exif(answer.content, tmp_path).get("XMP-iptcExt:DigitalSourceType")
             assert found == (SOURCE_TYPE if layer in ("restored", "difference") else None), path
+        with zipfile.ZipFile(io.BytesIO(served.get(f"/{layer}/view.zip?bbox={box}").content)) as saved:
+            found = exif(saved.read("view.png"), tmp_path).get("XMP-iptcExt:DigitalSourceType")
+        assert found == (SOURCE_TYPE if layer in ("restored", "difference") else None)
 
 
 def test_the_setting_turns_it_off_and_is_part_of_the_key(

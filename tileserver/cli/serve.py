@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import socket
@@ -133,6 +134,10 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
     # By the time uvicorn passes Ctrl+C on, it has shut down cleanly.
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
+    if application.hangs:
+        logging.shutdown()
+        # The interpreter would wait for the threads.
+        os._exit(0)
 
 
 def _raise_open_files() -> int:

@@ -81,9 +81,18 @@ def palette_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...]) -> 
     """
     if dataset.colorinterp[bands[0] - 1] != ColorInterp.palette:
         return 0
-    if len(bands) > 1 or bands[0] != 1:
-        raise SourceError(f"{path} has a colour table, which says its colours: leave out --bands")
+    check_bands_of_table(path, bands)
     return 1 if all(red == green == blue for red, green, blue, _ in colour_table(dataset).values()) else 3
+
+
+def check_bands_of_table(path: str, bands: tuple[int, ...] | None) -> None:
+    """Check that no bands are chosen of a file with a colour table, but the only one that there is.
+
+    Raises:
+        SourceError: others are.
+    """
+    if bands not in (None, (1,)):
+        raise SourceError(f"{path} has a colour table, which says its colours: leave out --bands")
 
 
 def refuse_unconverted(path: str, dataset: DatasetReader) -> None:

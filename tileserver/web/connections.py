@@ -18,6 +18,8 @@ MAX_URL_BYTES: Final = 8 * 1024
 REQUEST_S: Final = 20.0
 # How long a client may leave its answer unread.
 UNREAD_S: Final = 30.0
+# Requests that a connection may have sent before the one that is being answered is.
+MAX_PIPELINED: Final = 32
 # Of a header, beside its name and value: colon, space and line end.
 _HEADER_EXTRA_BYTES: Final = 4
 
@@ -81,6 +83,8 @@ class BoundedProtocol(HttpToolsProtocol):
         # Of the head, or after it of what is not the body: extensions of chunks, and the headers that may follow it.
         self._head_bytes = 0
         self._refusal: tuple[int, str] | None = None
+        # Set by a refusal behind requests that are still to be answered: nothing after those is read.
+        self._is_deaf = False
 
     @property
     def is_idle(self) -> bool:
@@ -103,6 +107,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass data on to the parser, as long as a request is not too large and does not take too long."""
+        if self._is_deaf:
+            return
         self._began = False
         super().data_received(data)
         if self._is_whole:
@@ -119,9 +125,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_timer()
 
     def on_message_begin(self) -> None:
-        """Begin to count."""
+        """Begin to count, unless too many requests wait for those before them."""
         super().on_message_begin()
         self._is_whole, self._is_in_head, self._began, self._head_bytes = False, True, True, 0
+        if len(self.pipeline) >= MAX_PIPELINED:
+            # Ends the parser; `send_400_response` finds answers outstanding, and sends none.
+            raise ValueError(f"more than {MAX_PIPELINED} requests wait for their answers on this connection")
 
     def on_url(self, url: bytes) -> None:
         """Check the length of the request line."""
@@ -131,9 +140,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the size of the headers, and pass the request on."""
-        self._is_in_head, self._began, self._head_bytes = False, True, 0
         if sum(len(name) + len(value) + _HEADER_EXTRA_BYTES for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse(_LARGE_HEAD)
+        self._is_in_head, self._began, self._head_bytes = False, True, 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -147,9 +156,16 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse the request, with the status of the limit that it exceeds, and close the connection."""
+        """Refuse the request, with the status of the limit that it exceeds, and close the connection.
+
+        Behind requests that are still to be answered, it is closed after those: an answer before theirs would be taken
+        for one of theirs.
+        """
         status, text = self._refusal or (400, msg)
         if self.transport.is_closing():
+            return
+        if self._is_in_head and not self.is_idle:
+            self._is_deaf, self.cycle.keep_alive = True, False
             return
         if not self._is_in_head and self.cycle is not None and self.cycle.response_started:
             # The request was answered before its end, or is being answered: nothing fits behind that.
@@ -159,6 +175,12 @@ class BoundedProtocol(HttpToolsProtocol):
         head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head % len(body) + body)
         self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Begin to answer the next request; more are read when none waits."""
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
 
     def pause_writing(self) -> None:
         """Begin to wait for a client that does not read."""

@@ -59,6 +59,7 @@ class Prepared:
         date: when it was taken, from a STAC item; may be empty.
         warnings: what to tell the user.
         notes: what was found and decided.
+        has_colour_table: whether its colours were those of a colour table, which was expanded.
         nodata: what is left of the option of this name after the sheets were prepared; None for all of it.
         virtual: virtual sheets, or a service, which must exist as long as the photograph is read.
     """
@@ -75,6 +76,7 @@ class Prepared:
     date: str = ""
     warnings: tuple[Notice, ...] = ()
     notes: tuple[str, ...] = ()
+    has_colour_table: bool = False
     nodata: Nodata | None = None
     virtual: tuple[Closable, ...] = ()
 
@@ -166,6 +168,7 @@ def _mosaic(paths: list[str], name: str, placing: Placing, options: ReadingOptio
         credit="; ".join(credits_),
         warnings=(*warnings, *positions.warnings, *more, *readable.warnings),
         notes=readable.notes,
+        has_colour_table=all(sheet.palette for sheet in sheets),
         # What lies within a tolerance of a value was looked for at the edge of every sheet.
         nodata="none" if isinstance(options.nodata, tuple) and len(options.nodata) == 2 else None,
         virtual=(*readable.virtual, *virtual),
@@ -195,6 +198,7 @@ def _single(path: str, placing: Placing) -> Prepared:
         how,
         path,
         credit=credit,
+        has_colour_table=placed.is_expanded,
         warnings=(*checked.warnings, *cut),
     )
 

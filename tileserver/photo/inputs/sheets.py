@@ -48,7 +48,7 @@ class Sheet:
         dtype: data type of its bands.
         bands: numbers of its bands without alpha, counted from 1, in the file's order.
         colours: interpretation of each of them.
-        palette: whether its only band has a colour table.
+        palette: whether its only band has a colour table, even if that was expanded as it was warped.
         is_negative: whether its lowest value is white (PHOTOMETRIC=MINISWHITE).
         bits: bits per value that are used (NBITS), if fewer than the data type has; else None.
         is_masked: whether some of its pixels may have no data.
@@ -176,7 +176,7 @@ def _describe(path: str, own: DatasetReader, dataset: DatasetReader, placed: Geo
         dtype=dataset.dtypes[0],
         bands=bands,
         colours=tuple(colours[band - 1] for band in bands),
-        palette=colours[0] == ColorInterp.palette,
+        palette=palette,
         # A colour table says what is white, and its colours have 8 bits.
         is_negative=is_negative(own) and not palette,
         bits=None if palette else bits,
