@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import socket
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import uvicorn
 
-from sr_model import SrModelError
-from tileserver.cli.config_file import read_maps
-from tileserver.cli.exits import REFUSED, refusing
-from tileserver.cli.logs import in_json, say, say_refusal, set_up_logs, use_format
+from tileserver.cli.logs import in_json, say
 from tileserver.cli.notices import say_findings
-from tileserver.cli.options import SettingsCommand, config_option, settings_options
 from tileserver.cli.telemetry import export_spans
 from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
 from tileserver.service import TileService
@@ -37,62 +30,43 @@ _USUAL_OPEN_FILES: Final = 1024
 _OPEN_FILES: Final = 65_536
 # The screen that most people look at a map on.
 SCREEN_PX: Final = (1920, 1080)
-DEMO: Final = Path(__file__).parents[1] / "demo"
 
 
-@click.command(cls=SettingsCommand)
-@click.argument("source", nargs=-1)
-@settings_options("serve")
-@config_option
-@click.option("--demo", is_flag=True, help="Serve the photographs of a village that come with orthosharp.")
-@click.option("--access-log", is_flag=True, help="Log every request.")
-def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log: bool) -> None:
-    """Serve SOURCE, a georeferenced TIFF, several of different years, or what `orthosharp seed` made.
+def start(maps: dict[str, Settings], load: Callable[[], dict[str, Settings]], *, access_log: bool) -> None:
+    """Serve maps until Ctrl+C.
 
-    Every setting below can also come from the environment, as ORTHOSHARP_PORT, or from the file of --config.
+    Args:
+        maps: the settings of every map, the default first.
+        load: reads them again, at each reload.
+        access_log: whether to log every request.
+
+    Raises:
+        StartError, sr_model.SrModelError: a map cannot be served.
     """
-    set_up_logs()
-
-    def load() -> dict[str, Settings]:
-        if demo and config is not None:
-            raise SettingsError("--config and --demo are mutually exclusive")
-        return read_maps({**_demo(), **given} if demo else given, config)
-
-    with refusing():
-        settings = next(iter(load().values()))
-        use_format(settings.log_format)
-        try:
-            if settings.telemetry:
-                export_spans()
-            with listen(settings.host, settings.port) as listener:
-                run(load, listener, access_log=access_log)
-        except (StartError, SrModelError) as error:
-            if not in_json():
-                raise
-            say_refusal(error)
-            sys.exit(REFUSED)
+    settings = next(iter(maps.values()))
+    if settings.telemetry:
+        export_spans()
+    with listen(settings.host, settings.port) as listener:
+        run(maps, load, listener, access_log=access_log)
 
 
-def _demo() -> dict[str, Any]:
-    return {
-        "source": str(DEMO / "2010.tif"),
-        "new": str(DEMO / "2017.tif"),
-        "name": "Demo: a village in 2010",
-    }
-
-
-def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, access_log: bool) -> None:
+def run(
+    maps: dict[str, Settings],
+    load: Callable[[], dict[str, Settings]],
+    listener: socket.socket,
+    *,
+    access_log: bool,
+) -> None:
     """Open the maps, warm up the network, print the addresses, and serve until Ctrl+C.
 
     Args:
-        load: gives the settings of every map, the default first; called again at each reload.
+        maps, load: see `start`.
         listener: socket to accept connections from.
         access_log: whether to log every request.
 
     Raises:
         StartError, sr_model.SrModelError: a map cannot be served.
     """
-    maps = load()
     settings = next(iter(maps.values()))
     shared, admission = Shared(settings), Admission(settings)
     try:
@@ -131,8 +105,7 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         server_header=False,
     )
     # By the time uvicorn passes Ctrl+C on, it has shut down cleanly.
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _raise_open_files() -> int:

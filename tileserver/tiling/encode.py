@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from tileserver.tiling.extension import MEDIA_TYPES as MEDIA_TYPES
 from tileserver.tiling.extension import Extension as Extension
 from tileserver.tiling.raster import Raster
 from tileserver.tiling.xmp import with_xmp
 
-MEDIA_TYPES: Final[dict[Extension, str]] = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
 JPEG_QUALITY: Final = 88
 WEBP_QUALITY: Final = 85
 # Takes half the time of libwebp's default, 4, and makes tiles 2 % larger.

@@ -22,10 +22,10 @@ from tileserver.photo.pixel_size import WGS84
 from tileserver.settings import Settings
 from tileserver.tiling.encode import MEDIA_TYPES, is_whole
 from tileserver.tiling.grid import BBox, QuadGrid
-from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
+from tileserver.tiling.layer import ONLY_MAP, WEB_MERCATOR, supported_tms
 from tileserver.web.admission import Admission
 from tileserver.web.app import COMMON_RESPONSES, Application, add_error_handlers, add_page
-from tileserver.web.catalogue import ONLY_MAP, Catalogue, catalogue_routes
+from tileserver.web.catalogue import Catalogue, catalogue_routes
 from tileserver.web.forwarded import base_url
 from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy, etag_matches
 from tileserver.web.offers import Offer, OfferedGrid, wmts_path
