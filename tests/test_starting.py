@@ -5,12 +5,15 @@ Seconds depend on the machine, so that what is loaded is checked by name.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from conftest import clean_environment
+from command_calls import refused, seed
+from conftest import clean_environment, running_server
 
 ROOT = Path(__file__).parents[1]
 # Each takes a tenth of a second or more.
@@ -106,3 +109,52 @@ def test_the_card_of_a_photograph_loads_no_network(photo: Path) -> None:
     code, loaded, said = loaded_by("info", photo, "--no-estimate")
     assert code == 0, said
     assert not loaded & {"fastapi", "obstore", "openvino", "starlette", "titiler", "torch", "uvicorn"}
+
+
+def has_mapped(process: subprocess.Popen[str], library: str) -> bool:
+    return library in Path(f"/proc/{process.pid}/maps").read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="moments are told by /proc")
+@pytest.mark.parametrize("command", ["serve", "seed"])
+@pytest.mark.parametrize("library", ["_pydantic_core", "rasterio/_base", "scipy/ndimage", "libopenvino.so"])
+def test_ctrl_c_is_quiet_while_libraries_are_loaded(
+    command: str, library: str, photo: Path, tmp_path: Path
+) -> None:
+    """From the first import to the warm-up of the network."""
+    more = ["--port", "0"] if command == "serve" else [str(tmp_path / "tiles")]
+    line = [sys.executable, "-m", "tileserver.cli.entry", command, str(photo), *more]
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        while not has_mapped(process, library):
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    for line in said.splitlines():
+        assert line.startswith(("Warming up", "orthosharp: interrupted; run the same command again")), said
+
+
+def test_ctrl_c_ends_a_server_with_130(photo: Path, tiny_weights: Path) -> None:
+    with running_server(photo, "--weights", tiny_weights, "--runtime", "openvino") as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(timeout=60) == 130
+        assert server.process.stdout is not None
+        assert "Traceback" not in server.process.stdout.read()
+
+
+@pytest.mark.parametrize("name", ["x.xyz.zip", "tiles.TIF", "town.pmtile"])
+def test_seed_makes_no_folder_that_is_named_like_a_file(
+    name: str, photo: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    refused(seed(photo, tmp_path / name, tiny_weights), name, "name a folder")
+    assert not (tmp_path / name).exists()
+    # A folder that is there was meant.
+    (tmp_path / name).mkdir()
+    assert seed(photo, tmp_path / name, tiny_weights, "--zooms", "12").exit_code == 0
+    assert (tmp_path / name / "tilejson.json").exists()

@@ -113,7 +113,7 @@ def test_imported_models_say_what_they_need(python: Path, small: Path, tmp_path:
     spec = ModelSpec(
         name="theirs",
         architecture="single_image",
-        **{"ratio": 2.0, "ratio_range": (2.0, 2.0), "max_ratio": 2.0, "source_gsd_range_m": (0.05, 2.0)},
+        ratio=2.0, ratio_range=(2.0, 2.0), max_ratio=2.0, source_gsd_range_m=(0.05, 2.0),
         stride=8,
         halo_px=16,
         config={"part_px": 64, "context_px": 8, "step_px": 8},

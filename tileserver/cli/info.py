@@ -16,7 +16,7 @@ from tileserver.photo.source import Source
 from tileserver.photo.view import View
 from tileserver.render.appearance import choose_appearance
 from tileserver.settings import Settings
-from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
+from tileserver.tiling.layer import web_mercator
 
 if TYPE_CHECKING:
     from tileserver.jobs.seed.estimate import SeedEstimate
@@ -62,7 +62,7 @@ def describe(settings: Settings, *, estimated: bool, as_json: bool) -> None:
 def _card(photograph: Source, settings: Settings) -> Card:
     spec = load_weights(settings.weights or bundled_weights_path()).spec
     appearance = choose_appearance(spec, photograph, settings)
-    view = View.of_tms(photograph, supported_tms().get(WEB_MERCATOR), appearance.scale)
+    view = View.of_tms(photograph, web_mercator(), appearance.scale)
     return Card(photograph, spec, appearance, view)
 
 

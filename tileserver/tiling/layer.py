@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from tileserver.tiling.grid import is_quadtree
 
 if TYPE_CHECKING:
+    from morecantile import TileMatrixSet
     from morecantile.defaults import TileMatrixSets
 
 Layer = Literal["restored", "old", "new", "difference"]
@@ -18,6 +20,14 @@ WEB_MERCATOR: Final = "WebMercatorQuad"
 ONLY_MAP: Final = "map"
 
 
+def web_mercator() -> TileMatrixSet:
+    """Return the tile matrix set of web maps, without looking at all others, which takes a fifth of a second."""
+    import morecantile
+
+    return morecantile.tms.get(WEB_MERCATOR)
+
+
+@cache
 def supported_tms() -> TileMatrixSets:
     """Return the tile matrix sets known to morecantile that are quadtrees of 256 px tiles."""
     import morecantile
