@@ -28,7 +28,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photo(tmp_path_factory.mktemp("small") / "old.tif", Photo(width=320, height=300, hole="mask"))
+    return write_photo(
+        tmp_path_factory.mktemp("small") / "old.tif", Photo(width=320, height=300, hole="mask")
+    )
 
 
 def environment() -> dict[str, str]:
@@ -113,7 +115,10 @@ def test_imported_models_say_what_they_need(python: Path, small: Path, tmp_path:
     spec = ModelSpec(
         name="theirs",
         architecture="single_image",
-        ratio=2.0, ratio_range=(2.0, 2.0), max_ratio=2.0, source_gsd_range_m=(0.05, 2.0),
+        ratio=2.0,
+        ratio_range=(2.0, 2.0),
+        max_ratio=2.0,
+        source_gsd_range_m=(0.05, 2.0),
         stride=8,
         halo_px=16,
         config={"part_px": 64, "context_px": 8, "step_px": 8},
