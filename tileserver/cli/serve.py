@@ -23,6 +23,7 @@ from tileserver.tiling.layer import LAYERS
 from tileserver.web.admission import Admission
 from tileserver.web.connections import ConnectionLimits, bounded_protocol
 from tileserver.web.forwarded import TRUSTED_BY_DEFAULT, ForwardedAddress
+from tileserver.web.instant_tiles import InstantTiles
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
 from tileserver.web.request_id import with_request_ids
 
@@ -94,10 +95,14 @@ def run(
     else:
         click.echo(banner(first, settings.host, port))
     proxies = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_BY_DEFAULT)
+    # The access log is the application's, and so are addresses below a prefix.
+    is_plain = not (access_log or settings.root_path)
+    instant = InstantTiles(lambda: application.current).answer if is_plain else None
+    limits = ConnectionLimits(settings.max_requests, _raise_open_files() // 2)
     config = uvicorn.Config(
         with_request_ids(ForwardedAddress(application, proxies, root_path=settings.root_path)),
         proxy_headers=False,  # ForwardedAddress includes them
-        http=bounded_protocol(ConnectionLimits(settings.max_requests, _raise_open_files() // 2)),
+        http=bounded_protocol(limits, instant),
         ws="none",
         log_config=None,  # its loggers write through our handler
         log_level="info" if access_log else "warning",
