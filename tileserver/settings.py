@@ -316,6 +316,13 @@ class Settings(BaseSettings):
     port: Annotated[int, _server(metavar="PORT")] = Field(
         8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
     )
+    workers: Annotated[int, _server(metavar="N")] = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that answer requests at the same port. They share tiles through the store and divide "
+        "the cache's memory; the limits under load hold for each.",
+    )
     log_format: Annotated[Literal["text", "json"], _server()] = Field(
         "text", description="Log as lines for people, or as one JSON object per line."
     )

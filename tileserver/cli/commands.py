@@ -21,6 +21,7 @@ from tileserver.cli.options import (
     job_settings,
     settings_options,
 )
+from tileserver.cli.workers import become_worker, check_workers
 from tileserver.errors import OutsideError, ReadError, SettingsError, StoreError
 from tileserver.jobs.seed.names import check_output_name
 from tileserver.names import check_exists
@@ -93,14 +94,18 @@ def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log:
     set_up_logs()
     with refusing():
         maps = load()
-        use_format(next(iter(maps.values())).log_format)
+        first = next(iter(maps.values()))
+        use_format(first.log_format)
         with refusing_as_lines():
             for settings in maps.values():
                 check_exists(settings.source)
+            check_workers(maps.values())
+            # Before anything is imported that starts threads, which would not be there in the workers.
+            worker = become_worker(first.workers, first.host, first.port) if first.workers > 1 else None
             from tileserver.cli.serve import start
 
             with ending_quietly():
-                start(maps, load, access_log=access_log)
+                start(maps, load, access_log=access_log, worker=worker)
 
 
 @click.command(cls=SettingsCommand)

@@ -11,10 +11,12 @@ from typing import Final
 import click
 import uvicorn
 
+from tileserver.cli.listening import listen
 from tileserver.cli.logs import in_json, say
 from tileserver.cli.notices import say_findings
 from tileserver.cli.telemetry import export_spans
-from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
+from tileserver.cli.workers import Worker
+from tileserver.errors import OutsideError, StartError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
@@ -33,13 +35,20 @@ _OPEN_FILES: Final = 65_536
 SCREEN_PX: Final = (1920, 1080)
 
 
-def start(maps: dict[str, Settings], load: Callable[[], dict[str, Settings]], *, access_log: bool) -> None:
+def start(
+    maps: dict[str, Settings],
+    load: Callable[[], dict[str, Settings]],
+    *,
+    access_log: bool,
+    worker: Worker | None = None,
+) -> None:
     """Serve maps until Ctrl+C.
 
     Args:
         maps: the settings of every map, the default first.
         load: reads them again, at each reload.
         access_log: whether to log every request.
+        worker: what this process is among several; None if it is the only one.
 
     Raises:
         StartError, sr_model.SrModelError: a map cannot be served.
@@ -47,8 +56,8 @@ def start(maps: dict[str, Settings], load: Callable[[], dict[str, Settings]], *,
     settings = next(iter(maps.values()))
     if settings.telemetry:
         export_spans()
-    with listen(settings.host, settings.port) as listener:
-        run(maps, load, listener, access_log=access_log)
+    with listen(settings.host, settings.port) if worker is None else worker.listener as listener:
+        run(maps, load, listener, access_log=access_log, worker=worker)
 
 
 def run(
@@ -57,21 +66,24 @@ def run(
     listener: socket.socket,
     *,
     access_log: bool,
+    worker: Worker | None = None,
 ) -> None:
     """Open the maps, warm up the network, print the addresses, and serve until Ctrl+C.
 
     Args:
-        maps, load: see `start`.
+        maps, load, access_log, worker: see `start`.
         listener: socket to accept connections from.
-        access_log: whether to log every request.
 
     Raises:
         StartError, sr_model.SrModelError: a map cannot be served.
     """
     settings = next(iter(maps.values()))
-    shared, admission = Shared(settings), Admission(settings)
+    announces = worker is None or worker.announces
+    memory = settings.cache_bytes // (worker.share if worker else 1)
+    shared, admission = Shared(settings.model_copy(update={"cache_bytes": memory})), Admission(settings)
     try:
-        say("Warming up the network ...")
+        if announces:
+            say("Warming up the network ...")
         first = open_generation(maps, shared, admission)
     except StartError:
         raise
@@ -79,21 +91,22 @@ def run(
         raise StartError(str(error)) from error
     except TileServerError as error:
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
-    report_all(first)
 
     def reopen() -> Generation:
         generation = open_generation(load(), shared, admission)
-        report_all(generation)
+        if announces:
+            report_all(generation)
         return generation
 
-    for service in first.services:
-        report_time(service)
     application = ReloadableMaps(first, shared, admission, reopen)
-    port = listener.getsockname()[1]
-    if in_json():
-        say(f"orthosharp serves {', '.join(first.apps)}", address=_address(settings.host, port))
-    else:
-        click.echo(banner(first, settings.host, port))
+    if announces:
+        report_all(first)
+        for service in first.services:
+            report_time(service)
+        announce(first, settings.host, listener.getsockname()[1])
+    if worker is not None:
+        shared.metrics.share(worker.figures)
+        worker.say_ready()
     proxies = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_BY_DEFAULT)
     # The access log is the application's, and so are addresses below a prefix.
     is_plain = not (access_log or settings.root_path)
@@ -128,30 +141,6 @@ def _raise_open_files() -> int:
         return _OPEN_FILES if soft == resource.RLIM_INFINITY else soft
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Bind the port before anything slow happens.
-
-    Raises:
-        SettingsError: the port is in use, or the address is not one of this machine.
-    """
-    if not host:
-        raise SettingsError(
-            "--host is empty: give an address such as 127.0.0.1, or 0.0.0.0 for all interfaces"
-        )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise SettingsError(
-            f"cannot listen on {host} port {port} ({error.strerror}): choose another --port, or --port 0 for a free one"
-        ) from error
-    return listener
 
 
 def report_all(generation: Generation) -> None:
@@ -195,6 +184,14 @@ def report_time(service: TileService) -> None:
             "make the tiles ahead of time with `orthosharp seed`, allow more, or use a GPU",
             "warning",
         )
+
+
+def announce(generation: Generation, host: str, port: int) -> None:
+    """Say that the maps are served, and where."""
+    if in_json():
+        say(f"orthosharp serves {', '.join(generation.apps)}", address=_address(host, port))
+    else:
+        click.echo(banner(generation, host, port))
 
 
 def banner(generation: Generation, host: str, port: int) -> str:
