@@ -320,8 +320,7 @@ class Settings(BaseSettings):
         1,
         ge=1,
         le=64,
-        description="Processes that answer requests at the same port. They share tiles through the store and divide "
-        "the cache's memory; the limits under load hold for each.",
+        description="Processes that answer at the same port; they share tiles through the store.",
     )
     log_format: Annotated[Literal["text", "json"], _server()] = Field(
         "text", description="Log as lines for people, or as one JSON object per line."
