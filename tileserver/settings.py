@@ -341,13 +341,11 @@ class Settings(BaseSettings):
         ("*",),
         description="Origins whose pages may read the tiles, such as https://map.example, or * for all.",
     )
-
     frame_ancestors: Annotated[Ancestors, _server(metavar="ORIGIN,...")] = Field(
         ("*",),
         description="Origins whose pages may show the map in a frame, such as https://town.example; * for all, self "
         "or none.",
     )
-
     geocoder: Annotated[Geocoder | None, _server(metavar="URL", default_text="none: coordinates only")] = (
         Field(
             None,

@@ -23,7 +23,7 @@ def check_output_name(name: str) -> None:
         name: the output as given by the user.
 
     Raises:
-        ArchiveError: it is a URL of an unknown kind, a file, or named like a file of another format.
+        ArchiveError: it is a URL of an unknown kind, or named like a file of another format.
     """
     if "://" in name:
         if name.split("://")[0] not in _STORES:
@@ -31,7 +31,7 @@ def check_output_name(name: str) -> None:
         return
     path = Path(name)
     suffix = path.suffix.lower()
-    if suffix in _FILES and not path.is_dir():
+    if suffix in _FILES and not path.exists():
         raise ArchiveError(
             f"{path} would be a folder of tiles, and its name ends in {suffix} as a file's does: "
             "name a folder, or a file that ends in .mbtiles or .pmtiles"
