@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sr_model import ModelSpec
 from tileserver.jobs.progress import duration, size
-from tileserver.jobs.seed.estimate import SeedEstimate
 from tileserver.photo.notice import Notice, code_of, command_of
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
 from tileserver.render.appearance import Appearance
+
+if TYPE_CHECKING:
+    from tileserver.jobs.seed.estimate import SeedEstimate
 
 _LABEL_WIDTH = 22
 
