@@ -228,3 +228,12 @@ def test_a_later_request_is_refused_with_a_status(port: int) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET / HTTP/1.1\r\n" + b"x: a\r\n" * 12_000 + b"\r\n")
         assert answer(connection).startswith(b"HTTP/1.1 431")
+
+
+def test_a_request_for_websockets_is_answered_without_advice_in_the_log(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade, close\r\n\r\n"
+    with caplog.at_level("INFO", logger="uvicorn.error"):
+        assert ask(port, head).startswith(b"HTTP/1.1 200")
+    assert "WebSocket" not in caplog.text

@@ -13,10 +13,7 @@ from tileserver.cli.card import Card, entry, estimate_line
 from tileserver.cli.options import job_count
 from tileserver.errors import TileServerError
 from tileserver.photo.source import Source
-from tileserver.photo.view import View
-from tileserver.render.appearance import choose_appearance
 from tileserver.settings import Settings
-from tileserver.tiling.layer import web_mercator
 
 if TYPE_CHECKING:
     from tileserver.jobs.seed.estimate import SeedEstimate
@@ -37,9 +34,10 @@ def describe(settings: Settings, *, estimated: bool, as_json: bool) -> None:
     """
     with ExitStack() as opened:
         photograph = opened.enter_context(closing(Source.of_settings(settings)))
-        card = _card(photograph, settings)
+        card = Card(photograph, load_weights(settings.weights or bundled_weights_path()).spec, settings)
         if not as_json:
-            click.echo("\n".join(card.lines()))
+            for line in card.lines():
+                click.echo(line)
         plan, found, reason = None, None, ""
         if estimated:
             # Its libraries take a second to import.
@@ -57,13 +55,6 @@ def describe(settings: Settings, *, estimated: bool, as_json: bool) -> None:
         elif plan is not None and found is not None:
             click.echo(estimate_line(found, plan.min_zoom, plan.max_zoom))
         _say(card)
-
-
-def _card(photograph: Source, settings: Settings) -> Card:
-    spec = load_weights(settings.weights or bundled_weights_path()).spec
-    appearance = choose_appearance(spec, photograph, settings)
-    view = View.of_tms(photograph, web_mercator(), appearance.scale)
-    return Card(photograph, spec, appearance, view)
 
 
 def _say(card: Card) -> None:

@@ -207,6 +207,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + head % len(body) + body)
         self.transport.close()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing of visitors who ask for WebSockets, where uvicorn advises to install a library."""
+
     def on_response_complete(self) -> None:
         """Begin to answer the next request; more are read when none waits."""
         super().on_response_complete()
