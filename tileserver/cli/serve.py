@@ -225,6 +225,7 @@ def banner(generation: Generation, host: str, port: int) -> str:
 
 
 def address_of(host: str, port: int) -> str:
+    """Return the address that a browser on this machine opens."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only shown, not listened on
     shown = everywhere.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{shown}:{port}"
