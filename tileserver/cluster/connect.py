@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import grpc
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, worker
 from ray.serve._private import replica
 
 from tileserver.errors import ClusterError
@@ -58,6 +58,7 @@ def connected(address: str, cpus: float) -> Iterator[None]:
             ray.init(address=address, logging_level="error", log_to_driver=False)
     except (ConnectionError, RuntimeError, OSError, TimeoutError) as error:
         raise ClusterError(f"--ray {address}: {_first_line(error)}") from error
+    _keep_stdout_clean()
     try:
         yield
     finally:
@@ -73,6 +74,16 @@ def _stay_on_loopback() -> None:
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     # The variable was read when Ray was imported.
     ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def _keep_stdout_clean() -> None:
+    """Have Ray say on stderr that a worker has died: it would print it among the lines of --json."""
+    say = worker.print_to_stdstream
+
+    def say_on_stderr(data: dict[str, Any], *more: Any, **named: Any) -> None:
+        say({**data, "is_err": True}, *more, **named)
+
+    worker.print_to_stdstream = say_on_stderr
 
 
 def keep_replicas_on_loopback() -> None:
