@@ -20,7 +20,7 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
         return numba.njit(**options)(function)  # type: ignore[no-any-return]
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(inline="always")
 def _weights(share: Any) -> Any:
     """Keys' kernel with a = -0.5 for the pixel before a position, the one at it, and the two after it."""
     square = share * share
@@ -33,13 +33,13 @@ def _weights(share: Any) -> Any:
     )
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(inline="always")
 def _along(lanes: Any, at: Any, x0: Any, x1: Any, x2: Any, x3: Any) -> Any:
     """The kernel along a row; numbers without a sign spare a test for negative indices."""
     return x0 * lanes[at] + x1 * lanes[at + _u(4)] + x2 * lanes[at + _u(8)] + x3 * lanes[at + _u(12)]
 
 
-@numba.njit(nogil=True, fastmath=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, fastmath=True, error_model="numpy")
 def _fill_line(lanes: Any, width: int, us: Any, vs: Any, cell_px: int, line: Any) -> None:
     """Resample one row of the target into float32 [4 * length]; `us` and `vs` are the nodes of the row."""
     length = len(line) // 4

@@ -15,7 +15,15 @@ from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_
 from tileserver.cli.failures import list_failures
 from tileserver.cli.notices import say_findings
 from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
-from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
+from tileserver.jobs.progress import (
+    WritingReporter,
+    announce,
+    duration,
+    reporter,
+    say_complete,
+    size,
+    summarise,
+)
 from tileserver.jobs.seed import prepare
 from tileserver.jobs.seed.estimate import SeedEstimate, estimate
 from tileserver.jobs.seed.open_output import open_output
@@ -178,7 +186,8 @@ def _run(
         nbytes = None
         if outcome.finished:
             announce(output.name, as_json=options["as_json"])
-            nbytes = output.finish(journal, description, again=bool(failures))
+            writing = WritingReporter(output.name, as_json=options["as_json"])
+            nbytes = output.finish(journal, description, again=bool(failures), report=writing)
     finally:
         journal.close()
     progress = outcome.tally.progress()

@@ -64,10 +64,14 @@ def _mapping(dataset: DatasetReader, options: dict[str, Any]) -> Mapping:
     to_pixels = ~dataset.transform
 
     def mapping(xs: Array, ys: Array) -> tuple[Array, Array]:
-        found = transform(options["crs"], options["src_crs"], *(to_crs * (xs, ys)))
-        return to_pixels * (np.array(found[0]), np.array(found[1]))
+        found = transform(options["crs"], options["src_crs"], *_apply(to_crs, xs, ys))
+        return _apply(to_pixels, np.array(found[0]), np.array(found[1]))
 
     return mapping
+
+
+def _apply(matrix: Affine, xs: Array, ys: Array) -> tuple[Array, Array]:
+    return matrix.a * xs + matrix.b * ys + matrix.c, matrix.d * xs + matrix.e * ys + matrix.f
 
 
 def _valid_pixels(dataset: DatasetReader, bands: tuple[int, ...], needed: PixelWindow) -> Array | None:
