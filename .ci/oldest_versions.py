@@ -1,7 +1,9 @@
 """Print a requirements file with every declared dependency at its floor, to test the oldest supported versions.
 
-    python .ci/oldest_versions.py [--free NAME,NAME] > oldest.txt && pip install --only-binary :all: -r oldest.txt
+    python .ci/oldest_versions.py [--free NAME,NAME] > oldest.txt
+    pip install --only-binary :all: -r oldest.txt && pip install --no-deps --editable .
 
+The package itself is installed, too, without its dependencies: `__version__` is read from its metadata.
 Tools that check the code, and type stubs, are not needed to run it and stay as declared. --free names packages whose
 floor is not tested, such as torch where an index has no old builds.
 """
@@ -19,6 +21,8 @@ TOOLS = {"check-jsonschema", "mypy", "ruff", "scipy-stubs", "setuptools"}
 def pinned(requirements: list[str], free: set[str]) -> Iterator[str]:
     """Yield each requirement with its `>=` made `==`, except those of TOOLS, of stubs and of `free`."""
     for requirement in requirements:
+        if requirement.startswith("orthosharp["):  # names another extra, which is listed itself
+            continue
         name = re.split(r"[\[<>=;! ]", requirement, maxsplit=1)[0]
         fixed = name not in TOOLS | free and not name.startswith("types-")
         yield requirement.replace(">=", "==", 1) if fixed else requirement

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SourceError,
         StartError,
         TileServerError,
+        UnsupportedOptionError,
     )
     from tileserver.photo.source import Source, SourceInfo
     from tileserver.service import TileService
@@ -51,6 +52,7 @@ __all__ = [
     "TileRequest",
     "TileServerError",
     "TileService",
+    "UnsupportedOptionError",
     "__version__",
     "create_app",
     "open_archive",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 
-from tileserver.photo.inputs.years import year_in, year_of
-from tileserver.photo.source import Source
 from tileserver.service import TileService
 from tileserver.tiling.layer import AI_LAYERS
 
@@ -28,19 +26,19 @@ def title(service: TileService) -> str:
 
 def year(service: TileService) -> int | None:
     """Return the year of the old photograph, from the setting, its name or its tags; None if nothing tells."""
-    return service.settings.year or _year(service.old)
+    return service.settings.year or service.old.info.year
 
 
 def new_year(service: TileService) -> int | None:
     """Return the year of the later photograph, likewise; None without one."""
-    return service.settings.new_year or (_year(service.new) if service.new else None)
+    return service.settings.new_year or (service.new.info.year if service.new else None)
 
 
-def _year(source: Source) -> int | None:
-    of_name = year_in(source.info.name) or year_in(source.info.date)
-    # What a service shows has no file.
-    of_file = source.info.files[:1] if source.info.sheets == 1 else ()
-    return of_name or next(map(year_of, of_file), None)
+def taken(service: TileService, layer: str) -> str:
+    """Return when the photograph of a layer was taken: a date, an interval (`DATE/DATE`), or a year; may be empty."""
+    is_new = layer == "new" and service.new is not None
+    source = service.new if is_new and service.new else service.old
+    return source.info.date or str((new_year if is_new else year)(service) or "")
 
 
 def credit(service: TileService) -> str:
@@ -53,8 +51,8 @@ def credit(service: TileService) -> str:
 
 def description(service: TileService, layer: str) -> str:
     """Return credit, date and AI notice of a layer as plain text, for programs that show no HTML."""
-    source = service.new if layer == "new" and service.new else service.old
-    notes = [credit(service), f"taken {source.info.date}" if source.info.date else ""]
+    date = taken(service, layer)
+    notes = [credit(service), f"taken {date}" if date else ""]
     return " | ".join(filter(None, [*notes, ai_notice(service) if layer in AI_LAYERS else ""]))
 
 

@@ -72,6 +72,21 @@ def test_text_is_compressed_for_those_who_accept_it(served: TestClient, path: st
         assert again[1]["etag"] == headers["etag"]
 
 
+def test_a_malformed_header_is_no_fault_of_the_server(served: TestClient) -> None:
+    status, headers, _ = raw(served, "/openapi.json", **{"Accept-Encoding": "gzip;q=1.2.3"})
+    assert (status, "content-encoding" in headers) == (200, False)
+
+
+def test_a_part_of_a_file_is_not_compressed(served: TestClient) -> None:
+    """Its place is counted in the bytes of the file (RFC 9110, section 14.4)."""
+    path = "/viewer/style.css"
+    whole = raw(served, path, **{"Accept-Encoding": "identity"})[2]
+    status, headers, body = raw(served, path, **{"Accept-Encoding": "gzip", "Range": "bytes=10-3009"})
+    assert (status, "content-encoding" in headers) == (206, False)
+    assert headers["content-range"] == f"bytes 10-3009/{len(whole)}"
+    assert body == whole[10:3010]
+
+
 def test_pictures_and_short_answers_are_left_alone(served: TestClient) -> None:
     for path in (f"/tiles/{path_of(served)}.png", f"/tiles/{path_of(served)}.png", "/healthz"):
         assert "content-encoding" not in raw(served, path, **{"Accept-Encoding": "gzip"})[1]
@@ -111,7 +126,10 @@ def test_all_modules_are_loaded_at_once(served: TestClient) -> None:
         ("br", False),
         ("", False),
         ("x-gzip", False),
-        ("gzip;q=...", True),
+        ("*;q=0, gzip", True),
+        ("gzip;q=0, *", False),
+        ("gzip;q=...", False),
+        ("gzip;q=1.2.3", False),
     ],
 )
 def test_what_a_client_accepts(header: str, accepted: bool) -> None:

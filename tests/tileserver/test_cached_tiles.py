@@ -81,10 +81,27 @@ def test_cached_tiles_never_reach_the_routes(warm: tuple[CachedTiles, str, bytes
     assert start["status"] == 200
 
 
+def test_accept_decides_the_format_of_cached_tiles_without_extension(
+    warm: tuple[CachedTiles, str, bytes],
+) -> None:
+    app, path, body = warm
+    for accepted in ("", "*/*", "image/png;q=0.5,image/*"):
+        start, end = ask(app, path, accept=accepted)
+        assert (start["status"], end["body"]) == (200, body)
+        assert (b"vary", b"Accept") in start["headers"]
+        assert dict(start["headers"])[b"content-type"] == b"image/webp"
+    etag = dict(start["headers"])[b"etag"].decode()
+    start, end = ask(app, path, if_none_match=etag)
+    assert (start["status"], end["body"]) == (304, b"")
+    assert (b"vary", b"Accept") in start["headers"]
+    # The tile in memory is in another format.
+    assert ask(app, path, accept="image/png")[0]["status"] == 418
+
+
 def test_all_else_is_passed_on(warm: tuple[CachedTiles, str, bytes]) -> None:
     app, path, _ = warm
     for url in (
-        path,  # Accept decides the format
+        f"{path}@2x",
         f"{path}.png",
         f"{path}@2x.webp",
         f"{path}.gif",
@@ -102,7 +119,8 @@ def test_a_warm_answer_has_every_header_of_a_cold_one(make_service: Callable[...
     client = TestClient(create_app(service.settings, service))
     tile = middle_tile(service)
     for layer in ("restored", "old"):
-        url = f"/{layer}/tiles/{MERCATOR}/{tile.z}/{tile.x}/{tile.y}.png"
+        url = f"/{layer}/tiles/{MERCATOR}/{tile.z}/{tile.x}/{tile.y}"
+        url += ".png" if layer == "old" else ""
         cold, warm = client.get(url), client.get(url)
         assert (cold.headers["cache-status"], warm.headers["cache-status"]) == (
             "orthosharp; fwd=miss",

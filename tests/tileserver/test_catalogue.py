@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import mercantile
+import numpy as np
 import pytest
 import rasterio
 from conftest import Photo, write_photo
+from PIL import Image
 from seeded_photo import SeededPhoto
 from starlette.testclient import TestClient
 
@@ -111,6 +114,7 @@ def test_an_archive_is_a_map_without_photograph_or_network(
     with serving({"map": Settings(source=str(seeded.folder / name))}) as client:
         config = client.get("/config.json").json()
         assert config["layers"] == ["restored"]
+        assert config["has_files"] is False
         assert config["credit"] == "Test Survey <1998>"
         assert "AI-restored by tiny" in config["ai_notice"]
         assert config["bounds"] == pytest.approx(seeded.bounds, abs=1e-6)
@@ -125,7 +129,10 @@ def test_an_archive_is_a_map_without_photograph_or_network(
         again = client.get(f"/tiles/{tile}.png", headers={"If-None-Match": answer.headers["etag"]})
         assert again.status_code == 304
         assert client.get(f"/tiles/{tile}@2x.png").content == answer.content
-        assert client.get("/tiles/12/0/0.png").status_code == 204
+        assert client.get(f"/tiles/{tile}").content == answer.content
+        beside = client.get("/tiles/12/0/0.png")
+        assert (beside.status_code, beside.headers["content-type"]) == (200, "image/png")
+        assert np.asarray(Image.open(io.BytesIO(beside.content)).convert("RGBA"))[..., 3].max() == 0
         for missing in ("/tiles/40/0/0.png", f"/tiles/{tile}.webp", "/old/tiles/WebMercatorQuad/1/0/0.png"):
             assert client.get(missing).status_code == 404
         assert client.get("/readyz").json() == {"status": "ready"}
@@ -135,6 +142,40 @@ def test_an_archive_is_a_map_without_photograph_or_network(
             ".//w:Layer/ows:Identifier", WMTS
         )
         assert [found.text for found in names] == ["restored"]
+
+
+@pytest.mark.parametrize(("outside", "status"), [("404", 404), ("204", 204), ("transparent", 200)])
+def test_an_archive_obeys_what_is_said_of_the_ground_beside_it(
+    seeded: SeededPhoto, outside: str, status: int
+) -> None:
+    with serving({"map": Settings(source=str(seeded.folder / "a.pmtiles"), outside=outside)}) as client:
+        assert client.get("/tiles/12/0/0.png").status_code == status
+
+
+def test_an_archive_has_a_wmts_and_says_that_it_has_no_wms(seeded: SeededPhoto) -> None:
+    """At the root and at its own address, as of other maps: programs get XML, not a page."""
+    with serving({"map": Settings(source=str(seeded.folder / "a.mbtiles"))}) as client:
+        tile = _middle(client.get("/config.json").json())
+        z, x, y = tile.split("/")
+        wanted = client.get(f"/tiles/{tile}.png")
+        for path in ("/", "/wmts"):
+            ask = f"{path}?service=WMTS&version=1.0.0&request="
+            root = ET.fromstring(client.get(f"{ask}GetCapabilities").content)
+            assert [one.text for one in root.findall(".//w:Layer/ows:Identifier", WMTS)] == ["restored"]
+            get = root.find(".//ows:Operation[@name='GetTile']//ows:Get", WMTS)
+            assert get is not None
+            assert get.get("{http://www.w3.org/1999/xlink}href") == "http://testserver/wmts?"
+            query = "GetTile&layer=restored&style=default&tilematrixset=WebMercatorQuad&format=image/png"
+            answer = client.get(f"{ask}{query}&tilematrix={z}&tilecol={x}&tilerow={y}")
+            assert answer.content == wanted.content
+            assert answer.headers["x-orthosharp"] == wanted.headers["x-orthosharp"]
+            wrong = client.get(f"{ask}{query}&tilematrix=99&tilecol=0&tilerow=0")
+            assert (wrong.status_code, b"TileOutOfRange" in wrong.content) == (404, True)
+        for path in ("/?SERVICE=WMS&REQUEST=GetCapabilities", "/wms?REQUEST=GetMap&VERSION=1.1.1"):
+            refused = client.get(path)
+            assert refused.status_code == 400
+            assert b"ServiceException" in refused.content
+            assert b"WMTS" in refused.content
 
 
 def _middle(config: dict[str, object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -19,7 +20,7 @@ LARGE = b"x" * 64_000_000
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the length of the body; /large with a body that no buffer takes; /slow when the test says so."""
+    """Answer with the length of the body; /large with a body that no buffer takes; /slow after a while."""
     if scope["type"] == "lifespan":
         return
     body, more = b"", True
@@ -27,6 +28,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False)
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.05)
     text = LARGE if scope["path"] == "/large" else str(len(body)).encode()
     length = str(len(text)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
@@ -202,3 +205,35 @@ def test_a_chunked_body_with_headers_after_it_is_taken(port: int) -> None:
     head = b"POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     body = b"1000;name=value\r\n" + b"b" * 4096 + b"\r\n"
     assert ask(port, head + 100 * body + b"0\r\nx-sum: 12\r\n\r\n").endswith(b"\r\n\r\n409600")
+
+
+def test_requests_that_wait_on_one_connection_are_bounded(port: int) -> None:
+    """Those before the limit are answered, and the connection is closed."""
+    sent = 5000
+    answers = ask(port, sent * b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"HTTP/1.1") == 1 + connections.MAX_PIPELINED
+
+
+@pytest.mark.parametrize("refused", [b"nonsense\r\n\r\n", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n"])
+def test_a_refusal_never_comes_before_an_earlier_answer(port: int, refused: bytes) -> None:
+    """The client would take it for that answer."""
+    answers = ask(port, b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n" + refused)
+    assert answers.startswith(b"HTTP/1.1 200 OK")
+    assert answers.count(b"HTTP/1.1") == 1
+
+
+def test_a_later_request_is_refused_with_a_status(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET / HTTP/1.1\r\n" + b"x: a\r\n" * 12_000 + b"\r\n")
+        assert answer(connection).startswith(b"HTTP/1.1 431")
+
+
+def test_a_request_for_websockets_is_answered_without_advice_in_the_log(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade, close\r\n\r\n"
+    with caplog.at_level("INFO", logger="uvicorn.error"):
+        assert ask(port, head).startswith(b"HTTP/1.1 200")
+    assert "WebSocket" not in caplog.text

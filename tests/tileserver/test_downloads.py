@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,6 +13,8 @@ import pytest
 from conftest import middle_tile, service_of
 from starlette.testclient import TestClient
 
+from tileserver.service import TileService
+from tileserver.web.app import create_app
 from tileserver.web.downloads import _dates
 
 LAYERS = ("restored", "old", "new", "difference")
@@ -102,3 +105,24 @@ def test_dates(text: str, expected: str | None) -> None:
     assert found["datetime"] == expected
     assert expected or found["start_datetime"] < found["end_datetime"]
     assert found.get("start_datetime", "1998")[:4] == ("1998" if text[:4] == "1998" else "1850")
+
+
+def test_a_year_that_the_server_knows_is_a_date(make_service: Callable[..., TileService]) -> None:
+    """From the setting or the file's name: programs show it, and do not ask for all years since 1850."""
+    service = make_service(year=1951)
+    with TestClient(create_app(service.settings, service)) as client:
+        properties = client.get("/item.json").json()["properties"]
+        assert properties["start_datetime"] == "1951-01-01T00:00:00Z"
+        assert properties["end_datetime"] == "1951-12-31T23:59:59Z"
+        feature = client.get("/old/imagery.geojson").json()["properties"]
+        assert (feature["start_date"], feature["end_date"]) == ("1951", "1951")
+        entry = ET.fromstring(client.get("/old/josm.xml").content)
+        assert "1951" in [element.text for element in entry.iter() if element.tag.endswith("}date")]
+        extent = client.get("/collections/old").json()["extent"]
+        assert extent["temporal"]["interval"] == [["1951-01-01T00:00:00Z", "1951-12-31T00:00:00Z"]]
+        for document in (
+            "/WMTSCapabilities.xml",
+            "/wms?SERVICE=WMS&REQUEST=GetCapabilities",
+            "/old/layer.qlr",
+        ):
+            assert "taken 1951" in client.get(document).text

@@ -94,6 +94,7 @@ def test_a_reload_takes_over_or_leaves_everything_as_it_was(
     assert application.current.services[0].restorer is before.services[0].restorer
 
 
+@pytest.mark.slow
 def test_maps_survive_any_failure_of_a_reload_and_the_next_one_works(
     two_maps: tuple[TestClient, ReloadableMaps],
     monkeypatch: pytest.MonkeyPatch,
@@ -147,6 +148,13 @@ def empty_generation(closed: list[str], name: str) -> Generation:
     return Generation({name: app}, name)
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 @pytest.mark.parametrize("opened_first", [True, False])
 def test_a_reload_that_shutdown_cancels_is_closed(
     photo: Path, tiny_weights: Path, opened_first: bool
@@ -184,9 +192,8 @@ def test_a_reload_that_shutdown_cancels_is_closed(
         assert not application._tasks or all(task.cancelling() for task in application._tasks)
         gate.set()
 
-    # Waits for the threads as well, as a server does.
     asyncio.run(live())
-    assert sorted(closed) == ["first", "new"]
+    wait_until(lambda: sorted(closed) == ["first", "new"])
 
 
 def test_reloads_are_forgotten_when_they_are_done(two_maps: tuple[TestClient, ReloadableMaps]) -> None:
@@ -221,9 +228,84 @@ def test_of_many_requests_during_a_reload_one_is_kept(photo: Path, tiny_weights:
         await asyncio.gather(*application._tasks)
         application.request_reload()
         await asyncio.gather(*application._tasks)
+        await asyncio.gather(*application._tasks)  # what the reload has begun to close
         await asyncio.to_thread(admission.close)
         await asyncio.to_thread(shared.close)
 
     asyncio.run(storm())
     assert opened == ["reload 0", "reload 1", "reload 2"]
     assert closed == ["first", "reload 0", "reload 1"]
+
+
+def test_a_reload_whose_storage_hangs_is_reported_and_holds_up_no_shutdown(
+    photo: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tileserver.web.maps.OPENING_S", 0.05)
+    settings = Settings(source=str(photo), weights=tiny_weights)
+    closed, gate = list[str](), threading.Event()
+
+    def load() -> Generation:
+        gate.wait(60)
+        return empty_generation(closed, "new")
+
+    async def live() -> None:
+        first = empty_generation(closed, "first")
+        application = ReloadableMaps(first, Shared(settings), Admission(settings), load)
+        events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        sent: asyncio.Queue[Any] = asyncio.Queue()
+        await events.put({"type": "lifespan.startup"})
+        living = asyncio.create_task(application({"type": "lifespan"}, events.get, sent.put))
+        await sent.get()
+        application.request_reload()
+        while "the current maps stay" not in caplog.text:
+            await asyncio.sleep(0.005)
+        assert application.current is first
+        await events.put({"type": "lifespan.shutdown"})
+        await living
+
+    started = time.monotonic()
+    asyncio.run(live())
+    assert time.monotonic() - started < 20
+    gate.set()
+    wait_until(lambda: closed == ["first", "new"])
+
+
+def test_a_generation_that_does_not_close_holds_up_no_later_reload(photo: Path, tiny_weights: Path) -> None:
+    """Its last read may hang, of a disk that the reload is to replace."""
+    settings = Settings(source=str(photo), weights=tiny_weights)
+    closed, gate = list[str](), threading.Event()
+    first = empty_generation(closed, "first")
+    first.apps["first"].state.close = lambda: gate.wait(60)
+
+    async def reload_twice() -> None:
+        shared, admission = Shared(settings), Admission(settings)
+        application = ReloadableMaps(
+            first, shared, admission, lambda: empty_generation(closed, f"reload {len(closed)}")
+        )
+        async with asyncio.timeout(20):
+            assert await application.reload()
+            assert await application.reload()
+        gate.set()
+        await asyncio.gather(*application._tasks)
+        await asyncio.to_thread(admission.close)
+        await asyncio.to_thread(shared.close)
+
+    asyncio.run(reload_twice())
+
+
+def test_a_shutdown_does_not_wait_for_a_read_that_hangs(
+    photo: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tileserver.web.maps.CLOSING_S", 0.1)
+    settings = Settings(source=str(photo), weights=tiny_weights)
+    gate, first = threading.Event(), empty_generation([], "first")
+    first.apps["first"].state.close = lambda: gate.wait(60)
+    shared, admission = Shared(settings), Admission(settings)
+    application = ReloadableMaps(first, shared, admission, lambda: first)
+    started = time.monotonic()
+    with TestClient(application):
+        pass
+    assert time.monotonic() - started < 20
+    assert application.hangs
+    assert "without closing all files" in caplog.text
+    gate.set()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from affine import Affine
 from conftest import clean_environment
 from odd_photos import CRS, TRANSFORM, town, turned, write
 from private_mounts import private_mounts
@@ -24,7 +25,7 @@ from range_server import served_files
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.rpc import RPC
-from sheets_of_ground import GSD_M
+from sheets_of_ground import GSD_M, RD_WITHOUT_DATUM
 
 from sr_model import PixelWindow
 from tileserver.photo.inputs.placing import Placing
@@ -331,11 +332,13 @@ def test_commands_for_a_folder_that_cannot_be_written(kind: str, tmp_path: Path)
     assert_shown_the_same(before, after, coarse=12)
 
 
-def test_a_copy_has_the_crs_that_was_given(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [None, RD_WITHOUT_DATUM])
+def test_a_copy_has_the_crs_that_was_given(named: str | None, tmp_path: Path) -> None:
     folder = tmp_path / "there"
     folder.mkdir()
-    write(folder / "old.tif", 255 - GREY, **NEGATIVE, crs=None)
-    placing = Placing(crs=CRS)
+    where = Affine(GSD_M, 0, 155_000, 0, -GSD_M, 463_000) if named else TRANSFORM
+    write(folder / "old.tif", 255 - GREY, **NEGATIVE, crs=named, transform=where)
+    placing = Placing(crs="EPSG:28992" if named else CRS)
     with served_files(folder) as url:
         run(commands_of(Source.open(f"{url}/old.tif", placing=placing), "no-overviews"), tmp_path)
     before = Source.open(str(folder / "old.tif"), placing=placing)
@@ -431,7 +434,7 @@ FAULTY: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("kind", FAULTY)
+@pytest.mark.parametrize("kind", quick_cases(FAULTY, "a mask that was written after them", "a negative"))
 def test_overviews_that_lack_the_mask_are_made_again(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "old photo.tif"
     FAULTY[kind](path)
@@ -506,6 +509,30 @@ def test_sheets_are_mended_and_the_mosaic_is_shown_the_same(
         assert np.abs(rgb - seen(after, zooms_out)[0])[mask].max() <= 1
     # Looking at the folder, nobody sees the copies for sheets.
     assert Source.open(str(folder)).info.sheets == 2
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_sheets_get_the_crs_that_info_names(is_writable: bool, tmp_path: Path) -> None:
+    """In place, or in copies in the working folder. Without the datum, they lie 100 m off."""
+    archive, here = tmp_path / "archive", tmp_path / "here"
+    archive.mkdir()
+    here.mkdir()
+    utm = (663_304.0, 5_780_984.0), "EPSG:32631"  # about the same place
+    for number, ((x, y), crs) in enumerate((utm, utm, ((155_000.0, 463_000.0), RD_WITHOUT_DATUM))):
+        where = {"crs": crs, "transform": Affine(GSD_M, 0, x + number * SIDE * GSD_M, 0, -GSD_M, y)}
+        write(archive / f"{number} a.tif", TOWN, photometric="RGB", overviews=(2, 4), **where)
+    command = [sys.executable, "-c", READ_ONLY, str(archive)]
+    if not is_writable:
+        lock = f'mount --bind {archive} {archive} && mount -o remount,ro,bind {archive} && exec "$@"'
+        command = [*private_mounts(), "sh", "-c", lock, "sh", *command]
+    environment = clean_environment() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    made = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=120)
+    assert made.returncode == 0, made.stdout + made.stderr
+    copies = list(here.rglob("*.tif"))
+    assert len(copies) == (0 if is_writable else 1)
+    after = Source.open([str(path) for path in [*sorted(archive.glob("*.tif"))[: 3 - len(copies)], *copies]])
+    assert not after.info.warnings
+    assert after.info.sheets == 3
 
 
 def test_a_vrt_of_negatives_stays_positive_with_the_overviews_that_info_suggests(tmp_path: Path) -> None:

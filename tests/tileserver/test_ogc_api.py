@@ -42,6 +42,7 @@ def filled(link: dict[str, str], client: TestClient) -> str:
     return href
 
 
+@pytest.mark.slow
 def test_every_link_leads_somewhere(served: TestClient) -> None:
     """From the landing page on, as JSON; what is not JSON is of the type that the link says."""
     root = str(served.base_url)
@@ -130,13 +131,13 @@ def test_documents_are_pages_without_other_hosts(served: TestClient) -> None:
         assert "style=" not in page.text, "the content security policy forbids it"
 
 
-def test_a_map_is_the_ground_that_was_asked_for(served: TestClient) -> None:
+@pytest.mark.parametrize("url", ["/collections/old/map", "/old/map"])
+def test_a_map_is_the_ground_that_was_asked_for(served: TestClient, url: str) -> None:
     service = service_of(served)
     tile = middle_tile(service)
     west, south, east, north = service.rasters.view("old", "WebMercatorQuad").pyramid.grid.bounds(
         tile.z, tile.window
     )
-    url = "/collections/old/map"
     wanted = {"bbox": f"{west},{south},{east},{north}", "bbox-crs": "[EPSG:3857]", "crs": "EPSG:3857"}
     answer = served.get(url, params={**wanted, "width": 256, "height": 256, "f": "png"})
     assert answer.status_code == 200, answer.text

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from command_calls import call, refused, restore, seed
-from odd_photos import FINE, SIDE, inner, likeness, same_place, seen, served, town, turned, write
+from odd_photos import FINE, SIDE, TRANSFORM, inner, likeness, same_place, seen, served, town, turned, write
 from quick_cases import quick_cases
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.warp import Resampling, reproject
 
+from tileserver.errors import SourceError
 from tileserver.photo.source import Source
 from tileserver.service import TileService
 
@@ -202,6 +205,30 @@ def test_colours_that_cannot_be_shown_are_refused(tmp_path: Path, tiny_weights: 
     assert Source.open(str(lab), bands=(1,)).is_grey
     table = write(tmp_path / "table.tif", INDEX, photometric="palette", table=TABLE)
     refused(call("info", table, "--bands", "1,1,1"), "--bands")
+
+
+def test_the_only_band_of_a_table_is_its_colours(tmp_path: Path, tiny_weights: Path) -> None:
+    """Also where the file is expanded before it is warped, or is a sheet: not its red in grey."""
+    colours = {"photometric": "palette", "table": TABLE}
+    points = [
+        GroundControlPoint(row, column, *(TRANSFORM * (column, row)))
+        for row, column in ((0, 0), (0, SIDE), (SIDE, 0), (SIDE, SIDE))
+    ]
+    sheets = tmp_path / "sheets"
+    sheets.mkdir()
+    half = SIDE // 2
+    for number, part in enumerate((INDEX[..., :half], INDEX[..., half:])):
+        place = TRANSFORM * Affine.translation(number * half, 0)
+        write(sheets / f"{number}.tif", part, transform=place, **colours)
+    for path in (
+        write(tmp_path / "plain.tif", INDEX, **colours),
+        write(tmp_path / "points.tif", INDEX, gcps=points, transform=None, **colours),
+        sheets,
+    ):
+        with served(path, tiny_weights, bands=(1,)) as client:
+            assert likeness(seen(client, "old", FINE), EXPANDED, inner(ALL)) > 0.97, path.name
+        with pytest.raises(SourceError, match="--bands"):
+            Source.open(str(path), bands=(3, 2, 1))
 
 
 def test_a_colour_of_the_table_can_be_nodata(tmp_path: Path, tiny_weights: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Final
 
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
-from rio_tiler.utils import non_alpha_indexes
 
 from sr_model.measure.border_search import changes_values
 from tileserver.errors import SourceError
+from tileserver.photo.colour_bands import colour_bands
 from tileserver.photo.virtual import colour_table
 
 _RED_GREEN_BLUE: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
@@ -47,7 +47,7 @@ def choose_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...] | Non
     Raises:
         SourceError: there are no such bands, or their colours cannot be converted.
     """
-    usable: tuple[int, ...] = tuple(non_alpha_indexes(dataset))
+    usable: tuple[int, ...] = tuple(colour_bands(dataset))
     if bands is not None:
         _check_chosen(path, dataset, bands, usable)
         return bands
@@ -81,9 +81,18 @@ def palette_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...]) -> 
     """
     if dataset.colorinterp[bands[0] - 1] != ColorInterp.palette:
         return 0
-    if len(bands) > 1 or bands[0] != 1:
-        raise SourceError(f"{path} has a colour table, which says its colours: leave out --bands")
+    check_bands_of_table(path, bands)
     return 1 if all(red == green == blue for red, green, blue, _ in colour_table(dataset).values()) else 3
+
+
+def check_bands_of_table(path: str, bands: tuple[int, ...] | None) -> None:
+    """Check that no bands are chosen of a file with a colour table, but the only one that there is.
+
+    Raises:
+        SourceError: others are.
+    """
+    if bands not in (None, (1,)):
+        raise SourceError(f"{path} has a colour table, which says its colours: leave out --bands")
 
 
 def refuse_unconverted(path: str, dataset: DatasetReader) -> None:

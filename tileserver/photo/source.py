@@ -25,6 +25,7 @@ from tileserver.errors import ReadError, SourceChangedError, SourceError
 from tileserver.photo.colours import is_grey, read_small
 from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import DatasetPool, open_dataset
+from tileserver.photo.declared import check_bands_of_table
 from tileserver.photo.file_watch import FileWatch
 from tileserver.photo.fingerprint import FileState, file_states, fingerprints
 from tileserver.photo.gdal_errors import GdalError, gdal_errors
@@ -33,6 +34,7 @@ from tileserver.photo.inputs.placing import AS_THE_FILE_SAYS, Placing
 from tileserver.photo.inputs.prepare import Prepared, prepare
 from tileserver.photo.inputs.virtual import is_virtual
 from tileserver.photo.inputs.wholeness import missing_part
+from tileserver.photo.inputs.years import year_of_photograph
 from tileserver.photo.nodata import Array, Mask
 from tileserver.photo.pixel_size import WGS84, horizontal_crs, pixel_size
 from tileserver.photo.position import Position, check_position, check_units, find_position
@@ -76,6 +78,7 @@ class SourceInfo:
         position: how exactly its place on the ground is known.
         sheets: number of files of a mosaic; 1 for a single photograph.
         date: when it was taken, if its STAC item tells; may be empty.
+        year: of that, or from its name or tags; None if nothing tells.
     """
 
     name: str
@@ -100,6 +103,7 @@ class SourceInfo:
     position: Position
     sheets: int = 1
     date: str = ""
+    year: int | None = None
 
 
 class Source:
@@ -165,6 +169,9 @@ class Source:
         prepared = prepare(path, placing, options)
         if prepared.nodata is not None:
             options = replace(options, nodata=prepared.nodata)
+        if prepared.has_colour_table:
+            check_bands_of_table(prepared.name, bands)
+            options = replace(options, bands=None)
         try:
             with gdal_errors(), open_dataset(prepared.path) as dataset:
                 # Before anything is read, so that a replacement from now on is noticed.
@@ -372,5 +379,8 @@ def _describe(
         position=position,
         sheets=prepared.sheets,
         date=prepared.date,
+        year=year_of_photograph(
+            prepared.name, prepared.date, prepared.files[:1] if prepared.sheets == 1 else ()
+        ),
     )
     return info, preparation

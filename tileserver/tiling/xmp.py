@@ -55,6 +55,15 @@ def with_xmp(body: bytes, extension: Extension, packet: bytes) -> bytes:
     return _WRITERS[extension](body, packet) if body and packet else body
 
 
+def tiff_tags(packet: bytes) -> dict[str, str]:
+    """Return a packet as rasterio's tags of the domain xml:XMP, whose text GDAL writes as it is.
+
+    rasterio puts the text together from a name, "=" and a value. Without a packet there are none.
+    """
+    name, _, rest = packet.decode().partition("=")
+    return {name: rest} if packet else {}
+
+
 def _with_png_chunk(body: bytes, packet: bytes) -> bytes:
     return body[:_PNG_HEAD_BYTES] + _png_chunk(packet) + body[_PNG_HEAD_BYTES:]
 

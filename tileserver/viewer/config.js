@@ -26,6 +26,7 @@ import { say } from "./words.js";
  * @property {number} overview_zoom   the zoom at which the photo fits one tile
  * @property {number} maxzoom         last zoom that the server has tiles for
  * @property {number} native_zoom     the zoom at which the network works
+ * @property {boolean} has_files      whether there are files that open the map in other programs
  */
 
 const FIELDS = [

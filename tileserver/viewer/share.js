@@ -21,6 +21,7 @@ export function setUpShare(config) {
   select.value = "restored";
   byId("share-min").textContent = config.minzoom;
   byId("share-max").textContent = config.maxzoom;
+  for (const part of document.querySelectorAll(".share-files")) part.hidden = !config.has_files;
   const fill = () => {
     byId("share-url").value = config.tiles[select.value];
     byId("share-code").value = leafletCode(config, select.value);

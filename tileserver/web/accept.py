@@ -18,10 +18,15 @@ def preferred(header: str, offered: Sequence[str]) -> str | None:
     Returns:
         The one with the highest quality, of equals the first; None if the header accepts none of them.
     """
-    ranges = [_range(part) for part in header.split(",")[:_MAX_RANGES]] if header.strip() else [("*/*", 1.0)]
+    ranges = qualities(header) if header.strip() else [("*/*", 1.0)]
     rated = [(_quality(media_type, ranges), media_type) for media_type in offered]
     best = max(rated, key=lambda pair: pair[0], default=(0.0, ""))
     return best[1] if best[0] > 0 else None
+
+
+def qualities(header: str) -> list[tuple[str, float]]:
+    """Return the names in a header of the family of Accept, in lower case, each with its quality (RFC 9110, 12.4.2)."""
+    return [_range(part) for part in header.split(",")[:_MAX_RANGES]]
 
 
 def _range(text: str) -> tuple[str, float]:

@@ -25,11 +25,11 @@ from tileserver.attribution import ai_header
 from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceChangedError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
-from tileserver.tiling.layer import AI_LAYERS
+from tileserver.tiling.layer import AI_LAYERS, ONLY_MAP
 from tileserver.web.admission import Admission
 from tileserver.web.api_page import add_api_page
 from tileserver.web.cached_tiles import CachedTiles
-from tileserver.web.catalogue import ONLY_MAP, Catalogue, catalogue_routes
+from tileserver.web.catalogue import Catalogue, catalogue_routes
 from tileserver.web.crs import safe_crs_dependencies
 from tileserver.web.documents import HTML, DocumentFormat, wants_html
 from tileserver.web.download_routes import download_routes
@@ -150,15 +150,22 @@ def create_app(
         factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}", **traced)
         checks = [Depends(refuse_unknown_options)]
         app.include_router(factory.router, prefix=f"/{layer}", tags=[layer], dependencies=checks)
-        app.include_router(view_routes(endpoint, layer), prefix=f"/{layer}", tags=[layer])
+        app.include_router(
+            view_routes(endpoint, layer), prefix=f"/{layer}", tags=[layer], dependencies=checks
+        )
     app.include_router(short_routes(endpoint))
     app.include_router(kvp_routes(endpoint))
     app.include_router(download_routes(endpoint))
     app.include_router(status_routes(opened))
     app.include_router(catalogue_routes())
-    app.include_router(ogc_routes(endpoint))
+    app.include_router(ogc_routes(endpoint), dependencies=[Depends(refuse_unknown_options)])
     app.include_router(landing_routes(endpoint), prefix="/ogcapi")
-    app.include_router(ogc_routes(endpoint), prefix="/ogcapi", include_in_schema=False)
+    app.include_router(
+        ogc_routes(endpoint),
+        prefix="/ogcapi",
+        include_in_schema=False,
+        dependencies=[Depends(refuse_unknown_options)],
+    )
     add_page(app, lambda base: landing(opened, base))
     add_api_page(app)
     add_error_handlers(app)

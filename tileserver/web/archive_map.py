@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 from rasterio.warp import transform_bounds
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -21,14 +23,18 @@ from tileserver.photo.inputs.years import year_in
 from tileserver.photo.pixel_size import WGS84
 from tileserver.settings import Settings
 from tileserver.tiling.encode import MEDIA_TYPES, is_whole
-from tileserver.tiling.grid import BBox, QuadGrid
-from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
+from tileserver.tiling.grid import BBox, QuadGrid, TileAddress
+from tileserver.tiling.layer import ONLY_MAP, WEB_MERCATOR, supported_tms
+from tileserver.web import wms, wmts
 from tileserver.web.admission import Admission
 from tileserver.web.app import COMMON_RESPONSES, Application, add_error_handlers, add_page
-from tileserver.web.catalogue import ONLY_MAP, Catalogue, catalogue_routes
+from tileserver.web.catalogue import Catalogue, catalogue_routes
 from tileserver.web.forwarded import base_url
-from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy, etag_matches
+from tileserver.web.kvp import is_for_capabilities, tile_address
+from tileserver.web.middleware import AI_HEADER, LimitRequests, ResponseHeaders, ResponsePolicy, etag_matches
 from tileserver.web.offers import Offer, OfferedGrid, wmts_path
+from tileserver.web.ogc import OgcError, Parameters, answered, xml_response
+from tileserver.web.tile_endpoint import blank_tile, checked_extension
 from tileserver.web.tilejson import tile_path
 
 logger = logging.getLogger("orthosharp")
@@ -64,7 +70,7 @@ def create_archive_app(
     app.add_middleware(
         ResponseHeaders,
         policy=ResponsePolicy(settings.cors_origins, settings.frame_ancestors, settings.geocoder),
-        ai_header=f"AI-restored; model={tiles.identity.model}; digest={tiles.identity.weights}",
+        ai_header=tiles.ai_header,
         ai_prefixes=("/tiles/", f"/{_LAYER}/"),
         count=metrics.count_response,
     )
@@ -94,6 +100,11 @@ class ArchiveTilesOfMap:
     def identity(self) -> Identity:
         """What made the tiles."""
         return self._archive.identity
+
+    @property
+    def ai_header(self) -> str:
+        """Value of X-Orthosharp."""
+        return f"AI-restored; model={self.identity.model}; digest={self.identity.weights}"
 
     @property
     def title(self) -> str:
@@ -152,6 +163,7 @@ class ArchiveTilesOfMap:
             "maxzoom": known.max_zoom,
             "overview_zoom": known.min_zoom,
             "native_zoom": known.max_zoom,
+            "has_files": False,
         }
 
     def tilejson(self, base: str) -> dict[str, Any]:
@@ -190,31 +202,89 @@ class ArchiveTilesOfMap:
         ]
 
 
+def tile_response(tiles: ArchiveTilesOfMap, request: Request, tile: TileAddress, extension: str) -> Response:
+    """Return a tile; what the setting `outside` says where the archive has none.
+
+    Raises:
+        OutsideError: the format is another one, or there is no such tile.
+        DamagedError: the archive is damaged there.
+    """
+    form = tiles.identity.format
+    if checked_extension(extension) != form:
+        raise OutsideError(f"the archive has tiles in {form} only")
+    body = tiles.get(tile.z, tile.x, tile.y)
+    headers = {"Cache-Control": f"public, max-age={tiles.settings.max_age_s}"}
+    if body is None:
+        outside = tiles.settings.outside_of(_LAYER)
+        if outside == "404":
+            raise OutsideError("the archive has no tile here: see the bounds in the TileJSON")
+        body = blank_tile(form, 1) if outside == "transparent" else b""
+        if not body:  # JPEG has no transparency
+            return Response(status_code=204, headers=headers)
+        return Response(body, media_type=MEDIA_TYPES[form], headers=headers)
+    headers |= {"ETag": tiles.etag(body), "Cache-Status": "orthosharp; hit"}
+    if etag_matches(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type=MEDIA_TYPES[form], headers=headers)
+
+
+def add_services(router: APIRouter, tiles: ArchiveTilesOfMap) -> None:
+    """Add WMTS by key-value pairs, and say in WMS's own words that there is none."""
+
+    @router.get("/wmts", response_class=Response)
+    async def wmts_by_kvp(request: Request) -> Response:
+        return await answered(_wmts(tiles, request), wmts.exception_report)
+
+    @router.get("/wms", response_class=Response)
+    async def wms_by_kvp(request: Request) -> Response:
+        version = wms.version_of(Parameters(request))
+        report = partial(wms.exception_report, version)
+        return await answered(_no_wms(), report, wms.EXCEPTION_TYPES[version])
+
+
+async def _wmts(tiles: ArchiveTilesOfMap, request: Request) -> Response:
+    asked, base = Parameters(request), base_url(request)
+    if is_for_capabilities(asked):
+        known = tiles.contents
+        about = wmts.About(tiles.title, " | ".join(filter(None, (known.credit, known.notice))), known.credit)
+        return xml_response(wmts.document(about, tiles.offers(base, ""), f"{base}/wmts?"), "application/xml")
+    asked.chosen("LAYER", [_LAYER])
+    asked.chosen("TILEMATRIXSET", [WEB_MERCATOR])
+    asked.chosen("FORMAT", [MEDIA_TYPES[tiles.identity.format]])
+    answer = await run_in_threadpool(
+        tile_response, tiles, request, tile_address(asked), tiles.identity.format
+    )
+    answer.headers[AI_HEADER] = tiles.ai_header
+    return answer
+
+
+async def _no_wms() -> Response:
+    raise OgcError(
+        "OperationNotSupported",
+        "this map is an archive of tiles, from which no WMS draws pictures: use its WMTS, or serve the photograph",
+        "SERVICE",
+    )
+
+
 def _routes(tiles: ArchiveTilesOfMap, metrics: Metrics) -> APIRouter:
     router = APIRouter()
-    max_age = f"public, max-age={tiles.settings.max_age_s}"
 
-    def answer(request: Request, z: int, x: int, y: str, extension: str) -> Response:
+    @router.get("/tiles/{z}/{x}/{y}.{extension}", response_class=Response)
+    @router.get(f"/{_LAYER}/tiles/{WEB_MERCATOR}/{{z}}/{{x}}/{{y}}.{{extension}}", response_class=Response)
+    def tile(request: Request, z: int, x: int, y: str, extension: str) -> Response:
         """Return a tile; `y` may end in @2x, and gets the same: an archive has one size only."""
-        if extension != tiles.identity.format:
-            raise OutsideError(f"the archive has tiles in {tiles.identity.format} only")
         row = y.removesuffix("@2x")
         if not (row.isascii() and row.isdigit()):
             raise OutsideError("there is no such tile: see the TileJSON")
-        body = tiles.get(z, x, int(row[:9]))
-        if body is None:
-            if tiles.settings.outside_of(_LAYER) == "404":
-                raise OutsideError("the archive has no tile here: see the bounds in the TileJSON")
-            return Response(status_code=204, headers={"Cache-Control": max_age})
-        headers = {"ETag": tiles.etag(body), "Cache-Control": max_age, "Cache-Status": "orthosharp; hit"}
-        if etag_matches(request.headers.get("if-none-match"), headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        return Response(body, media_type=MEDIA_TYPES[tiles.identity.format], headers=headers)
+        return tile_response(tiles, request, TileAddress(z, x, int(row[:9])), extension)
 
-    router.add_api_route("/tiles/{z}/{x}/{y}.{extension}", answer, response_class=Response)
-    router.add_api_route(
-        f"/{_LAYER}/tiles/{WEB_MERCATOR}/{{z}}/{{x}}/{{y}}.{{extension}}", answer, response_class=Response
-    )
+    @router.get("/tiles/{z}/{x}/{y}", response_class=Response)
+    @router.get(f"/{_LAYER}/tiles/{WEB_MERCATOR}/{{z}}/{{x}}/{{y}}", response_class=Response)
+    def plain(request: Request, z: int, x: int, y: int) -> Response:
+        """Return a tile in the only format that there is."""
+        return tile_response(tiles, request, TileAddress(z, x, y), tiles.identity.format)
+
+    add_services(router, tiles)
 
     for path in ("/tilejson.json", f"/{_LAYER}/{WEB_MERCATOR}/tilejson.json"):
 

@@ -9,18 +9,19 @@ from typing import Final
 
 from starlette.datastructures import MutableHeaders
 
+from tileserver.web.accept import qualities
+
 _TEXT: Final = re.compile(r"(text/|application/(javascript|xml|json|[\w.+-]+\+(json|xml))|image/svg)")
 # Below this, the headers are most of an answer.
 _MIN_BYTES: Final = 1000
 _LEVEL: Final = 6
 _KEPT: Final = 64
-_GZIP: Final = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?P<q>[0-9.]+)\s*)?(?=,|$)", re.IGNORECASE)
 
 
 def accepts_gzip(header: str) -> bool:
-    """Return whether an Accept-Encoding header allows gzip (RFC 9110, section 12.5.3)."""
-    found = _GZIP.search(header)
-    return found is not None and float(found["q"].strip(".") or 1 if found["q"] else 1) > 0
+    """Return whether an Accept-Encoding header allows gzip (RFC 9110, section 12.5.3); not where it is malformed."""
+    allowed = dict(qualities(header))
+    return allowed.get("gzip", allowed.get("*", 0.0)) > 0
 
 
 def may_compress(headers: MutableHeaders, body: bytes) -> bool:

@@ -7,9 +7,14 @@ request, for a client that does not read its answer, and for connections that se
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+RawHeaders = list[tuple[bytes, bytes]]
+# Target, headers, and headers to add; head and body of the answer, or None.
+Instant = Callable[[bytes, RawHeaders, RawHeaders], tuple[bytes, bytes] | None]
 
 # Names and values of all headers, and the request line.
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -18,6 +23,8 @@ MAX_URL_BYTES: Final = 8 * 1024
 REQUEST_S: Final = 20.0
 # How long a client may leave its answer unread.
 UNREAD_S: Final = 30.0
+# Requests that a connection may have sent before the one that is being answered is.
+MAX_PIPELINED: Final = 32
 # Of a header, beside its name and value: colon, space and line end.
 _HEADER_EXTRA_BYTES: Final = 4
 
@@ -69,6 +76,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with limits; use a subclass that has its own `limits` (see `bounded_protocol`)."""
 
     limits: ClassVar[ConnectionLimits]
+    # Answers what needs no application; see `InstantTiles.answer`.
+    instant: ClassVar[Instant | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -81,6 +90,9 @@ class BoundedProtocol(HttpToolsProtocol):
         # Of the head, or after it of what is not the body: extensions of chunks, and the headers that may follow it.
         self._head_bytes = 0
         self._refusal: tuple[int, str] | None = None
+        # Set by a refusal behind requests that are still to be answered: nothing after those is read.
+        self._is_deaf = False
+        self._is_answered = False
 
     @property
     def is_idle(self) -> bool:
@@ -103,6 +115,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass data on to the parser, as long as a request is not too large and does not take too long."""
+        if self._is_deaf:
+            return
         self._began = False
         super().data_received(data)
         if self._is_whole:
@@ -119,9 +133,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_timer()
 
     def on_message_begin(self) -> None:
-        """Begin to count."""
+        """Begin to count, unless too many requests wait for those before them."""
         super().on_message_begin()
         self._is_whole, self._is_in_head, self._began, self._head_bytes = False, True, True, 0
+        if len(self.pipeline) >= MAX_PIPELINED:
+            # Ends the parser; `send_400_response` finds answers outstanding, and sends none.
+            raise ValueError(f"more than {MAX_PIPELINED} requests wait for their answers on this connection")
 
     def on_url(self, url: bytes) -> None:
         """Check the length of the request line."""
@@ -131,10 +148,32 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the size of the headers, and pass the request on."""
-        self._is_in_head, self._began, self._head_bytes = False, True, 0
         if sum(len(name) + len(value) + _HEADER_EXTRA_BYTES for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse(_LARGE_HEAD)
-        super().on_headers_complete()
+        self._is_in_head, self._began, self._head_bytes = False, True, 0
+        self._is_answered = self._answered_at_once()
+        if not self._is_answered:
+            super().on_headers_complete()
+
+    def _answered_at_once(self) -> bool:
+        """Answer a request for which no application is needed; return whether it was one."""
+        instant, parser = type(self).instant, self.parser
+        if (
+            instant is None
+            or not self.is_idle
+            # Behind an answer that the client has not read.
+            or self.flow.write_paused
+            or parser.get_method() != b"GET"
+            or parser.get_http_version() != "1.1"
+            or not parser.should_keep_alive()
+        ):
+            return False
+        answer = instant(self.url, self.headers, self.server_state.default_headers)
+        if answer is None:
+            return False
+        self.transport.writelines(answer)
+        self.on_response_complete()
+        return True
 
     def on_body(self, body: bytes) -> None:
         """Pass a part of the body on, which the application bounds."""
@@ -144,12 +183,20 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Note that the request has arrived."""
         self._is_whole = True
-        super().on_message_complete()
+        if not self._is_answered:
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse the request, with the status of the limit that it exceeds, and close the connection."""
+        """Refuse the request, with the status of the limit that it exceeds, and close the connection.
+
+        Behind requests that are still to be answered, it is closed after those: an answer before theirs would be taken
+        for one of theirs.
+        """
         status, text = self._refusal or (400, msg)
         if self.transport.is_closing():
+            return
+        if self._is_in_head and not self.is_idle:
+            self._is_deaf, self.cycle.keep_alive = True, False
             return
         if not self._is_in_head and self.cycle is not None and self.cycle.response_started:
             # The request was answered before its end, or is being answered: nothing fits behind that.
@@ -159,6 +206,15 @@ class BoundedProtocol(HttpToolsProtocol):
         head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head % len(body) + body)
         self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing of visitors who ask for WebSockets, where uvicorn advises to install a library."""
+
+    def on_response_complete(self) -> None:
+        """Begin to answer the next request; more are read when none waits."""
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
 
     def pause_writing(self) -> None:
         """Begin to wait for a client that does not read."""
@@ -206,6 +262,12 @@ _LONG_URL: Final = (414, f"the request's address exceeds {MAX_URL_BYTES} bytes")
 _TOO_SLOW: Final = (408, f"the request was not complete within {REQUEST_S:g} s")
 
 
-def bounded_protocol(limits: ConnectionLimits) -> type[BoundedProtocol]:
-    """Return a protocol class for uvicorn's option `http` that keeps to these limits."""
-    return type("LimitedProtocol", (BoundedProtocol,), {"limits": limits})
+def bounded_protocol(limits: ConnectionLimits, instant: Instant | None = None) -> type[BoundedProtocol]:
+    """Return a protocol class for uvicorn's option `http`.
+
+    Args:
+        limits: of its connections.
+        instant: answers what needs no application, see `tileserver.web.instant_tiles.InstantTiles.answer`.
+    """
+    own = {"limits": limits, "instant": None if instant is None else staticmethod(instant)}
+    return type("LimitedProtocol", (BoundedProtocol,), own)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
-from tileserver.attribution import ai_notice, attribution, credit, description, title
+from tileserver.attribution import ai_notice, attribution, credit, description, taken, title
 from tileserver.photo.pixel_size import WGS84
 from tileserver.photo.view import View
 from tileserver.service import TileService
@@ -105,8 +105,8 @@ def josm_imagery(service: TileService, base_url: str, layer: Layer) -> ET.Elemen
     _texts(entry, name=f"{title(service)}: {layer}", id=_identifier(service, layer), type="tms")
     _texts(entry, url=base_url + tile_path(layer, WEB_MERCATOR, "png").replace("{z}", "{zoom}"))
     _texts(entry, category="historicphoto", description=description(service, layer) or layer)
-    if view.source.info.date:
-        _texts(entry, date=view.source.info.date[:10])
+    if date := taken(service, layer):
+        _texts(entry, date=date[:10])
     sides = {"min-lon": west, "min-lat": south, "max-lon": east, "max-lat": north}
     ET.SubElement(entry, "bounds", {name: repr(degrees) for name, degrees in sides.items()})
     notes = " | ".join(filter(None, [credit(service), ai_notice(service) if layer in AI_LAYERS else ""]))
@@ -121,7 +121,7 @@ def josm_imagery(service: TileService, base_url: str, layer: Layer) -> ET.Elemen
 def imagery_feature(service: TileService, base_url: str, layer: Layer) -> Document:
     """Return an imagery entry as iD and the Editor Layer Index have it: a GeoJSON feature."""
     view = _view(service, layer)
-    date = view.source.info.date[:10]
+    first, _, last = taken(service, layer).partition("/")
     properties = {
         "id": _identifier(service, layer),
         "name": f"{title(service)}: {layer}",
@@ -132,7 +132,7 @@ def imagery_feature(service: TileService, base_url: str, layer: Layer) -> Docume
         "max_zoom": view.pyramid.max_zoom,
         "description": description(service, layer),
         "attribution": {"text": attribution(service, layer), "required": True},
-        **({"start_date": date, "end_date": date} if date else {}),
+        **({"start_date": first[:10], "end_date": (last or first)[:10]} if first else {}),
     }
     return {"type": "Feature", "properties": properties, "geometry": _polygon(view.bounds_lonlat)}
 
@@ -174,7 +174,7 @@ def stac_item(service: TileService, base_url: str) -> Document:
             "title": title(service),
             "description": description(service, "restored"),
             "gsd": round(info.pixel.gsd_m, 4),
-            **_dates(info.date),
+            **_dates(taken(service, "restored")),
             **({"providers": [{"name": credit(service), "roles": ["producer"]}]} if credit(service) else {}),
         },
         "links": links,
@@ -186,7 +186,7 @@ def _dates(text: str) -> Document:
     """Return when a photograph was taken, in the fields of STAC; an interval where that is not known exactly.
 
     Args:
-        text: one date, or two with a slash between them; may be empty.
+        text: one date, or two with a slash between them, or a year; may be empty.
     """
     first, _, last = text.partition("/")
     try:

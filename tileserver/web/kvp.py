@@ -84,23 +84,41 @@ async def _wmts(endpoint: TileEndpoint, request: Request) -> Response:
         TileServerError: as `TileEndpoint.answer`.
     """
     asked, service = Parameters(request), endpoint.service
-    asked.chosen("SERVICE", ["WMTS"])
-    operation = asked.required("REQUEST")
-    if operation == "GetCapabilities":
+    if is_for_capabilities(asked):
         document = wmts.capabilities(service, base_url(request), service.rasters.layers)
         return xml_response(document, _XML)
-    if operation != "GetTile":
+    layer = asked.chosen("LAYER", service.rasters.layers)
+    extension = wms.FORMATS[asked.chosen("FORMAT", wms.FORMATS)]
+    grid = asked.chosen("TILEMATRIXSET", covering_views(service, layer))
+    answer = await endpoint.answer(request, layer, grid, tile_address(asked), extension)
+    return marked(endpoint, layer, answer)
+
+
+def is_for_capabilities(asked: Parameters) -> bool:
+    """Return whether a WMTS request asks for the capabilities; it asks for a tile otherwise.
+
+    Raises:
+        OgcError: it is for another service, or asks for something else.
+    """
+    if asked.get("SERVICE").upper() != "WMTS":
+        asked.chosen("SERVICE", ["WMTS"])
+    operation = asked.required("REQUEST")
+    if operation.lower() not in ("getcapabilities", "gettile"):
         raise OgcError(
             "OperationNotSupported",
             f"REQUEST={operation!r} is not served: use GetCapabilities or GetTile",
             "REQUEST",
         )
-    layer = asked.chosen("LAYER", service.rasters.layers)
-    extension = wms.FORMATS[asked.chosen("FORMAT", wms.FORMATS)]
-    grid = asked.chosen("TILEMATRIXSET", covering_views(service, layer))
-    tile = TileAddress(asked.whole("TILEMATRIX"), asked.whole("TILECOL"), asked.whole("TILEROW"))
-    answer = await endpoint.answer(request, layer, grid, tile, extension)
-    return marked(endpoint, layer, answer)
+    return operation.lower() == "getcapabilities"
+
+
+def tile_address(asked: Parameters) -> TileAddress:
+    """Return the tile that a WMTS request asks for.
+
+    Raises:
+        OgcError: a number is missing or malformed.
+    """
+    return TileAddress(asked.whole("TILEMATRIX"), asked.whole("TILECOL"), asked.whole("TILEROW"))
 
 
 def marked(endpoint: TileEndpoint, layer: str, answer: Response) -> Response:

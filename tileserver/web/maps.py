@@ -32,6 +32,10 @@ logger = logging.getLogger("orthosharp")
 
 # Interval at which photographs are checked for replacement.
 WATCH_S: Final = 5.0
+# A reload that takes longer is reported: the storage of a photograph may hang.
+OPENING_S: Final = 300.0
+# How long a shutdown waits for reads and inferences that have begun.
+CLOSING_S: Final = 20.0
 
 
 @dataclass(eq=False)
@@ -123,6 +127,9 @@ class ReloadableMaps:
         first: the generation to begin with.
         shared, admission: resources and limits kept across reloads; closed at shutdown.
         load: opens a new generation.
+
+    Attributes:
+        hangs: whether something could not be closed at shutdown: threads that never end hold up the process.
     """
 
     def __init__(
@@ -141,6 +148,8 @@ class ReloadableMaps:
         self._is_closed = False
         self._handover = threading.Lock()
         self._last_refusal = ""
+        self.hangs = False
+        self._opening = PatientCall(self._open)
         self._outdated = PatientCall(lambda: self.current.is_outdated())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,7 +165,7 @@ class ReloadableMaps:
         finally:
             generation.active_requests -= 1
             if generation.retired and not generation.active_requests:
-                await asyncio.to_thread(generation.close)
+                self._close_later(generation)
 
     async def reload(self) -> bool:
         """Replace the current generation by a new one.
@@ -167,7 +176,7 @@ class ReloadableMaps:
         async with self._reloading:
             self._is_requested = False
             try:
-                await asyncio.to_thread(self._open)
+                await self._wait_for_opening()
             except (TileServerError, SrModelError) as error:
                 if str(error) != self._last_refusal:
                     logger.warning("reload refused, the current maps stay: %s", error)
@@ -184,7 +193,7 @@ class ReloadableMaps:
             self._last_refusal = ""
             old.retired = True
             if not old.active_requests:
-                await asyncio.to_thread(old.close)
+                self._close_later(old)
             logger.warning("reloaded: %s", ", ".join(new.apps))
             return True
 
@@ -193,6 +202,27 @@ class ReloadableMaps:
         if not self._is_requested:
             self._is_requested = True
             self._start(self.reload())
+
+    async def _wait_for_opening(self) -> None:
+        """Open a generation in a thread that the end of the process does not wait for, and report a long wait.
+
+        Raises:
+            As `load`.
+        """
+        opening = asyncio.wrap_future(self._opening.begin())
+        try:
+            while not (await asyncio.wait({opening}, timeout=OPENING_S))[0]:
+                logger.warning(
+                    "the reload has taken over %g s; the current maps stay until it ends. Does the storage respond?",
+                    OPENING_S,
+                )
+            opening.result()
+        finally:
+            opening.cancel()
+
+    def _close_later(self, generation: Generation) -> None:
+        """Close a generation in a thread: its last reads may hang, and the next reload need not wait for them."""
+        self._start(PatientCall(generation.close).result(None))
 
     def _start(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
@@ -226,13 +256,22 @@ class ReloadableMaps:
             task.cancel()
         with self._handover:
             self._is_closed = True
+        try:
+            await PatientCall(self._close).result(CLOSING_S)
+        except TimeoutError:
+            self.hangs = True
+            logger.warning(
+                "ended without closing all files: a read or an inference did not end within %g s", CLOSING_S
+            )
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _close(self) -> None:
         unused = self._take()
         if unused is not None:
-            await asyncio.to_thread(unused.close)
-        await asyncio.to_thread(self._admission.close)
-        await asyncio.to_thread(self.current.close)
-        await asyncio.to_thread(self._shared.close)
-        await send({"type": "lifespan.shutdown.complete"})
+            unused.close()
+        self._admission.close()
+        self.current.close()
+        self._shared.close()
 
     async def _watch(self) -> None:
         while True:

@@ -195,7 +195,8 @@ class ResponseHeaders:
         if cacheable and scope["method"] in ("GET", "HEAD") and "etag" not in headers:
             headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         asked = Headers(scope=scope)
-        if may_compress(headers, body):
+        # A part of a file is counted in the bytes of the file.
+        if status != 206 and may_compress(headers, body):
             headers.add_vary_header("Accept-Encoding")
             if accepts_gzip(asked.get("accept-encoding", "")):
                 body = compressed(body)

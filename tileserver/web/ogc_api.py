@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rasterio.crs import CRS
 
-from tileserver.attribution import attribution, description, title
+from tileserver.attribution import attribution, description, taken, title
 from tileserver.errors import OutsideError
 from tileserver.photo.view import View
 from tileserver.service import TileService
@@ -101,9 +101,12 @@ def collection(service: TileService, base_url: str, layer: str) -> Document:
     scale = view.pixel(view.pyramid.native_zoom).gsd_m * _SCALE_PER_GSD_M
     address = f"{base_url}/collections/{layer}"
     extent: Document = {"spatial": {"bbox": [list(view.bounds_lonlat)], "crs": CRS84}}
-    if source.date:
-        first, _, last = source.date.partition("/")
-        extent["temporal"] = {"interval": [[f"{date[:10]}T00:00:00Z" for date in (first, last or first)]]}
+    if date := taken(service, layer):
+        first, _, last = date.partition("/")
+        ends = [first[:10], (last or first)[:10]]
+        if first.isdigit():  # a year
+            ends = [f"{first}-01-01", f"{first}-12-31"]
+        extent["temporal"] = {"interval": [[f"{end}T00:00:00Z" for end in ends]]}
     return {
         "id": layer,
         "title": f"{title(service)}: {layer}",

@@ -57,6 +57,7 @@ def ogc_routes(endpoint: TileEndpoint) -> APIRouter:
         return document(request, f, layer, ogc_api.collection(service, base_url(request), layer))
 
     @router.get("/collections/{layer}/map", **_IMAGES)
+    @router.get("/{layer}/map", **_IMAGES)  # as titiler has it
     def collection_map(
         request: Request,
         layer: str,

@@ -1,12 +1,12 @@
 """Options in a request's query that other tile servers know: obeyed where they make sense, else refused by name."""
 
-from __future__ import annotations
+# Annotations are not postponed: older versions of FastAPI cannot evaluate those of classes of another module.
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Final
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlencode
 
 import numpy as np
 from fastapi import Query
@@ -17,13 +17,14 @@ from rio_tiler.errors import InvalidColorMapName
 from starlette.requests import Request
 from titiler.core.dependencies import DefaultDependency
 
+from sr_model import PixelWindow
 from tileserver.errors import BadParameterError, UnsupportedOptionError
 from tileserver.tiling.grid import TILE_PX
 from tileserver.tiling.raster import Raster, UInt8Array
 
 # What titiler and its relatives obey, and what to do here instead.
 _ELSEWHERE: Final = "the server's settings say how the photograph is read"
-_OWN_LAYER: Final = "only the layers old and new obey it"
+_OWN_LAYER: Final = "only tiles and pictures of the layers old and new obey it"
 _REFUSED: Final = {
     "url": "the server shows the photographs that it was started with",
     "assets": _ELSEWHERE,
@@ -130,6 +131,16 @@ class Adjustment(DefaultDependency):
     def is_plain(self) -> bool:
         """Whether nothing is to be changed."""
         return self.bidx is None and self.rescale is None and self.colormap_name is None
+
+    def query(self) -> str:
+        """Return what a tile's address needs at its end to be shown so.
+
+        Raises:
+            BadParameterError: a value is malformed.
+        """
+        self.apply(Raster.blank(PixelWindow(0, 0, 1, 1)))
+        given = {"bidx": self.bidx, "rescale": self.rescale, "colormap_name": self.colormap_name}
+        return urlencode({name: value for name, value in given.items() if value is not None}, doseq=True)
 
     def apply(self, raster: Raster) -> Raster:
         """Return the pixels as they are to be shown.

@@ -23,20 +23,24 @@ class PatientCall(Generic[T]):
         self._running: Future[T] | None = None
         self._lock = threading.Lock()
 
-    async def result(self, timeout_s: float) -> T:
+    async def result(self, timeout_s: float | None) -> T:
         """Return the result of a call that begins now, or of the one that still runs.
+
+        Args:
+            timeout_s: longest wait in seconds; None for as long as it takes.
 
         Raises:
             TimeoutError: it does not return in time.
         """
-        done = asyncio.wrap_future(self._begin())
-        # Shielded, because another request may wait for the same call.
-        return await asyncio.wait_for(asyncio.shield(done), timeout_s)
+        return await asyncio.wait_for(asyncio.wrap_future(self.begin()), timeout_s)
 
-    def _begin(self) -> Future[T]:
+    def begin(self) -> Future[T]:
+        """Return the future of a call that begins now, or of the one that still runs; it cannot be cancelled."""
         with self._lock:
             if self._running is None or self._running.done():
                 self._running = Future()
+                # Cancelled, it would take no result: another request may wait for the same call.
+                self._running.set_running_or_notify_cancel()
                 threading.Thread(
                     target=self._run, args=(self._running,), name="orthosharp-patience", daemon=True
                 ).start()

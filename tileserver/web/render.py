@@ -13,6 +13,7 @@ from sr_model import PixelWindow
 from tileserver.errors import OutsideError
 from tileserver.tiling.encode import MEDIA_TYPES, Extension, encode
 from tileserver.tiling.raster import Raster
+from tileserver.tiling.xmp import tiff_tags
 from tileserver.web.options import Adjustment
 
 _EXTENSIONS: Final[dict[str, Extension]] = {"png": "png", "webp": "webp", "jpg": "jpg", "jpeg": "jpg"}
@@ -64,8 +65,6 @@ def _geotiff(image: ImageData, raster: Raster, packet: bytes) -> bytes:
         with file.open(**profile, **place, photometric="RGB", alpha="unassociated") as dataset:
             dataset.write(np.moveaxis(np.dstack([raster.rgb, raster.mask]), 2, 0))
             if packet:
-                # See `cog`: rasterio puts the text together from a name, "=" and a value.
-                name, _, rest = packet.decode().partition("=")
-                dataset.update_tags(ns="xml:XMP", **{name: rest})
+                dataset.update_tags(ns="xml:XMP", **tiff_tags(packet))
         body: bytes = file.read()
     return body

@@ -18,15 +18,15 @@ from tileserver.tiling.encode import MEDIA_TYPES, Extension
 from tileserver.tiling.grid import BBox, TileAddress
 from tileserver.tiling.layer import WEB_MERCATOR, Layer
 from tileserver.web import ogc_api, wmts
-from tileserver.web.accept import preferred
 from tileserver.web.documents import DOCUMENT, DocumentFormat, document
+from tileserver.web.formats import accepted_format
 from tileserver.web.forwarded import base_url
 from tileserver.web.layer_reader import LayerInput, LayerReader
 from tileserver.web.ogc import xml_response
 from tileserver.web.options import Adjustment, refuse_unknown_options, tile_scale
 from tileserver.web.render import render
 from tileserver.web.tile_endpoint import TileEndpoint
-from tileserver.web.tilejson import DEFAULT_FORMAT, TileJsonOptions
+from tileserver.web.tilejson import TileJsonOptions
 from tileserver.web.tilejson import tilejson as tilejson_of
 
 # Successful responses, for the OpenAPI document.
@@ -76,10 +76,16 @@ class LayerFactory(TilerFactory):
         if self.layer in ("old", "new"):
             self.render_dependency = Adjustment
         super().register_routes()  # type: ignore[no-untyped-call]
-        self.bounds()
-        self.wmts()
+        self.served_bounds()
+        self.capabilities()
 
     def bounds(self) -> None:
+        """Register nothing: older versions of titiler call this."""
+
+    def wmts(self) -> None:
+        """Register nothing, likewise."""
+
+    def served_bounds(self) -> None:
         """Register the route for the bounds of the area served, in degrees."""
         layer, rasters = self.layer, self.endpoint.service.rasters
 
@@ -165,26 +171,32 @@ class LayerFactory(TilerFactory):
             adjustment: DefaultDependency = adjusted,
         ) -> Response:
             tile = TileAddress(z, x, y, tile_scale(tilesize))
-            found = await answer(request, tileMatrixSetId, tile, accepted_format(request), adjustment)
+            found = await answer(
+                request, tileMatrixSetId, tile, accepted_format(request.headers.get("accept", "")), adjustment
+            )
             found.headers.add_vary_header("Accept")
             return found
 
     def tilejson(self) -> None:
         """Register the route for the layer's TileJSON."""
-        layer, service = self.layer, self.endpoint.service
+        layer, service, adjusted = self.layer, self.endpoint.service, Depends(self.render_dependency)
 
         @self.router.get("/{tileMatrixSetId}/tilejson.json", name="tilejson")
         def tilejson(
             request: Request,
             tileMatrixSetId: str,  # noqa: N803
             options: Annotated[TileJsonOptions, Depends()],
+            adjustment: DefaultDependency = adjusted,
         ) -> JSONResponse:
-            return JSONResponse(tilejson_of(service, base_url(request), layer, tileMatrixSetId, options))
+            document = tilejson_of(service, base_url(request), layer, tileMatrixSetId, options)
+            if isinstance(adjustment, Adjustment) and not adjustment.is_plain:
+                document["tiles"] = [f"{url}?{adjustment.query()}" for url in document["tiles"]]
+            return JSONResponse(document)
 
     def statistics(self) -> None:
         """Register no routes for statistics: their parameters are unbounded."""
 
-    def wmts(self) -> None:
+    def capabilities(self) -> None:
         """Register the route for the layer's WMTS capabilities."""
         layer, service = self.layer, self.endpoint.service
 
@@ -215,7 +227,9 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
     @router.get("/tiles/{z}/{x}/{y}", **_IMAGE)
     async def plain(request: Request, z: int, x: int, y: int, tilesize: int | None = None) -> Response:
         tile = TileAddress(z, x, y, tile_scale(tilesize))
-        found = await endpoint.answer(request, "restored", WEB_MERCATOR, tile, accepted_format(request))
+        found = await endpoint.answer(
+            request, "restored", WEB_MERCATOR, tile, accepted_format(request.headers.get("accept", ""))
+        )
         found.headers.add_vary_header("Accept")
         return found
 
@@ -226,10 +240,3 @@ def short_routes(endpoint: TileEndpoint) -> APIRouter:
         )
 
     return router
-
-
-def accepted_format(request: Request) -> Extension:
-    """Return the format of a tile without an extension, by Accept; `DEFAULT_FORMAT` where that is as good as any."""
-    offered = sorted(MEDIA_TYPES, key=lambda extension: extension != DEFAULT_FORMAT)
-    found = preferred(request.headers.get("accept", ""), [MEDIA_TYPES[extension] for extension in offered])
-    return next((extension for extension in offered if MEDIA_TYPES[extension] == found), DEFAULT_FORMAT)

@@ -23,6 +23,7 @@ from tileserver.service import TileService
 from tileserver.tiling.grid import BBox
 from tileserver.tiling.layer import AI_LAYERS, WEB_MERCATOR, Layer
 from tileserver.tiling.raster import Raster
+from tileserver.tiling.xmp import tiff_tags, with_xmp
 from tileserver.web.layer_reader import project
 from tileserver.web.tile_endpoint import TileEndpoint
 
@@ -80,7 +81,7 @@ def _save(endpoint: TileEndpoint, layer: Layer, kind: Kind, bbox: str) -> bytes:
         raster = service.picture(layer, WEB_MERCATOR, zoom, window)
     place = grid.bounds(zoom, window)
     make = _geotiff if kind == "tif" else _archive
-    return make(raster, place, view, notes_of(service, layer))
+    return make(raster, place, view, notes_of(service, layer), service.mark(layer))
 
 
 def _parse(bbox: str, view: View) -> BBox:
@@ -101,7 +102,7 @@ def notes_of(service: TileService, layer: str) -> dict[str, str]:
     return {name: text for name, text in notes.items() if text}
 
 
-def _geotiff(raster: Raster, place: BBox, view: View, notes: dict[str, str]) -> bytes:
+def _geotiff(raster: Raster, place: BBox, view: View, notes: dict[str, str], packet: bytes) -> bytes:
     height, width = raster.mask.shape
     tags = {
         "TIFFTAG_DOCUMENTNAME": notes.get("Title", ""),
@@ -126,10 +127,12 @@ def _geotiff(raster: Raster, place: BBox, view: View, notes: dict[str, str]) -> 
             dataset.write(raster.rgb.transpose(2, 0, 1), (1, 2, 3))
             dataset.write(raster.mask, 4)
             dataset.update_tags(**{name: text for name, text in tags.items() if text})
+            if packet:
+                dataset.update_tags(ns="xml:XMP", **tiff_tags(packet))
         return bytes(file.read())
 
 
-def _archive(raster: Raster, place: BBox, view: View, notes: dict[str, str]) -> bytes:
+def _archive(raster: Raster, place: BBox, view: View, notes: dict[str, str], packet: bytes) -> bytes:
     """Return a ZIP with a PNG, its world file and its CRS, and the notes as text."""
     height, width = raster.mask.shape
     image = Image.fromarray(raster.rgb)
@@ -144,7 +147,7 @@ def _archive(raster: Raster, place: BBox, view: View, notes: dict[str, str]) -> 
     world = (x_cell, 0.0, 0.0, -y_cell, place.left + x_cell / 2, place.top - y_cell / 2)
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
-        archive.writestr("view.png", png.getvalue())
+        archive.writestr("view.png", with_xmp(png.getvalue(), "png", packet))
         archive.writestr("view.pgw", "".join(f"{number!r}\n" for number in world))
         archive.writestr("view.prj", view.crs.to_wkt(version="WKT1_ESRI"))
         archive.writestr("CREDIT.txt", "".join(f"{name}: {text}\n" for name, text in notes.items()))

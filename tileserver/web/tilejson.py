@@ -1,7 +1,9 @@
 """TileJSON of a layer, and the configuration of the page."""
 
+# Annotations are not postponed: older versions of FastAPI cannot evaluate those of classes of another module.
+
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import Query
 
@@ -11,8 +13,7 @@ from tileserver.service import TileService
 from tileserver.tiling.encode import Extension
 from tileserver.tiling.grid import TILE_PX, Pyramid
 from tileserver.tiling.layer import WEB_MERCATOR
-
-DEFAULT_FORMAT: Final[Extension] = "webp"
+from tileserver.web.formats import DEFAULT_FORMAT
 
 
 def tile_path(layer: str, tms: str, extension: str = DEFAULT_FORMAT, scale: int = 1) -> str:
@@ -131,4 +132,5 @@ def page_config(service: TileService, root_path: str) -> dict[str, Any]:
         "overview_zoom": pyramid.min_zoom,
         "native_zoom": pyramid.native_zoom,
         "max_image_px": service.settings.max_image_px,
+        "has_files": True,
     }

@@ -18,6 +18,7 @@ from tileserver.jobs.restore.target import Target
 from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.tiling.grid import METATILE_PX
 from tileserver.tiling.raster import Raster, UInt8Array
+from tileserver.tiling.xmp import tiff_tags
 
 
 def write_cog(
@@ -101,9 +102,7 @@ def _write_plain(
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.update_tags(**tags)
         if mark:
-            # GDAL takes the text as it is; rasterio puts it together from a name, "=" and a value.
-            name, _, rest = mark.decode().partition("=")
-            dataset.update_tags(ns="xml:XMP", **{name: rest})
+            dataset.update_tags(ns="xml:XMP", **tiff_tags(mark))
         for part in whole.split(METATILE_PX):
             raster = metatiles.read(part)
             place = rasterio.windows.Window(part.x - whole.x, part.y - whole.y, part.width, part.height)

@@ -87,6 +87,13 @@ class MendedFile:
             return self.as_copy(option)
         return Mending(f"gdal_edit.py {option} {shlex.quote(self.path)}")
 
+    def name_crs(self) -> Mending:
+        """Make the file say that it has the CRS `crs`: in place, or in a copy where that would change or break it."""
+        # Beside control points, gdal_edit.py writes a CRS that is not theirs.
+        if not self._is_writable or self._is_cog or self.dataset.gcps[0]:
+            return self.as_copy()
+        return Mending(f"{name_crs_of_each(self.crs)} {shlex.quote(self.path)}")
+
     def as_copy(self, *more: str) -> Mending:
         """Copy it without loss, and give the copy overviews.
 
@@ -96,9 +103,10 @@ class MendedFile:
         options = [*more, "-co TILED=YES -co COMPRESS=DEFLATE -co BIGTIFF=IF_SAFER"]
         if is_negative(self.dataset):
             options.insert(0, "-co PHOTOMETRIC=MINISWHITE")
-        if self.crs not in (self.dataset.crs, self.dataset.gcps[1]) and self.dataset.rpcs is None:
-            code = self.crs.to_authority()
-            options.insert(0, f"-a_srs {shlex.quote(':'.join(code) if code else self.crs.to_wkt())}")
+        # As text: rasterio finds a CRS without a datum equal to the same one with any datum.
+        own = [crs.to_wkt() for crs in (self.dataset.crs, self.dataset.gcps[1]) if crs]
+        if self.crs.to_wkt() not in own and self.dataset.rpcs is None:
+            options.insert(0, f"-a_srs {_name_of(self.crs)}")
         made = shlex.quote(self.copy)
         return Mending(
             f"gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES {' '.join(options)} {shlex.quote(given)} {made} "
@@ -135,6 +143,16 @@ class MendedFile:
         return inside or dataset.driver == "VRT" or not has_mask
 
 
+def name_crs_of_each(crs: CRS) -> str:
+    """Return the command that makes a file, whose path has to follow, say that it has a CRS."""
+    return f"gdal_edit.py -a_srs {_name_of(crs)}"
+
+
+def _name_of(crs: CRS) -> str:
+    code = crs.to_authority()
+    return shlex.quote(":".join(code) if code else crs.to_wkt())
+
+
 def _stem(path: str) -> str:
     return title_of(path) if is_remote(path) else PurePath(path).stem
 
@@ -147,16 +165,17 @@ def _writable_folder(path: str) -> PurePath:
     return PurePath() if os.access(Path.cwd(), os.W_OK) else PurePath(tempfile.gettempdir())
 
 
-def mend_sheets(mendings: Mapping[str, Mending], paths: Sequence[str]) -> str:
+def mend_sheets(mendings: Mapping[str, Mending], paths: Sequence[str], in_place: str = _ADD) -> str:
     """Return one command that mends some sheets of a mosaic, and looks at it with the copies in place of the sheets.
 
     Args:
         mendings: of each of these sheets, by its path.
         paths: of all sheets, in their order.
+        in_place: the command for a sheet that can be changed, without its path.
     """
     copies = {path: one.copy for path, one in mendings.items() if one.copy}
     if not copies:
-        return f'for sheet in {shlex.join(mendings)}; do {_ADD} "$sheet"; done'
+        return f'for sheet in {shlex.join(mendings)}; do {in_place} "$sheet"; done'
     folders = dict.fromkeys(str(PurePath(copy).parent) for copy in copies.values())
     shown = shlex.join(copies.get(path, path) for path in paths)
     commands = (one.command for one in mendings.values())

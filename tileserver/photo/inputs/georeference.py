@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
@@ -32,11 +32,13 @@ class Georeferenced:
         path: what GDAL opens: the file itself, or a virtual one that warps it.
         crs: its CRS.
         how: how its place was found, if not from its own tags and transform; part of its fingerprint.
+        is_expanded: whether `path` has red, green and blue in place of the file's colour table.
     """
 
     path: str
     crs: CRS
     how: str = ""
+    is_expanded: bool = False
 
 
 def georeference(path: str, dataset: DatasetReader, placing: Placing) -> Georeferenced:
@@ -107,7 +109,8 @@ def _warped(path: str, dataset: DatasetReader, options: dict[str, Any], how: str
             f"{path} cannot be warped by its control points or RPC model ({str(error).rstrip('.')}): "
             "check them with gdalinfo"
         ) from error
-    return Georeferenced(virtual_file(f"{PurePath(file_name(path)).stem}.vrt", text), crs, how)
+    is_expanded = dataset.colorinterp[0] == ColorInterp.palette
+    return Georeferenced(virtual_file(f"{PurePath(file_name(path)).stem}.vrt", text), crs, how, is_expanded)
 
 
 def warp_options(dataset: DatasetReader) -> dict[str, Any]:

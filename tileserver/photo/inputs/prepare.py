@@ -26,7 +26,6 @@ from tileserver.photo.inputs.naming import file_name, is_remote, title_of
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.inputs.probe import probe
 from tileserver.photo.inputs.services.address import ServiceAddress, service_address
-from tileserver.photo.inputs.services.opening import open_service
 from tileserver.photo.inputs.sheet_places import check_sheet_positions
 from tileserver.photo.inputs.sheet_reading import prepare_sheets
 from tileserver.photo.inputs.sheets import look_at_all
@@ -59,6 +58,7 @@ class Prepared:
         date: when it was taken, from a STAC item; may be empty.
         warnings: what to tell the user.
         notes: what was found and decided.
+        has_colour_table: whether its colours were those of a colour table, which was expanded.
         nodata: what is left of the option of this name after the sheets were prepared; None for all of it.
         virtual: virtual sheets, or a service, which must exist as long as the photograph is read.
     """
@@ -75,6 +75,7 @@ class Prepared:
     date: str = ""
     warnings: tuple[Notice, ...] = ()
     notes: tuple[str, ...] = ()
+    has_colour_table: bool = False
     nodata: Nodata | None = None
     virtual: tuple[Closable, ...] = ()
 
@@ -123,6 +124,9 @@ def prepare(
 
 
 def _service(name: str, address: ServiceAddress, placing: Placing) -> Prepared:
+    # Its HTTP library takes a tenth of a second to import.
+    from tileserver.photo.inputs.services.opening import open_service
+
     opened = open_service(address, placing)
     return Prepared(
         path=opened.path,
@@ -166,6 +170,7 @@ def _mosaic(paths: list[str], name: str, placing: Placing, options: ReadingOptio
         credit="; ".join(credits_),
         warnings=(*warnings, *positions.warnings, *more, *readable.warnings),
         notes=readable.notes,
+        has_colour_table=all(sheet.palette for sheet in sheets),
         # What lies within a tolerance of a value was looked for at the edge of every sheet.
         nodata="none" if isinstance(options.nodata, tuple) and len(options.nodata) == 2 else None,
         virtual=(*readable.virtual, *virtual),
@@ -195,6 +200,7 @@ def _single(path: str, placing: Placing) -> Prepared:
         how,
         path,
         credit=credit,
+        has_colour_table=placed.is_expanded,
         warnings=(*checked.warnings, *cut),
     )
 

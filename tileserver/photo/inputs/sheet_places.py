@@ -12,7 +12,9 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 
 from tileserver.errors import SourceError
+from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
+from tileserver.photo.inputs.commands import MendedFile, mend_sheets, name_crs_of_each
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.inputs.sheets import Sheet, short_names
 from tileserver.photo.notice import Notice
@@ -49,7 +51,7 @@ def check_sheet_positions(sheets: Sequence[Sheet], crs: CRS, placing: Placing) -
     warnings: list[Notice] = []
     for group in _by_crs(sheets, crs):
         position, gsd_m = _position(group)
-        found = list(_warnings(group, len(sheets), position, gsd_m))
+        found = list(_warnings(group, sheets, position, gsd_m))
         if placing.inaccurate == "refuse" and position.is_worse_than(WORST_PX * gsd_m):
             raise SourceError(f"the mosaic is refused, as --inaccurate refuse asks: {' '.join(found)}")
         keys.append(position.key)
@@ -89,7 +91,9 @@ def _position(group: Sequence[Sheet]) -> tuple[Position, float]:
     return find_position(crs, bounds, lonlat), pixel.gsd_m
 
 
-def _warnings(group: Sequence[Sheet], count: int, position: Position, gsd_m: float) -> Iterator[Notice]:
+def _warnings(
+    group: Sequence[Sheet], sheets: Sequence[Sheet], position: Position, gsd_m: float
+) -> Iterator[Notice]:
     paths = [sheet.path for sheet in group]
     have = "has" if len(paths) == 1 else "have"
     for notice in position.notices(gsd_m, shlex.join(paths)):
@@ -97,11 +101,18 @@ def _warnings(group: Sequence[Sheet], count: int, position: Position, gsd_m: flo
         text = notice.replace("the photograph", "the sheet").replace("--crs ", "gdal_edit.py -a_srs ")
         command = notice.command
         if position.like and not position.better:
-            command = (
-                f'for sheet in {shlex.join(paths)}; do gdal_edit.py -a_srs {position.like} "$sheet"; done'
-            )
+            command = _name_crs(paths, [sheet.path for sheet in sheets], CRS.from_string(position.like))
         yield Notice(
             notice.code,
-            f"{len(paths)} of {count} sheets {have} another CRS ({short_names(paths)}): {text}",
+            f"{len(paths)} of {len(sheets)} sheets {have} another CRS ({short_names(paths)}): {text}",
             command,
         )
+
+
+def _name_crs(paths: Sequence[str], all_paths: Sequence[str], crs: CRS) -> str:
+    """Return the command that makes sheets say that they have a CRS."""
+    mendings = {}
+    for path in paths:
+        with open_dataset(path) as dataset:
+            mendings[path] = MendedFile.of_sheet(path, dataset, crs).name_crs()
+    return mend_sheets(mendings, all_paths, name_crs_of_each(crs))

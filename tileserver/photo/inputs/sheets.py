@@ -14,9 +14,9 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
-from rio_tiler.utils import non_alpha_indexes
 
 from tileserver.errors import SourceError
+from tileserver.photo.colour_bands import colour_bands
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.fingerprint import files_of
 from tileserver.photo.gdal_errors import gdal_errors
@@ -48,7 +48,7 @@ class Sheet:
         dtype: data type of its bands.
         bands: numbers of its bands without alpha, counted from 1, in the file's order.
         colours: interpretation of each of them.
-        palette: whether its only band has a colour table.
+        palette: whether its only band has a colour table, even if that was expanded as it was warped.
         is_negative: whether its lowest value is white (PHOTOMETRIC=MINISWHITE).
         bits: bits per value that are used (NBITS), if fewer than the data type has; else None.
         is_masked: whether some of its pixels may have no data.
@@ -160,7 +160,7 @@ def report_faults(faults: Sequence[Fault], count: int, placing: Placing) -> list
 def _describe(path: str, own: DatasetReader, dataset: DatasetReader, placed: Georeferenced) -> Sheet:
     """Describe a sheet by its own file and by what GDAL reads of it, which may be warped and does not tell all."""
     colours = dataset.colorinterp
-    bands = non_alpha_indexes(dataset)
+    bands = colour_bands(dataset)
     if not bands:
         raise SourceError(f"{path} has only an alpha band: leave it out of the mosaic")
     palette = own.colorinterp[0] == ColorInterp.palette
@@ -176,7 +176,7 @@ def _describe(path: str, own: DatasetReader, dataset: DatasetReader, placed: Geo
         dtype=dataset.dtypes[0],
         bands=bands,
         colours=tuple(colours[band - 1] for band in bands),
-        palette=colours[0] == ColorInterp.palette,
+        palette=palette,
         # A colour table says what is white, and its colours have 8 bits.
         is_negative=is_negative(own) and not palette,
         bits=None if palette else bits,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-
-import rasterio
-from rasterio.errors import RasterioError
 
 from tileserver.photo.inputs.naming import title_of
 
@@ -28,9 +26,23 @@ def year_of(path: str) -> int | None:
     return year_in(title_of(path)) or _in_tags(path)
 
 
+def year_of_photograph(name: str, date: str, files: Sequence[str]) -> int | None:
+    """Return the year of an open photograph, from its title, its date or its file's tags; None if nothing tells.
+
+    Args:
+        name: its title.
+        date: when it was taken, as a STAC item says; may be empty.
+        files: the only file that it consists of; empty for several files, or none.
+    """
+    return year_in(name) or year_in(date) or next(map(year_of, files), None)
+
+
 def _in_tags(path: str) -> int | None:
     if not Path(path).is_file():
         return None
+    import rasterio
+    from rasterio.errors import RasterioError
+
     try:
         with rasterio.open(path) as dataset:
             tags = {**dataset.tags(), **dataset.tags(ns="IMAGERY")}
