@@ -6,22 +6,23 @@
 #   docker run --rm --publish 8000:8000 orthosharp                                      the demo
 #   docker run --rm --publish 8000:8000 --volume /photos:/data:ro orthosharp serve /data/1998.tif
 #
-# torch's default wheels for Linux carry CUDA. For a machine without a GPU give the CPU wheel index that pytorch.org
-# ("Get started") names: docker build --build-arg TORCH_INDEX=URL ... ; another CUDA version is chosen the same way.
+# It runs the network on the processor. For a GPU: docker build --build-arg EXTRAS=torch ... (gigabytes: torch's default
+# wheels for Linux carry CUDA; --build-arg TORCH_INDEX=URL chooses another build, as pytorch.org names under "Get started").
 
 ARG PYTHON_VERSION=3.12
 
 FROM python:${PYTHON_VERSION}-slim AS build
+ARG EXTRAS=""
 ARG TORCH_INDEX=""
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/orthosharp
 ENV PATH=/opt/orthosharp/bin:$PATH
 # torch first and alone: this layer is large and changes only with the index. Its bounds are pyproject.toml's.
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch torchvision
+RUN [ "$EXTRAS" != torch ] || pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch torchvision
 WORKDIR /src
 COPY . .
-RUN pip install --no-cache-dir .
+RUN pip install --no-cache-dir ".${EXTRAS:+[$EXTRAS]}"
 
 FROM python:${PYTHON_VERSION}-slim AS run
 # rasterio's wheels expect the system's libexpat.

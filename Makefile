@@ -6,7 +6,7 @@
 # Variables, all optional:
 #   PYTHON=python3.12                  the Python that .venv is made from
 #   VENV=.venv                         where it is made
-#   TORCH_INDEX=URL                    take torch and torchvision from this wheel index (a CPU-only build, another CUDA)
+#   TORCH_INDEX=URL                    `make setup`: take torch and torchvision from this wheel index (a CPU-only build)
 #   DEMO_ARGS="--port 9000"            added to `orthosharp serve --demo`
 #   BENCH_ARGS="--only warm"           added to the benchmark of the server
 #   PYTEST_ARGS="-k seams"             added to pytest
@@ -46,7 +46,8 @@ test-all: browser $(VENV)/.stamp-dev clients ## run all tests, including those t
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 CLIENT_TESTS := $(addprefix tests/system/test_,archive_clients.py examples.py gis_clients.py qgis.py mapproxy.py \
-    services_of_mapproxy.py prefix.py nginx.py nginx_cache.py) tests/tileserver/test_ai_mark.py
+    services_of_mapproxy.py prefix.py nginx.py nginx_cache.py) \
+    $(addprefix tests/tileserver/test_,ai_mark.py ogc_api.py openapi.py)
 
 test-clients: browser $(VENV)/.stamp-dev clients .venv-bench/.stamp-mapproxy ## read maps with GDAL, QGIS, MapProxy, exiftool and others
 	$(BIN)/python -m pytest $(CLIENT_TESTS) $(PYTEST_ARGS)
@@ -115,21 +116,21 @@ $(VENV)/.stamp-venv:
 
 $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-venv
 	@$(drop_half_installed)
-	$(install_torch)
 	$(PIP) install --editable .
 	@touch $@
 
 $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-venv
 	@$(drop_half_installed)
 	$(install_torch)
-	$(PIP) install --editable '.[training,dev]'
+	@echo "torch is large, so the first time takes minutes."
+	$(PIP) install --editable '.[dev]'
 	@touch $@ $(VENV)/.stamp-demo
 
 # pip writes INSTALLER after a package's last file: a package without it was cut off, and pip would take it for whole.
 define drop_half_installed
 for info in $(VENV)/lib/python*/site-packages/*.dist-info; do \
 [ ! -d "$$info" ] || [ -f "$$info/INSTALLER" ] || { echo "repairing $$info"; rm -rf "$$info"; }; done; \
-echo "Installing into $(VENV); torch is large, so the first time takes minutes."
+echo "Installing into $(VENV)."
 endef
 
 ifneq ($(TORCH_INDEX),)

@@ -21,6 +21,8 @@ TOOLS = {"check-jsonschema", "mypy", "ruff", "scipy-stubs", "setuptools"}
 def pinned(requirements: list[str], free: set[str]) -> Iterator[str]:
     """Yield each requirement with its `>=` made `==`, except those of TOOLS, of stubs and of `free`."""
     for requirement in requirements:
+        if requirement.startswith("orthosharp["):  # names another extra, which is listed itself
+            continue
         name = re.split(r"[\[<>=;! ]", requirement, maxsplit=1)[0]
         fixed = name not in TOOLS | free and not name.startswith("types-")
         yield requirement.replace(">=", "==", 1) if fixed else requirement

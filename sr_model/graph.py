@@ -1,33 +1,35 @@
-"""A network as nodes of another framework's graph, layer by layer: for OpenVINO, and for ONNX.
+"""The networks as nodes of another framework's graph, layer by layer: for OpenVINO, and for ONNX.
 
-The networks are made of a dozen kinds of layers. Translating those takes a fraction of a second at every start. torch's
-exporters to ONNX take longer, and the fast one is deprecated; OpenVINO's own converter takes seconds.
+Made of a weights file's arrays, without torch, in a fraction of a second at every start: there is no second file that
+could be older than the weights. Each function here mirrors a `correction` of `sr_model.network`, with shuffles folded;
+tests/sr_model/test_graph.py compares them.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+import numpy as np
 
-from sr_model.network_layers import RestorationNetwork, fold_shuffles
-from sr_model.weights import Weights
+from sr_model.architectures import (
+    check_architecture,
+    compact_insets,
+    compact_sizes,
+    half_scale_insets,
+    half_scale_sizes,
+    resnet34_insets,
+)
+from sr_model.errors import RuntimeUnavailableError
+from sr_model.folding import shuffled_kernel, transposed_kernel
+from sr_model.pixels import Float32Array
+from sr_model.spec import SINGLE_IMAGE, ModelSpec
+from sr_model.weights import Array, Weights, does_not_fit
 
-
-class Correction(nn.Module):
-    """`RestorationNetwork.correction` as a module of its own."""
-
-    def __init__(self, network: RestorationNetwork, trim_px: int) -> None:
-        super().__init__()
-        self._network, self._trim_px = network, trim_px
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, planes, H, W] to [B, 3, H - 2 trim_px, W - 2 trim_px]."""
-        return self._network.correction(x, self._trim_px)
+# Of torch's nn.BatchNorm2d.
+_EPSILON: Final = 1e-5
+# Residual blocks and channels of ResNet-34 at 1/4, 1/8, 1/16 and 1/32 (He et al. 2016, table 1).
+_RESNET34: Final = ((3, 64), (4, 128), (6, 256), (3, 512))
 
 
 def openvino_correction(weights: Weights, trim_px: int, openvino: Any) -> Any:
@@ -42,111 +44,266 @@ def openvino_correction(weights: Weights, trim_px: int, openvino: Any) -> Any:
         An `openvino.Model` in single precision.
 
     Raises:
-        NotImplementedError: the network has a layer of an unknown kind.
+        WeightsError: unknown architecture, or the tensors are not those of the spec's.
+        RuntimeUnavailableError: it is an imported model, which runs on torch alone.
     """
-    network = Correction(fold_shuffles(weights.network()), trim_px)
     ops = openvino.opset13
     planes = ops.parameter([-1, weights.spec.planes, -1, -1], openvino.Type.f32)
-    result = translated(network, ops, planes)
+    result = correction(weights, ops, planes, trim_px)
     planes.output(0).get_tensor().set_names({"input"})
     result.get_tensor().set_names({"output"})
     return openvino.Model([result], [planes], weights.spec.architecture)
 
 
-def translated(network: nn.Module, ops: Any, planes: Any) -> Any:
+def correction(weights: Weights, ops: Any, planes: Any, trim_px: int = 0) -> Any:
     """The output of a network in a graph.
 
     Args:
-        network: in eval mode, its shuffles folded.
+        weights: the network.
         ops: makes nodes as the functions of an OpenVINO operation set do.
         planes: node of the input.
+        trim_px: see `RestorationNetwork.correction`.
 
     Raises:
-        NotImplementedError: the network has a layer of an unknown kind.
+        WeightsError, RuntimeUnavailableError: see `openvino_correction`.
     """
-    return _Translation(fx.symbolic_trace(network), ops).run(planes)
+    spec = weights.spec
+    if spec.architecture == SINGLE_IMAGE:
+        raise RuntimeUnavailableError(
+            f"{spec.name} is an imported model, whose layers are not known to OpenVINO: use --runtime torch"
+        )
+    check_architecture(spec)
+    layers = _Layers(ops, weights.arrays, spec)
+    result = _ARCHITECTURES[spec.architecture](layers, spec, planes, trim_px)
+    layers.check_all_used()
+    return result
 
 
-class _Translation(fx.Interpreter):
-    """Runs a traced network on nodes of a graph instead of on tensors."""
+class _Layers:
+    """Layers with the weights of a file, which nodes of a graph pass through.
 
-    def __init__(self, traced: fx.GraphModule, ops: Any) -> None:
-        super().__init__(traced)
-        self._ops = ops
+    Args:
+        ops: see `correction`.
+        arrays: tensors by name.
+        spec: of the weights.
+    """
 
-    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One layer that has weights, or a size."""
-        layer = self.fetch_attr(target)
-        # A node of OpenVINO may have more outputs, such as the places of maxima.
-        return _known(_LAYERS, type(layer))(self._ops, layer, *args, **kwargs).output(0)
+    def __init__(self, ops: Any, arrays: Mapping[str, Array], spec: ModelSpec) -> None:
+        self._ops, self._arrays, self._spec = ops, arrays, spec
+        self._used: set[str] = set()
 
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One operation without weights."""
-        return _known(_FUNCTIONS, target)(self._ops, *args, **kwargs).output(0)
+    def check_all_used(self) -> None:
+        """Raise WeightsError where a tensor belongs to no layer; batches that training counted are of no use here."""
+        if any(not name.endswith("num_batches_tracked") for name in self._arrays.keys() - self._used):
+            raise does_not_fit(self._spec)
+
+    def _tensor(self, name: str, shape: tuple[int, ...]) -> Float32Array:
+        array = self._arrays.get(name)
+        if array is None or array.shape != shape:
+            raise does_not_fit(self._spec)
+        self._used.add(name)
+        return array
+
+    def _per_channel(self, values: Float32Array) -> Any:
+        return self._ops.constant(np.ascontiguousarray(values.reshape(1, -1, 1, 1)))
+
+    def convolution(
+        self,
+        name: str,
+        x: Any,
+        inputs: int,
+        outputs: int,
+        size: int = 3,
+        stride: int = 1,
+        *,
+        bias: bool = True,
+    ) -> Any:
+        """`nn.Conv2d` that keeps the size, or divides it by the stride."""
+        kernel = self._tensor(f"{name}.weight", (outputs, inputs, size, size))
+        added = self._tensor(f"{name}.bias", (outputs,)) if bias else None
+        return self._convolution(x, kernel, added, stride, (size - 1) // 2)
+
+    def _convolution(
+        self, x: Any, kernel: Float32Array, bias: Float32Array | None, stride: int, padding: int
+    ) -> Any:
+        pads = [padding, padding]
+        kernels = self._ops.constant(kernel)
+        node = self._ops.convolution(x, kernels, [stride, stride], pads, pads, [1, 1]).output(0)
+        return node if bias is None else self._ops.add(node, self._per_channel(bias)).output(0)
+
+    def relu(self, x: Any) -> Any:
+        """`F.relu`."""
+        return self._ops.relu(x).output(0)
+
+    def add(self, x: Any, y: Any) -> Any:
+        """Sum of two nodes of one shape."""
+        return self._ops.add(x, y).output(0)
+
+    def concatenated(self, *parts: Any) -> Any:
+        """`torch.cat` of channels."""
+        return self._ops.concat(list(parts), 1).output(0)
+
+    def shuffled(self, x: Any) -> Any:
+        """`F.pixel_shuffle` x 2."""
+        return self._ops.depth_to_space(x, "depth_first", 2).output(0)
+
+    def max_pool(self, x: Any) -> Any:
+        """`nn.MaxPool2d` of 3 x 3 and stride 2, whose places of maxima are left out."""
+        sizes = ([2, 2], [1, 1], [1, 1], [1, 1], [3, 3])  # stride, dilation, padding before and after, kernel
+        return self._ops.max_pool(x, *sizes).output(0)
+
+    def inset(self, x: Any, cells: int, after: int | None = None) -> Any:
+        """`sr_model.network_layers.inset_cells`; of rows and columns at the end, `after` if it is given."""
+        end = cells if after is None else after
+        if not cells and not end:
+            return x
+        parts = ([cells] * 2, [-end if end else 2**31 - 1] * 2, [1, 1], [2, 3])  # first, stop, step, axes
+        return self._ops.slice(x, *(self._ops.constant(values) for values in parts)).output(0)
+
+    def batch_norm(self, name: str, x: Any, width: int) -> Any:
+        """`nn.BatchNorm2d` with the statistics of training."""
+        parts = ("weight", "bias", "running_mean", "running_var")
+        weight, bias, mean, variance = (self._tensor(f"{name}.{part}", (width,)) for part in parts)
+        scale = weight / np.sqrt(variance + np.float32(_EPSILON))
+        scaled = self._ops.multiply(x, self._per_channel(scale)).output(0)
+        return self._ops.add(scaled, self._per_channel(bias - mean * scale)).output(0)
+
+    def shuffle_up(self, name: str, x: Any, inputs: int, outputs: int, size: int = 1) -> Any:
+        """`sr_model.network_layers.ShuffleUp`, folded."""
+        weight = self._tensor(f"{name}.expand.weight", (4 * outputs, inputs, size, size))
+        bias = self._tensor(f"{name}.expand.bias", (4 * outputs,))
+        if size > 1:
+            kernel, bias = shuffled_kernel(weight, bias)
+            # One row and one column too many: see `shuffled_kernel`.
+            made = self._convolution(x, kernel, bias, 1, size // 2 + 1)
+            return self.shuffled(self.inset(made, 0, after=1))
+        kernel, bias = transposed_kernel(weight, bias)
+        made = self._ops.convolution_backprop_data(
+            x, self._ops.constant(kernel), [2, 2], pads_begin=[1, 1], pads_end=[1, 1]
+        ).output(0)
+        return self._ops.add(made, self._per_channel(bias)).output(0)
+
+    def residual(self, name: str, x: Any, width: int) -> Any:
+        """`sr_model.half_scale.LinearResidualBlock`."""
+        changed = self.relu(self.convolution(f"{name}.first", x, width, width))
+        return self.add(x, self.convolution(f"{name}.second", changed, width, width))
+
+    def residuals(self, name: str, x: Any, count: int, width: int) -> Any:
+        """`sr_model.half_scale.residual_blocks`."""
+        for number in range(count):
+            x = self.residual(f"{name}.{number}", x, width)
+        return x
+
+    def joined(self, below: Any, below_px: int, skip: Any, inset_px: int, scale: int) -> Any:
+        """`sr_model.network_layers.join_scales`."""
+        cells = (inset_px - below_px) // scale
+        return self.concatenated(self.inset(below, cells), self.inset(skip, inset_px // scale))
 
 
-def _known(translations: Mapping[Any, Callable[..., Any]], kind: Any) -> Callable[..., Any]:
-    if kind not in translations:
-        raise NotImplementedError(f"there is no translation of {kind.__name__}: use --runtime torch")
-    return translations[kind]
+def _half_scale(layers: _Layers, spec: ModelSpec, x: Any, trim_px: int) -> Any:
+    """`sr_model.half_scale.HalfScaleUNet.correction`."""
+    sizes = half_scale_sizes(spec)
+    (w2, w4, w8), (n2, n4, n8), decoder_blocks = sizes["widths"], sizes["blocks"], sizes["decoder_blocks"]
+    conv = layers.convolution
+    f2 = layers.relu(conv("fold", x, spec.planes, w2, size=4, stride=2))
+    f2 = layers.residuals("encode2", f2, n2, w2)
+    f4 = layers.residuals("encode4", layers.relu(conv("down4", f2, w2, w4, stride=2)), n4, w4)
+    f8 = layers.residuals("encode8", layers.relu(conv("down8", f4, w4, w8, stride=2)), n8, w8)
+    at4, at2 = half_scale_insets(trim_px, decoder_blocks)
+    at8 = at4 // 8 * 8
+    up4 = layers.shuffled(conv("up4.expand", layers.inset(f8, at8 // 8), w8, 4 * w4, size=1))
+    y = layers.add(layers.inset(up4, (at4 - at8) // 4), layers.inset(f4, at4 // 4))
+    y = layers.residuals("decode4", y, decoder_blocks[1], w4)
+    up2 = layers.shuffled(conv("up2.expand", y, w4, 4 * w2, size=1))
+    y = layers.add(layers.inset(up2, (at2 - at4) // 2), layers.inset(f2, at2 // 2))
+    y = layers.residuals("decode2", y, decoder_blocks[0], w2)
+    return layers.inset(layers.shuffled(conv("head", y, w2, 12)), trim_px - at2)
 
 
-def _per_channel(ops: Any, values: Tensor) -> Any:
-    return ops.constant(values.detach().reshape(1, -1, 1, 1).numpy())
+def _compact(layers: _Layers, spec: ModelSpec, x: Any, trim_px: int) -> Any:
+    """`sr_model.network.CompactUNet.correction`."""
+    width, blocks = compact_sizes(spec)
+    w4, w8, w16 = width, 2 * width, 8 * width // 3
+    conv, relu = layers.convolution, layers.relu
+
+    def down(name: str, x: Any, inputs: int, outputs: int, count: int) -> Any:
+        """Convolution of stride 2, and `sr_model.network_layers.ResidualBlock`s, which end in an activation."""
+        y = relu(conv(f"{name}.0", x, inputs, outputs, stride=2))
+        for number in range(count):
+            y = relu(layers.residual(f"{name}.{number + 2}", y, outputs))
+        return y
+
+    f2 = conv("fold", x, spec.planes, 16, size=4, stride=2)
+    f4 = down("stem", f2, 16, w4, 1)
+    f8 = down("down8", f4, w4, w8, blocks)
+    f16 = down("down16", f8, w8, w16, blocks)
+    at8, at4, at2 = compact_insets(trim_px)
+    y = layers.joined(layers.shuffle_up("up8", f16, w16, 48), 0, f8, at8, 8)
+    y = relu(conv("join8", y, 48 + w8, w8))
+    y = layers.joined(layers.shuffle_up("up4", y, w8, 32), at8, f4, at4, 4)
+    y = relu(conv("join4", y, 32 + w4, w4))
+    y = layers.joined(layers.shuffle_up("up2", y, w4, 16), at4, f2, at2, 2)
+    y = relu(conv("join2", y, 32, 32))
+    return layers.inset(layers.shuffle_up("head", y, 32, 3, size=3), trim_px - at2)
 
 
-def _with_bias(ops: Any, node: Any, layer: nn.Conv2d | nn.ConvTranspose2d) -> Any:
-    return node if layer.bias is None else ops.add(node.output(0), _per_channel(ops, layer.bias))
+def _resnet34(layers: _Layers, spec: ModelSpec, x: Any, trim_px: int) -> Any:
+    """`sr_model.network.ResNetUNet.correction`."""
+    conv, relu = layers.convolution, layers.relu
+    f2 = conv("encoder.conv1", x, spec.planes, 64, size=7, stride=2, bias=False)
+    f2 = relu(layers.batch_norm("encoder.bn1", f2, 64))
+    maps, inputs = [layers.max_pool(f2)], 64
+    for number, (count, width) in enumerate(_RESNET34, 1):
+        y = maps[-1]
+        for block in range(count):
+            name, stride = f"encoder.layer{number}.{block}", 2 if number > 1 and block == 0 else 1
+            y = _basic_block(layers, name, y, inputs, width, stride)
+            inputs = width
+        maps.append(y)
+    _, f4, f8, f16, f32 = maps
+    at8, at4, at2, at1 = resnet34_insets(trim_px)
+    middle = relu(conv("middle.2", relu(conv("middle.0", f32, 512, 512)), 512, 512))
+    y = _up_block(layers, "up16", middle, f16, (512, 256, 256), (0, 0, 1))
+    y = _up_block(layers, "up8", y, f8, (256, 128, 128), (0, at8, 8))
+    y = _up_block(layers, "up4", y, f4, (128, 64, 96), (at8, at4, 4))
+    y = _up_block(layers, "up2", y, f2, (96, 64, 64), (at4, at2, 2))
+    y = layers.joined(layers.shuffle_up("up1", y, 64, 32), at2, x, at1, 1)
+    y = relu(layers.residual("cross.2", relu(conv("cross.0", y, 32 + spec.planes, 32)), 32))
+    return layers.inset(conv("head", y, 32, 3, size=1), trim_px - at1)
 
 
-def _convolution(ops: Any, layer: nn.Conv2d, x: Any) -> Any:
-    kernels, padding = ops.constant(layer.weight.detach().numpy()), list(layer.padding)
-    node = ops.convolution(x, kernels, list(layer.stride), padding, padding, list(layer.dilation))
-    return _with_bias(ops, node, layer)
+def _basic_block(layers: _Layers, name: str, x: Any, inputs: int, width: int, stride: int) -> Any:
+    """`BasicBlock` of torchvision's ResNet."""
+    y = layers.convolution(f"{name}.conv1", x, inputs, width, stride=stride, bias=False)
+    y = layers.relu(layers.batch_norm(f"{name}.bn1", y, width))
+    y = layers.convolution(f"{name}.conv2", y, width, width, bias=False)
+    y = layers.batch_norm(f"{name}.bn2", y, width)
+    if stride > 1:
+        x = layers.convolution(f"{name}.downsample.0", x, inputs, width, size=1, stride=stride, bias=False)
+        x = layers.batch_norm(f"{name}.downsample.1", x, width)
+    return layers.relu(layers.add(y, x))
 
 
-def _transposed_convolution(ops: Any, layer: nn.ConvTranspose2d, x: Any) -> Any:
-    kernels, padding = ops.constant(layer.weight.detach().numpy()), list(layer.padding)
-    node = ops.convolution_backprop_data(x, kernels, list(layer.stride), pads_begin=padding, pads_end=padding)
-    return _with_bias(ops, node, layer)
+def _up_block(
+    layers: _Layers,
+    name: str,
+    x: Any,
+    skip: Any,
+    widths: tuple[int, int, int],
+    join: tuple[int, int, int],
+) -> Any:
+    """`sr_model.network.UpBlock`; `widths` of input, skip and output, `join` as the last of `join_scales`."""
+    inputs, skipped, outputs = widths
+    below_px, inset_px, scale = join
+    up = layers.shuffle_up(f"{name}.up", x, inputs, inputs // 2)
+    normed = layers.batch_norm(f"{name}.skip_norm", skip, skipped)
+    y = layers.relu(layers.joined(up, below_px, normed, inset_px, scale))
+    y = layers.relu(layers.convolution(f"{name}.first", y, inputs // 2 + skipped, outputs))
+    return layers.relu(layers.convolution(f"{name}.second", y, outputs, outputs))
 
 
-def _batch_norm(ops: Any, layer: nn.BatchNorm2d, x: Any) -> Any:
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    scale = layer.weight / torch.sqrt(layer.running_var + layer.eps)
-    shift = layer.bias - layer.running_mean * scale
-    return ops.add(ops.multiply(x, _per_channel(ops, scale)).output(0), _per_channel(ops, shift))
-
-
-def _max_pool(ops: Any, layer: nn.MaxPool2d, x: Any) -> Any:
-    sizes = layer.stride, layer.dilation, layer.padding, layer.padding, layer.kernel_size
-    return ops.max_pool(x, *([size] * 2 for size in sizes))
-
-
-def _slice(ops: Any, x: Any, item: tuple[Any, ...]) -> Any:
-    """`x[..., rows, columns]` or `x[:, planes]`."""
-    at_end = item[0] is Ellipsis
-    parts = item[1:] if at_end else item
-    axes = range(4 - len(parts), 4) if at_end else range(len(parts))
-    first = [part.start or 0 for part in parts]
-    stop = [2**31 - 1 if part.stop is None else part.stop for part in parts]
-    return ops.slice(x, *(ops.constant(values) for values in (first, stop, [1] * len(parts), list(axes))))
-
-
-_LAYERS: Final[dict[type[nn.Module], Callable[..., Any]]] = {
-    nn.BatchNorm2d: _batch_norm,
-    nn.Conv2d: _convolution,
-    nn.ConvTranspose2d: _transposed_convolution,
-    nn.MaxPool2d: _max_pool,
-    nn.ReLU: lambda ops, _layer, x: ops.relu(x),
-}
-
-_FUNCTIONS: Final[dict[Any, Callable[..., Any]]] = {
-    F.pixel_shuffle: lambda ops, x, factor: ops.depth_to_space(x, "depth_first", factor),
-    F.relu: lambda ops, x, inplace=False: ops.relu(x),  # noqa: ARG005 - torch passes it
-    operator.add: lambda ops, x, y: ops.add(x, y),
-    operator.getitem: _slice,
-    operator.iadd: lambda ops, x, y: ops.add(x, y),
-    torch.cat: lambda ops, parts, axis: ops.concat(list(parts), axis),
+_ARCHITECTURES: Final[Mapping[str, Callable[[_Layers, ModelSpec, Any, int], Any]]] = {
+    "compact": _compact,
+    "half_scale": _half_scale,
+    "resnet34": _resnet34,
 }

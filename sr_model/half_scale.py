@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sr_model.architectures import STRIDES, half_scale_insets
 from sr_model.network_layers import RestorationNetwork, conv3, inset_cells
 
 
@@ -69,7 +70,7 @@ class HalfScaleUNet(RestorationNetwork):
         planes: of the input.
     """
 
-    stride = 8
+    stride = STRIDES["half_scale"]
 
     def __init__(
         self,
@@ -96,19 +97,10 @@ class HalfScaleUNet(RestorationNetwork):
         f2 = self.encode2(F.relu(self.fold(x)))  # [w2, H/2, W/2]
         f4 = self.encode4(F.relu(self.down4(f2)))  # [w4, H/4, W/4]
         f8 = self.encode8(F.relu(self.down8(f4)))  # [w8, H/8, W/8]
-        at4, at2 = self._decoded_from(trim_px)
+        at4, at2 = half_scale_insets(trim_px, (len(self.decode2), len(self.decode4)))
         at8 = at4 // 8 * 8
         y = inset_cells(self.up4(inset_cells(f8, at8 // 8)), (at4 - at8) // 4)
         y = self.decode4(y + inset_cells(f4, at4 // 4))
         y = inset_cells(self.up2(y), (at2 - at4) // 2)
         y = self.decode2(y + inset_cells(f2, at2 // 2))
         return inset_cells(F.pixel_shuffle(self.head(y), 2), trim_px - at2)
-
-    def _decoded_from(self, trim_px: int) -> tuple[int, int]:
-        """Distance from the border at which the decoder begins at 1/4 and at 1/2; cells further out reach no result.
-
-        A block sees two cells around each of its own, and the head one.
-        """
-        at2 = max(0, trim_px - 2 * (2 * len(self.decode2) + 1))
-        at4 = max(0, at2 - 4 * 2 * len(self.decode4)) // 4 * 4
-        return at4, at2

@@ -10,13 +10,21 @@ Sources: Ronneberger et al. 2015 (U-Net); Howard and Gugger 2018 (the whole, as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sr_model.architectures import (
+    STRIDES,
+    check_architecture,
+    compact_insets,
+    compact_sizes,
+    half_scale_sizes,
+    resnet34_insets,
+)
 from sr_model.errors import WeightsError
 from sr_model.half_scale import HalfScaleUNet
 from sr_model.network_layers import (
@@ -27,7 +35,7 @@ from sr_model.network_layers import (
     inset_cells,
     join_scales,
 )
-from sr_model.spec import HALF_SCALE_SIZES, SINGLE_IMAGE, ModelSpec
+from sr_model.spec import SINGLE_IMAGE, ModelSpec
 
 
 class CompactUNet(RestorationNetwork):
@@ -36,7 +44,7 @@ class CompactUNet(RestorationNetwork):
     All widths are multiples of 16, the block of channels that vector units of CPUs take at once.
     """
 
-    stride = 16
+    stride = STRIDES["compact"]
 
     def __init__(self, width: int, blocks: int, planes: int = 3) -> None:
         super().__init__()
@@ -61,8 +69,7 @@ class CompactUNet(RestorationNetwork):
         f4 = self.stem(f2)  # [w, H/4, W/4]
         f8 = self.down8(f4)  # [2w, H/8, W/8]
         f16 = self.down16(f8)  # [8w/3, H/16, W/16]
-        # The layers after the join of a scale see less than four of its cells around a pixel.
-        at8, at4, at2 = (max(0, trim_px - 4 * scale) for scale in (8, 4, 2))
+        at8, at4, at2 = compact_insets(trim_px)
         y = F.relu(self.join8(join_scales(self.up8(f16), 0, f8, at8, 8)))
         y = F.relu(self.join4(join_scales(self.up4(y), at8, f4, at4, 4)))
         y = F.relu(self.join2(join_scales(self.up2(y), at4, f2, at2, 2)))  # the input joined again
@@ -89,7 +96,7 @@ class UpBlock(nn.Module):
 class ResNetUNet(RestorationNetwork):
     """The published network: torchvision's ResNet-34 as encoder, total stride 32, 40 M parameters at most."""
 
-    stride = 32
+    stride = STRIDES["resnet34"]
 
     def __init__(self, planes: int = 3) -> None:
         # Imported late: torchvision costs every start seconds, and the bundled network does not need it.
@@ -131,8 +138,7 @@ class ResNetUNet(RestorationNetwork):
         f8 = e.layer2(f4)  # [128, H/8, W/8]
         f16 = e.layer3(f8)  # [256, H/16, W/16]
         f32 = e.layer4(f16)  # [512, H/32, W/32]
-        # The layers after the join of a scale see less than eight of its cells around a pixel.
-        at8, at4, at2, at1 = (max(0, trim_px - 8 * scale) for scale in (8, 4, 2, 1))
+        at8, at4, at2, at1 = resnet34_insets(trim_px)
         y = self.up8(self.up16(self.middle(f32), f16), f8, 0, at8, 8)
         y = self.up2(self.up4(y, f4, at8, at4, 4), f2, at4, at2, 2)
         y = self.cross(join_scales(self.up1(y), at2, x, at1, 1))  # the input joined again
@@ -140,8 +146,7 @@ class ResNetUNet(RestorationNetwork):
 
 
 def _compact(spec: ModelSpec) -> RestorationNetwork:
-    width, blocks = spec.config.get("width", 48), spec.config.get("blocks", 2)
-    return CompactUNet(cast(int, width), cast(int, blocks), spec.planes)
+    return CompactUNet(*compact_sizes(spec), spec.planes)
 
 
 def _resnet34(spec: ModelSpec) -> RestorationNetwork:
@@ -149,19 +154,13 @@ def _resnet34(spec: ModelSpec) -> RestorationNetwork:
 
 
 def _half_scale(spec: ModelSpec) -> RestorationNetwork:
-    sizes = {name: cast(Sequence[int], spec.config.get(name, ())) for name in HALF_SCALE_SIZES["medium"]}
-    if [len(size) for size in sizes.values()] != [3, 3, 2]:
-        raise WeightsError(
-            f"half_scale needs 3 widths, 3 blocks and 2 decoder_blocks, the spec says {dict(spec.config)}: "
-            "export again"
-        )
-    return HalfScaleUNet(**sizes, planes=spec.planes)
+    return HalfScaleUNet(**half_scale_sizes(spec), planes=spec.planes)
 
 
-_BUILDERS: Final[dict[str, tuple[Callable[[ModelSpec], RestorationNetwork], int]]] = {
-    "compact": (_compact, CompactUNet.stride),
-    "half_scale": (_half_scale, HalfScaleUNet.stride),
-    "resnet34": (_resnet34, ResNetUNet.stride),
+_BUILDERS: Final[dict[str, Callable[[ModelSpec], RestorationNetwork]]] = {
+    "compact": _compact,
+    "half_scale": _half_scale,
+    "resnet34": _resnet34,
 }
 
 
@@ -169,21 +168,14 @@ def build(spec: ModelSpec) -> RestorationNetwork:
     """The network of a spec with fresh weights (seed with `torch.manual_seed`), in training mode.
 
     Raises:
-        WeightsError: unknown architecture, or a stride that is not the architecture's.
+        WeightsError: see `check_architecture`; or the model was imported.
     """
     if spec.architecture == SINGLE_IMAGE:
         raise WeightsError(
             f"{spec.name} was imported and cannot be trained here: use one of {', '.join(_BUILDERS)}"
         )
-    if spec.architecture not in _BUILDERS:
-        known = ", ".join(_BUILDERS)
-        raise WeightsError(f"unknown architecture {spec.architecture!r} (known: {known}): update orthosharp")
-    builder, stride = _BUILDERS[spec.architecture]
-    if spec.stride != stride:
-        raise WeightsError(
-            f"{spec.architecture} has stride {stride}, the spec says {spec.stride}: export again"
-        )
-    return builder(spec)
+    check_architecture(spec)
+    return _BUILDERS[spec.architecture](spec)
 
 
 def multiplications_per_px(spec: ModelSpec) -> float:

@@ -6,12 +6,14 @@ and Harada et al. 2018 (blur after the shuffle).
 
 from __future__ import annotations
 
-import itertools
 from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from sr_model.folding import shuffled_kernel, transposed_kernel
+from sr_model.pixels import Float32Array
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -78,41 +80,29 @@ def fold_shuffles(network: Network) -> Network:
 def transposed(up: ShuffleUp) -> nn.ConvTranspose2d:
     """A `ShuffleUp` of kernel 1 as one transposed convolution: same picture, a fifth of the time, for inference.
 
-    A shuffled 1 x 1 convolution is a transposed one of 2 x 2 and stride 2; the blur makes that 3 x 3.
+    See `sr_model.folding.transposed_kernel`.
     """
-    phases, biases = _phases(up)
-    outputs, inputs = phases.shape[0], phases.shape[3]
-    # A fourth tap, of zeros, above and to the left: padded by 1 there and below, the picture has the right size.
-    layer = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
-    layer.weight.zero_()
-    for a, b, down, right in itertools.product((0, 1), repeat=4):
-        layer.weight[:, :, 1 + a + down, 1 + b + right] += phases[:, a, b, :, 0, 0].T / 4
-    cast(Tensor, layer.bias).copy_(biases.mean((1, 2)))
+    kernel, bias = (torch.from_numpy(array) for array in transposed_kernel(*_arrays(up.expand)))
+    layer = nn.ConvTranspose2d(kernel.shape[0], kernel.shape[1], 4, stride=2, padding=1)
+    layer.weight.copy_(kernel)
+    cast(Tensor, layer.bias).copy_(bias)
     return layer
 
 
 class FoldedShuffleUp(nn.Module):
     """A `ShuffleUp` as one convolution and a PixelShuffle: the same picture in less time, for inference.
 
-    Each sub-pixel of the blurred picture is a mean over its own pixel and that above and to the left, so the kernel
-    grows by one.
+    See `sr_model.folding.shuffled_kernel`.
     """
 
     def __init__(self, up: ShuffleUp) -> None:
         super().__init__()
-        phases, biases = _phases(up)
-        outputs, inputs, kernel = phases.shape[0], *phases.shape[3:5]
-        folded = torch.zeros(outputs, 2, 2, inputs, kernel + 1, kernel + 1)
-        for a, b, up_by, left_by in itertools.product((0, 1), repeat=4):
-            # Row 2i + a - up_by of the shuffled picture: its phase, and whether it is the pixel above.
-            y, x = (a - up_by) % 2, (b - left_by) % 2
-            top, left = int(a >= up_by), int(b >= left_by)
-            folded[:, a, b, :, top : top + kernel, left : left + kernel] += phases[:, y, x] / 4
-        self.convolution = nn.Conv2d(inputs, 4 * outputs, kernel + 1, padding=kernel // 2 + 1)
+        kernel, bias = (torch.from_numpy(array) for array in shuffled_kernel(*_arrays(up.expand)))
+        outputs, inputs, size, _ = kernel.shape
+        self.convolution = nn.Conv2d(inputs, outputs, size, padding=size // 2)
         with torch.no_grad():
-            self.convolution.weight.copy_(folded.flatten(0, 2))
-            # Every blurred pixel is a mean of all four phases.
-            cast(Tensor, self.convolution.bias).copy_(biases.mean((1, 2)).repeat_interleave(4))
+            self.convolution.weight.copy_(kernel)
+            cast(Tensor, self.convolution.bias).copy_(bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """See `ShuffleUp.forward`."""
@@ -120,10 +110,12 @@ class FoldedShuffleUp(nn.Module):
         return F.pixel_shuffle(self.convolution(x)[..., :-1, :-1], 2)
 
 
-def _phases(up: ShuffleUp) -> tuple[Tensor, Tensor]:
-    """Kernels [outputs, 2, 2, inputs, k, k] and biases [outputs, 2, 2] of each sub-pixel."""
-    weight, bias = up.expand.weight.detach(), cast(Tensor, up.expand.bias).detach()
-    return weight.view(-1, 2, 2, *weight.shape[1:]), bias.view(-1, 2, 2)
+def _arrays(layer: nn.Conv2d) -> tuple[Float32Array, Float32Array]:
+    """Kernel and bias of a convolution, float32 on the CPU."""
+    weight, bias = (
+        value.detach().float().cpu().numpy() for value in (layer.weight, cast(Tensor, layer.bias))
+    )
+    return weight, bias
 
 
 class RestorationNetwork(nn.Module):

@@ -9,8 +9,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sr_model.graph import translated
-from sr_model.network_layers import fold_shuffles
+from sr_model.graph import correction
 from sr_model.weights import Weights
 
 # Read by ONNX Runtime since 1.12, of 2022.
@@ -21,8 +20,10 @@ _IR_VERSION: Final = 8
 def to_onnx(weights: Weights) -> bytes:
     """The network as an ONNX model with dynamic batch, height and width; names `input` and `output`."""
     nodes = _Nodes()
-    result = translated(fold_shuffles(weights.network()), nodes, _Value("input"))
-    nodes.add_node("Identity", [result], name="output")
+    added, seen = correction(weights, nodes, _Value("input")), _Value("input")
+    if weights.spec.planes > 3:
+        seen = nodes.slice(seen, *(nodes.constant(values) for values in ([0], [3], [1], [1])))
+    nodes.add_node("Add", [seen, added], name="output")
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", planes, "height", "width"])
         for name, planes in (("input", weights.spec.planes), ("output", 3))
@@ -46,7 +47,7 @@ class _Value(str):
 
 
 class _Nodes:
-    """Makes ONNX nodes as the functions of an OpenVINO operation set do, see `sr_model.graph.translated`."""
+    """Makes ONNX nodes as the functions of an OpenVINO operation set do, see `sr_model.graph.correction`."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []

@@ -19,6 +19,8 @@ from sr_model.weights import Weights, bundled_weights_path, load_weights
 
 # A window that takes longer is not run again only to leave out of its time what the first run prepares.
 _SOON_S: Final = 1.0
+# What is left of a small window without its trim, in strides.
+_PROBE_STRIDES: Final = 40
 
 
 class Restorer:
@@ -47,7 +49,10 @@ class Restorer:
         return self._runtime.callers
 
     def warm_up(self, side_px: int) -> float:
-        """Run square windows once, one and a full batch, so that memory is allocated before the first request.
+        """Run square windows once, so that what the first request needs is prepared before it.
+
+        A GPU runs windows of the full size, one and a full batch, so that their memory is allocated. Elsewhere that
+        would take seconds from the start: smaller windows are run, and tell the time of larger ones.
 
         Args:
             side_px: of the windows; a multiple of `spec.stride`. Sizes that were run before are not run again.
@@ -59,10 +64,12 @@ class Restorer:
             InferenceError: as `restore`.
         """
         if side_px not in self._warm:
-            seconds = [self._seconds(windows, side_px) for windows in sorted({1, self.batch})]
+            smallest = 2 * self._trim_px + _PROBE_STRIDES * self.spec.stride
+            side = side_px if self.batch > 1 else min(side_px, smallest)
+            seconds = [self._seconds(windows, side) for windows in sorted({1, self.batch})]
             if seconds[-1] < _SOON_S:
-                seconds.append(self._seconds(self.batch, side_px))
-            self._warm[side_px] = seconds[-1]
+                seconds.append(self._seconds(self.batch, side))
+            self._warm[side_px] = seconds[-1] * (side_px / side) ** 2
         return self._warm[side_px]
 
     def _seconds(self, windows: int, side_px: int) -> float:

@@ -251,7 +251,7 @@ def command_line(*arguments: object) -> list[str]:
     script = Path(sys.executable).with_name("orthosharp")
     program = [str(script)] if script.exists() else [shutil.which("orthosharp") or sys.executable]
     if program == [sys.executable]:
-        program += ["-m", "tileserver.cli.main"]
+        program += ["-m", "tileserver.cli.entry"]
     return [*program, *map(str, arguments)]
 
 

@@ -3,7 +3,7 @@
 # From the ground floor up; each room imports only from rooms below its own floor.
 TILESERVER = (
     {"errors"},
-    {"tiling"},
+    {"names", "tiling"},
     {"setting_types"},
     {"settings", "stages"},
     {"metrics"},

@@ -1,9 +1,11 @@
-"""Run the tests in two processes of pytest: `python tests/side_by_side.py -m "not slow"` passes all arguments on.
+"""Run the tests in three processes of pytest: `python tests/side_by_side.py -m "not slow"` passes all arguments on.
 
-Half of the tests' time is spent waiting for processes and disks. Two plain processes take little more than half the
-time of one, and end on their own where a worker of pytest-xdist that dies leaves the others waiting.
+Much of the tests' time is spent waiting for browsers, servers and disks. Plain processes use it, and end on their own
+where a worker of pytest-xdist that dies leaves the others waiting. Each computes on one thread, since threads that wait
+for a processor which another process has take more time than they save.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,29 +13,35 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 NO_TESTS = 5
-# The first process; the second runs all the rest, with the server's jobs. Each has about half of the time.
-FIRST = [
-    TESTS / "golden",
-    *sorted(set((TESTS / "tileserver").glob("test_*.py")) - set((TESTS / "tileserver").glob("test_se*.py"))),
-]
+SERVER = sorted((TESTS / "tileserver").glob("test_*.py"))
+
+
+def parts() -> list[list[Path]]:
+    """The tests' files in parts that take about the same time; the last has all that is in no other."""
+    early = [TESTS / "sr_model", *(path for path in SERVER if path.name < "test_p")]
+    late = [TESTS / "golden", TESTS / "training", *(p for p in SERVER if "test_p" <= p.name < "test_se")]
+    taken = {*early, *late, TESTS / "tileserver", TESTS / "__pycache__"}
+    others = [path for path in TESTS.iterdir() if path.is_dir() or path.name.startswith("test_")]
+    rest = sorted(path for path in [*others, *SERVER] if path not in taken)
+    return [rest, early, late]
 
 
 def main(arguments: list[str]) -> int:
-    """Return the worse exit code; a half without a test to run counts only if both are."""
-    others = sorted(
-        path
-        for path in TESTS.iterdir()
-        if path.is_dir() or path.name.startswith("test_")
-        if path not in FIRST and path.name not in ("__pycache__", "tileserver")
-    )
-    others += sorted((TESTS / "tileserver").glob("test_se*.py"))
+    """Return the worst exit code; a part without a test to run counts only if all are."""
     pytest = [sys.executable, "-m", "pytest", *arguments]
-    with tempfile.TemporaryFile("w+") as aside:
-        first = subprocess.Popen([*pytest, "-p", "no:cacheprovider", *map(str, FIRST)], stdout=aside)
-        second = subprocess.call([*pytest, *map(str, others)])
-        codes = {first.wait(), second}
-        aside.seek(0)
-        sys.stdout.write(aside.read())
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    shown, *aside = parts()
+    with tempfile.TemporaryDirectory() as folder:
+        logs = [Path(folder, f"{number}.log") for number in range(len(aside))]
+        others = []
+        for log, paths in zip(logs, aside, strict=True):
+            with log.open("w") as output:
+                command = [*pytest, "-p", "no:cacheprovider", *map(str, paths)]
+                others.append(subprocess.Popen(command, stdout=output, env=environment))
+        codes = {subprocess.call([*pytest, *map(str, shown)], env=environment)}
+        for log, process in zip(logs, others, strict=True):
+            codes.add(process.wait())
+            sys.stdout.write(log.read_text())
     failed = codes - {0, NO_TESTS}
     return max(failed) if failed else min(codes)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from base_install import base_requirements, required
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("sr_model", "tileserver", "training")
@@ -125,7 +126,7 @@ def test_wheel_says_what_it_is(wheel, wheel_names):
     assert metadata["Name"] == "orthosharp"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra")) == {"training", "ray", "telemetry", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == {"torch", "training", "ray", "telemetry", "dev"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel_names)
 
 
@@ -175,6 +176,11 @@ def declared(*extras):
     return {normalised(line) for line in (*project["dependencies"], *optional)}
 
 
+def optional(extra):
+    """Return what an extra requires."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
+
+
 def third_party_imports(package):
     """Return the dotted name of everything that a package imports from others, inside functions too."""
     names = set()
@@ -207,6 +213,15 @@ def test_every_import_is_a_declared_dependency(package, extras):
 def test_nothing_private_of_another_library_is_imported(package):
     names = third_party_imports(package)
     assert not {name for name in names if any(part.startswith("_") for part in name.split("."))}
+
+
+def test_serving_requires_nothing_of_training():
+    """Torch is gigabytes: make demo downloads less than 400 MB without it."""
+    assert not {"torch", "torchvision", "lightning", "onnx", "onnxruntime", "spandrel"} & set(
+        required(base_requirements())
+    )
+    assert {"torch", "torchvision"} <= declared("torch") & declared("training")
+    assert any(line.startswith("orthosharp[training]") for line in optional("dev"))
 
 
 def test_bundled_weights_are_small():
@@ -257,11 +272,11 @@ def test_make_installs_again_only_if_pyproject_changed(tmp_path):
 
 def test_make_takes_torch_from_the_index_that_was_named(tmp_path):
     plan = run_make(
-        "--dry-run", f"VENV={tmp_path / 'venv'}", "TORCH_INDEX=https://wheels.invalid/cpu", "demo"
+        "--dry-run", f"VENV={tmp_path / 'venv'}", "TORCH_INDEX=https://wheels.invalid/cpu", "setup"
     ).stdout
     torch_first, rest = plan.split("--index-url https://wheels.invalid/cpu torch torchvision")
-    assert "--editable ." not in torch_first
-    assert "--editable ." in rest
+    assert "--editable '.[dev]'" not in torch_first
+    assert "--editable '.[dev]'" in rest
 
 
 def test_make_refuses_an_old_python_and_names_the_way_out(tmp_path):
@@ -301,6 +316,7 @@ def test_the_oldest_versions_are_the_declared_floors():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     declared = [*project["dependencies"], *extras["training"], *extras["dev"]]
+    declared.remove("orthosharp[training]")
     assert len(lines) == len(declared)
     assert {"torch>=2.5", "mypy>=1.11", "types-shapely"} <= set(lines)
     assert f"numpy=={next(name for name in declared if name.startswith('numpy'))[len('numpy>=') :]}" in lines

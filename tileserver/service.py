@@ -33,6 +33,7 @@ class TileService:
     Args:
         settings: what to serve, and how.
         shared: caches, store and networks shared with other maps; the service opens its own if None.
+        photograph: the old photograph, if it is open already; the service closes it, also where it cannot be made.
 
     Raises:
         StartError, sr_model.SrModelError: a photograph, the store, the weights or the limits cannot be served.
@@ -45,10 +46,12 @@ class TileService:
         metatile_s: seconds that the network takes for a metatile, about; 0 before it was warmed up.
     """
 
-    def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
+    def __init__(
+        self, settings: Settings, shared: Shared | None = None, *, photograph: Source | None = None
+    ) -> None:
         self.settings = settings
         with ExitStack() as opened:
-            self.old = opened.enter_context(closing(Source.of_settings(settings)))
+            self.old = opened.enter_context(closing(photograph or Source.of_settings(settings)))
             self.new = _open_later(settings)
             if self.new is not None:
                 opened.callback(self.new.close)

@@ -316,6 +316,12 @@ class Settings(BaseSettings):
     port: Annotated[int, _server(metavar="PORT")] = Field(
         8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
     )
+    workers: Annotated[int, _server(metavar="N")] = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that answer at the same port; they share tiles through the store.",
+    )
     log_format: Annotated[Literal["text", "json"], _server()] = Field(
         "text", description="Log as lines for people, or as one JSON object per line."
     )
@@ -335,13 +341,11 @@ class Settings(BaseSettings):
         ("*",),
         description="Origins whose pages may read the tiles, such as https://map.example, or * for all.",
     )
-
     frame_ancestors: Annotated[Ancestors, _server(metavar="ORIGIN,...")] = Field(
         ("*",),
         description="Origins whose pages may show the map in a frame, such as https://town.example; * for all, self "
         "or none.",
     )
-
     geocoder: Annotated[Geocoder | None, _server(metavar="URL", default_text="none: coordinates only")] = (
         Field(
             None,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from sr_model.errors import RuntimeUnavailableError
+from sr_model.installed import import_torch
 from sr_model.runtimes.base import Runtime
+from sr_model.runtimes.devices import DeviceName, choose_device
 from sr_model.spec import SINGLE_IMAGE
 from sr_model.weights import Weights
 
 RuntimeName = Literal["auto", "torch", "openvino"]
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 __all__ = ["DeviceName", "Runtime", "RuntimeName", "choose_runtime"]
 
@@ -23,7 +24,7 @@ def choose_runtime(
     trim_px: int = 0,
     threads: int | None = None,
 ) -> Runtime:
-    """The requested runtime; by default a GPU if there is one, else OpenVINO on the CPU.
+    """The requested runtime; by default a GPU if there is one that torch can use, else OpenVINO on the CPU.
 
     Imported models run on torch everywhere.
 
@@ -35,16 +36,9 @@ def choose_runtime(
         threads: CPU threads; by default one per core.
 
     Raises:
-        RuntimeUnavailableError: the requested device is missing, or the runtime does not support it.
+        RuntimeUnavailableError: the requested device is missing, the runtime does not support it, or torch is needed
+            and is not installed.
     """
-    import torch
-
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device != "auto" and not available[device]:
-        raise RuntimeUnavailableError(
-            f"torch {torch.__version__} finds no {device} device here: "
-            "install a driver and a matching torch build, or use --device cpu"
-        )
     if runtime == "openvino" and device not in ("auto", "cpu"):
         raise RuntimeUnavailableError(
             f"OpenVINO runs on the CPU only: use --runtime torch with --device {device}"
@@ -56,13 +50,13 @@ def choose_runtime(
                 "use --runtime torch"
             )
         runtime = "torch"
-    if device == "auto":
-        gpus = [name for name in ("cuda", "mps") if available[name] and runtime != "openvino"]
-        device = gpus[0] if gpus else "cpu"  # type: ignore[assignment]
-    if device == "cpu" and runtime != "torch":
+    if runtime == "torch":
+        import_torch(f"--runtime torch, which {weights.spec.name} runs on,")
+    chosen = "cpu" if runtime == "openvino" else choose_device(device)
+    if chosen == "cpu" and runtime != "torch":
         from sr_model.runtimes.openvino_runtime import OpenVinoRuntime
 
         return OpenVinoRuntime(weights, trim_px=trim_px, threads=threads)
     from sr_model.runtimes.torch_runtime import TorchRuntime
 
-    return TorchRuntime(weights, device, trim_px=trim_px, threads=threads)
+    return TorchRuntime(weights, chosen, trim_px=trim_px, threads=threads)

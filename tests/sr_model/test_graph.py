@@ -1,13 +1,14 @@
 """The networks in OpenVINO's and ONNX's graphs compute what torch computes."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from sr_model import ModelSpec, Restorer, RuntimeUnavailableError, Weights
+from sr_model import ModelSpec, Restorer, Weights, WeightsError
 from sr_model.graph import openvino_correction
 from sr_model.network import build
 from sr_model.network_layers import fold_shuffles
@@ -35,7 +36,7 @@ def weights(request) -> Weights:
             torch.nn.init.uniform_(value, 1.0, 3.0)
         elif name.endswith(("bn2.weight", "downsample.1.weight")):
             value.mul_(0.4)  # untrained residuals amplify
-    return Weights(spec, state, "")
+    return Weights(spec, {name: value.numpy() for name, value in state.items()}, "")
 
 
 def planes(weights: Weights, batch: int, height: int, width: int) -> np.ndarray:
@@ -76,12 +77,27 @@ def test_onnx(weights):
     assert np.abs(made - wanted).max() < 1e-4
 
 
-def test_a_layer_without_a_translation_is_named(weights, monkeypatch):
-    network = weights.network()
-    first = next(name for name, layer in network.named_modules() if isinstance(layer, torch.nn.Conv2d))
-    parent, _, child = first.rpartition(".")
-    setattr(network.get_submodule(parent), child, torch.nn.Softplus())
-    monkeypatch.setattr(Weights, "network", lambda _self: network)
-    with pytest.raises(RuntimeUnavailableError, match="--runtime torch") as error:
-        Restorer.from_weights(weights, runtime="openvino", device="cpu")
-    assert "Softplus" in str(error.value.__cause__)
+@pytest.mark.parametrize("change", ["missing", "reshaped", "left over"])
+def test_tensors_of_another_network_are_refused(weights, change):
+    """As torch refuses them, and before OpenVINO sees them."""
+    arrays = dict(weights.arrays)
+    name = next(name for name in arrays if name.endswith("weight"))
+    if change == "left over":
+        arrays["more"] = arrays[name]
+    else:
+        array = arrays.pop(name)
+        if change == "reshaped":
+            arrays[name] = array[:-1]
+    wrong = replace(weights, arrays=arrays)
+    for runtime in ("openvino", "torch"):
+        with pytest.raises(WeightsError, match="do not fit"):
+            Restorer.from_weights(wrong, runtime=runtime, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [({"architecture": "vit"}, "unknown architecture"), ({"stride": 1}, "has stride")]
+)
+def test_specs_of_no_network_are_refused(weights, change, words):
+    wrong = replace(weights, spec=replace(weights.spec, **change))
+    with pytest.raises(WeightsError, match=words):
+        Restorer.from_weights(wrong, runtime="openvino", device="cpu")

@@ -138,9 +138,9 @@ def test_what_lies_beyond_the_halo_changes_nothing(weights):
 def test_a_spec_that_does_not_fit_the_tensors_is_refused(weights):
     with pytest.raises(WeightsError, match="enlarges 2 times: import it again"):
         single_image(spec(2, 4), weights.state)
-    damaged = {name: value for name, value in weights.state.items() if name != "body.3.weight"}
+    damaged = {name: value for name, value in weights.arrays.items() if name != "body.3.weight"}
     with pytest.raises(WeightsError, match="do not fit together"):
-        replace(weights, state=damaged).network()
+        replace(weights, arrays=damaged).network()
     with pytest.raises(WeightsError, match="cannot be trained here"):
         build(SPEC)
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import running_server
 
-from tileserver.cli.serve import serve
+from tileserver.cli.commands import serve
 from tileserver.settings import Settings
 
 ROOT = Path(__file__).parents[2]

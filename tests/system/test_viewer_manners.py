@@ -11,6 +11,7 @@ import httpx
 import pytest
 from conftest import running_server
 from playwright.sync_api import Browser, Page, Route
+from quick_cases import quick_cases
 from viewer_visit import DESKTOP, PHONE, Visit, view, visits
 
 pytestmark = [
@@ -55,13 +56,17 @@ def test_axe_finds_nothing(
 
 @pytest.mark.parametrize(
     ("language", "label"),
-    [
+    quick_cases(
+        [
+            ("de-AT", "Altes Luftbild"),
+            ("fr", "Photo ancienne"),
+            ("es-MX", "Foto antigua"),
+            ("en-GB", "Old photo"),
+            ("tlh", "Old photo"),
+        ],
         ("de-AT", "Altes Luftbild"),
-        ("fr", "Photo ancienne"),
-        ("es-MX", "Foto antigua"),
-        ("en-GB", "Old photo"),
         ("tlh", "Old photo"),
-    ],
+    ),
 )
 def test_the_browsers_language_chooses_the_words(
     visit: Callable[..., Visit], language: str, label: str

@@ -88,8 +88,11 @@ _PHONE = {"viewport": PHONE, "device_scale_factor": 2, "is_mobile": True, "has_t
 
 @pytest.mark.parametrize(
     ("options", "zoom_in"),
-    [({"viewport": DESKTOP}, -1), ({"viewport": DESKTOP}, 1), (_PHONE, 0)],
-    ids=["reduced", "enlarged", "phone"],
+    [
+        pytest.param({"viewport": DESKTOP}, -1, id="reduced", marks=pytest.mark.slow),
+        pytest.param({"viewport": DESKTOP}, 1, id="enlarged"),
+        pytest.param(_PHONE, 0, id="phone"),
+    ],
 )
 def test_the_old_picture_comes_first_and_whole(
     visit: Callable[..., Visit], origin: str, options: dict[str, object], zoom_in: int
@@ -157,6 +160,7 @@ def test_the_progress_is_told_in_tiles(visit: Callable[..., Visit], origin: str)
     page.wait_for_function("() => document.querySelector('#status').hidden")
 
 
+@pytest.mark.slow
 def test_old_tiles_that_are_refused_come_by_themselves(visit: Callable[..., Visit], origin: str) -> None:
     a_visit = visit(strict=False)  # the browser itself complains of status 503
     page = a_visit.page
@@ -215,6 +219,7 @@ def serving(port: int, *arguments: object) -> Iterator[None]:
         process.stdout.close()
 
 
+@pytest.mark.slow
 def test_the_page_outlives_its_server(browser: Browser, photo: Path, tiny_weights: Path) -> None:
     port = free_port()
     origin = f"http://127.0.0.1:{port}"

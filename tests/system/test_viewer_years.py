@@ -35,6 +35,7 @@ def shown(a_visit: Visit) -> tuple[str, str]:
     return page.locator("#left-shown").inner_text(), page.locator("#right-shown").inner_text()
 
 
+@pytest.mark.slow
 def test_the_slider_moves_both_sides_through_the_years(visit: Callable[..., Visit]) -> None:
     a_visit = visit()
     page = a_visit.open()

@@ -94,6 +94,7 @@ def test_nothing_is_marked_where_there_is_nothing() -> None:
     assert encode(raster((9, 9), full=True), "png", packet=b"") == encode(raster((9, 9), full=True), "png")
 
 
+@pytest.mark.slow
 @needs_exiftool
 def test_served_pictures(served: TestClient, tmp_path: Path) -> None:
     west, south, east, north = served.get("/tilejson.json").json()["bounds"]
@@ -133,6 +134,7 @@ def test_the_setting_turns_it_off_and_is_part_of_the_key(
         assert client.get("/tilejson.json").status_code == 200
 
 
+@pytest.mark.slow
 def test_archives_say_it_in_metadata_and_in_each_tile(seeded: SeededPhoto) -> None:
     with sqlite3.connect(seeded.folder / "a.mbtiles") as archive:
         metadata = dict(archive.execute("SELECT name, value FROM metadata"))
@@ -145,6 +147,7 @@ def test_archives_say_it_in_metadata_and_in_each_tile(seeded: SeededPhoto) -> No
     assert all(SOURCE_TYPE.encode() in body for body in bodies)
 
 
+@pytest.mark.slow
 @needs_exiftool
 def test_exports(restored: Path, holed: Path, tiny_weights: Path, tmp_path: Path) -> None:
     assert exif(restored.read_bytes(), tmp_path)["XMP-iptcExt:DigitalSourceType"] == SOURCE_TYPE

@@ -50,6 +50,7 @@ def test_no_client_makes_the_server_open_a_file_or_url(served: TestClient, photo
     assert (refused.status_code, refused.json()["detail"].split()[0]) == (400, "url")
 
 
+@pytest.mark.slow
 def test_titilers_routes_work_for_every_layer(served: TestClient) -> None:
     west, south, east, north = served.get("/tilejson.json").json()["bounds"]
     middle = f"{(west + east) / 2},{(south + north) / 2}"

@@ -94,6 +94,7 @@ def test_a_reload_takes_over_or_leaves_everything_as_it_was(
     assert application.current.services[0].restorer is before.services[0].restorer
 
 
+@pytest.mark.slow
 def test_maps_survive_any_failure_of_a_reload_and_the_next_one_works(
     two_maps: tuple[TestClient, ReloadableMaps],
     monkeypatch: pytest.MonkeyPatch,

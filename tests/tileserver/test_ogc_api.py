@@ -42,6 +42,7 @@ def filled(link: dict[str, str], client: TestClient) -> str:
     return href
 
 
+@pytest.mark.slow
 def test_every_link_leads_somewhere(served: TestClient) -> None:
     """From the landing page on, as JSON; what is not JSON is of the type that the link says."""
     root = str(served.base_url)

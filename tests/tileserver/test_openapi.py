@@ -79,6 +79,7 @@ def requests(operation: schemathesis.APIOperation[Any], known: dict[str, Any]) -
     return st.one_of(kinds)
 
 
+@pytest.mark.slow
 # geojson-pydantic's words on what a visitor sends.
 @pytest.mark.filterwarnings("ignore:BBOX crossing")
 @pytest.mark.filterwarnings("ignore:GeometryCollection should not")

@@ -118,6 +118,7 @@ def test_three_equal_bands_are_black_and_white_and_a_tint_is_not(
         assert source.is_grey is grey
 
 
+@pytest.mark.slow
 def test_overviews_give_nearly_the_map_of_the_whole(tmp_path: Path) -> None:
     ground = hazy(place(TOWN, side=2560, patch=64), 0.4)
     plain = colours_of(write(tmp_path / "plain.tif", ground))

@@ -162,6 +162,7 @@ def test_colours_are_corrected_alike_in_tiles_and_overviews_but_not_in_the_old_l
     assert plain.content != corrected.content
 
 
+@pytest.mark.slow
 def test_half_the_strength_is_half_the_way(make_photo: MakePhoto, open_map: Open) -> None:
     photo = make_photo()
     with rasterio.open(photo, "r+") as dataset:
@@ -220,6 +221,7 @@ def test_windows_of_a_metatile_are_read_with_the_networks_halo(demo: TileService
     assert (whole[9 : 9 + 64, 17 : 17 + 64] == cut).all()
 
 
+@pytest.mark.slow
 def test_a_halo_is_undone_where_it_is_asked_for(make_photo: MakePhoto, open_map: Open) -> None:
     """The photograph's own sharpening: less contrast beside its edges, the same means, and keys of its own."""
     photo = make_photo()

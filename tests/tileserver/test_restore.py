@@ -148,6 +148,7 @@ def test_an_interrupted_run_goes_on(
     assert len(calls) - 2 == metatiles - len(kept), "what was restored is not restored again"
 
 
+@pytest.mark.slow
 def test_a_second_process_keeps_away(
     holed: Path, restored: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from command_calls import refused, seed
 from conftest import Photo, write_photo
 from damage import block, overwrite
 from fake_s3 import FakeS3, running_s3
+from quick_cases import quick_cases
 from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
 from tileserver.archives.readers import open_archive
@@ -32,7 +33,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "RETRY_OUTPUT_S", (0.0, 0.0))
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("name", quick_cases(OUTPUTS, "a.pmtiles"))
 def test_a_damaged_block_costs_its_metatiles_and_the_next_run_makes_them(
     seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path, name: str
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_bucket_that_is_away_for_a_while(
     assert "nothing to do" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_bucket_that_takes_nothing_more_stops_the_run_and_the_next_one_goes_on(
     seeded: SeededPhoto, tiny_weights: Path, s3: FakeS3, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from archive_contents import contents
 from command_calls import refused, seed
 from conftest import Photo, clean_environment, command_line, write_photo, write_tiny_weights
 from private_mounts import private_mounts
+from quick_cases import quick_cases
 from seeded_photo import OPTIONS, OUTPUTS, SeededPhoto
 
 from tileserver.jobs import disk
@@ -90,7 +91,7 @@ def test_an_archive_that_was_cut_off_is_not_taken_for_whole(
     assert path.read_bytes() == whole[:-5000]
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("name", quick_cases(OUTPUTS, "a.mbtiles"))
 def test_too_small_a_disk_is_said_before(
     seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -115,6 +116,7 @@ def test_two_seeders_do_not_write_one_output(seeded: SeededPhoto, tiny_weights: 
         refused(seed(seeded.source, path, tiny_weights, *OPTIONS), "another process")
 
 
+@pytest.mark.slow
 def test_a_read_only_folder_is_refused(seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path) -> None:
     network = ("--weights", tiny_weights, "--runtime", "openvino")
     commands = [("seed", "a.mbtiles"), ("seed", "folder"), ("restore", "a.tif")]

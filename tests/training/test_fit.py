@@ -180,6 +180,7 @@ def test_half_precision_that_the_machine_lacks_is_refused(config, tmp_path, monk
         fit(replace(config, devices=2), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_half_precision_multiplies_in_bf16_and_does_not_round_the_pictures(config, tmp_path, monkeypatch):
     seen = {}
     forward = Discriminator.forward

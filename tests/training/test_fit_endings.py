@@ -157,6 +157,7 @@ with only_process_in(Path({str(run)!r})):
     fit(replace(config, steps=1), run)
 
 
+@pytest.mark.slow
 def test_the_rate_finder_tells_a_rate_that_learns(site, config):
     loss = replace(config.loss, grid=HALF_SCALE_GRID)
     curve = find_rate(replace(config, loss=loss, batch=2), steps=40)

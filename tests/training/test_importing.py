@@ -83,6 +83,7 @@ def windows_meet(imported):
     assert difference.max() <= 3
 
 
+@pytest.mark.slow
 def test_it_is_served_and_restored_like_our_own(imported, make_service, photo, tmp_path, capsys):
     service = make_service(weights=imported, runtime="auto", device="cpu", deadline_s=0.001)
     service.warm_up()

@@ -118,6 +118,7 @@ def test_what_makes_no_pairs_is_refused_before_any_work(photos, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_rows_may_run_north(photos, tmp_path):
     north = tmp_path / "north.tif"
     with rasterio.open(photos[1]) as file:

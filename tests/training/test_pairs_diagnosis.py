@@ -126,6 +126,7 @@ def test_other_ground_is_told_and_the_report_is_written(ground, tmp_path):
     assert "other ground?" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "room"), [(6, True), (8, False)])
 def test_a_ratio_that_is_too_large_is_named_and_what_is_proposed_works(ground, tmp_path, ratio, room):
     side = SIDE // ratio * ratio
@@ -144,6 +145,7 @@ def test_a_ratio_that_is_too_large_is_named_and_what_is_proposed_works(ground, t
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.slow
 def test_few_chips_are_warned_of_and_what_is_proposed_gives_more(ground, tmp_path):
     old, new = write_pair(tmp_path, aged(ground), sharp(ground))
     words = ["pairs", str(old), str(new), "--size", "96", "--max-shift", "4", "--jobs", "1"]

@@ -21,6 +21,7 @@ def pairs(tmp_path_factory):
     return folder / "pairs"
 
 
+@pytest.mark.slow
 def test_what_is_aged_scores_one_and_what_undoes_the_ageing_less(pairs):
     validation = Validation([pairs], stride=16)
     look, sheet = validation.look(7, lambda old, _photo: old)

@@ -8,7 +8,7 @@ import threading
 import zlib
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from pmtiles.tile import MagicNumberNotFound, SpecVersionUnsupported
 
@@ -16,12 +16,8 @@ from tileserver.archives.contents import Contents, contents_of
 from tileserver.archives.identity import Identity, identity_of, is_of_newer_version
 from tileserver.archives.mbtiles import flipped
 from tileserver.archives.pmtiles_reader import PMTilesReader
+from tileserver.archives.suffixes import MBTILES, PMTILES, TILEJSON
 from tileserver.errors import ArchiveError, ForeignArchiveError
-
-MBTILES: Final = ".mbtiles"
-PMTILES: Final = ".pmtiles"
-# Written to a folder of tiles last, when the set is complete.
-TILEJSON: Final = "tilejson.json"
 
 
 class Archive(Protocol):

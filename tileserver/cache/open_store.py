@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import obstore.store
 from obstore.exceptions import BaseError
 
-from tileserver.archives.readers import MBTILES, PMTILES, TILEJSON, open_archive
+from tileserver.archives.readers import open_archive
+from tileserver.archives.suffixes import MBTILES, PMTILES, TILEJSON
 from tileserver.cache.archive_store import ArchiveTiles
 from tileserver.cache.folder_store import FolderTiles
 from tileserver.cache.object_store import ObjectTiles

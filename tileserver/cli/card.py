@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from sr_model import ModelSpec
 from tileserver.jobs.progress import duration, size
-from tileserver.jobs.seed.estimate import SeedEstimate
 from tileserver.photo.notice import Notice, code_of, command_of
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
-from tileserver.render.appearance import Appearance
+from tileserver.render.appearance import Appearance, choose_appearance
+from tileserver.settings import Settings
+from tileserver.tiling.layer import web_mercator
+
+if TYPE_CHECKING:
+    from tileserver.jobs.seed.estimate import SeedEstimate
 
 _LABEL_WIDTH = 22
 
@@ -23,14 +29,22 @@ class Card:
     Attributes:
         photograph: the photograph.
         spec: the network's declaration.
-        appearance: how the network is to restore it.
-        view: the photograph in Web Mercator.
+        settings: how it is to be restored.
     """
 
     photograph: Source
     spec: ModelSpec
-    appearance: Appearance
-    view: View
+    settings: Settings
+
+    @cached_property
+    def appearance(self) -> Appearance:
+        """How the network is to restore the photograph, which is measured for it."""
+        return choose_appearance(self.spec, self.photograph, self.settings)
+
+    @cached_property
+    def view(self) -> View:
+        """The photograph in Web Mercator."""
+        return View.of_tms(self.photograph, web_mercator(), self.appearance.scale)
 
     @property
     def output_gsd_m(self) -> float:
@@ -57,12 +71,13 @@ class Card:
         """Commands that mend what the warnings are about."""
         return [command for warning in self.warnings if (command := command_of(warning))]
 
-    def lines(self) -> list[str]:
-        """The card as lines of text."""
-        info, pyramid = self.photograph.info, self.view.pyramid
+    def lines(self) -> Iterator[str]:
+        """The card as lines of text: first what the file says, then what is measured, which takes a second."""
+        info = self.photograph.info
         sheets = f", {info.sheets} sheets" if info.sheets > 1 else ""
         low, high = info.rescale
-        entries: list[tuple[str, str]] = [
+        yield f"{info.name}: {info.width} x {info.height} px of {info.dtype}, bands {list(info.bands)}{sheets}"
+        entries = [
             ("pixel size", f"{info.pixel.gsd_m:.3f} m"),
             ("west south east north", " ".join(f"{value:.5f}" for value in info.bounds_lonlat)),
             ("CRS", crs_name(self.photograph)),
@@ -74,13 +89,11 @@ class Card:
         entries += [("note", note) for note in info.notes]
         if info.date:
             entries.append(("date", info.date))
-        entries.append(("zooms", f"{pyramid.min_zoom}-{pyramid.max_zoom}, restored at {pyramid.native_zoom}"))
+        yield from (entry(label, text) for label, text in entries)
+        pyramid = self.view.pyramid
+        yield entry("zooms", f"{pyramid.min_zoom}-{pyramid.max_zoom}, restored at {pyramid.native_zoom}")
         if self.spec.is_relative:
-            entries += self._restoration()
-        head = (
-            f"{info.name}: {info.width} x {info.height} px of {info.dtype}, bands {list(info.bands)}{sheets}"
-        )
-        return [head, *(entry(label, text) for label, text in entries)]
+            yield from (entry(label, text) for label, text in self._restoration())
 
     def as_json(self, found: SeedEstimate | None) -> dict[str, Any]:
         """The card for programs."""

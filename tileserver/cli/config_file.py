@@ -11,10 +11,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tileserver.cli.options import environment_name, flag, make_settings, reason_of, setting_of
-from tileserver.cli.years import split_years
 from tileserver.errors import SettingsError
 from tileserver.settings import OPTIONS, Settings
-from tileserver.web.catalogue import ONLY_MAP
+from tileserver.tiling.layer import ONLY_MAP
 
 # The settings that a [maps.NAME] may contain; everything else is a setting of the server and stands above the tables.
 MAP_KEYS: Final = frozenset(name for name, option in OPTIONS.items() if option.per_map)
@@ -80,6 +79,10 @@ def read_maps(given: Mapping[str, Any], path: Path | None) -> dict[str, Settings
     """
     if path is None:
         only = make_settings(given)
+        if isinstance(only.source, str) and not Path(only.source).is_dir():
+            return {ONLY_MAP: only}
+        from tileserver.cli.years import split_years  # reads photographs
+
         years = split_years(only.source)
         if years is None:
             return {ONLY_MAP: only}

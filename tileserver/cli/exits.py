@@ -12,13 +12,15 @@ from typing import Final, NoReturn
 
 import click
 
+import sr_model.interrupts
 import sr_model.refusing
+from sr_model.interrupts import interruptible
 from tileserver.errors import StartError, TileServerError
 
 DONE: Final = 0
 DONE_WITH_FAILURES: Final = 1
 REFUSED: Final = sr_model.refusing.REFUSED
-INTERRUPTED: Final = 130
+INTERRUPTED: Final = sr_model.interrupts.INTERRUPTED
 # GDAL's block cache; its default limit is 5 % of the machine's memory.
 _GDAL_CACHE_MB: Final = "64"
 _NAME: Final = "orthosharp"
@@ -33,11 +35,21 @@ def refusing(*errors: type[Exception]) -> AbstractContextManager[None]:
     return sr_model.refusing.refusing(_NAME, StartError, *errors)
 
 
+@contextlib.contextmanager
+def ending_quietly() -> Iterator[None]:
+    """Do the work of a command that Ctrl-C ends without a word, and with exit code 130."""
+    try:
+        with interruptible():
+            yield
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
 def run_and_exit(work: Callable[[], int]) -> NoReturn:
     """Run a long job and exit with its code; an error is reported in one line."""
     os.environ.setdefault("GDAL_CACHEMAX", _GDAL_CACHE_MB)
     try:
-        with refusing(), _sigterm_is_ctrl_c():
+        with refusing(), _sigterm_is_ctrl_c(), interruptible():
             code = work()
     except TileServerError as error:
         _say(error)

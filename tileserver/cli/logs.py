@@ -5,19 +5,20 @@ A line of a request ends with the request's id, or has it as `request_id`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 import click
-from asgi_correlation_id import CorrelationIdFilter
-from pythonjsonlogger.core import RESERVED_ATTRS
-from pythonjsonlogger.json import JsonFormatter
+
+from sr_model.errors import SrModelError
+from tileserver.cli.exits import REFUSED
+from tileserver.errors import StartError
 
 # What is said at the start and at reloads, which is no fault and so not a warning.
 _start: Final = logging.getLogger("orthosharp.start")
-_ACCESS: Final = "uvicorn.access"
-# The arguments of uvicorn's messages about requests.
-_ACCESS_FIELDS: Final = ("client", "method", "path", "http_version", "status")
 
 
 class TextLines(logging.Formatter):
@@ -32,38 +33,28 @@ class TextLines(logging.Formatter):
         return f"{line} [{request_id}]" if request_id else line
 
 
-class JsonLines(JsonFormatter):
-    """One JSON object: time (ISO 8601, UTC), level, logger, message, and where there are any request_id and exc_info.
+class RequestIds(logging.Filter):
+    """Adds the id of the request that a line is about. There are requests once the library of their ids is loaded."""
 
-    Lines of the access log also have client, method, path, http_version and status.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            ["levelname", "name", "message"],
-            rename_fields={"levelname": "level", "name": "logger"},
-            timestamp="time",
-            reserved_attrs=[*RESERVED_ATTRS, "correlation_id", "color_message"],
-        )
-
-    def add_fields(
-        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
-    ) -> None:
-        """Add the request's id, and the parts of a line of the access log."""
-        super().add_fields(log_data, record, message_dict)
-        if request_id := getattr(record, "correlation_id", None):
-            log_data["request_id"] = request_id
-        if record.name == _ACCESS and isinstance(record.args, tuple):
-            log_data.update(zip(_ACCESS_FIELDS, record.args, strict=False))
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Pass all lines."""
+        if context := getattr(sys.modules.get("asgi_correlation_id"), "correlation_id", None):
+            record.correlation_id = context.get()
+        return True
 
 
 class LogHandler(logging.StreamHandler[Any]):
-    """The one handler of the process; writes to stderr."""
+    """The one handler of the process; writes to stderr.
+
+    Attributes:
+        is_json: whether lines are JSON.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_json = False
         self.setFormatter(TextLines())
-        self.addFilter(CorrelationIdFilter())
+        self.addFilter(RequestIds())
 
 
 def set_up_logs() -> None:
@@ -76,15 +67,18 @@ def set_up_logs() -> None:
 def use_format(log_format: Literal["text", "json"]) -> None:
     """Write in this format from now on."""
     if log_format == "json":
+        from tileserver.cli.json_lines import JsonLines
+
         for handler in _handlers():
             handler.setFormatter(JsonLines())
+            handler.is_json = True
         _start.setLevel(logging.INFO)
         logging.captureWarnings(capture=True)
 
 
 def in_json() -> bool:
     """Return whether lines are JSON."""
-    return any(isinstance(handler.formatter, JsonLines) for handler in _handlers())
+    return any(handler.is_json for handler in _handlers())
 
 
 def say(text: str, kind: Literal["", "note", "warning"] = "", **fields: Any) -> None:
@@ -101,9 +95,16 @@ def say(text: str, kind: Literal["", "note", "warning"] = "", **fields: Any) -> 
         click.echo(f"{kind}: {text}" if kind else text, err=True)
 
 
-def say_refusal(reason: Exception) -> None:
-    """Say why the server cannot start, where lines are JSON."""
-    _start.critical("%s", reason)
+@contextlib.contextmanager
+def refusing_as_lines() -> Iterator[None]:
+    """Where lines are JSON, say in one why the server cannot start, and exit; otherwise let the error pass."""
+    try:
+        yield
+    except (StartError, SrModelError) as error:
+        if not in_json():
+            raise
+        _start.critical("%s", error)
+        sys.exit(REFUSED)
 
 
 def _handlers() -> list[LogHandler]:

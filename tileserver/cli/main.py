@@ -8,11 +8,7 @@ import os
 
 import click
 
-from tileserver.cli.cache import cache
-from tileserver.cli.info import info
-from tileserver.cli.restore import restore
-from tileserver.cli.seed import seed
-from tileserver.cli.serve import serve
+from tileserver.cli.commands import cache, info, restore, seed, serve
 
 # M_ARENA_MAX of glibc's malloc.h.
 _M_ARENA_MAX = -8

@@ -6,12 +6,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import click
-
-from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, run_and_exit
+from tileserver.cli.exits import DONE, DONE_WITH_FAILURES
 from tileserver.cli.failures import list_failures
 from tileserver.cli.notices import say_findings
-from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
+from tileserver.cli.options import job_count, job_settings
 from tileserver.errors import SettingsError
 from tileserver.jobs.disk import free_bytes, is_writable
 from tileserver.jobs.progress import announce, reporter, say_complete, size, summarise
@@ -38,37 +36,8 @@ from tileserver.tiling.encode import Extension
 _BYTES_PER_PIXEL = 7
 
 
-@click.command(cls=SettingsCommand)
-@click.argument("source", nargs=-1, required=True)
-@click.argument("output", type=click.Path(path_type=Path))
-@settings_options("restore")
-@click.option(
-    "--tms", metavar="ID", help="Use the pixel grid of this tile matrix set, such as WebMercatorQuad."
-)
-@click.option(
-    "--chips",
-    type=click.IntRange(16, 8192),
-    metavar="PX",
-    help="Write images of this side length, with world files, into the folder OUTPUT.",
-)
-@click.option(
-    "--format",
-    type=click.Choice(["png", "jpg"]),
-    default="png",
-    show_default=True,
-    help="Format of the chips.",
-)
-@job_options
-def restore(output: Path, *, given: dict[str, Any], **options: Any) -> None:
-    """Restore SOURCE into OUTPUT, a COG in the CRS of SOURCE at the pixel size of the network.
-
-    If interrupted, run the same command again to continue. Exit codes: 0 done; 1 done except for failures, which are
-    listed in a file, or stopped by a full disk; 2 refused; 130 interrupted.
-    """
-    run_and_exit(lambda: _restore(output, given, options))
-
-
-def _restore(output: Path, given: dict[str, Any], options: dict[str, Any]) -> int:
+def restore_raster(output: Path, given: dict[str, Any], options: dict[str, Any]) -> int:
+    """Make the raster that `orthosharp restore` was asked for; returns the exit code."""
     check_output(output, options)
     jobs = job_count(options)
     settings = job_settings(given, queue_size=2 * jobs, deadline_s=3600.0, open_datasets=jobs)

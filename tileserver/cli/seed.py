@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 from dataclasses import replace
 from typing import Any
 
 import click
 
 from tileserver.archives.metadata import Description
-from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED, run_and_exit
+from tileserver.cli.exits import DONE, DONE_WITH_FAILURES, INTERRUPTED
 from tileserver.cli.failures import list_failures
 from tileserver.cli.notices import say_findings
-from tileserver.cli.options import SettingsCommand, job_count, job_options, job_settings, settings_options
+from tileserver.cli.options import job_count, job_settings
 from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
 from tileserver.jobs.seed import prepare
 from tileserver.jobs.seed.estimate import SeedEstimate, estimate
@@ -24,102 +23,14 @@ from tileserver.jobs.seed.plan import SeedPlan
 from tileserver.jobs.seed.resume import OverwritePolicy, open_journal
 from tileserver.jobs.seed.seeder import Seeder
 from tileserver.service import TileService
-from tileserver.tiling.encode import MEDIA_TYPES, Extension
-from tileserver.tiling.layer import WEB_MERCATOR
+from tileserver.tiling.extension import Extension
 
 # Memory of one restored metatile with its margin, twice.
 _METATILE_BYTES = 9_000_000
 
 
-class Zooms(click.ParamType):  # type: ignore[type-arg]
-    """'12-19' or '17'."""
-
-    name = "zooms"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Parse one zoom or a range; a usage error if it is neither."""
-        found = re.fullmatch(r"(\d{1,2})(?:-(\d{1,2}))?", str(value))
-        if not found:
-            self.fail(f"{value!r} is not a range of zooms such as 12-19", param, ctx)
-        first, last = int(found[1]), int(found[2] or found[1])
-        if first > last:
-            self.fail(f"{value!r} ends before it begins: give FIRST-LAST, such as 12-19", param, ctx)
-        return first, last
-
-
-class Seconds(click.ParamType):  # type: ignore[type-arg]
-    """'90', '90s', '45m' or '2h'."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse a duration into seconds; a usage error if it is not one."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value))
-        if not found:
-            self.fail(f"{value!r} is not a time such as 90s, 45m or 2h", param, ctx)
-        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-@click.command(cls=SettingsCommand)
-@click.argument("source", nargs=-1, required=True)
-@click.argument("output")
-@settings_options("seed")
-@click.option(
-    "--zooms",
-    type=Zooms(),
-    metavar="FIRST-LAST",
-    show_default="all up to the network's native zoom",
-    help="Zooms to seed.",
-)
-@click.option(
-    "--format", type=click.Choice(list(MEDIA_TYPES)), default="webp", show_default=True, help="Image format."
-)
-@click.option(
-    "--quality",
-    type=click.IntRange(1, 100),
-    metavar="N",
-    show_default="that of the server",
-    help="Quality of webp or jpg.",
-)
-@click.option(
-    "--scale",
-    type=click.Choice(["1", "2"]),
-    default="1",
-    show_default=True,
-    help="2 makes tiles of 512 px for high-density displays.",
-)
-@click.option("--tms", default=WEB_MERCATOR, show_default=True, metavar="ID", help="Tile matrix set.")
-@click.option("--skip-empty", is_flag=True, help="Leave out tiles without any pixel of the photograph.")
-@click.option("--dry-run", is_flag=True, help="Estimate tiles, size and time from a sample; write nothing.")
-@click.option(
-    "--refresh-before",
-    type=click.DateTime(["%Y-%m-%d"]),
-    help="Make all tiles again if the existing ones were begun before this date.",
-)
-@click.option(
-    "--changed-only",
-    is_flag=True,
-    help="Make all tiles again if the photograph or the weights changed; in a folder, rewrite only those that differ.",
-)
-@click.option(
-    "--time-limit",
-    type=Seconds(),
-    metavar="TIME",
-    help="Stop cleanly after 90s, 45m or 2h; the same command continues.",
-)
-@job_options
-def seed(output: str, *, given: dict[str, Any], **options: Any) -> None:
-    """Restore SOURCE into tiles in OUTPUT: X.mbtiles, X.pmtiles, a folder, or s3://, gs://, az://.
-
-    If interrupted, run the same command again to continue. Exit codes: 0 done; 1 done except for failures, which are
-    listed in a file, or stopped by a full disk; 2 refused; 130 interrupted.
-    """
-    run_and_exit(lambda: _seed(output, given, options))
-
-
-def _seed(name: str, given: dict[str, Any], options: dict[str, Any]) -> int:
+def seed_tiles(name: str, given: dict[str, Any], options: dict[str, Any]) -> int:
+    """Make the tiles that `orthosharp seed` was asked for; returns the exit code."""
     request = _seed_request(options)
     jobs = job_count(options)
     service = _open_service(given, jobs, request.scale)

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
 import socket
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import uvicorn
 
-from sr_model import SrModelError
-from tileserver.cli.config_file import read_maps
-from tileserver.cli.exits import REFUSED, refusing
-from tileserver.cli.logs import in_json, say, say_refusal, set_up_logs, use_format
+from tileserver.cli.exits import INTERRUPTED
+from tileserver.cli.listening import listen
+from tileserver.cli.logs import in_json, say
 from tileserver.cli.notices import say_findings
-from tileserver.cli.options import SettingsCommand, config_option, settings_options
 from tileserver.cli.telemetry import export_spans
-from tileserver.errors import OutsideError, SettingsError, StartError, TileServerError
+from tileserver.cli.workers import Worker
+from tileserver.errors import OutsideError, StartError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
 from tileserver.shared import Shared
@@ -31,6 +27,7 @@ from tileserver.tiling.layer import LAYERS
 from tileserver.web.admission import Admission
 from tileserver.web.connections import ConnectionLimits, bounded_protocol
 from tileserver.web.forwarded import TRUSTED_BY_DEFAULT, ForwardedAddress
+from tileserver.web.instant_tiles import InstantTiles
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
 from tileserver.web.request_id import with_request_ids
 
@@ -38,66 +35,57 @@ _USUAL_OPEN_FILES: Final = 1024
 _OPEN_FILES: Final = 65_536
 # The screen that most people look at a map on.
 SCREEN_PX: Final = (1920, 1080)
-DEMO: Final = Path(__file__).parents[1] / "demo"
 
 
-@click.command(cls=SettingsCommand)
-@click.argument("source", nargs=-1)
-@settings_options("serve")
-@config_option
-@click.option("--demo", is_flag=True, help="Serve the photographs of a village that come with orthosharp.")
-@click.option("--access-log", is_flag=True, help="Log every request.")
-def serve(*, given: dict[str, Any], config: Path | None, demo: bool, access_log: bool) -> None:
-    """Serve SOURCE, a georeferenced TIFF, several of different years, or what `orthosharp seed` made.
-
-    Every setting below can also come from the environment, as ORTHOSHARP_PORT, or from the file of --config.
-    """
-    set_up_logs()
-
-    def load() -> dict[str, Settings]:
-        if demo and config is not None:
-            raise SettingsError("--config and --demo are mutually exclusive")
-        return read_maps({**_demo(), **given} if demo else given, config)
-
-    with refusing():
-        settings = next(iter(load().values()))
-        use_format(settings.log_format)
-        try:
-            if settings.telemetry:
-                export_spans()
-            with listen(settings.host, settings.port) as listener:
-                run(load, listener, access_log=access_log)
-        except (StartError, SrModelError) as error:
-            if not in_json():
-                raise
-            say_refusal(error)
-            sys.exit(REFUSED)
-
-
-def _demo() -> dict[str, Any]:
-    return {
-        "source": str(DEMO / "2010.tif"),
-        "new": str(DEMO / "2017.tif"),
-        "name": "Demo: a village in 2010",
-    }
-
-
-def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, access_log: bool) -> None:
-    """Open the maps, warm up the network, print the addresses, and serve until Ctrl+C.
+def start(
+    maps: dict[str, Settings],
+    load: Callable[[], dict[str, Settings]],
+    *,
+    access_log: bool,
+    worker: Worker | None = None,
+) -> None:
+    """Serve maps until Ctrl+C.
 
     Args:
-        load: gives the settings of every map, the default first; called again at each reload.
-        listener: socket to accept connections from.
+        maps: the settings of every map, the default first.
+        load: reads them again, at each reload.
         access_log: whether to log every request.
+        worker: what this process is among several; None if it is the only one.
 
     Raises:
         StartError, sr_model.SrModelError: a map cannot be served.
     """
-    maps = load()
     settings = next(iter(maps.values()))
-    shared, admission = Shared(settings), Admission(settings)
+    if settings.telemetry:
+        export_spans()
+    with listen(settings.host, settings.port) if worker is None else worker.listener as listener:
+        run(maps, load, listener, access_log=access_log, worker=worker)
+
+
+def run(
+    maps: dict[str, Settings],
+    load: Callable[[], dict[str, Settings]],
+    listener: socket.socket,
+    *,
+    access_log: bool,
+    worker: Worker | None = None,
+) -> None:
+    """Open the maps, warm up the network, print the addresses, and serve until Ctrl+C.
+
+    Args:
+        maps, load, access_log, worker: see `start`.
+        listener: socket to accept connections from.
+
+    Raises:
+        StartError, sr_model.SrModelError: a map cannot be served.
+    """
+    settings = next(iter(maps.values()))
+    announces = worker is None or worker.announces
+    memory = settings.cache_bytes // (worker.share if worker else 1)
+    shared, admission = Shared(settings.model_copy(update={"cache_bytes": memory})), Admission(settings)
     try:
-        say("Warming up the network ...")
+        if announces:
+            say("Warming up the network ...")
         first = open_generation(maps, shared, admission)
     except StartError:
         raise
@@ -105,26 +93,31 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         raise StartError(str(error)) from error
     except TileServerError as error:
         raise StartError(f"the network could not restore a sample of the photograph: {error}") from error
-    report_all(first)
 
     def reopen() -> Generation:
         generation = open_generation(load(), shared, admission)
-        report_all(generation)
+        if announces:
+            report_all(generation)
         return generation
 
-    for service in first.services:
-        report_time(service)
     application = ReloadableMaps(first, shared, admission, reopen)
-    port = listener.getsockname()[1]
-    if in_json():
-        say(f"orthosharp serves {', '.join(first.apps)}", address=_address(settings.host, port))
-    else:
-        click.echo(banner(first, settings.host, port))
+    if announces:
+        report_all(first)
+        for service in first.services:
+            report_time(service)
+        announce(first, settings.host, listener.getsockname()[1])
+    if worker is not None:
+        shared.metrics.share(worker.figures)
+        worker.say_ready()
     proxies = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_BY_DEFAULT)
+    # The access log is the application's, and so are addresses below a prefix.
+    is_plain = not (access_log or settings.root_path)
+    instant = InstantTiles(lambda: application.current).answer if is_plain else None
+    limits = ConnectionLimits(settings.max_requests, _raise_open_files() // 2)
     config = uvicorn.Config(
         with_request_ids(ForwardedAddress(application, proxies, root_path=settings.root_path)),
         proxy_headers=False,  # ForwardedAddress includes them
-        http=bounded_protocol(ConnectionLimits(settings.max_requests, _raise_open_files() // 2)),
+        http=bounded_protocol(limits, instant),
         ws="none",
         log_config=None,  # its loggers write through our handler
         log_level="info" if access_log else "warning",
@@ -132,12 +125,19 @@ def run(load: Callable[[], dict[str, Settings]], listener: socket.socket, *, acc
         server_header=False,
     )
     # By the time uvicorn passes Ctrl+C on, it has shut down cleanly.
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        _end_with(application, INTERRUPTED)
+        raise
+    _end_with(application, 0)
+
+
+def _end_with(application: ReloadableMaps, code: int) -> None:
+    """End the process at once where reads of a storage hang: the interpreter would wait for their threads."""
     if application.hangs:
         logging.shutdown()
-        # The interpreter would wait for the threads.
-        os._exit(0)
+        os._exit(code)
 
 
 def _raise_open_files() -> int:
@@ -155,30 +155,6 @@ def _raise_open_files() -> int:
         return _OPEN_FILES if soft == resource.RLIM_INFINITY else soft
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Bind the port before anything slow happens.
-
-    Raises:
-        SettingsError: the port is in use, or the address is not one of this machine.
-    """
-    if not host:
-        raise SettingsError(
-            "--host is empty: give an address such as 127.0.0.1, or 0.0.0.0 for all interfaces"
-        )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise SettingsError(
-            f"cannot listen on {host} port {port} ({error.strerror}): choose another --port, or --port 0 for a free one"
-        ) from error
-    return listener
 
 
 def report_all(generation: Generation) -> None:
@@ -222,6 +198,14 @@ def report_time(service: TileService) -> None:
             "make the tiles ahead of time with `orthosharp seed`, allow more, or use a GPU",
             "warning",
         )
+
+
+def announce(generation: Generation, host: str, port: int) -> None:
+    """Say that the maps are served, and where."""
+    if in_json():
+        say(f"orthosharp serves {', '.join(generation.apps)}", address=_address(host, port))
+    else:
+        click.echo(banner(generation, host, port))
 
 
 def banner(generation: Generation, host: str, port: int) -> str:

@@ -8,15 +8,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
-import rasterio
-from rasterio.errors import RasterioError
-from rasterio.warp import transform_bounds
-
-from tileserver.archives.readers import MBTILES, PMTILES
+from tileserver.archives.suffixes import MBTILES, PMTILES
 from tileserver.errors import SettingsError
 from tileserver.photo.inputs.formats import RASTERS
 from tileserver.photo.inputs.years import year_in, year_of
-from tileserver.photo.pixel_size import WGS84
 from tileserver.tiling.grid import BBox
 
 # Sheets of a mosaic overlap by a rim; photographs of the same ground by most of it.
@@ -80,6 +75,12 @@ def _show_the_same(sources: Sequence[str]) -> bool:
 def _bounds(path: str) -> BBox | None:
     if not Path(path).is_file():
         return None
+    import rasterio
+    from rasterio.errors import RasterioError
+    from rasterio.warp import transform_bounds
+
+    from tileserver.photo.pixel_size import WGS84
+
     try:
         with rasterio.open(path) as dataset:
             if dataset.crs is None:

@@ -12,7 +12,6 @@ from typing import Final, Protocol, Self
 
 import click
 from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 LINE_S: Final = 5.0
 
@@ -137,6 +136,8 @@ class BarReporter:
     """Shows a progress bar with rates and the remaining time."""
 
     def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
         columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
         self._progress = Progress(*columns)
         self._task = self._progress.add_task("")

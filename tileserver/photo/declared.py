@@ -8,10 +8,10 @@ from typing import Final
 
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
-from rio_tiler.utils import non_alpha_indexes
 
 from sr_model.measure.border_search import changes_values
 from tileserver.errors import SourceError
+from tileserver.photo.colour_bands import colour_bands
 from tileserver.photo.virtual import colour_table
 
 _RED_GREEN_BLUE: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
@@ -47,7 +47,7 @@ def choose_bands(path: str, dataset: DatasetReader, bands: tuple[int, ...] | Non
     Raises:
         SourceError: there are no such bands, or their colours cannot be converted.
     """
-    usable: tuple[int, ...] = tuple(non_alpha_indexes(dataset))
+    usable: tuple[int, ...] = tuple(colour_bands(dataset))
     if bands is not None:
         _check_chosen(path, dataset, bands, usable)
         return bands

@@ -17,7 +17,6 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
-from rio_tiler.utils import non_alpha_indexes
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
@@ -26,6 +25,7 @@ from sr_model.measure.borders import Border, border_of_value
 from sr_model.measure.small_copy import Mask, Values
 from sr_model.measure.value_range import find_range
 from tileserver.errors import SettingsError, SourceError
+from tileserver.photo.colour_bands import colour_bands
 from tileserver.photo.corners import may_have_border
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.declared import choose_bands, is_lossy, palette_bands
@@ -110,7 +110,7 @@ def prepare_sheet(
     found = _Findings()
     layout = _layout(path, given, dataset, options, found)
     dtype = layout.dtype if layout.palette else dataset.dtypes[layout.bands[0] - 1]
-    layout = replace(layout, dtype=dtype, kept=tuple(non_alpha_indexes(dataset)))
+    layout = replace(layout, dtype=dtype, kept=tuple(colour_bands(dataset)))
     # GDAL takes an alpha band of other types for an image, and a nodata value for a mask of each band.
     apart = layout.alpha is not None and dtype not in ("uint8", "uint16")
     several = layout.nodata is not None and (dataset.count > 1 or layout.mask)

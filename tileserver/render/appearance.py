@@ -14,7 +14,7 @@ from tileserver.photo.source import Source
 from tileserver.photo.view import View
 from tileserver.render.finish import Finish
 from tileserver.settings import Settings
-from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
+from tileserver.tiling.layer import web_mercator
 
 # Contrast of corrected colours, unless the settings name another. Blind eyes put the same restored pictures with 1.25
 # before those without, on 16 of 18 sheets, those of clear photographs among them.
@@ -109,7 +109,7 @@ def _scale(spec: ModelSpec, source: Source, settings: Settings, resolved: float)
 def _wanted_gsd_m(source: Source, settings: Settings) -> float | None:
     if settings.native_zoom is None:
         return settings.pixel_size
-    mercator = View.of_tms(source, supported_tms().get(WEB_MERCATOR), OutputScale(1.0))
+    mercator = View.of_tms(source, web_mercator(), OutputScale(1.0))
     return mercator.pixel(settings.native_zoom).gsd_m
 
 

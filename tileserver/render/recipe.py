@@ -6,11 +6,12 @@ seen: hosts share tiles across them, so that a store may be filled by one and cl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import rasterio
@@ -106,7 +107,11 @@ def mark_of(settings: Settings, spec: ModelSpec, digest: str) -> bytes:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that may round pixels differently: part of the machine, not the recipe."""
-    return {"gdal": rasterio.__gdal_version__, **{name: version(name) for name in _LIBRARIES}}
+    found = {"gdal": rasterio.__gdal_version__}
+    for name in _LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):  # torch is not needed on a CPU
+            found[name] = version(name)
+    return found
 
 
 def _rounded(value: Any) -> Any:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
-
-import morecantile
-from morecantile import TileMatrixSet
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sr_model import PixelWindow
 from tileserver.errors import BesideError, OutsideError
+
+if TYPE_CHECKING:  # it takes a third of a second to import, and settings need none of it
+    from morecantile import TileMatrixSet
 
 TILE_PX: Final = 256
 METATILE_TILES: Final = 4
@@ -122,8 +122,10 @@ class QuadGrid:
         name = str(tms.id)
         if not is_quadtree(tms):
             raise OutsideError(f"{name} is not a quadtree of 256 px tiles: use WebMercatorQuad")
+        from morecantile import Tile
+
         first = tms.tileMatrices[0]
-        corner = tms.xy_bounds(morecantile.Tile(0, 0, 0))
+        corner = tms.xy_bounds(Tile(0, 0, 0))
         return cls(name, corner.left, corner.top, first.cellSize, first.matrixWidth, first.matrixHeight)
 
     def cell(self, zoom: int) -> float:

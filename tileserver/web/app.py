@@ -25,11 +25,11 @@ from tileserver.attribution import ai_header
 from tileserver.errors import HTTP_STATUS, OverloadedError, ReadError, SourceChangedError, TileServerError
 from tileserver.service import TileService
 from tileserver.settings import Settings
-from tileserver.tiling.layer import AI_LAYERS
+from tileserver.tiling.layer import AI_LAYERS, ONLY_MAP
 from tileserver.web.admission import Admission
 from tileserver.web.api_page import add_api_page
 from tileserver.web.cached_tiles import CachedTiles
-from tileserver.web.catalogue import ONLY_MAP, Catalogue, catalogue_routes
+from tileserver.web.catalogue import Catalogue, catalogue_routes
 from tileserver.web.crs import safe_crs_dependencies
 from tileserver.web.documents import HTML, DocumentFormat, wants_html
 from tileserver.web.download_routes import download_routes

@@ -24,11 +24,11 @@ from tileserver.photo.pixel_size import WGS84
 from tileserver.settings import Settings
 from tileserver.tiling.encode import MEDIA_TYPES, is_whole
 from tileserver.tiling.grid import BBox, QuadGrid, TileAddress
-from tileserver.tiling.layer import WEB_MERCATOR, supported_tms
+from tileserver.tiling.layer import ONLY_MAP, WEB_MERCATOR, supported_tms
 from tileserver.web import wms, wmts
 from tileserver.web.admission import Admission
 from tileserver.web.app import COMMON_RESPONSES, Application, add_error_handlers, add_page
-from tileserver.web.catalogue import ONLY_MAP, Catalogue, catalogue_routes
+from tileserver.web.catalogue import Catalogue, catalogue_routes
 from tileserver.web.forwarded import base_url
 from tileserver.web.kvp import is_for_capabilities, tile_address
 from tileserver.web.middleware import AI_HEADER, LimitRequests, ResponseHeaders, ResponsePolicy, etag_matches

@@ -75,7 +75,7 @@ class CachedTiles:
             await self.app(scope, receive, send)
             return
         path = local_path(scope)
-        request = parse_tile_path(path) if len(path) <= _MAX_PATH_LENGTH else None
+        request = self.request_of(path)
         is_negotiated = request is not None and "." not in path
         if request is not None and is_negotiated:
             accepted = accepted_format(header_value(scope, b"accept") or "")
@@ -84,7 +84,9 @@ class CachedTiles:
         if request is None or tile is None or may_change_pixels(scope.get("query_string", b"")):
             await self.app(scope, receive, send)
             return
-        status, headers = self._head(scope, request, tile)
+        matches = tile.body and etag_matches(header_value(scope, b"if-none-match"), tile.etag)
+        status = 304 if matches else 200 if tile.body else 204
+        headers = self.headers_of(request, tile, status, header_value(scope, b"origin"))
         if is_negotiated:
             headers.append((b"vary", b"Accept"))
         self.service.metrics.count_response(path, status)
@@ -92,16 +94,19 @@ class CachedTiles:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _head(self, scope: Scope, request: TileRequest, tile: Tile) -> tuple[int, RawHeaders]:
-        headers = [*self._layer_headers(request), *self.policy.cors(header_value(scope, b"origin"))]
-        if not tile.body:
-            return 204, headers
-        headers.append((b"etag", tile.etag.encode()))
-        if etag_matches(header_value(scope, b"if-none-match"), tile.etag):
-            return 304, headers
-        headers.append((b"content-type", tile.media_type.encode()))
-        headers.append((b"content-length", str(len(tile.body)).encode()))
-        return 200, headers
+    def request_of(self, path: str) -> TileRequest | None:
+        """Return the tile that a path without the map's name asks for, if it is one in the usual form."""
+        return parse_tile_path(path) if len(path) <= _MAX_PATH_LENGTH else None
+
+    def headers_of(self, request: TileRequest, tile: Tile, status: int, origin: str | None) -> RawHeaders:
+        """Return the headers of an answer: 200, 204 for an empty tile, or 304 for one that the client has."""
+        headers = [*self._layer_headers(request), *self.policy.cors(origin)]
+        if status != 204:
+            headers.append((b"etag", tile.etag.encode()))
+        if status == 200:
+            headers.append((b"content-type", tile.media_type.encode()))
+            headers.append((b"content-length", str(len(tile.body)).encode()))
+        return headers
 
     def _layer_headers(self, request: TileRequest) -> RawHeaders:
         """Return the headers that all cached tiles of a layer and format share; built once for each."""

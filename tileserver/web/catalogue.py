@@ -18,8 +18,6 @@ from tileserver.web.ogc import xml_response
 
 # Key of the ASGI scope with the server's own prefix, without the name of a map.
 SERVER_ROOT: Final = "orthosharp.server_root"
-# Name of a map that is alone, and has no path of its own.
-ONLY_MAP: Final = "map"
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,14 @@ request, for a client that does not read its answer, and for connections that se
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+RawHeaders = list[tuple[bytes, bytes]]
+# Target, headers, and headers to add; head and body of the answer, or None.
+Instant = Callable[[bytes, RawHeaders, RawHeaders], tuple[bytes, bytes] | None]
 
 # Names and values of all headers, and the request line.
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -71,6 +76,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with limits; use a subclass that has its own `limits` (see `bounded_protocol`)."""
 
     limits: ClassVar[ConnectionLimits]
+    # Answers what needs no application; see `InstantTiles.answer`.
+    instant: ClassVar[Instant | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,6 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refusal: tuple[int, str] | None = None
         # Set by a refusal behind requests that are still to be answered: nothing after those is read.
         self._is_deaf = False
+        self._is_answered = False
 
     @property
     def is_idle(self) -> bool:
@@ -143,7 +151,29 @@ class BoundedProtocol(HttpToolsProtocol):
         if sum(len(name) + len(value) + _HEADER_EXTRA_BYTES for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse(_LARGE_HEAD)
         self._is_in_head, self._began, self._head_bytes = False, True, 0
-        super().on_headers_complete()
+        self._is_answered = self._answered_at_once()
+        if not self._is_answered:
+            super().on_headers_complete()
+
+    def _answered_at_once(self) -> bool:
+        """Answer a request for which no application is needed; return whether it was one."""
+        instant, parser = type(self).instant, self.parser
+        if (
+            instant is None
+            or not self.is_idle
+            # Behind an answer that the client has not read.
+            or self.flow.write_paused
+            or parser.get_method() != b"GET"
+            or parser.get_http_version() != "1.1"
+            or not parser.should_keep_alive()
+        ):
+            return False
+        answer = instant(self.url, self.headers, self.server_state.default_headers)
+        if answer is None:
+            return False
+        self.transport.writelines(answer)
+        self.on_response_complete()
+        return True
 
     def on_body(self, body: bytes) -> None:
         """Pass a part of the body on, which the application bounds."""
@@ -153,7 +183,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Note that the request has arrived."""
         self._is_whole = True
-        super().on_message_complete()
+        if not self._is_answered:
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request, with the status of the limit that it exceeds, and close the connection.
@@ -231,6 +262,12 @@ _LONG_URL: Final = (414, f"the request's address exceeds {MAX_URL_BYTES} bytes")
 _TOO_SLOW: Final = (408, f"the request was not complete within {REQUEST_S:g} s")
 
 
-def bounded_protocol(limits: ConnectionLimits) -> type[BoundedProtocol]:
-    """Return a protocol class for uvicorn's option `http` that keeps to these limits."""
-    return type("LimitedProtocol", (BoundedProtocol,), {"limits": limits})
+def bounded_protocol(limits: ConnectionLimits, instant: Instant | None = None) -> type[BoundedProtocol]:
+    """Return a protocol class for uvicorn's option `http`.
+
+    Args:
+        limits: of its connections.
+        instant: answers what needs no application, see `tileserver.web.instant_tiles.InstantTiles.answer`.
+    """
+    own = {"limits": limits, "instant": None if instant is None else staticmethod(instant)}
+    return type("LimitedProtocol", (BoundedProtocol,), own)

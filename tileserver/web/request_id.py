@@ -24,8 +24,13 @@ def with_request_ids(app: ASGIApp) -> ASGIApp:
     return cast("ASGIApp", wrapped)
 
 
+def is_request_id(text: str) -> bool:
+    """Return whether a client's or a proxy's id of a request is well-formed, and therefore kept."""
+    return _ID.fullmatch(text) is not None
+
+
 def _checked(request_id: str) -> str:
-    return request_id if _ID.fullmatch(request_id) else _new_id()
+    return request_id if is_request_id(request_id) else _new_id()
 
 
 def _new_id() -> str:

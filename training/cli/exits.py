@@ -11,13 +11,12 @@ from typing import Any, Final
 import click
 
 from sr_model.errors import SrModelError
+from sr_model.interrupts import INTERRUPTED, interruptible
 from sr_model.refusing import REFUSED
 from training.errors import DivergedError, StoppedError, TrainingError
 
 FAILED: Final = 1
 """A fault on the way: the disk is full or cannot be written to, or training diverged. See `REFUSED` for the others."""
-INTERRUPTED: Final = 130
-"""Ctrl+C or SIGTERM; the command goes on where it stopped when it is called again."""
 
 EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 stopped by the disk or by numbers that are not finite; 2 refused; 130 interrupted by "
@@ -33,7 +32,7 @@ class OneLineGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
-            with _sigterm_is_ctrl_c():
+            with _sigterm_is_ctrl_c(), interruptible():
                 return super().invoke(ctx)
         except StoppedError as stopped:
             _end(str(stopped), INTERRUPTED)

@@ -11,7 +11,8 @@ from pmtiles.tile import deserialize_header
 from tileserver.archives.mbtiles import SCHEMA, TileTables
 from tileserver.archives.metadata import Description
 from tileserver.archives.pmtiles import HEADER_BYTES, write_pmtiles
-from tileserver.archives.readers import PMTILES, open_archive
+from tileserver.archives.readers import open_archive
+from tileserver.archives.suffixes import PMTILES
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.jobs.disk import part_of, publish
 from tileserver.jobs.seed.journal import TABLES, Journal

@@ -13,7 +13,7 @@ from obstore.exceptions import BaseError
 from sr_model.atomic import is_temporary
 from tileserver.archives.identity import identity_of
 from tileserver.archives.metadata import Description
-from tileserver.archives.readers import TILEJSON
+from tileserver.archives.suffixes import TILEJSON
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.jobs.seed.file_sink import Files
 from tileserver.jobs.seed.journal import Journal

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Final
 
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from tileserver.archives.readers import MBTILES, PMTILES
+from tileserver.archives.suffixes import MBTILES, PMTILES
 from tileserver.errors import ArchiveError
 from tileserver.jobs.seed.archive_output import ArchiveOutput
 from tileserver.jobs.seed.file_sink import BucketFiles, FolderFiles
 from tileserver.jobs.seed.files_output import FilesOutput
+from tileserver.jobs.seed.names import check_output_name
 from tileserver.jobs.seed.output import Output
 from tileserver.tiling.encode import Extension
-
-_STORES: Final = ("s3", "gs", "az")
 
 
 def open_output(name: str, extension: Extension, *, changed_only: bool = False) -> Output:
@@ -30,11 +28,10 @@ def open_output(name: str, extension: Extension, *, changed_only: bool = False) 
         changed_only: do not rewrite files whose bytes are the same.
 
     Raises:
-        ArchiveError: the URL or path is invalid.
+        ArchiveError: the URL or path is invalid, see `check_output_name`.
     """
+    check_output_name(name)
     if "://" in name:
-        if name.split("://")[0] not in _STORES:
-            raise ArchiveError(f"{name} is not the URL of a store: use s3://, gs:// or az://")
         try:
             store = from_url(name)
         except (BaseError, ValueError) as error:

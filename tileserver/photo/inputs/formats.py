@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Final
 
+from tileserver.names import NO_SUCH_FILE, is_absent
+from tileserver.names import RASTERS as RASTERS
 from tileserver.photo.damage import describe_damage, is_vague
-from tileserver.photo.inputs.naming import is_remote
 
-# Suffixes of sheets that are picked up from a folder.
-RASTERS: Final = (".tif", ".tiff", ".jp2", ".jpg", ".jpeg", ".png", ".img", ".ecw", ".sid")
 _CONVERT: Final = (
     "convert it on a machine whose GDAL has that driver, such as QGIS for Windows (OSGeo4W, package {package}), with: "
     "gdal_translate -of COG -co COMPRESS=JPEG -co QUALITY=90 IN{suffix} OUT.tif"
@@ -42,9 +41,8 @@ def _some_of(paths: Iterable[Path]) -> list[str]:
 
 def reason(path: str, error: Exception) -> str:
     """Say why GDAL cannot open a file, and what helps if the format tells."""
-    # Other names that GDAL opens have a colon, such as NETCDF:FILE:VARIABLE.
-    if not is_remote(path) and ":" not in path and not Path(path).exists():
-        return "there is no such file: check its name"
+    if is_absent(path):
+        return NO_SUCH_FILE
     hint = _HINTS.get(PurePath(path).suffix.lower())
     return hint or f"{_words(path, error).rstrip('.')}. Check it with gdalinfo"
 

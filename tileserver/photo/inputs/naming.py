@@ -7,13 +7,9 @@ from pathlib import PurePath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from tileserver.names import is_remote as is_remote
+
 _URL: Final = re.compile(r"(?:/vsicurl/)?(https?://.+)", re.IGNORECASE)
-_REMOTE: Final = re.compile(r"[a-z][a-z0-9+.-]+://|/vsi", re.IGNORECASE)
-
-
-def is_remote(path: str) -> bool:
-    """Return whether a path is a URL, or a virtual path of GDAL."""
-    return _REMOTE.match(path) is not None
 
 
 def file_name(path: str) -> str:

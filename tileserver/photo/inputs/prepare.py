@@ -26,7 +26,6 @@ from tileserver.photo.inputs.naming import file_name, is_remote, title_of
 from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.inputs.probe import probe
 from tileserver.photo.inputs.services.address import ServiceAddress, service_address
-from tileserver.photo.inputs.services.opening import open_service
 from tileserver.photo.inputs.sheet_places import check_sheet_positions
 from tileserver.photo.inputs.sheet_reading import prepare_sheets
 from tileserver.photo.inputs.sheets import look_at_all
@@ -125,6 +124,9 @@ def prepare(
 
 
 def _service(name: str, address: ServiceAddress, placing: Placing) -> Prepared:
+    # Its HTTP library takes a tenth of a second to import.
+    from tileserver.photo.inputs.services.opening import open_service
+
     opened = open_service(address, placing)
     return Prepared(
         path=opened.path,

@@ -9,9 +9,9 @@ from typing import Final
 
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
-from rio_tiler.utils import non_alpha_indexes
 
 from tileserver.errors import SourceError
+from tileserver.photo.colour_bands import colour_bands
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.gdal_errors import gdal_errors
 from tileserver.photo.inputs.commands import mend_sheets
@@ -67,7 +67,7 @@ def _prepare(sheet: Sheet, options: ReadingOptions) -> SheetPreparation:
         with gdal_errors(), open_dataset(sheet.gdal_path) as dataset:
             bands = options.bands
             # A grey sheet among colour sheets gives its band to all of them.
-            if bands and (sheet.palette or not set(bands) <= set(non_alpha_indexes(dataset))):
+            if bands and (sheet.palette or not set(bands) <= set(colour_bands(dataset))):
                 bands = None
             own = ReadingOptions(bands=bands, nodata=options.nodata)
             return prepare_sheet(sheet.gdal_path, dataset, own, given=sheet.path)

@@ -14,9 +14,9 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
-from rio_tiler.utils import non_alpha_indexes
 
 from tileserver.errors import SourceError
+from tileserver.photo.colour_bands import colour_bands
 from tileserver.photo.dataset_pool import open_dataset
 from tileserver.photo.fingerprint import files_of
 from tileserver.photo.gdal_errors import gdal_errors
@@ -160,7 +160,7 @@ def report_faults(faults: Sequence[Fault], count: int, placing: Placing) -> list
 def _describe(path: str, own: DatasetReader, dataset: DatasetReader, placed: Georeferenced) -> Sheet:
     """Describe a sheet by its own file and by what GDAL reads of it, which may be warped and does not tell all."""
     colours = dataset.colorinterp
-    bands = non_alpha_indexes(dataset)
+    bands = colour_bands(dataset)
     if not bands:
         raise SourceError(f"{path} has only an alpha band: leave it out of the mosaic")
     palette = own.colorinterp[0] == ColorInterp.palette

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import rasterio
-from rasterio.errors import RasterioError
-
 from tileserver.photo.inputs.naming import title_of
 
 # 1951, or the beginning of a date such as 19510612 or 1951-06-12.
@@ -43,6 +40,9 @@ def year_of_photograph(name: str, date: str, files: Sequence[str]) -> int | None
 def _in_tags(path: str) -> int | None:
     if not Path(path).is_file():
         return None
+    import rasterio
+    from rasterio.errors import RasterioError
+
     try:
         with rasterio.open(path) as dataset:
             tags = {**dataset.tags(), **dataset.tags(ns="IMAGERY")}
