@@ -35,7 +35,8 @@ RUN apt-get update \
 COPY --from=build /opt/orthosharp /opt/orthosharp
 ENV PATH=/opt/orthosharp/bin:$PATH \
     ORTHOSHARP_HOST=0.0.0.0 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/tmp/numba
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \

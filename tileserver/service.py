@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
-from sr_model import ModelSpec, PixelWindow, bundled_weights_path, load_weights
+from sr_model import ModelSpec, PixelWindow, bundled_weights_path, load_weights, resampling
 from tileserver.archives.identity import MapIdentity
 from tileserver.errors import AbandonedError, DamagedError, OverloadedError
 from tileserver.photo.inputs.placing import Placing
@@ -90,7 +90,8 @@ class TileService:
         return self._mark if layer in AI_LAYERS else b""
 
     def warm_up(self) -> None:
-        """Run the network once and fit the tone map, so that the first request does not wait for either."""
+        """Load kernel and network, and fit the tone map, so that the first request does not wait for any of them."""
+        resampling.warm_up()
         self.metatile_s = self.restorer.warm_up(self._renderer.window_px)
         self.rasters.warm_up()
         self.ready = True

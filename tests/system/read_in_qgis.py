@@ -1,6 +1,7 @@
-"""Opens a layer definition or a project in QGIS and draws it: run by the Python that QGIS is installed for.
+"""Opens a layer definition, a project or a service in QGIS and draws it: run by the Python that QGIS is installed for.
 
-python3 read_in_qgis.py FILE WEST SOUTH EAST NORTH PICTURE: bounds in metres of EPSG:3857.
+python3 read_in_qgis.py FILE|SOURCE WEST SOUTH EAST NORTH PICTURE: bounds in metres of EPSG:3857; SOURCE as QGIS's
+provider of web maps reads it.
 """
 
 import os
@@ -16,6 +17,7 @@ from qgis.core import (
     QgsMapRendererSequentialJob,
     QgsMapSettings,
     QgsProject,
+    QgsRasterLayer,
     QgsRectangle,
 )
 from qgis.PyQt.QtCore import QSize
@@ -29,8 +31,12 @@ def main() -> None:
     project = QgsProject.instance()
     if path.endswith(".qlr"):
         done, message = QgsLayerDefinition.loadLayerDefinition(path, project, project.layerTreeRoot())
-    else:
+    elif path.endswith(".qgs"):
         done, message = project.read(path), "the project cannot be read"
+    else:
+        layer = QgsRasterLayer(path, "service", "wms")
+        done, message = layer.isValid(), "the service cannot be read"
+        project.addMapLayer(layer)
     assert done, message
     settings = QgsMapSettings()
     settings.setLayers([node.layer() for node in project.layerTreeRoot().findLayers() if node.isVisible()])

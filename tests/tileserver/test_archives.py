@@ -126,6 +126,14 @@ def test_pmtiles_give_back_what_was_put(
             end = max(end, entry.offset + entry.length)
 
 
+def test_writing_pmtiles_tells_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pmtiles_writer, "_REPORTED_IMAGES", 2)
+    shares: list[float] = []
+    with closing(database({(3, x, 0): bytes([x]) for x in range(8)})) as connection:
+        write_pmtiles(connection, tmp_path / "a.pmtiles", DESCRIPTION, shares.append)
+    assert shares == [0, 0.25, 0.5, 0.75, 1]
+
+
 def test_a_root_that_is_too_large_gets_larger_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     tiles = {

@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from tileserver.jobs import progress
-from tileserver.jobs.progress import JobProgress, JsonReporter, LineReporter, describe, summarise
+from tileserver.jobs.progress import (
+    JobProgress,
+    JsonReporter,
+    LineReporter,
+    WritingReporter,
+    describe,
+    summarise,
+)
 
 HALF = JobProgress(
     units=50, all_units=100, units_made=20, tiles=400, nbytes=10**6, failures=3, megapixels=21.0, seconds=10.0
@@ -25,6 +32,24 @@ def test_figures_in_words() -> None:
     assert describe(HALF) == "40.0 tiles/s, 2.10 megapixels/s, 3 failed, 0:00:24 left"
     # The rate is not known yet; and rasters have no tiles.
     assert describe(JobProgress(0, 100)) == "0.00 megapixels/s, 0 failed"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_writing_a_large_output_tells_its_share(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, as_json: bool
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    report = WritingReporter("town.pmtiles", as_json=as_json)
+    for number in range(101):
+        now[0] += 0.1
+        report(number / 100)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    if as_json:
+        assert json.loads(lines[0]) == {"event": "writing", "output": "town.pmtiles", "share": 0.49}
+    else:
+        assert lines[0] == "writing town.pmtiles: 49%"
 
 
 def test_a_log_gets_a_line_every_few_seconds_and_one_at_the_end(

@@ -11,7 +11,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -39,15 +39,23 @@ HEADER_BYTES: Final = 127
 # Header and root directory fit into the first 16 KiB, so that a client fetches both in one request.
 _ROOT_BYTES: Final = 16 * 1024 - HEADER_BYTES
 _LEAF_ENTRIES: Final = 4096
+# Takes a tenth of a second.
+_REPORTED_IMAGES: Final = 2000
 
 
-def write_pmtiles(connection: sqlite3.Connection, path: Path, description: Description) -> None:
+def write_pmtiles(
+    connection: sqlite3.Connection,
+    path: Path,
+    description: Description,
+    report: Callable[[float], None] = lambda _: None,
+) -> None:
     """Write the tiles of `TileTables` as a PMTiles archive.
 
     Args:
         connection: database with the tables; a temporary table is added and dropped.
         path: file to write; it is not flushed to the disk.
         description: metadata of the archive.
+        report: called with the share of the images that is written, after each of many parts of them.
     """
     connection.create_function("hilbert", 3, _hilbert, deterministic=True)
     connection.execute("DROP TABLE IF EXISTS temp.clustered")
@@ -63,8 +71,11 @@ def write_pmtiles(connection: sqlite3.Connection, path: Path, description: Descr
         file.write(metadata)
         leaves.seek(0)
         shutil.copyfileobj(leaves, file)
-        for body in _images(connection):
+        for number, body in enumerate(_images(connection)):
+            if number % _REPORTED_IMAGES == 0:
+                report(number / directories.images)
             file.write(body)
+    report(1.0)
     connection.execute("DROP TABLE temp.clustered")
 
 

@@ -17,7 +17,15 @@ from tileserver.cli.notices import say_findings
 from tileserver.cli.options import job_count, job_settings
 from tileserver.cli.ray_options import need_ray, with_absolute_paths
 from tileserver.jobs.pool import Pool, ThreadPool
-from tileserver.jobs.progress import announce, duration, reporter, say_complete, size, summarise
+from tileserver.jobs.progress import (
+    WritingReporter,
+    announce,
+    duration,
+    reporter,
+    say_complete,
+    size,
+    summarise,
+)
 from tileserver.jobs.seed import prepare
 from tileserver.jobs.seed.estimate import SeedEstimate, estimate
 from tileserver.jobs.seed.open_output import open_output
@@ -109,7 +117,8 @@ def _run(
         nbytes = None
         if outcome.finished:
             announce(output.name, as_json=options["as_json"])
-            nbytes = output.finish(journal, description, again=bool(failures))
+            writing = WritingReporter(output.name, as_json=options["as_json"])
+            nbytes = output.finish(journal, description, again=bool(failures), report=writing)
     finally:
         journal.close()
     progress = outcome.tally.progress()

@@ -168,6 +168,28 @@ def announce(name: str, *, as_json: bool) -> None:
     click.echo(json.dumps({"event": "writing", "output": name}) if as_json else f"writing {name} ...")
 
 
+class WritingReporter:
+    """Reports the share of the output that is written: a line every few seconds, or JSON lines.
+
+    Args:
+        name: name of the output.
+        as_json: whether to print JSON.
+    """
+
+    def __init__(self, name: str, *, as_json: bool) -> None:
+        self._name, self._as_json = name, as_json
+        self._last = time.monotonic()
+
+    def __call__(self, share: float) -> None:
+        """Report a share from 0 to 1, unless the last report was just now."""
+        now_s = time.monotonic()
+        if now_s - self._last < LINE_S:
+            return
+        self._last = now_s
+        document = {"event": "writing", "output": self._name, "share": round(share, 3)}
+        click.echo(json.dumps(document) if self._as_json else f"writing {self._name}: {share:.0%}")
+
+
 def say_complete(name: str, *, as_json: bool) -> None:
     """Report that the output is complete already."""
     if as_json:

@@ -1,4 +1,4 @@
-"""Warp windows of an open raster to another grid with GDAL, and convert them to 8-bit RGB with a mask."""
+"""Warp windows of an open raster to another grid, and convert them to 8-bit RGB with a mask."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rasterio.vrt import WarpedVRT
 
 from sr_model import PixelWindow
 from tileserver.photo.nodata import Array, Mask, hidden_by_alpha, hidden_by_value, nodata_options
+from tileserver.photo.smooth_warp import warp_smooth
 from tileserver.tiling.raster import Raster, UInt8Array
 
 # The values that become black and white, for dtypes with a default.
@@ -42,7 +43,8 @@ def row_parts(height: int) -> list[slice]:
 def warp(dataset: DatasetReader, bands: tuple[int, ...], options: dict[str, Any], values: Array) -> Mask:
     """Warp a window of a dataset into an array.
 
-    One pass of GDAL's warper; rio-tiler's reader takes 1.5 times as long, because of its masked arrays.
+    In one pass of our own where that gives GDAL's pixels (see `tileserver.photo.smooth_warp`), else of GDAL's warper;
+    rio-tiler's reader takes 1.5 times as long, because of its masked arrays.
 
     Args:
         dataset: the open raster.
@@ -53,6 +55,15 @@ def warp(dataset: DatasetReader, bands: tuple[int, ...], options: dict[str, Any]
     Returns:
         bool [height, width]; True where the pixel has no data.
     """
+    if warp_smooth(dataset, bands, options, values):
+        return np.zeros(values.shape[:2], np.bool_)
+    return warp_by_gdal(dataset, bands, options, values)
+
+
+def warp_by_gdal(
+    dataset: DatasetReader, bands: tuple[int, ...], options: dict[str, Any], values: Array
+) -> Mask:
+    """As `warp`, with GDAL's warper, which can do everything."""
     own_alpha = ColorInterp.alpha in dataset.colorinterp
     options = {**options, "resampling": WARP_KERNEL, "dtype": dataset.dtypes[0], **nodata_options(dataset)}
     with WarpedVRT(dataset, **options) as vrt:

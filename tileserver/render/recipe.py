@@ -29,9 +29,9 @@ from tileserver.tiling.raster import DIFFERENCE_GAIN, NO_DIFFERENCE
 from tileserver.tiling.xmp import ai_packet
 
 # Increase it whenever a change of the code, or of a library, changes what a tile looks like.
-RECIPE_VERSION: Final = 6
+RECIPE_VERSION: Final = 7
 # Libraries whose other versions may round pixels differently.
-_LIBRARIES: Final = ("numpy", "openvino", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
+_LIBRARIES: Final = ("numba", "numpy", "openvino", "pillow", "rasterio", "rio-tiler", "scipy", "torch")
 
 
 @dataclass(frozen=True)

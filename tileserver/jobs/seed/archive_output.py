@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pmtiles.tile import deserialize_header
 
@@ -16,7 +16,10 @@ from tileserver.archives.suffixes import PMTILES
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.jobs.disk import part_of, publish
 from tileserver.jobs.seed.journal import TABLES, Journal
-from tileserver.jobs.seed.output import Tiles
+from tileserver.jobs.seed.output import ReportShare, Tiles, unreported
+
+# Of SQLite: 40 MB.
+_REPORTED_PAGES: Final = 10_000
 
 
 class ArchiveOutput:
@@ -71,11 +74,18 @@ class ArchiveOutput:
         for tile, body in tiles:
             tables.put(tile.z, tile.x, tile.y, body)
 
-    def finish(self, journal: Journal, description: Description, *, again: bool) -> int:
+    def finish(
+        self,
+        journal: Journal,
+        description: Description,
+        *,
+        again: bool,
+        report: ReportShare = unreported,
+    ) -> int:
         """See `Output`."""
         part = part_of(self._path)
         try:
-            return self._finish(journal, description, part, again=again)
+            return self._finish(journal, description, part, again=again, report=report)
         except (sqlite3.OperationalError, OSError) as error:
             # A partial archive would take up the space that is missing.
             part.unlink(missing_ok=True)
@@ -83,19 +93,25 @@ class ArchiveOutput:
                 f"{self.name} cannot be written ({error}): make room, then run the same command again"
             ) from error
 
-    def _finish(self, journal: Journal, description: Description, part: Path, *, again: bool) -> int:
+    def _finish(
+        self, journal: Journal, description: Description, part: Path, *, again: bool, report: ReportShare
+    ) -> int:
         connection = journal.connection
         tables = TileTables(connection)
         tables.drop_unused()
         tables.describe(description.mbtiles())
         connection.commit()
         if self._is_pmtiles:
-            write_pmtiles(connection, part, description)
+            write_pmtiles(connection, part, description, report)
             journal.close()
         elif again:
             part.unlink(missing_ok=True)
             copy = sqlite3.connect(part)
-            connection.backup(copy)
+            connection.backup(
+                copy,
+                pages=_REPORTED_PAGES,
+                progress=lambda _, left, pages: report(1 - left / max(pages, 1)),
+            )
             _drop_journal(copy)
             copy.close()
             journal.close()

@@ -17,7 +17,7 @@ from tileserver.archives.suffixes import TILEJSON
 from tileserver.errors import ArchiveError, OutputError
 from tileserver.jobs.seed.file_sink import Files
 from tileserver.jobs.seed.journal import Journal
-from tileserver.jobs.seed.output import Tiles
+from tileserver.jobs.seed.output import ReportShare, Tiles, unreported
 from tileserver.tiling.encode import MEDIA_TYPES, Extension
 
 _TILE: Final = re.compile(r"(\d+)/(\d+)/(\d+)\.(?:png|webp|jpg)")
@@ -111,7 +111,14 @@ class FilesOutput:
         rows = ((tile.z, tile.x, tile.y) for tile, _ in tiles)
         journal.connection.executemany("INSERT OR REPLACE INTO seed_files VALUES (?, ?, ?)", rows)
 
-    def finish(self, journal: Journal, description: Description, *, again: bool) -> int:
+    def finish(
+        self,
+        journal: Journal,
+        description: Description,
+        *,
+        again: bool,
+        report: ReportShare = unreported,  # noqa: ARG002 - the tiles are there already
+    ) -> int:
         """See `Output`."""
         text = json.dumps(description.tilejson(), indent=2).encode()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,12 @@ from tileserver.jobs.seed.journal import Journal
 from tileserver.tiling.grid import TileAddress
 
 Tiles = Iterable[tuple[TileAddress, bytes]]
+# Takes the share of the output that is written, from 0 to 1.
+ReportShare = Callable[[float], None]
+
+
+def unreported(_share: float) -> None:
+    """Do nothing: a `ReportShare` for nobody who waits."""
 
 
 class Output(Protocol):
@@ -60,13 +66,21 @@ class Output(Protocol):
     def record(self, journal: Journal, tiles: Tiles) -> None:
         """Record tiles in the transaction of the journal."""
 
-    def finish(self, journal: Journal, description: Description, *, again: bool) -> int:
+    def finish(
+        self,
+        journal: Journal,
+        description: Description,
+        *,
+        again: bool,
+        report: ReportShare = unreported,
+    ) -> int:
         """Complete the output and close the journal.
 
         Args:
             journal: journal of the run.
             description: metadata of the output.
             again: whether to keep the journal, so that another run can retry failures.
+            report: called again and again while images are copied; never where nothing is.
 
         Returns:
             Size of the output in bytes.
