@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 
 from tileserver.service import TileRequest, TileService
 from tileserver.tiling.grid import TileAddress
+from tileserver.tiling.layer import supported_tms
 from tileserver.web.app import create_app
 
 MakeService = Callable[..., TileService]
@@ -67,12 +68,18 @@ def test_tiles_lie_where_the_grid_says(make_service: MakeService, wellington: Pa
 
 
 def test_a_custom_grid_is_served(
-    make_service: MakeService, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    make_service: MakeService,
+    make_photo: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """As morecantile finds it in the folder that TILEMATRIXSET_DIRECTORY names."""
     extent = [-285401.92, 22598.08, 595401.92, 903401.92]
     own = morecantile.TileMatrixSet.custom(extent, pyproj.CRS.from_epsg(28992), id="RDNewQuad", maxzoom=22)
     monkeypatch.setattr(morecantile, "tms", morecantile.tms.register({"RDNewQuad": own}))
+    # As before the first request: the sets are listed once.
+    supported_tms.cache_clear()
+    request.addfinalizer(supported_tms.cache_clear)
     photo = make_photo("nl", crs="EPSG:28992", origin=(155_000.0, 463_000.0))
     service = make_service(source=str(photo))
     client = TestClient(create_app(service.settings, service))
