@@ -39,6 +39,13 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether an error comes of Ctrl-C: an extension module that is interrupted while it loads fails to be imported."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _leave(_number: int, _frame: FrameType | None) -> None:
     # Not sys.exit: an import, or a thread that is waited for, could catch it or take its time.
     os._exit(INTERRUPTED)

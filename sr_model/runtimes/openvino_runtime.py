@@ -10,6 +10,7 @@ from typing import Any, Final
 from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError, RuntimeUnavailableError
 from sr_model.graph import openvino_correction
+from sr_model.interrupts import is_interrupt
 from sr_model.machine import quota_cores
 from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
@@ -37,6 +38,8 @@ class OpenVinoRuntime:
             model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), openvino)
             self._request, precision = _compile(model, threads, openvino.Core())
         except (ImportError, RuntimeError) as error:
+            if is_interrupt(error):
+                raise KeyboardInterrupt from error
             raise RuntimeUnavailableError(
                 f"OpenVINO does not run here ({type(error).__name__}): use --runtime torch, which is slower"
             ) from error
