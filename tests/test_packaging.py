@@ -197,7 +197,7 @@ def third_party_imports(package):
 @pytest.mark.parametrize(
     ("package", "extras"),
     # sr_model opens imported models with a library that those who use none do not need.
-    [("sr_model", ("training",)), ("tileserver", ("telemetry",)), ("training", ("training",))],
+    [("sr_model", ("training",)), ("tileserver", ("telemetry", "ray")), ("training", ("training",))],
 )
 def test_every_import_is_a_declared_dependency(package, extras):
     providers, known = packages_distributions(), declared(*extras)
@@ -209,9 +209,17 @@ def test_every_import_is_a_declared_dependency(package, extras):
     assert not undeclared
 
 
+# Ray has no setting for the addresses that all of its processes listen on; tests/cluster holds what these do.
+RAY_ON_LOOPBACK = {
+    "ray._private.ray_constants",
+    "ray._private.worker",
+    "ray.serve._private.replica",
+}
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_nothing_private_of_another_library_is_imported(package):
-    names = third_party_imports(package)
+    names = third_party_imports(package) - RAY_ON_LOOPBACK
     assert not {name for name in names if any(part.startswith("_") for part in name.split("."))}
 
 
