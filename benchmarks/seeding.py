@@ -37,7 +37,8 @@ from sr_model import PixelWindow, Restorer, aligned_window
 from sr_model.onnx_model import to_onnx
 from sr_model.pixels import UInt8Array, normalise
 from sr_model.runtimes import choose_runtime
-from sr_model.weights import bundled_weights_path, load_weights
+from sr_model.shipped import bundled_weights_path
+from sr_model.weights import load_weights
 from tileserver.cli.main import main as cli
 from tileserver.render.renderer import MARGIN_PX, trim_px
 from tileserver.tiling.grid import METATILE_PX

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from sr_model.photo import PhotoContext
     from sr_model.pixels import fill_nodata
     from sr_model.restorer import Restorer
+    from sr_model.shipped import bundled_weights_path, weights_path
     from sr_model.spec import ModelSpec
     from sr_model.tone import ToneMap
-    from sr_model.weights import Weights, bundled_weights_path, load_weights, save_weights
+    from sr_model.weights import Weights, load_weights, save_weights
     from sr_model.windows import PixelWindow, aligned_window, crop_slices
 
     __version__: str
@@ -53,6 +54,7 @@ __all__ = [
     "load_weights",
     "multiplications_per_px",
     "save_weights",
+    "weights_path",
 ]
 
 # Where public names are defined; those that are not here are exceptions, and all in `errors`.
@@ -64,13 +66,14 @@ _MODULES: Final = {
     "ToneMap": "tone",
     "Weights": "weights",
     "aligned_window": "windows",
-    "bundled_weights_path": "weights",
+    "bundled_weights_path": "shipped",
     "crop_slices": "windows",
     "dehalo": "halo",
     "fill_nodata": "pixels",
     "load_weights": "weights",
     "multiplications_per_px": "network",
     "save_weights": "weights",
+    "weights_path": "shipped",
 }
 
 # Hidden from type checkers, which then find misspelt names.

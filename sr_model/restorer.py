@@ -14,8 +14,9 @@ from sr_model.halo import dehalo
 from sr_model.photo import PhotoContext
 from sr_model.pixels import LUMA, UInt8Array, check_rgb
 from sr_model.runtimes import DeviceName, Runtime, RuntimeName, choose_runtime
+from sr_model.shipped import bundled_weights_path
 from sr_model.spec import ModelSpec
-from sr_model.weights import Weights, bundled_weights_path, load_weights
+from sr_model.weights import Weights, load_weights
 
 # A window that takes longer is not run again only to leave out of its time what the first run prepares.
 _SOON_S: Final = 1.0

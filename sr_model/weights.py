@@ -226,8 +226,3 @@ def _array(kind: tuple[str, np.dtype[Any]], shape: list[int], data: bytes) -> Ar
     if name == "torch.bfloat16":
         return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return array.astype(np.float32) if array.dtype.kind == "f" else array.copy()
-
-
-def bundled_weights_path() -> Path:
-    """The small weights that ship with the package."""
-    return Path(__file__).parent / "bundled" / "half_scale.safetensors"

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
-from sr_model import ModelSpec, PixelWindow, bundled_weights_path, load_weights, resampling
+from sr_model import ModelSpec, PixelWindow, load_weights, resampling, weights_path
 from tileserver.archives.identity import MapIdentity
 from tileserver.errors import AbandonedError, DamagedError, OverloadedError
 from tileserver.photo.inputs.placing import Placing
@@ -220,7 +220,7 @@ def identify(settings: Settings) -> MapIdentity:
         new = _open_later(settings)
         if new is not None:
             opened.callback(new.close)
-        weights = load_weights(settings.weights or bundled_weights_path())
+        weights = load_weights(weights_path(settings.weights))
         appearance = choose_appearance(weights.spec, old, settings)
         return _identity(settings, old, new, weights.spec, weights.digest, appearance)
 

@@ -11,9 +11,9 @@ from scipy.ndimage import gaussian_filter
 from sr_model import InputError, Restorer, bundled_weights_path
 from sr_model.halo import dehalo
 from sr_model.photo import PhotoContext
+from sr_model.shipped import BUNDLED
 
 DEMO = Path(__file__).parents[2] / "tileserver" / "demo" / "2010.tif"
-WEIGHTS = bundled_weights_path().with_name("half_scale.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def ground() -> np.ndarray:
     return np.asarray(Image.fromarray(rgb).resize((704, 640), Image.Resampling.BICUBIC))
 
 
-@pytest.fixture(scope="module")
-def restorer() -> Restorer:
-    return Restorer.open(WEIGHTS, runtime="openvino", trim_px=56)
+@pytest.fixture(scope="module", params=BUNDLED)
+def restorer(request: pytest.FixtureRequest) -> Restorer:
+    return Restorer.open(bundled_weights_path(request.param), runtime="openvino", trim_px=56)
 
 
 @pytest.mark.parametrize("ratio", [1.41, 2.0, 2.83])
@@ -55,7 +55,7 @@ def test_the_photographs_own_texture_is_part_of_the_weights(restorer):
 
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
 def test_a_grey_photograph_stays_grey(ground, runtime):
-    restorer = Restorer.open(WEIGHTS, runtime=runtime, device="cpu")
+    restorer = Restorer.open(bundled_weights_path(), runtime=runtime, device="cpu")
     grey = ground[:256, :256, 1:2].repeat(3, 2)
     colour, black_and_white = restorer.restore(
         np.stack([ground[:256, :256], grey]), [PhotoContext(), PhotoContext(grey=True)]

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,11 +10,11 @@ from sr_model import (
     GsdMismatchError,
     ModelSpec,
     WeightsError,
-    bundled_weights_path,
     load_weights,
     save_weights,
 )
-from sr_model.network import build
+from sr_model.network import build, multiplications_per_px
+from sr_model.shipped import BUNDLED, bundled_weights_path, weights_path
 from sr_model.weights import _digest
 
 SPEC = ModelSpec.compact(width=8, blocks=1, name="toy")
@@ -200,9 +201,24 @@ def test_the_weights_of_a_pair_have_no_colours_or_texture_of_the_photograph(chan
         dataclasses.replace(SPEC, **changes)
 
 
-def test_the_bundled_weights_are_small_and_verify():
-    weights = load_weights(bundled_weights_path())
-    assert bundled_weights_path().stat().st_size < 8_000_000
+def test_weights_are_a_file_or_the_name_of_a_bundled_network():
+    assert weights_path(None) == weights_path(Path("best")) == bundled_weights_path()
+    assert weights_path(Path("small")) == bundled_weights_path("small") != bundled_weights_path()
+    assert weights_path(Path("mine.safetensors")) == Path("mine.safetensors")
+
+
+def test_the_small_network_takes_a_third_of_the_multiplications():
+    best, small = (load_weights(bundled_weights_path(name)).spec for name in BUNDLED)
+    assert multiplications_per_px(small) < 7_300
+    assert multiplications_per_px(best) > 2.7 * multiplications_per_px(small)
+    assert small.name != best.name
+    assert small.ratio_range == best.ratio_range
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_the_bundled_weights_are_small_and_verify(name):
+    weights = load_weights(bundled_weights_path(name))
+    assert bundled_weights_path(name).stat().st_size < 8_000_000
     assert sum(tensor.numel() for tensor in weights.state.values()) <= 3_000_000
     assert weights.spec.credit
     assert "untrained" not in weights.spec.provenance

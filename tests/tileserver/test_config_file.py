@@ -72,3 +72,13 @@ def test_files_that_are_none(tmp_path: Path, text: str, word: str) -> None:
         read_config(written(tmp_path, text), {})
     with pytest.raises(SettingsError, match="--config"):
         read_config(tmp_path / "missing.toml", {})
+
+
+def test_the_name_of_a_bundled_network_is_no_file_of_the_folder(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        '[maps.a]\nsource = "a.tif"\nweights = "small"\n[maps.b]\nsource = "b.tif"\nweights = "b.st"\n',
+    )
+    found = read_config(path, {})
+    assert found["a"].weights == Path("small")
+    assert found["b"].weights == tmp_path / "b.st"

@@ -135,7 +135,7 @@ def test_difference_is_what_the_network_added(make_service: MakeService, offset:
     if offset == 0:
         seen = pixels(service, tile, "difference")
         assert (seen == seen[..., :1]).all()
-        # The tile's own window is read alone here, and a window at the photograph's edge is resampled by GDAL, which may
+        # The tile's window is read alone here; windows at the photograph's edge are resampled by GDAL, which may
         # round to another grey level.
         off = np.abs(seen[..., 0] - wanted)
         assert off.max() <= 4

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from sr_model.shipped import BUNDLED
 from tileserver.cli.options import environment_name, flag, make_settings, reason_of, setting_of
 from tileserver.errors import SettingsError
 from tileserver.settings import OPTIONS, Settings
@@ -157,6 +158,8 @@ def _map_keys(name: str, table: Any, folder: Path, mistakes: Mistakes) -> dict[s
         mistakes.add('source is missing: add source = "OLD.tif"', place)
     own = {key: value for key, value in table.items() if key in MAP_KEYS}
     for key in _FILES:
+        if key == "weights" and own.get(key) in BUNDLED:
+            continue
         if isinstance(own.get(key), str):
             own[key] = _beside(folder, own[key])
         elif isinstance(own.get(key), list):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sr_model import SrModelError, bundled_weights_path, load_weights
+from sr_model import SrModelError, load_weights, weights_path
 from tileserver.cli.card import Card, entry, estimate_line
 from tileserver.cli.options import job_count
 from tileserver.errors import TileServerError
@@ -34,7 +34,7 @@ def describe(settings: Settings, *, estimated: bool, as_json: bool) -> None:
     """
     with ExitStack() as opened:
         photograph = opened.enter_context(closing(Source.of_settings(settings)))
-        card = Card(photograph, load_weights(settings.weights or bundled_weights_path()).spec, settings)
+        card = Card(photograph, load_weights(weights_path(settings.weights)).spec, settings)
         if not as_json:
             for line in card.lines():
                 click.echo(line)

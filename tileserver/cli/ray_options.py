@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from sr_model.shipped import BUNDLED
 from tileserver.errors import ClusterError
 from tileserver.settings import Settings
 
@@ -57,8 +58,11 @@ def need_ray() -> None:
 def with_absolute_paths(settings: Settings) -> Settings:
     """Return settings whose files are named in full: a worker's own folder is another one."""
     named: dict[str, Any] = {}
+    is_bundled = str(settings.weights) in BUNDLED
     for field in ("source", "new", "weights", "footprint", "exclude", "store"):
         value = getattr(settings, field)
+        if field == "weights" and is_bundled:
+            continue
         if isinstance(value, tuple):
             named[field] = tuple(map(_absolute, value))
         elif value is not None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from sr_model import bundled_weights_path, load_weights
+from sr_model import load_weights, weights_path
 from tileserver.errors import ClusterError
 from tileserver.render.network_queue import LocalNetwork
 from tileserver.render.networks import OpenRestorer, open_restorer
@@ -66,7 +66,7 @@ class NetworkHost:
             return found
 
     def _load(self, wanted: WantedNetwork) -> LocalNetwork:
-        weights = load_weights(wanted.weights or bundled_weights_path())
+        weights = load_weights(weights_path(wanted.weights))
         if weights.digest != wanted.digest:
             name = wanted.weights.name if wanted.weights else "the bundled weights"
             raise ClusterError(

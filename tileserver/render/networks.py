@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sr_model import Restorer, Weights, bundled_weights_path, load_weights
+from sr_model import Restorer, Weights, load_weights, weights_path
 from tileserver.metrics import Metrics
 from tileserver.render.network_queue import LocalNetwork, Network, NetworkQueue, WindowQueue
 from tileserver.render.renderer import trim_px
@@ -73,7 +73,7 @@ class Networks:
             sr_model.SrModelError: the weights fail verification, do not support this pixel size, or the device is
                 missing.
         """
-        weights = load_weights(settings.weights or bundled_weights_path())
+        weights = load_weights(weights_path(settings.weights))
         weights.spec.check_source_gsd(source_gsd_m)  # fail before seconds are spent on opening the network
         key = (weights.digest, settings.runtime, settings.device)
         with self._lock:

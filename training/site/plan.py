@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import torch
 
-from sr_model.weights import bundled_weights_path, load_weights
+from sr_model.shipped import bundled_weights_path
+from sr_model.weights import load_weights
 from training.data.ageing import Ageing
 from training.errors import RunError
 from training.fit.config import HALF_SCALE_GRID, FitConfig, LossWeights
