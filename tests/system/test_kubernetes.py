@@ -91,6 +91,7 @@ def test_the_server_takes_the_options_of_manifests_and_compose() -> None:
             serve.make_context("serve", [*command[1:], "--no-such-option"])
 
 
+@pytest.mark.slow
 def test_probes_and_figures_are_where_the_manifests_say(photo: Path, tiny_weights: Path) -> None:
     paths = [CONTAINER[probe]["httpGet"]["path"] for probe in PROBES]
     with running_server(photo, "--weights", tiny_weights, "--runtime", "openvino") as server:

@@ -82,6 +82,7 @@ def test_any_year_against_any_in_the_link(visit: Callable[..., Visit], origin: s
     again.shows("1968/new", 560, 300)
 
 
+@pytest.mark.slow
 def test_side_by_side_with_linked_views_and_cursors(visit: Callable[..., Visit], origin: str) -> None:
     a_visit = visit(viewport=WIDE)
     page = a_visit.open()

@@ -71,6 +71,7 @@ def test_the_card_of_the_bundled_network_tells_the_ratio(photo: Path) -> None:
     assert "colours" in found
 
 
+@pytest.mark.slow
 def test_the_estimate_is_that_of_seed(photo: Path, tiny_weights: Path, tmp_path: Path) -> None:
     options = ("--weights", tiny_weights, "--runtime", "openvino", "--dry-run", "--json")
     dry = json.loads(call("seed", photo, tmp_path / "x.mbtiles", *options).stdout)

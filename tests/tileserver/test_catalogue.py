@@ -68,6 +68,7 @@ def test_all_maps_are_in_one_list(years: TestClient) -> None:
     assert years.get("/1968/maps").json() == listed
 
 
+@pytest.mark.slow
 def test_one_wmts_document_has_all_layers_of_all_maps(years: TestClient) -> None:
     for address in (years.get("/maps").json()["wmts"], "/1968/WMTSCapabilities.xml"):
         root = ET.fromstring(years.get(address).content)

@@ -58,6 +58,7 @@ def test_world_files_alone_say_where_a_chip_lies(
         assert dataset.transform.almost_equals(whole.transform, precision=1e-9)
 
 
+@pytest.mark.slow
 def test_chips_of_another_size_leave_none_of_the_old_ones(
     holed: Path, tiny_weights: Path, tmp_path: Path
 ) -> None:

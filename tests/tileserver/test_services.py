@@ -401,6 +401,7 @@ def test_our_own_server_is_a_service(ours: tuple[str, Source], elsewhere: FakeSe
             assert source.info.credit == "Survey of A"
 
 
+@pytest.mark.slow
 def test_restore_seed_and_info_take_a_service(
     ours: tuple[str, Source], tmp_path: Path, tiny_weights: Path
 ) -> None:
