@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from command_calls import refused, restore, seed
+from command_calls import call, refused, restore, seed
 
 from sr_model import load_weights
 from tileserver.cli.ray_options import with_absolute_paths
@@ -37,6 +37,11 @@ def test_absent_ray_is_named_with_its_extra(photo: Path, tiny_weights: Path, tmp
     assert not list(tmp_path.iterdir())
 
 
+def test_workers_of_one_machine_are_refused_on_a_cluster(photo: Path, tmp_path: Path) -> None:
+    result = call("serve", photo, "--ray", "local", "--workers", "2", "--store", tmp_path)
+    refused(result, "with --ray, use --replicas")
+
+
 def test_no_command_imports_ray_unasked() -> None:
     program = "import sys, tileserver.cli.main; sys.exit('ray' in sys.modules or 'grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
@@ -55,6 +60,7 @@ def test_files_are_named_in_full_and_addresses_stay(monkeypatch: pytest.MonkeyPa
     assert settings.source == str(tmp_path / "old.tif")
     assert settings.weights == tmp_path / "a/b.safetensors"
     assert (settings.new, settings.store) == ("https://example.org/new.tif", "s3://tiles")
+    assert with_absolute_paths(Settings(source="old.tif", weights=Path("small"))).weights == Path("small")
     sheets = with_absolute_paths(Settings(source=("a.tif", "/b.tif")))
     assert sheets.source == (str(tmp_path / "a.tif"), "/b.tif")
 
