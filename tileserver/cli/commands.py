@@ -105,7 +105,9 @@ def serve(
                 check_exists(settings.source)
             if cluster["ray_address"]:
                 if first.workers > 1:
-                    raise SettingsError("--workers and --ray are mutually exclusive: with --ray, use --replicas")
+                    raise SettingsError(
+                        "--workers and --ray are mutually exclusive: with --ray, use --replicas"
+                    )
                 from tileserver.cli.serve_on_ray import start_on_ray
 
                 start_on_ray(load, **cluster)
