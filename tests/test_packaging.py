@@ -204,7 +204,7 @@ def test_every_import_is_a_declared_dependency(package, extras):
     imported = {name.split(".")[0] for name in third_party_imports(package)}
     assert imported
     undeclared = {
-        name for name in imported if not {normalised(found) for found in providers.get(name, ())} & known
+        name for name in imported if not {normalised(found) for found in providers.get(name, (name,))} & known
     }
     assert not undeclared
 
