@@ -155,6 +155,18 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
+async def begun_life(
+    application: ReloadableMaps,
+) -> tuple[asyncio.Queue[dict[str, str]], asyncio.Task[None]]:
+    """Start an application as a server does; the event `lifespan.shutdown` ends the task."""
+    events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    sent: asyncio.Queue[Any] = asyncio.Queue()
+    await events.put({"type": "lifespan.startup"})
+    living = asyncio.create_task(application({"type": "lifespan"}, events.get, sent.put))
+    await sent.get()
+    return events, living
+
+
 @pytest.mark.parametrize("opened_first", [True, False])
 def test_a_reload_that_shutdown_cancels_is_closed(
     photo: Path, tiny_weights: Path, opened_first: bool
@@ -172,11 +184,7 @@ def test_a_reload_that_shutdown_cancels_is_closed(
         application = ReloadableMaps(
             empty_generation(closed, "first"), Shared(settings), Admission(settings), load
         )
-        events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-        sent: asyncio.Queue[Any] = asyncio.Queue()
-        await events.put({"type": "lifespan.startup"})
-        living = asyncio.create_task(application({"type": "lifespan"}, events.get, sent.put))
-        await sent.get()
+        events, living = await begun_life(application)
         application.request_reload()
         while not begun.is_set():
             await asyncio.sleep(0.005)
@@ -251,11 +259,7 @@ def test_a_reload_whose_storage_hangs_is_reported_and_holds_up_no_shutdown(
     async def live() -> None:
         first = empty_generation(closed, "first")
         application = ReloadableMaps(first, Shared(settings), Admission(settings), load)
-        events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-        sent: asyncio.Queue[Any] = asyncio.Queue()
-        await events.put({"type": "lifespan.startup"})
-        living = asyncio.create_task(application({"type": "lifespan"}, events.get, sent.put))
-        await sent.get()
+        events, living = await begun_life(application)
         application.request_reload()
         while "the current maps stay" not in caplog.text:
             await asyncio.sleep(0.005)
