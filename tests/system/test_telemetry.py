@@ -48,6 +48,7 @@ def test_absent_packages_are_named(photo: Path, monkeypatch: pytest.MonkeyPatch)
     refused(result, "orthosharp[telemetry]", "opentelemetry.sdk.trace")
 
 
+@pytest.mark.slow
 def test_spans_are_sent_to_a_collector(
     photo: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

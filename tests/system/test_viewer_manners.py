@@ -15,6 +15,7 @@ from quick_cases import quick_cases
 from viewer_visit import DESKTOP, PHONE, Visit, view, visits
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(os.environ.get("ORTHOSHARP_NO_BROWSER") == "1", reason="ORTHOSHARP_NO_BROWSER=1"),
 ]
