@@ -91,6 +91,33 @@ def test_a_quarter_metre_becomes_a_tenth(make_photo: MakePhoto, open_map: Open, 
         assert dataset.dataset_mask()[:-1, :-1].all()
 
 
+def test_a_soft_photograph_of_a_quarter_metre_becomes_a_tenth_too(
+    make_photo: MakePhoto, open_map: Open, tmp_path: Path
+) -> None:
+    """It resolves two of its pixels, as the film of many scans does; what can be asked for does not depend on that."""
+    photo = make_photo(gsd_m=0.25, **MALMOE)
+    with rasterio.open(photo, "r+") as dataset:
+        soft = gaussian_filter(dataset.read().astype(float), (0, 1.6, 1.6))
+        dataset.write(soft.round().astype(np.uint8))
+    service = open_map(photo, native_zoom=20)
+    assert service.rasters.view("restored", MERCATOR).pyramid.native_zoom == 20
+    assert restore(photo, tmp_path / "a.tif", HALF_SCALE, "--pixel-size", 0.1).exit_code == 0
+    # No coarser than its pixels, however little it resolves.
+    refused(restore(photo, tmp_path / "b.tif", HALF_SCALE, "--pixel-size", 0.4), "coarser", "to 0.25 m")
+    assert restore(photo, tmp_path / "c.tif", HALF_SCALE, "--pixel-size", 0.25).exit_code == 0
+
+
+@pytest.mark.parametrize("wanted_m", [0.19, 0.22, 0.25])
+def test_the_zoom_nearest_to_a_pixel_size_is_never_coarser_than_the_photograph(
+    make_photo: MakePhoto, open_map: Open, wanted_m: float
+) -> None:
+    # Pixels of zoom 18 have 0.28 m there.
+    service = open_map(
+        make_photo(gsd_m=0.25, **MALMOE | {"origin": (374_000.0, 6_876_000.0)}), pixel_size=wanted_m
+    )
+    assert native_gsd_m(service) <= 0.25
+
+
 def test_a_pixel_size_that_the_network_cannot_draw_is_refused(make_photo: MakePhoto, tmp_path: Path) -> None:
     photo, output = make_photo(gsd_m=0.6), tmp_path / "out.tif"
     for size in (0.1, 0.9):
