@@ -149,6 +149,21 @@ def test_a_black_and_white_photograph_stays_grey_to_the_bit(
         assert (rgba[..., 1] == rgba[..., 2]).all()
 
 
+def test_a_scan_of_black_and_white_has_no_chroma_either(make_photo: MakePhoto, open_map: Open) -> None:
+    """Its bands differ by a grey level here and there."""
+    photo = make_photo(overviews=())
+    with rasterio.open(photo, "r+") as dataset:
+        grey = dataset.read().mean(0, keepdims=True)
+        bands = grey.repeat(3, 0) + np.random.default_rng(1).integers(0, 2, (3, *grey.shape[1:]))
+        dataset.write(bands.clip(0, 255).astype(np.uint8))
+    service = open_map(photo)
+    pyramid = service.rasters.view("restored", MERCATOR).pyramid
+    for zoom in range(pyramid.min_zoom, pyramid.max_zoom + 1):
+        rgba = pixels(service, middle_tile(service, zoom - pyramid.native_zoom))
+        assert rgba[..., 3].any()
+        assert np.ptp(rgba[..., :3], axis=2).max() == 0, f"zoom {zoom}"
+
+
 @pytest.fixture(scope="module")
 def demo() -> Iterator[TileService]:
     """The demo's photograph, whose haze is corrected."""
