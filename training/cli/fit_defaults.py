@@ -70,6 +70,18 @@ def choose_own_texture(
     return OWN_TEXTURE
 
 
+def choose_start_networks(saved: dict[str, Any] | None, init: Path | None) -> tuple[str, ...]:
+    """Networks in the loss of the weights to start from, or those that the run that goes on has noted."""
+    if saved is not None:
+        return tuple(saved.get("start_networks", ()))
+    if init is None:
+        return ()
+    from sr_model.weights import load_weights
+    from training.evaluate.judge import loss_networks_of
+
+    return loss_networks_of(init, load_weights(init).spec) or ()
+
+
 def check_devices(devices: int) -> None:
     """Refuse several devices where there is no GPU.
 
