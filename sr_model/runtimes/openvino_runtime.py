@@ -34,7 +34,7 @@ class OpenVinoRuntime:
 
     def __init__(self, weights: Weights, *, trim_px: int = 0, threads: int | None = None) -> None:
         try:
-            openvino = _openvino()
+            openvino = load_openvino()
             model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), openvino)
             self._request, precision = _compile(model, threads, openvino.Core())
         except (ImportError, RuntimeError) as error:
@@ -95,7 +95,7 @@ def _compile(model: Any, threads: int | None, core: Any) -> tuple[Any, str]:
     return compiled.create_infer_request(), precision
 
 
-def _openvino() -> Any:
+def load_openvino() -> Any:
     """The library without its telemetry, which would report the import to Google Analytics."""
     # OpenVINO replaces a module that cannot be imported with a stub of its own.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
