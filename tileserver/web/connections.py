@@ -135,8 +135,8 @@ class _HeldFlow(FlowControl):
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with limits; use a subclass that has its own `limits` (see `bounded_protocol`).
 
-    A connection has one request at a time. Those that a client sends before the answer to an earlier one are parsed when
-    that is complete, in a later turn of the event loop (`Turns`): between any two, other connections have theirs.
+    A connection has one request at a time. Those that a client sends before the answer to an earlier one are parsed
+    when that is complete, in a later turn of the event loop (`Turns`): between any two, other connections have theirs.
     """
 
     flow: _HeldFlow
