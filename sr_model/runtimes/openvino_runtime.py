@@ -35,7 +35,7 @@ class OpenVinoRuntime:
 
     def __init__(self, weights: Weights, *, trim_px: int = 0, threads: int | None = None) -> None:
         try:
-            model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), _openvino())
+            model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), load_openvino())
             self._request, precision = _compile(model, threads, _core())
         except (ImportError, RuntimeError) as error:
             if is_interrupt(error):
@@ -103,10 +103,10 @@ def _core() -> Any:
     networks. Freed by another thread, the first one keeps a stack that is not there: the next signal, a SIGHUP or a
     SIGTERM, was then a segmentation fault.
     """
-    return _openvino().Core()
+    return load_openvino().Core()
 
 
-def _openvino() -> Any:
+def load_openvino() -> Any:
     """The library without its telemetry, which would report the import to Google Analytics."""
     # OpenVINO replaces a module that cannot be imported with a stub of its own.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
