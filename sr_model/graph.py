@@ -57,12 +57,13 @@ def openvino_correction(weights: Weights, trim_px: int, openvino: Any, ranges: R
     return openvino.Model([result], [planes], weights.spec.architecture)
 
 
-def ranges_of(weights: Weights, openvino: Any) -> Ranges:
+def ranges_of(weights: Weights, openvino: Any, core: Any) -> Ranges:
     """What goes into each convolution but the first and the last, from a run on `sr_model.eight_bits.made_pictures`.
 
     Args:
         weights: the network.
         openvino: the library, which the caller imported.
+        core: its instance, which runs the network.
 
     Raises:
         WeightsError, RuntimeUnavailableError: see `openvino_correction`.
@@ -80,7 +81,7 @@ def ranges_of(weights: Weights, openvino: Any) -> Ranges:
         for reduce in (ops.reduce_min, ops.reduce_max)
     ]
     model = openvino.Model(ends, [planes], "ranges")
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(normalise(made_pictures(), weights.spec))
     extremes = [float(found[number]) for number in range(len(ends))]
     return {name: rounded_range(*extremes[2 * number : 2 * number + 2]) for number, name in enumerate(names)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 from sr_model.binding import bind_colours, network_trim_px
@@ -50,11 +51,11 @@ class OpenVinoRuntime:
     ) -> None:
         try:
             openvino = load_openvino()
-            core = openvino.Core()
+            core = _core()
             precision = "bf16" if "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
             if eight_bits is None:
                 eight_bits = precision == "f32" and weights.spec.architecture == _MEASURED and has_vnni()
-            ranges = ranges_of(weights, openvino) if eight_bits else None
+            ranges = ranges_of(weights, openvino, core) if eight_bits else None
             model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), openvino, ranges)
             self._request = _compile(model, threads, core, precision)
         except (ImportError, RuntimeError) as error:
@@ -111,6 +112,17 @@ def _compile(model: Any, threads: int | None, core: Any, precision: str) -> Any:
         "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_LAYERS,
     }
     return core.compile_model(model, _DEVICE, settings).create_infer_request()
+
+
+@cache
+def _core() -> Any:
+    """The library's only instance, which stays for good.
+
+    Its CPU plugin gives the thread that makes it another stack for signals, and frees that stack with the last of its
+    networks. Freed by another thread, the first one keeps a stack that is not there: the next signal, a SIGHUP or a
+    SIGTERM, was then a segmentation fault.
+    """
+    return load_openvino().Core()
 
 
 def load_openvino() -> Any:

@@ -47,7 +47,7 @@ def test_other_windows_make_the_same_pixels_where_they_overlap() -> None:
     moved = restorer.restore(np.ascontiguousarray(window[:, 64:, 32:]))
     difference = np.abs(whole[:, 64:, 32:].astype(int) - moved)
     # Where the context ends, a value may fall on the other side of a step.
-    assert difference.max() <= 1
+    assert difference.max() <= 2
     assert (difference > 0).mean() < 0.03
     assert (difference[:, 24:, 24:] > 0).mean() < 1e-3
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import anyio.to_thread
@@ -47,12 +46,12 @@ from tileserver.web.options import refuse_unknown_options
 from tileserver.web.routes import short_routes
 from tileserver.web.tile_endpoint import TileEndpoint
 from tileserver.web.tilejson import page_config
+from tileserver.web.words import VIEWER_FOLDER
 
 logger = logging.getLogger("orthosharp")
 
 # Retry-After of a replaced photograph, in seconds: the server may have to be restarted for it.
 SOURCE_CHANGED_RETRY_S: Final = 60
-VIEWER_FOLDER: Final = Path(__file__).parents[1] / "viewer"
 
 
 class Problem(BaseModel):
