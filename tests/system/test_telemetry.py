@@ -56,6 +56,7 @@ def test_absent_packages_are_named(photo: Path, monkeypatch: pytest.MonkeyPatch,
     refused(result, "orthosharp[telemetry]", absent)
 
 
+@pytest.mark.slow
 @needs_hook
 def test_spans_are_sent_to_a_collector(
     photo: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
