@@ -59,7 +59,7 @@ class LayerRoutes:
             dependency_overrides_provider=self._app,
         )
         # The operation ids of its routes begin with the name, and clients may have been generated from them.
-        names = {"layer": layer, "name": f".{layer}"}
+        names: dict[str, Any] = {"layer": layer, "name": f".{layer}"}
         LayerFactory(endpoint=self._endpoint, router=router, **names, **self._traced)
         for route in router.routes:
             if isinstance(route, APIRoute):
