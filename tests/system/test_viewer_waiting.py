@@ -182,6 +182,30 @@ def test_old_tiles_that_are_refused_come_by_themselves(visit: Callable[..., Visi
     assert not page.locator("#status").is_visible()
 
 
+def test_a_refused_tile_is_asked_for_again_when_the_server_makes_another(
+    visit: Callable[..., Visit], origin: str
+) -> None:
+    """However long it said that it needs: the tiles of a metatile are ready together."""
+    a_visit = visit(strict=False)
+    page = a_visit.page
+    asked: list[str] = []
+
+    def refuse_first(route: Route) -> None:
+        url = route.request.url
+        asked.append(url)
+        if len(asked) <= 4:
+            headers = {"Retry-After": "120", "Cache-Control": "no-store"}
+            route.fulfill(status=503, headers=headers, body='{"detail": "busy"}')
+        else:
+            route.continue_()
+
+    page.route("**/restored/tiles/**", refuse_first)
+    page.goto(f"{origin}/{view(origin)}")
+    a_visit.settle()  # within thirty seconds
+    a_visit.shows("restored", 500, 300)
+    assert max(map(asked.count, asked)) == 2
+
+
 def test_an_old_tile_in_place_of_a_restored_one_is_not_called_restored(
     visit: Callable[..., Visit], origin: str
 ) -> None:
