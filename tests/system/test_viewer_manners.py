@@ -11,7 +11,7 @@ import httpx
 import pytest
 from conftest import running_server
 from playwright.sync_api import Browser, Route
-from viewer_visit import DESKTOP, PHONE, Visit, needs_axe, view, violations, visits
+from viewer_visit import DESKTOP, PATIENT, PHONE, Visit, needs_axe, view, violations, visits
 
 pytestmark = [
     pytest.mark.browser,
@@ -24,7 +24,7 @@ TOUCH = {"viewport": PHONE, "device_scale_factor": 2, "has_touch": True, "is_mob
 @pytest.fixture(scope="module")
 def origin(photo: Path, tiny_weights: Path) -> Iterator[str]:
     geocoder = "https://geocoder.example/search?q={query}"
-    with running_server(photo, "--weights", tiny_weights, "--geocoder", geocoder) as server:
+    with running_server(*PATIENT, photo, "--weights", tiny_weights, "--geocoder", geocoder) as server:
         yield server.url
 
 

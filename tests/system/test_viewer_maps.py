@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import Photo, running_server, write_photo
-from viewer_visit import DESKTOP, PHONE, Visit, needs_axe, violations
+from viewer_visit import DESKTOP, PATIENT, PHONE, Visit, needs_axe, violations
 
 pytestmark = [
     pytest.mark.browser,
@@ -34,7 +34,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iter
         )
     config = folder / "orthosharp.toml"
     config.write_text("\n".join(lines), encoding="utf-8")
-    with running_server("--config", config, "--weights", tiny_weights) as server:
+    with running_server(*PATIENT, "--config", config, "--weights", tiny_weights) as server:
         yield server.url
 
 

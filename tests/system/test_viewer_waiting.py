@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import clean_environment, command_line, free_port, running_server
 from playwright.sync_api import Browser, Page, Request, Route
-from viewer_visit import DESKTOP, PHONE, Visit, view, visits
+from viewer_visit import DESKTOP, PATIENT, PHONE, Visit, view, visits
 
 pytestmark = [
     pytest.mark.browser,
@@ -30,7 +30,7 @@ GROUND = (0xDC, 0xD9, 0xD1)
 @pytest.fixture(scope="module")
 def origin(photo: Path, tiny_weights: Path) -> Iterator[str]:
     """URL of a server with a small photo, in a process of its own."""
-    with running_server(photo, "--weights", tiny_weights) as server:
+    with running_server(*PATIENT, photo, "--weights", tiny_weights) as server:
         yield server.url
 
 

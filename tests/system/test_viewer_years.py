@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Photo, running_server, write_photo
-from viewer_visit import PHONE, Visit, needs_axe, violations
+from viewer_visit import PATIENT, PHONE, Visit, needs_axe, violations
 
 pytestmark = [
     pytest.mark.browser,
@@ -26,7 +26,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iter
     folder = tmp_path_factory.mktemp("years")
     photos = [write_photo(folder / f"{year}.tif", Photo(seed=year)) for year in YEARS]
     new = write_photo(folder / "2017.tif", Photo(seed=17))
-    with running_server(*photos, "--new", new, "--weights", tiny_weights) as server:
+    with running_server(*PATIENT, *photos, "--new", new, "--weights", tiny_weights) as server:
         yield server.url
 
 
