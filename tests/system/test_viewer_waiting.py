@@ -107,6 +107,8 @@ def test_the_old_picture_comes_first_and_whole(
     if "device_scale_factor" not in options:  # whose pixels are those of the next zoom
         a_visit.shows("old", 250, 300)
         a_visit.shows("old", 500, 300)
+    while not parked.restored:  # tiles beside the view may still be on their way
+        page.wait_for_timeout(50)
     first_restored = parked.order.index(parked.restored[0])
     assert not [url for url in parked.order[first_restored:] if "/old/" in url], (
         "old tiles waited for restored ones"
