@@ -12,7 +12,7 @@ import pytest
 from conftest import running_server
 from PIL import Image
 from playwright.sync_api import Browser
-from viewer_visit import DESKTOP, PHONE, view, visits
+from viewer_visit import DESKTOP, PATIENT, PHONE, view, visits
 
 pytestmark = [
     pytest.mark.browser,
@@ -43,7 +43,7 @@ def origin(photo: Path, tiny_weights: Path) -> Iterator[str]:
         "--credit",
         "County Survey",
     ]
-    with running_server(photo, *options) as server:
+    with running_server(*PATIENT, photo, *options) as server:
         yield server.url
 
 

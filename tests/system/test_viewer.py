@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import running_server
 from playwright.sync_api import Page, Route
-from viewer_visit import DESKTOP, PHONE, TILE_PX, Visit, view
+from viewer_visit import DESKTOP, PATIENT, PHONE, TILE_PX, Visit, view
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,7 +28,7 @@ NAME = "Test meadow, 1998"
 def origin(photo: Path, new_photo: Path, tiny_weights: Path) -> Iterator[str]:
     """URL of a server with two small photos, in a process of its own."""
     options = ["--new", new_photo, "--weights", tiny_weights, "--name", NAME, "--credit", CREDIT]
-    with running_server(photo, *options) as server:
+    with running_server(*PATIENT, photo, *options) as server:
         yield server.url
 
 

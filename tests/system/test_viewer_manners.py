@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import running_server
-from playwright.sync_api import Browser, Page, Route
-from viewer_visit import DESKTOP, PHONE, Visit, view, visits
+from playwright.sync_api import Browser, Route
+from viewer_visit import DESKTOP, PATIENT, PHONE, Visit, needs_axe, view, violations, visits
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,26 +19,17 @@ pytestmark = [
     pytest.mark.skipif(os.environ.get("ORTHOSHARP_NO_BROWSER") == "1", reason="ORTHOSHARP_NO_BROWSER=1"),
 ]
 
-AXE = Path(__file__).with_name("js") / "node_modules" / "axe-core" / "axe.min.js"
 TOUCH = {"viewport": PHONE, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 
 
 @pytest.fixture(scope="module")
 def origin(photo: Path, tiny_weights: Path) -> Iterator[str]:
     geocoder = "https://geocoder.example/search?q={query}"
-    with running_server(photo, "--weights", tiny_weights, "--geocoder", geocoder) as server:
+    with running_server(*PATIENT, photo, "--weights", tiny_weights, "--geocoder", geocoder) as server:
         yield server.url
 
 
-def violations(page: Page) -> list[str]:
-    """Rules of axe-core that the page breaks, with the elements."""
-    # Playwright evaluates outside of the page's content security policy.
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("async () => (await axe.run()).violations")
-    return [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in found]
-
-
-@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: make clients")
+@needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("options", [{"viewport": DESKTOP}, TOUCH], ids=["desktop", "phone"])
 def test_axe_finds_nothing(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import clean_environment, command_line, free_port, running_server
 from playwright.sync_api import Browser, Page, Request, Route
-from viewer_visit import DESKTOP, PHONE, Visit, view, visits
+from viewer_visit import DESKTOP, PATIENT, PHONE, Visit, view, visits
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,7 +31,7 @@ GROUND = (0xDC, 0xD9, 0xD1)
 @pytest.fixture(scope="module")
 def origin(photo: Path, tiny_weights: Path) -> Iterator[str]:
     """URL of a server with a small photo, in a process of its own."""
-    with running_server(photo, "--weights", tiny_weights) as server:
+    with running_server(*PATIENT, photo, "--weights", tiny_weights) as server:
         yield server.url
 
 
@@ -108,6 +108,8 @@ def test_the_old_picture_comes_first_and_whole(
     if "device_scale_factor" not in options:  # whose pixels are those of the next zoom
         a_visit.shows("old", 250, 300)
         a_visit.shows("old", 500, 300)
+    while not parked.restored:  # tiles beside the view may still be on their way
+        page.wait_for_timeout(50)
     first_restored = parked.order.index(parked.restored[0])
     assert not [url for url in parked.order[first_restored:] if "/old/" in url], (
         "old tiles waited for restored ones"
@@ -181,6 +183,30 @@ def test_old_tiles_that_are_refused_come_by_themselves(visit: Callable[..., Visi
     a_visit.shows("old", 150, 300)
     a_visit.shows("restored", 500, 300)
     assert not page.locator("#status").is_visible()
+
+
+def test_a_refused_tile_is_asked_for_again_when_the_server_makes_another(
+    visit: Callable[..., Visit], origin: str
+) -> None:
+    """However long it said that it needs: the tiles of a metatile are ready together."""
+    a_visit = visit(strict=False)
+    page = a_visit.page
+    asked: list[str] = []
+
+    def refuse_first(route: Route) -> None:
+        url = route.request.url
+        asked.append(url)
+        if len(asked) <= 4:
+            headers = {"Retry-After": "120", "Cache-Control": "no-store"}
+            route.fulfill(status=503, headers=headers, body='{"detail": "busy"}')
+        else:
+            route.continue_()
+
+    page.route("**/restored/tiles/**", refuse_first)
+    page.goto(f"{origin}/{view(origin)}")
+    a_visit.settle()  # within thirty seconds
+    a_visit.shows("restored", 500, 300)
+    assert max(map(asked.count, asked)) == 2
 
 
 def test_an_old_tile_in_place_of_a_restored_one_is_not_called_restored(

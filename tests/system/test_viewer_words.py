@@ -13,7 +13,7 @@ import pytest
 from conftest import running_server
 from playwright.sync_api import Page
 from quick_cases import quick_cases
-from viewer_visit import Visit, view
+from viewer_visit import PATIENT, Visit, view
 
 VIEWER = Path(__file__).parents[2] / "tileserver" / "viewer"
 LANGUAGES = ("en", "de", "fr", "es")
@@ -32,7 +32,9 @@ def has_words(text: str) -> bool:
 
 @pytest.fixture(scope="module")
 def origin(photo: Path, tiny_weights: Path) -> Iterator[str]:
-    with running_server(photo, "--weights", tiny_weights, "--name", "123", "--credit", "456") as server:
+    with running_server(
+        *PATIENT, photo, "--weights", tiny_weights, "--name", "123", "--credit", "456"
+    ) as server:
         yield server.url
 
 

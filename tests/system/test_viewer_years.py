@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Photo, running_server, write_photo
-from viewer_visit import PHONE, Visit
+from viewer_visit import PATIENT, PHONE, Visit, needs_axe, violations
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,7 +27,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iter
     folder = tmp_path_factory.mktemp("years")
     photos = [write_photo(folder / f"{year}.tif", Photo(seed=year)) for year in YEARS]
     new = write_photo(folder / "2017.tif", Photo(seed=17))
-    with running_server(*photos, "--new", new, "--weights", tiny_weights) as server:
+    with running_server(*PATIENT, *photos, "--new", new, "--weights", tiny_weights) as server:
         yield server.url
 
 
@@ -55,6 +55,39 @@ def test_the_slider_moves_both_sides_through_the_years(visit: Callable[..., Visi
     page.locator("#year-marks button", has_text="1951").click()
     a_visit.settle()
     a_visit.shows("1951/old", 200, 300)
+
+
+def test_the_years_are_played_one_after_the_other(visit: Callable[..., Visit]) -> None:
+    a_visit = visit()
+    page = a_visit.open()
+    seen = page.evaluate(
+        """() => new Promise((done) => {
+            const seen = [];
+            const slider = document.querySelector('#years');
+            const button = document.querySelector('#play');
+            const watch = setInterval(() => {
+                if (slider.value !== seen.at(-1)) seen.push(slider.value);
+                if (seen.length > 1 && button.dataset.playing === 'false') {
+                    clearInterval(watch);
+                    done(seen);
+                }
+            }, 50);
+            button.click();
+        })"""
+    )
+    assert [value for value in seen if value != "0"] == ["1", "2"]
+    a_visit.settle()
+    assert shown(a_visit) == ("1998 · Old photo", "1998 · AI-restored")
+    # From the last year it begins again, and whoever moves the slider stops it.
+    page.get_by_role("button", name="Play the years").click()
+    page.get_by_role("button", name="Stop").wait_for()
+    assert shown(a_visit)[0].startswith("1951")
+    page.get_by_role("slider", name="Year").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#play").get_attribute("data-playing") == "false"
+    page.wait_for_timeout(2000)
+    assert page.locator("#years").input_value() == "1"
+    a_visit.settle()
 
 
 def test_any_year_against_any_in_the_link(visit: Callable[..., Visit], origin: str) -> None:
@@ -157,3 +190,13 @@ def test_a_phone_chooses_years_by_touch(visit: Callable[..., Visit]) -> None:
     a_visit.settle()
     assert shown(a_visit) == ("1998 · Old photo", "1998 · AI-restored")
     assert not page.get_by_role("button", name="Side by side").is_visible()
+
+
+@needs_axe
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_beside_the_slider(visit: Callable[..., Visit], size: dict[str, int]) -> None:
+    page = visit(viewport=size).open()
+    assert violations(page) == []
+    if size == WIDE:
+        page.get_by_role("button", name="Side by side").click()
+        assert violations(page) == []

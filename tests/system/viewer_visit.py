@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +29,11 @@ CHROMIUM_ARGS = (
 )
 DESKTOP = {"width": 760, "height": 560}
 PHONE = {"width": 360, "height": 740}
+# The machine that runs the tests may be busy: what a server says then is tested where it is made to say so.
+PATIENT = ("--max-wait-s", "60")
 PATCH_PX = 48
+AXE = Path(__file__).with_name("js") / "node_modules" / "axe-core" / "axe.min.js"
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: make clients")
 TILE_PX = 256
 
 # All tiles are loaded, and have faded in.
@@ -123,6 +128,14 @@ class Visit:
         """Assert that the page shows this layer, and no other, at this point of a screen of single density."""
         seen, wanted = self.patch(x, y), self.expected(layer, x, y)
         assert np.abs(seen - wanted).mean() < 1.5, f"{layer} expected at {x}, {y}"
+
+
+def violations(page: Page) -> list[str]:
+    """Return the rules of axe-core that the page breaks, with the elements."""
+    # Playwright evaluates outside of the page's content security policy.
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in found]
 
 
 @contextmanager

@@ -12,6 +12,10 @@ const LIMITS = { photo: 6, network: 4 };
 const CONNECTIONS = 6;
 /** Longer than a server's own deadline: a connection that says nothing for so long is lost. */
 const DEADLINE_MS = 90_000;
+/** Refused requests that are made again at once when the server answers another: the more it answers, the more. */
+const WOKEN = 4;
+/** Refusals after which waits begin to grow: until then they are as long as the server says, which knows its load. */
+const TRUSTED = 3;
 /** Attempts after which a tile counts as failed; it is still requested again, ever more rarely. */
 const FAILED_AFTER = 3;
 /** What X-Orthosharp says of a photograph's tile in place of a restored one. */
@@ -36,7 +40,6 @@ const NOT_RESTORED = "old photograph";
 /** Dispatches "change" whenever its state may have changed. */
 export class RequestQueue extends EventTarget {
   #jobs = new Map(); // by URL
-  #busy = new Set(); // lanes that the server has no time for
   #outage = null;
   #isPumping = false;
 
@@ -117,8 +120,7 @@ export class RequestQueue extends EventTarget {
     for (const [lane, limit] of Object.entries(LIMITS)) {
       const waiting = jobs.filter((job) => job.lane === lane && job.state === "waiting");
       const busy = running.filter((job) => job.lane === lane).length;
-      const most = this.#busy.has(lane) ? 1 : limit;
-      if (waiting.length) return busy < most && running.length < CONNECTIONS ? nearest(waiting) : null;
+      if (waiting.length) return busy < limit && running.length < CONNECTIONS ? nearest(waiting) : null;
       if (busy) return null; // the network's tiles wait until the photographs are whole
     }
     return null;
@@ -137,7 +139,8 @@ export class RequestQueue extends EventTarget {
     let blob = null;
     try {
       response = await fetch(job.url, { signal });
-      if (response.ok && response.status !== 204) blob = await response.blob();
+      const body = await response.blob(); // also of a refusal: what is not read may hold the connection
+      if (response.ok && response.status !== 204) blob = body;
     } catch {
       if (signal.aborted && !isLate) return; // nobody wants it any more
       response = null;
@@ -153,18 +156,29 @@ export class RequestQueue extends EventTarget {
     this.#endOutage();
     const isStandIn = (response.headers.get("X-Orthosharp") ?? "").startsWith(NOT_RESTORED);
     const isRefused = isStandIn || response.status === 503 || response.status === 429;
-    if (isRefused) this.#busy.add(job.lane);
-    else this.#busy.delete(job.lane);
     // Another 4xx says that there is no such tile, and would say so again.
     const isFinal = !isRefused && (response.ok || (response.status >= 400 && response.status < 500));
     if (!isFinal) {
       job.attempt += 1;
       job.isRefused = isRefused;
-      this.#delay(job, backoff_ms(job.attempt, retryAfter_ms(response.headers.get("Retry-After"))));
+      const asked_ms = retryAfter_ms(response.headers.get("Retry-After"));
+      const attempt = asked_ms ? Math.max(1, job.attempt - TRUSTED) : job.attempt;
+      this.#delay(job, backoff_ms(attempt, asked_ms));
       return;
     }
     this.#jobs.delete(job.url);
     for (const receiver of job.receivers) receiver.receive(blob);
+    this.#wake(job.lane);
+  }
+
+  /** The server has made a tile, and perhaps others in the same pass: it is asked again for a few that it refused. */
+  #wake(lane) {
+    const refused = [...this.#jobs.values()].filter((job) => job.lane === lane && job.isRefused && job.state === "delayed");
+    for (let count = 0; count < WOKEN && refused.length; count += 1) {
+      const [job] = refused.splice(refused.indexOf(nearest(refused)), 1);
+      clearTimeout(job.timer);
+      job.state = "waiting";
+    }
   }
 
   #delay(job, wait_ms) {

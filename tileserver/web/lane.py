@@ -171,9 +171,10 @@ class Lane:
             self._queue.remove(call)
 
     def _no_time(self) -> OverloadedError:
+        # A place is free long before the queue is empty: those who waited for that would leave the network idle.
         return OverloadedError(
             f"more is requested than can be made within {self._max_wait_s:g} s: try again in a moment",
-            min(max(math.ceil(self.wait_s), 2), _MAX_RETRY_S),
+            min(max(math.ceil(self.wait_s / 4), 2), _MAX_RETRY_S),
         )
 
 
