@@ -133,9 +133,7 @@ def _check_answers(address: str) -> None:
 
 def _refusal(error: grpc.RpcError) -> str:
     if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-        return (
-            "asks for a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to what `ray get-auth-token` prints there"
-        )
+        return "asks for a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to what `ray get-auth-token` prints there"
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return "is not the head of a cluster: give its port, 6379 unless `ray start` was told another one"
     return "does not answer: check the address, and that `ray start --head` runs there"
