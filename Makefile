@@ -28,7 +28,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-all test-clients test-cluster cluster-demo bench-cluster clients lint format docs bench bench-tools browser clean distclean
+.PHONY: help demo setup test test-all test-clients test-system test-cluster cluster-demo bench-cluster clients lint format docs bench bench-tools browser clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,12 @@ CLIENT_TESTS := $(addprefix tests/system/test_,archive_clients.py examples.py gi
 
 test-clients: browser $(VENV)/.stamp-dev clients .venv-bench/.stamp-mapproxy ## read maps with GDAL, QGIS, MapProxy, exiftool and others
 	$(BIN)/python -m pytest $(CLIENT_TESTS) $(PYTEST_ARGS)
+
+SYSTEM_TESTS := $(addprefix tests/system/test_,viewer.py viewer_manners.py viewer_waiting.py viewer_years.py logs.py \
+    telemetry.py without_torch.py workers.py) tests/tileserver/test_mending_commands.py
+
+test-system: browser $(VENV)/.stamp-dev clients ## drive the page in Chromium, servers and suggested commands as processes; minutes
+	$(BIN)/python -m pytest $(SYSTEM_TESTS) $(PYTEST_ARGS)
 
 test-cluster: $(VENV)/.stamp-ray ## serve, seed and restore on a Ray cluster of this machine; minutes
 	$(BIN)/python -m pytest tests/cluster $(PYTEST_ARGS)

@@ -1,6 +1,6 @@
 """Measure the bundled network's speed in each runtime, in megapixels of its input window per second.
 
-Run: .venv/bin/python -m benchmarks.network [--side 1152] [--rounds 7] [--architecture resnet34]
+Run: .venv/bin/python -m benchmarks.network [--side 1152] [--rounds 7] [--architecture resnet34] [--layers]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from benchmarks.layers import print_tables
 from sr_model import (
     ModelSpec,
     Weights,
@@ -32,6 +33,7 @@ from sr_model.onnx_model import to_onnx
 from sr_model.photo import PhotoContext
 from sr_model.pixels import UInt8Array, normalise
 from sr_model.runtimes import choose_runtime
+from sr_model.shipped import BUNDLED
 
 
 def megapixels_per_s(work: Callable[[], object], pixels: int, rounds: int) -> list[float]:
@@ -83,7 +85,17 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--architecture", choices=("half_scale", "resnet34"), default="half_scale")
+    parser.add_argument(
+        "--layers",
+        action="store_true",
+        help="measure each layer of both bundled networks instead, on one core",
+    )
     options = parser.parse_args()
+    if options.layers:
+        print_tables(
+            {name: load_weights(bundled_weights_path(name)) for name in BUNDLED}, options.side, options.rounds
+        )
+        return
     weights = load_weights(bundled_weights_path()) if options.architecture == "half_scale" else untrained()
     window = np.random.default_rng(0).integers(0, 256, (1, options.side, options.side, 3)).astype(np.uint8)
     planes, pixels = normalise(window, weights.spec), options.side**2

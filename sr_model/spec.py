@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -24,8 +23,8 @@ _OPTIONAL: Final = ("training", "metrics")
 _PAIR: Final = {"gsd_m": 0.0, "gsd_range_m": (0.0, 0.0), "source_gsd_range_m": (0.0, 0.0)}
 _RELATIVE: Final = {"ratio": 0.0, "ratio_range": (0.0, 0.0), "max_ratio": 0.0, "colours": "network"}
 _OWN_TEXTURE: Final = {"own_texture": 0.0, "own_texture_in_woods": 0.0}
-# A ratio that was computed from pixel sizes is not exact.
-_ROUNDING: Final = 1e-6
+# Pixel sizes are told in two or three digits, and a projection's scale changes them by some thousandths.
+_ROUNDING: Final = 0.01
 
 Config = Mapping[str, "int | tuple[int, ...]"]
 
@@ -304,7 +303,8 @@ class ModelSpec:
         """Refuse a pixel size that relative weights cannot restore a photograph at; a pair's accept any here.
 
         Args:
-            photo_gsd_m: resolution of the photograph, in metres per pixel.
+            photo_gsd_m: pixel size of the photograph, in metres. It may resolve less: its pixel counts here, so that
+                what can be asked for does not depend on an estimate.
             output_gsd_m: the pixel size that was asked for, in metres.
 
         Raises:
@@ -315,33 +315,42 @@ class ModelSpec:
             return
         fault = "is coarser than the photograph itself" if ratio < 1 else "is finer than the weights can draw"
         raise GsdMismatchError(
-            f"a pixel size of {output_gsd_m:.3g} m {fault}: for a photograph that resolves {photo_gsd_m:.3g} m, "
+            f"a pixel size of {output_gsd_m:.3g} m {fault}: for a photograph of {photo_gsd_m:.3g} m per pixel, "
             f"choose one of {photo_gsd_m / self.max_ratio:.3g} to {photo_gsd_m:.3g} m"
         )
 
-    def scale_warnings(self, photo_gsd_m: float, output_gsd_m: float) -> tuple[str, ...]:
+    def scale_warnings(
+        self, photo_gsd_m: float, output_gsd_m: float, resolved_gsd_m: float | None = None
+    ) -> tuple[str, ...]:
         """Warnings where training did not see a photograph's scale; none is a reason to refuse it.
 
         Args:
-            photo_gsd_m: resolution of the photograph, in metres per pixel.
+            photo_gsd_m: pixel size of the photograph, in metres.
             output_gsd_m: the pixel size that it is restored at, in metres.
+            resolved_gsd_m: metres on the ground that it resolves, its pixel size or more; by default its pixel size.
         """
         if not self.is_relative:
             return ()
         warnings = []
         low, high = self.source_gsd_range_m
-        if high and not low <= photo_gsd_m <= high:
+        if high and not low * (1 - _ROUNDING) <= photo_gsd_m <= high * (1 + _ROUNDING):
             warnings.append(
                 f"{self.name} was made for photographs of {low:.3g} to {high:.3g} m per pixel, and this one has "
                 f"{photo_gsd_m:.3g} m: look at the result closely"
             )
-        ratio = self.ratio_of(photo_gsd_m, output_gsd_m)
+        resolved_gsd_m = resolved_gsd_m or photo_gsd_m
+        ratio, best_m = self.ratio_of(resolved_gsd_m, output_gsd_m), self.output_gsd_m(resolved_gsd_m)
         low, high = self.ratio_range
         if not low * (1 - _ROUNDING) <= ratio <= high * (1 + _ROUNDING):
+            # No pixel larger than the photograph's own is ever advised.
+            way_out = (
+                f"choose a pixel size near {best_m:.3g} m"
+                if best_m <= photo_gsd_m
+                else "name what it resolves, if that is wrong"
+            )
             warnings.append(
-                f"the photograph's pixels are {ratio:.3g} times as large as the output's, and {self.name} was trained "
-                f"with {low:.3g} to {high:.3g} times: look at the result closely, or choose a pixel size near "
-                f"{self.output_gsd_m(photo_gsd_m):.3g} m"
+                f"the photograph resolves {resolved_gsd_m:.3g} m, {ratio:.3g} times the output's pixels, and "
+                f"{self.name} was trained with {low:.3g} to {high:.3g} times: look at the result closely, or {way_out}"
             )
         return tuple(warnings)
 
@@ -392,12 +401,3 @@ class ModelSpec:
             raise WeightsError(
                 f"the spec inside the weights cannot be read ({error}): export them again"
             ) from error
-
-
-def plain_name(text: str) -> str:
-    """Return a name that fits into a header, made of another one such as a file's: `Stadt Köln` is `Stadt Koln`."""
-    letters = unicodedata.normalize("NFKD", text)
-    kept = (c for c in letters if not unicodedata.combining(c))
-    return (
-        "".join(c if c.isascii() and (c.isalnum() or c in "._ -") else "-" for c in kept)[:64].strip() or "-"
-    )

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from sr_model.measure.grainy_borders import MOST_GRAIN, SPECK_PX, find_grainy
 from sr_model.measure.regions import CROSS, corners_in, from_edge, ring, without_specks
-from sr_model.measure.small_copy import FloatArray, Mask, SmallCopy, Values, deviation, dilated
+from sr_model.measure.small_copy import FloatArray, Mask, SmallCopy, Values, deviation, dilated, opened
 from sr_model.measure.straight_lines import Outlines, straightness
 
 # Values of a window of full size; where a border lies in it; and what of it is not hidden by the file.
@@ -296,11 +296,9 @@ def _is_border(
     ringing = _ringing(levels, region, copy.valid)
     whole = _grown(region, levels, ringing, RINGING_PX)
     # What of it is left hangs from the picture by a few pixels.
-    opened = copy.valid & ~ndimage.binary_opening(
-        copy.valid & ~whole, np.ones((_RAGGED_PX, _RAGGED_PX), np.bool_)
-    )
+    trimmed = copy.valid & ~opened(copy.valid & ~whole, _RAGGED_PX // 2)
     share, pieces = max(
-        (share, pieces), *(straightness(one, copy.valid, outlines) for one in (whole, opened))
+        (share, pieces), *(straightness(one, copy.valid, outlines) for one in (whole, trimmed))
     )
     beside = ring(whole, copy.valid, 3, 5)
     if not beside.any():

@@ -162,12 +162,11 @@ def _ridges(edges: Edges, strength: Float32Array) -> Edges:
 
 
 def _spaced(edges: Edges, shape: tuple[int, ...], most: int) -> Edges:
-    taken, chosen = np.zeros(shape, np.bool_), []
+    near_taken, chosen = np.zeros(shape, np.bool_), []
     for i in np.argsort(-edges.strength, kind="stable")[: 8 * most]:
         y, x = int(edges.y[i]), int(edges.x[i])
-        near = taken[max(y - 3, 0) : y + 4, max(x - 3, 0) : x + 4]
-        if not near.any():
-            taken[y, x] = True
+        if not near_taken[y, x]:
+            near_taken[max(y - 3, 0) : y + 4, max(x - 3, 0) : x + 4] = True
             chosen.append(i)
         if len(chosen) == most:
             break

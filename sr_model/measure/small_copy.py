@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 Values = np.ndarray[Any, Any]
 Mask = npt.NDArray[np.bool_]
@@ -89,13 +88,42 @@ def spread(region: Mask, window: tuple[int, int, int, int], factor: tuple[float,
 
 def dilated(mask: Mask, px: int) -> Mask:
     """A mask grown by so many pixels in each direction, diagonals too."""
-    grown = mask.view(np.uint8)
+    # Rows, then columns, and each time as far as the last growth leaves no gap: a tenth of the time of a filter.
+    grown: Mask = mask.copy()
     for axis in (0, 1):
-        grown = ndimage.maximum_filter1d(grown, 2 * px + 1, axis=axis, mode="constant")
-    return grown.view(np.bool_)
+        reach = 0
+        while reach < px:
+            step = min(2 * reach + 1, px - reach)
+            before, along = grown.copy().swapaxes(0, axis), grown.swapaxes(0, axis)
+            along[step:] |= before[:-step]
+            along[:-step] |= before[step:]
+            reach += step
+    return grown
+
+
+def opened(mask: Mask, px: int) -> Mask:
+    """A mask without those of its parts that are narrower than 2 px + 1; what is beyond the edge is not in it."""
+    beyond = np.pad(~mask, px, constant_values=True)
+    kept = ~dilated(beyond, px)[px:-px, px:-px]
+    return dilated(kept, px)
+
+
+def lowest_and_highest(values: Values) -> tuple[Values, Values]:
+    """The lowest and the highest band of every pixel, [height, width] each, of [height, width, bands]."""
+    # Band by band: a reduction over the last axis takes ten times as long.
+    low = high = values[..., 0]
+    for band in range(1, values.shape[2]):
+        low, high = np.minimum(low, values[..., band]), np.maximum(high, values[..., band])
+    return low, high
 
 
 def deviation(values: Values, value: float) -> FloatArray:
     """Largest difference of any band from a value, float32 [height, width]; infinite where it is not a number."""
-    difference: FloatArray = np.abs(values.astype(np.float32) - np.float32(value)).max(axis=2)
-    return np.where(np.isnan(difference), np.float32(np.inf), difference)
+    difference: FloatArray | None = None
+    for band in range(values.shape[2]):
+        one = np.abs(values[..., band].astype(np.float32) - np.float32(value))
+        difference = one if difference is None else np.maximum(difference, one, out=difference)
+    assert difference is not None, "a photograph has a band"
+    if np.issubdtype(values.dtype, np.floating):
+        difference[np.isnan(difference)] = np.inf
+    return difference

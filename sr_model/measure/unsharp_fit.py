@@ -185,13 +185,14 @@ def _normal(t: FloatArray, sigma: FloatArray) -> FloatArray:
 def _step(linear: _Linear, fit: Fit, prior: float, damping: float) -> tuple[FloatArray, FloatArray]:
     """Changes of the edges' own unknowns, [E, 4], and of amount and log radius, [2]."""
     weight = linear.robust_weight()
-    weighted_own = linear.own * weight[..., None]
-    weighted_common = linear.common * weight[..., None]
-    own = np.einsum("ebi,ebj->eij", weighted_own, linear.own, optimize=True)
-    mixed = np.einsum("ebi,ebj->eij", weighted_own, linear.common, optimize=True)
-    own_side = np.einsum("ebi,eb->ei", weighted_own, linear.residual, optimize=True)
-    common = np.einsum("ebi,ebj->ij", weighted_common, linear.common, optimize=True)
-    common_side = np.einsum("ebi,eb->i", weighted_common, linear.residual, optimize=True)
+    # Products of matrices; einsum takes longer to plan these than to compute them.
+    weighted_own = (linear.own * weight[..., None]).swapaxes(1, 2)
+    weighted_common = (linear.common * weight[..., None]).reshape(-1, 2).T
+    own = weighted_own @ linear.own
+    mixed = weighted_own @ linear.common
+    own_side = (weighted_own @ linear.residual[..., None])[..., 0]
+    common = weighted_common @ linear.common.reshape(-1, 2)
+    common_side = weighted_common @ linear.residual.ravel()
     diagonal = np.einsum("eii->ei", own)
     own = own + np.eye(4) * (damping * diagonal + 1e-9 * diagonal.max(1, keepdims=True) + 1e-9)[:, None]
     centre, deviation = _RADIUS_PRIOR

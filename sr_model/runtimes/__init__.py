@@ -13,7 +13,19 @@ from sr_model.weights import Weights
 
 RuntimeName = Literal["auto", "torch", "openvino"]
 
-__all__ = ["DeviceName", "Runtime", "RuntimeName", "choose_runtime"]
+__all__ = ["DeviceName", "Runtime", "RuntimeName", "choose_runtime", "load_runtime"]
+
+
+def load_runtime(runtime: RuntimeName) -> None:
+    """Import the library that `choose_runtime` will need, if that is known without asking for devices.
+
+    Raises:
+        ImportError: it is not installed, or cannot be loaded.
+    """
+    if runtime != "torch":
+        from sr_model.runtimes.openvino_runtime import load_openvino
+
+        load_openvino()
 
 
 def choose_runtime(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 from sr_model.binding import bind_colours, network_trim_px
@@ -34,9 +35,8 @@ class OpenVinoRuntime:
 
     def __init__(self, weights: Weights, *, trim_px: int = 0, threads: int | None = None) -> None:
         try:
-            openvino = _openvino()
-            model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), openvino)
-            self._request, precision = _compile(model, threads, openvino.Core())
+            model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), load_openvino())
+            self._request, precision = _compile(model, threads, _core())
         except (ImportError, RuntimeError) as error:
             if is_interrupt(error):
                 raise KeyboardInterrupt from error
@@ -95,7 +95,18 @@ def _compile(model: Any, threads: int | None, core: Any) -> tuple[Any, str]:
     return compiled.create_infer_request(), precision
 
 
-def _openvino() -> Any:
+@cache
+def _core() -> Any:
+    """The library's only instance, which stays for good.
+
+    Its CPU plugin gives the thread that makes it another stack for signals, and frees that stack with the last of its
+    networks. Freed by another thread, the first one keeps a stack that is not there: the next signal, a SIGHUP or a
+    SIGTERM, was then a segmentation fault.
+    """
+    return load_openvino().Core()
+
+
+def load_openvino() -> Any:
     """The library without its telemetry, which would report the import to Google Analytics."""
     # OpenVINO replaces a module that cannot be imported with a stub of its own.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -83,6 +83,24 @@ def test_openvino_sends_no_telemetry(tmp_path):
     assert not list(tmp_path.glob("**/openvino*"))  # the number that it would give the person
 
 
+def test_a_signal_is_survived_after_another_thread_dropped_the_network():
+    """As a server drops networks when it reads new ones: it ended at the next SIGHUP."""
+    program = """
+        import signal
+        from threading import Thread
+        from sr_model import Restorer
+        restorers = [Restorer.open(device="cpu")]
+        signal.signal(signal.SIGHUP, lambda *_: print("heard"))
+        thread = Thread(target=restorers.clear)
+        thread.start()
+        thread.join()
+        signal.raise_signal(signal.SIGHUP)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
 def test_an_openvino_that_does_not_run_names_the_way_out(weights):
     with pytest.raises(RuntimeUnavailableError, match="--runtime torch"):
         Restorer.from_weights(weights, runtime="openvino", threads=-1)

@@ -172,8 +172,23 @@ def test_a_ratio_that_training_did_not_see_is_a_warning_up_to_a_limit():
         RELATIVE.check_output_gsd(0.25, 0.3)
     with pytest.raises(GsdMismatchError, match=r"finer than the weights can draw.*0.0694 to 0.25 m"):
         RELATIVE.check_output_gsd(0.25, 0.06)
+    # Sizes are told in two or three digits.
+    RELATIVE.check_output_gsd(0.2499, 0.25)
+    RELATIVE.check_output_gsd(0.2499, 0.069)
+    assert not RELATIVE.scale_warnings(2.001, 1)
     with pytest.raises(ValueError, match="positive"):
         RELATIVE.ratio_of(0.25, 0)
+
+
+def test_no_pixel_coarser_than_the_photographs_own_is_advised():
+    (warning,) = RELATIVE.scale_warnings(0.25, 0.094, 0.4)
+    assert "resolves 0.4 m, 4.26 times" in warning
+    assert "near 0.2 m" in warning
+    (warning,) = RELATIVE.scale_warnings(0.25, 0.188, 0.84)
+    assert "4.47 times" in warning
+    assert "near" not in warning
+    (size, _) = RELATIVE.scale_warnings(3.0, 0.5, 6.0)
+    assert "this one has 3 m" in size
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from conftest import clean_environment, command_line, free_port
 from damage import block, overwrite
+
+pytestmark = pytest.mark.slow
 
 MADE = re.compile(r"[0-9a-f]{32}")
 

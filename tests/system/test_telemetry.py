@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,12 @@ from starlette.testclient import TestClient
 from tileserver.service import TileService
 from tileserver.web.app import create_app
 
+needs_hook = pytest.mark.skipif(
+    find_spec("titiler.core.telemetry") is None, reason="this version of titiler.core is older than its hook"
+)
 
+
+@needs_hook
 def test_requests_of_layers_are_traced_if_it_is_asked_for(
     make_service: Callable[..., TileService], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,12 +46,16 @@ def test_requests_of_layers_are_traced_if_it_is_asked_for(
     assert names[True] == ["LayerFactory.formatted", "LayerFactory.info"]
 
 
-def test_absent_packages_are_named(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+@pytest.mark.parametrize("absent", ["opentelemetry.sdk.trace", "titiler.core.telemetry"])
+def test_absent_packages_are_named(photo: Path, monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
+    monkeypatch.setitem(sys.modules, absent, None)
+    monkeypatch.delattr("titiler.core.telemetry", raising=False)
     result = call("serve", photo, "--telemetry", "--port", 0)
-    refused(result, "orthosharp[telemetry]", "opentelemetry.sdk.trace")
+    refused(result, "orthosharp[telemetry]", absent)
 
 
+@pytest.mark.slow
+@needs_hook
 def test_spans_are_sent_to_a_collector(
     photo: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

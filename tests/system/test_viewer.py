@@ -15,6 +15,7 @@ from playwright.sync_api import Page, Route
 from viewer_visit import DESKTOP, PHONE, TILE_PX, Visit, view
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(os.environ.get("ORTHOSHARP_NO_BROWSER") == "1", reason="ORTHOSHARP_NO_BROWSER=1"),
 ]

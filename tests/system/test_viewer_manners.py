@@ -1,4 +1,4 @@
-"""The page's manners: languages, dark scheme, fingers, keyboard, links to nowhere, search, and accessibility."""
+"""The page's manners: dark scheme, fingers, keyboard, links to nowhere, search, and accessibility."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import httpx
 import pytest
 from conftest import running_server
 from playwright.sync_api import Browser, Page, Route
-from quick_cases import quick_cases
 from viewer_visit import DESKTOP, PHONE, Visit, view, visits
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(os.environ.get("ORTHOSHARP_NO_BROWSER") == "1", reason="ORTHOSHARP_NO_BROWSER=1"),
 ]
 
 AXE = Path(__file__).with_name("js") / "node_modules" / "axe-core" / "axe.min.js"
-WORDS = Path(__file__).parents[2] / "tileserver" / "viewer" / "words"
 TOUCH = {"viewport": PHONE, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 
 
@@ -52,38 +51,6 @@ def test_axe_finds_nothing(
     page.click("#open-tools")
     page.click("#open-share")
     assert violations(page) == []
-
-
-@pytest.mark.parametrize(
-    ("language", "label"),
-    quick_cases(
-        [
-            ("de-AT", "Altes Luftbild"),
-            ("fr", "Photo ancienne"),
-            ("es-MX", "Foto antigua"),
-            ("en-GB", "Old photo"),
-            ("tlh", "Old photo"),
-        ],
-        ("de-AT", "Altes Luftbild"),
-        ("tlh", "Old photo"),
-    ),
-)
-def test_the_browsers_language_chooses_the_words(
-    visit: Callable[..., Visit], language: str, label: str
-) -> None:
-    page = visit(locale=language).open()
-    assert page.locator("#left-shown").inner_text() == label
-    assert page.get_attribute("html", "lang") == (language.split("-")[0] if language != "tlh" else "en")
-
-
-def test_all_languages_have_the_same_words_and_values() -> None:
-    found = {}
-    for path in WORDS.glob("*.js"):
-        entries = re.findall(r'^  (\w+): "(.*)",$', path.read_text(encoding="utf-8"), re.MULTILINE)
-        found[path.stem] = {key: sorted(re.findall(r"\{\w+\}", text)) for key, text in entries}
-    assert found.keys() == {"en", "de", "fr", "es"}
-    for words in found.values():
-        assert words == found["en"]
 
 
 def test_the_dark_scheme_follows_the_system(visit: Callable[..., Visit]) -> None:

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, Request, Route
 from viewer_visit import DESKTOP, PHONE, Visit, view, visits
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(os.environ.get("ORTHOSHARP_NO_BROWSER") == "1", reason="ORTHOSHARP_NO_BROWSER=1"),
 ]

@@ -12,6 +12,7 @@ from conftest import Photo, running_server, write_photo
 from viewer_visit import PHONE, Visit
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(os.environ.get("ORTHOSHARP_NO_BROWSER") == "1", reason="ORTHOSHARP_NO_BROWSER=1"),
 ]

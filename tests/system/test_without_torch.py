@@ -17,6 +17,8 @@ from conftest import Photo, clean_environment, write_photo
 
 from sr_model import ModelSpec, save_weights
 
+pytestmark = pytest.mark.slow
+
 MISSING = ("torch", "torchvision", "lightning", "spandrel", "onnx", "skimage")
 SEED = ("--format", "png", "--zooms", "15-18")
 

@@ -24,7 +24,10 @@ from tileserver.metrics import Metrics, summed
 from tileserver.service import TileService
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="needs SO_REUSEPORT")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="needs SO_REUSEPORT"),
+]
 
 
 @contextmanager

@@ -234,6 +234,7 @@ def test_failures_of_jobs_name_file_and_block(tmp_path: Path, tiny_weights: Path
     assert "damaged.tif, band 1, block 2/2" in failures
 
 
+@pytest.mark.slow
 def test_seed_and_restore_warn(make_photo: MakePhoto, tiny_weights: Path, tmp_path: Path) -> None:
     path = make_photo(overviews=(), width=520, height=64)
     for result in (

@@ -32,6 +32,30 @@ def test_a_browser_gets_a_page_and_a_program_json(served: TestClient, path: str,
         assert "Accept" in answer.headers["vary"]
 
 
+@pytest.mark.parametrize(
+    ("header", "language", "title"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.5", "de", "Unter dieser Adresse gibt es nichts"),
+        ("nl, fr;q=0.7, en;q=0.6", "fr", "Il n’y a rien à cette adresse"),
+        ("es", "es", "No hay nada en esta dirección"),
+        ("de;q=0, en", "en", "There is nothing at this address"),
+        ("tlh", "en", "There is nothing at this address"),
+        ("", "en", "There is nothing at this address"),
+        (";;q=,de;q=nonsense," + "x," * 5000, "en", "There is nothing at this address"),
+    ],
+)
+def test_the_page_speaks_the_readers_language(
+    served: TestClient, header: str, language: str, title: str
+) -> None:
+    page = served.get("/nowhere", headers={**BROWSER, "Accept-Language": header})
+    assert page.headers["content-language"] == language
+    assert "Accept-Language" in page.headers["vary"]
+    assert f'<html lang="{language}">' in page.text
+    assert f"<h1>{title}</h1>" in page.text
+    # What is wrong stands there in the server's own words.
+    assert '<span lang="en">no such address' in page.text
+
+
 def test_what_was_asked_is_never_markup(served: TestClient) -> None:
     page = served.get("/nolayer/tiles/<script>alert(1)</script>/1/1/1.png", headers=BROWSER)
     assert "<script>" not in page.text

@@ -108,7 +108,7 @@ def test_maps_survive_any_failure_of_a_reload_and_the_next_one_works(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(application, "_load", fail)
+        patch.setattr(application._openings, "_load", fail)
         assert client.portal.call(application.reload) is False
     assert "MemoryError" in caplog.text
     assert application.current is before
@@ -190,7 +190,7 @@ def test_a_reload_that_shutdown_cancels_is_closed(
             await asyncio.sleep(0.005)
         if opened_first:
             gate.set()
-            while application._opened is None:  # the loop has no time to take it
+            while not application._openings.has_opened:  # the loop has no time to take it
                 time.sleep(0.005)
         await events.put({"type": "lifespan.shutdown"})
         if opened_first:
@@ -248,7 +248,7 @@ def test_of_many_requests_during_a_reload_one_is_kept(photo: Path, tiny_weights:
 def test_a_reload_whose_storage_hangs_is_reported_and_holds_up_no_shutdown(
     photo: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tileserver.web.maps.OPENING_S", 0.05)
+    monkeypatch.setattr("tileserver.web.openings.OPENING_S", 0.05)
     settings = Settings(source=str(photo), weights=tiny_weights)
     closed, gate = list[str](), threading.Event()
 
@@ -272,6 +272,60 @@ def test_a_reload_whose_storage_hangs_is_reported_and_holds_up_no_shutdown(
     assert time.monotonic() - started < 20
     gate.set()
     wait_until(lambda: closed == ["first", "new"])
+
+
+def test_an_opening_that_hangs_is_given_up_and_takes_over_only_if_no_later_one_has(
+    photo: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tileserver.web.openings.OPENING_S", 0.2)
+    settings = Settings(source=str(photo), weights=tiny_weights)
+    closed, gates = list[str](), list[threading.Event]()
+
+    def load() -> Generation:
+        gates.append(threading.Event())
+        name = f"reload {len(gates)}"
+        if len(gates) != 2:
+            assert gates[-1].wait(60)
+        return empty_generation(closed, name)
+
+    async def live() -> None:
+        shared, admission = Shared(settings), Admission(settings)
+        application = ReloadableMaps(empty_generation(closed, "first"), shared, admission, load)
+
+        async def until(condition: Callable[[], object]) -> None:
+            async with asyncio.timeout(30):
+                while not condition():
+                    await asyncio.sleep(0.005)
+
+        # The first hangs. The second, which somebody asked for who mended the settings, takes over.
+        assert not await application.reload()
+        assert "not open within 0.2 s" in caplog.text
+        assert await application.reload()
+        second = application.current
+        # The first is open after all, and too late.
+        gates[0].set()
+        await until(lambda: "reload 1" in closed)
+        assert application.current is second
+        # The third comes late as well, and nothing has taken its place.
+        assert not await application.reload()
+        gates[2].set()
+        await until(lambda: application.current is not second)
+        assert list(application.current.apps) == ["reload 3"]
+        # No more than three threads are left hanging.
+        for _ in range(3):
+            assert not await application.reload()
+        assert not await application.reload()
+        assert "3 earlier openings still wait" in caplog.text
+        assert len(gates) == 6
+        for gate in gates:
+            gate.set()
+        await until(lambda: list(application.current.apps) == ["reload 6"])
+        await asyncio.gather(*application._tasks)
+        await asyncio.to_thread(admission.close)
+        await asyncio.to_thread(shared.close)
+
+    asyncio.run(live())
+    assert sorted(closed) == ["first", "reload 1", "reload 2", "reload 3", "reload 4", "reload 5"]
 
 
 def test_a_generation_that_does_not_close_holds_up_no_later_reload(photo: Path, tiny_weights: Path) -> None:

@@ -50,9 +50,12 @@ POINTS = [
     for row, column in ((0, 0), (0, SIDE), (SIDE, 0), (SIDE, SIDE), (300, 300))
 ]
 PROGRAMS = ("gdal_translate", "gdaladdo", "gdal_edit.py")
-pytestmark = pytest.mark.skipif(
-    any(shutil.which(program) is None for program in PROGRAMS), reason="GDAL's programs are not installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(shutil.which(program) is None for program in PROGRAMS), reason="GDAL's programs are not installed"
+    ),
+]
 
 
 def with_band(values: np.ndarray, band: np.ndarray) -> np.ndarray:

@@ -91,6 +91,33 @@ def test_a_quarter_metre_becomes_a_tenth(make_photo: MakePhoto, open_map: Open, 
         assert dataset.dataset_mask()[:-1, :-1].all()
 
 
+def test_a_soft_photograph_of_a_quarter_metre_becomes_a_tenth_too(
+    make_photo: MakePhoto, open_map: Open, tmp_path: Path
+) -> None:
+    """It resolves two of its pixels, as the film of many scans does; what can be asked for does not depend on that."""
+    photo = make_photo(gsd_m=0.25, **MALMOE)
+    with rasterio.open(photo, "r+") as dataset:
+        soft = gaussian_filter(dataset.read().astype(float), (0, 1.6, 1.6))
+        dataset.write(soft.round().astype(np.uint8))
+    service = open_map(photo, native_zoom=20)
+    assert service.rasters.view("restored", MERCATOR).pyramid.native_zoom == 20
+    assert restore(photo, tmp_path / "a.tif", HALF_SCALE, "--pixel-size", 0.1).exit_code == 0
+    # No coarser than its pixels, however little it resolves.
+    refused(restore(photo, tmp_path / "b.tif", HALF_SCALE, "--pixel-size", 0.4), "coarser", "to 0.25 m")
+    assert restore(photo, tmp_path / "c.tif", HALF_SCALE, "--pixel-size", 0.25).exit_code == 0
+
+
+@pytest.mark.parametrize("wanted_m", [0.19, 0.22, 0.25])
+def test_the_zoom_nearest_to_a_pixel_size_is_never_coarser_than_the_photograph(
+    make_photo: MakePhoto, open_map: Open, wanted_m: float
+) -> None:
+    # Pixels of zoom 18 have 0.28 m there.
+    service = open_map(
+        make_photo(gsd_m=0.25, **MALMOE | {"origin": (374_000.0, 6_876_000.0)}), pixel_size=wanted_m
+    )
+    assert native_gsd_m(service) <= 0.25
+
+
 def test_a_pixel_size_that_the_network_cannot_draw_is_refused(make_photo: MakePhoto, tmp_path: Path) -> None:
     photo, output = make_photo(gsd_m=0.6), tmp_path / "out.tif"
     for size in (0.1, 0.9):
@@ -120,6 +147,21 @@ def test_a_black_and_white_photograph_stays_grey_to_the_bit(
         assert rgba[..., 3].any()
         assert (rgba[..., 0] == rgba[..., 1]).all()
         assert (rgba[..., 1] == rgba[..., 2]).all()
+
+
+def test_a_scan_of_black_and_white_has_no_chroma_either(make_photo: MakePhoto, open_map: Open) -> None:
+    """Its bands differ by a grey level here and there."""
+    photo = make_photo(overviews=())
+    with rasterio.open(photo, "r+") as dataset:
+        grey = dataset.read().mean(0, keepdims=True)
+        bands = grey.repeat(3, 0) + np.random.default_rng(1).integers(0, 2, (3, *grey.shape[1:]))
+        dataset.write(bands.clip(0, 255).astype(np.uint8))
+    service = open_map(photo)
+    pyramid = service.rasters.view("restored", MERCATOR).pyramid
+    for zoom in range(pyramid.min_zoom, pyramid.max_zoom + 1):
+        rgba = pixels(service, middle_tile(service, zoom - pyramid.native_zoom))
+        assert rgba[..., 3].any()
+        assert np.ptp(rgba[..., :3], axis=2).max() == 0, f"zoom {zoom}"
 
 
 @pytest.fixture(scope="module")

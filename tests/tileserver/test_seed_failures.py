@@ -156,6 +156,7 @@ def test_a_bucket_that_takes_nothing_more_stops_the_run_and_the_next_one_goes_on
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_time_limit_and_another_try(seeded: SeededPhoto, tiny_weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.pmtiles"
     result = seed(seeded.source, path, tiny_weights, *OPTIONS, "--time-limit", "0s")

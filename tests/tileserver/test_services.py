@@ -162,6 +162,7 @@ def test_a_busy_service_is_asked_again_when_it_says(service: FakeService) -> Non
     assert service.asked[busy] == 3
 
 
+@pytest.mark.slow
 def test_a_failing_service_is_neither_a_gap_nor_black(
     service: FakeService, make_service: Callable[..., TileService], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from rasterio.enums import Resampling
 
 from sr_model.measure import PhotoTraits
 from tileserver.errors import ReadError
-from tileserver.photo.traits import choose_windows, estimate_traits
+from tileserver.photo.traits import _has_plain_block, _without_collar, choose_windows, estimate_traits
 
 BLUR, AMOUNT, RADIUS = 0.7, 1.0, 1.4
 SIDE = 600
@@ -196,3 +196,22 @@ def test_a_damaged_window_is_left_out_and_a_damaged_photo_is_told(tmp_path: Path
             overwrite(path, start, b"\xff" * size)
     with pytest.raises(ReadError, match="damaged"):
         traits(path)
+
+
+@pytest.mark.parametrize("shape", [(70, 90), (33, 40), (17, 129)])
+def test_no_collar_goes_unseen_because_blocks_are_looked_at_first(shape: tuple[int, int]) -> None:
+    ground = np.random.default_rng(5).random(shape).astype(np.float32)
+    assert not _has_plain_block(ground)
+    assert _without_collar(ground) is ground
+    # The smallest that the filters find: half of a square at an edge, a quarter of one in a corner.
+    for row in range(max(shape[0] - 32, 1)):
+        for column in range(max(shape[1] - 32, 1)):
+            picture = ground.copy()
+            picture[row : row + 33, column : column + 33] = 9
+            assert _has_plain_block(picture), (row, column)
+    for rows in (slice(0, 17), slice(-17, None)):
+        for columns in (slice(0, 17), slice(-17, None)):
+            picture = ground.copy()
+            picture[rows, columns] = 9
+            assert _has_plain_block(picture)
+            assert np.isnan(_without_collar(picture)).any()

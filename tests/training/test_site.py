@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from training_data import make_ground, old_and_new, write_site
 
 from sr_model.measure import estimate_blur_and_halo
-from sr_model.spec import ModelSpec, plain_name
+from sr_model.names import plain_name
+from sr_model.spec import ModelSpec
 from training.cli.main import main
 from training.data.ageing import Ageing
 from training.data.dataset import CropDataset, Item, Pair

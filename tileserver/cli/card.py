@@ -62,7 +62,8 @@ class Card:
         found = list(self.photograph.info.warnings)
         found += [Notice("not-exported", text) for text in self.spec.export_warnings]
         if self.spec.is_relative:
-            scale = self.spec.scale_warnings(self.appearance.resolved_gsd_m, self.output_gsd_m)
+            nominal_m, resolved_m = self.photograph.info.pixel.gsd_m, self.appearance.resolved_gsd_m
+            scale = self.spec.scale_warnings(nominal_m, self.output_gsd_m, resolved_m)
             found += [Notice("scale", text) for text in scale]
         return found
 

@@ -93,7 +93,8 @@ def settings_options(command: Command) -> Callable[[Function], Function]:
             given = {
                 name: value
                 for name, value in settings.items()
-                if source_of(name) is ParameterSource.COMMANDLINE
+                # Some versions of click call an argument given that was given no times.
+                if source_of(name) is ParameterSource.COMMANDLINE and value != ()
             }
             return function(given=given, **values)
 

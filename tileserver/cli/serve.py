@@ -6,12 +6,16 @@ import logging
 import math
 import os
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import click
 import uvicorn
 
+from sr_model import resampling
+from sr_model.runtimes import load_runtime
 from tileserver.cli.exits import INTERRUPTED
 from tileserver.cli.listening import listen
 from tileserver.cli.logs import in_json, say
@@ -86,6 +90,9 @@ def run(
     try:
         if announces:
             say("Warming up the network ...")
+        threading.Thread(
+            target=_load_libraries, args=(settings,), name="orthosharp-load", daemon=True
+        ).start()
         first = open_generation(maps, shared, admission)
     except StartError:
         raise
@@ -131,6 +138,16 @@ def run(
         _end_with(application, INTERRUPTED)
         raise
     _end_with(application, 0)
+
+
+def _load_libraries(settings: Settings) -> None:
+    """Load what the network and the resampling need while the photographs are measured, which uses other cores.
+
+    What fails here fails again, and is told, where it is needed.
+    """
+    with suppress(Exception):
+        load_runtime(settings.runtime)
+        resampling.warm_up()
 
 
 def _end_with(application: ReloadableMaps, code: int) -> None:

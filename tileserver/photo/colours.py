@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from scipy.ndimage import binary_dilation, label
 from sr_model import PixelWindow
 from sr_model.colour_estimate import estimate_colour_map
 from sr_model.colour_map import ColourMap
+from sr_model.measure.small_copy import lowest_and_highest
 from tileserver.errors import ReadError
 from tileserver.photo.damage import describe_damage
 from tileserver.photo.dataset_pool import open_dataset
@@ -92,8 +94,8 @@ def colour_map_of(small: Raster, name: str) -> ColourMap:
 
 def is_grey(small: Raster) -> bool:
     """Whether a small copy is black and white: its three bands are equal, but for rounding."""
-    shown = small.rgb[small.mask > 0].astype(np.int16)
-    return bool(np.ptp(shown, axis=1).max(initial=0) <= 1)
+    low, high = lowest_and_highest(small.rgb)
+    return bool((high - low)[small.mask > 0].max(initial=0) <= 1)
 
 
 def read_small(
@@ -141,18 +143,31 @@ def _read_cells(
     rows, columns = math.ceil(dataset.height / cell), math.ceil(dataset.width / cell)
     side = read // factor
     small = canvas(PixelWindow(0, 0, columns * side, rows * side))
+
+    def read_into(row: int, column: int, count: int) -> None:
+        window = PixelWindow(column * cell, row * cell, count * read, read)
+        with gdal_errors():
+            piece = area_average(_read(dataset, bands, rescale, window), factor)
+        paste(
+            small, Raster(PixelWindow(column * side, row * side, count * side, side), piece.rgb, piece.mask)
+        )
+
     damaged, error = 0, None
-    for row, column in np.ndindex(rows, columns):
-        window = PixelWindow(column * cell, row * cell, read, read)
-        try:
-            with gdal_errors():
-                piece = area_average(_read(dataset, bands, rescale, window), factor)
-        except RasterioError as caught:
-            # One bad block costs its own tiles, not the map.
-            damaged, error = damaged + 1, caught
-            logger.warning("%s: a part of the photograph cannot be read: %s", name, describe_damage(caught))
-            continue
-        paste(small, Raster(PixelWindow(column * side, row * side, side, side), piece.rgb, piece.mask))
+    for row in range(rows):
+        if read == cell:
+            # Nothing is left out between cells: all of the row are read at once, which is twice as fast.
+            with suppress(RasterioError):
+                read_into(row, 0, columns)
+                continue
+        for column in range(columns):
+            try:
+                read_into(row, column, 1)
+            except RasterioError as caught:
+                # One bad block costs its own tiles, not the map.
+                damaged, error = damaged + 1, caught
+                logger.warning(
+                    "%s: a part of the photograph cannot be read: %s", name, describe_damage(caught)
+                )
     if error is not None and damaged == rows * columns:
         raise error
     return small, not damaged
@@ -183,7 +198,8 @@ def _read(
 def _without_borders(small: Raster) -> Mask:
     """Return where the copy shows ground: neither nodata, nor a black or white border without a mask."""
     hidden = small.mask == 0
-    for extreme in (small.rgb.max(axis=2) <= _BLACK, small.rgb.min(axis=2) >= _WHITE):
+    low, high = lowest_and_highest(small.rgb)
+    for extreme in (high <= _BLACK, low >= _WHITE):
         pieces, count = label(extreme & ~hidden)
         sizes = np.bincount(pieces.ravel(), minlength=count + 1)
         large = sizes >= _BORDER_SHARE * pieces.size

@@ -96,14 +96,16 @@ def _scale(spec: ModelSpec, source: Source, settings: Settings, resolved: float)
                 "leave out --pixel-size and --native-zoom, or use weights of relative scale"
             )
         return OutputScale(spec.gsd_m)
+    nominal = source.info.pixel.gsd_m
     if wanted_m is None:
-        return OutputScale(spec.output_gsd_m(resolved), coarsest_m=source.info.pixel.gsd_m)
+        return OutputScale(spec.output_gsd_m(resolved), coarsest_m=nominal)
     try:
-        spec.check_output_gsd(resolved, wanted_m)
+        spec.check_output_gsd(nominal, wanted_m)
     except GsdMismatchError as error:
         option = "native-zoom" if settings.pixel_size is None else "pixel-size"
         raise SettingsError(f"--{option}: {error}") from error
-    return OutputScale(wanted_m)
+    # A pixel size that was named is rounded: one a little above the photograph's means the photograph's.
+    return OutputScale(wanted_m, coarsest_m=max(nominal, wanted_m))
 
 
 def _wanted_gsd_m(source: Source, settings: Settings) -> float | None:

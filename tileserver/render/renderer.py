@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sr_model import ModelSpec, PhotoContext, PixelWindow, aligned_window, crop_slices, dehalo, fill_nodata
+from sr_model.colour_map import luma
 from sr_model.halo import support_px
 from tileserver.photo.view import View
 from tileserver.render.appearance import Appearance
@@ -84,7 +85,9 @@ class Renderer:
         return self.restore(view, with_margin(metatile), self._halo_px, stages)[1]
 
     def read_overview(self, view: View, zoom: int, window: PixelWindow) -> Raster:
-        """Read a window of a zoom below the restored ones, without the unsharp mask that these no longer have.
+        """Read a window of a zoom below the restored ones, without what these no longer have.
+
+        That is the unsharp mask, and of a black and white photograph the grey level by which its bands may differ.
 
         Args:
             view: the old photograph on a tile matrix set.
@@ -94,6 +97,12 @@ class Renderer:
         Raises:
             ReadError, SourceChangedError: see `Source.read`.
         """
+        old = self._without_halo(view, zoom, window)
+        if not self.appearance.grey or len(view.source.bands) == 1:
+            return old
+        return Raster(window, luma(old.rgb)[..., None].repeat(3, axis=2), old.mask)
+
+    def _without_halo(self, view: View, zoom: int, window: PixelWindow) -> Raster:
         amount, _ = self.appearance.halo
         sigma_px = self.appearance.halo_sigma_m / view.pixel(zoom).gsd_m
         if not amount or sigma_px < _NARROWEST_MASK_PX:

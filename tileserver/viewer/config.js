@@ -14,7 +14,7 @@ import { say } from "./words.js";
  * @property {Config[]} maps          all maps of the server, by year
  * @property {Config[]} years         those of them that are years of the same ground
  * @property {string} credit          copyright holder of the photograph
- * @property {string} ai_notice       the model that made the restored layer
+ * @property {{name: string, digest: string}} ai_model  the model that made the restored layer
  * @property {string[]} layers        "old", "restored", "difference" and perhaps "new"
  * @property {string} root_path       path of the map as far as the server knows it
  * @property {boolean} isPrefixKnown  whether the page lies there; a proxy may have added a prefix
@@ -30,7 +30,7 @@ import { say } from "./words.js";
  */
 
 const FIELDS = [
-  ...["id", "layers", "root_path", "tiles", "bounds", "layer_bounds", "center"],
+  ...["id", "layers", "root_path", "tiles", "bounds", "layer_bounds", "center", "ai_model"],
   ...["minzoom", "maxzoom", "overview_zoom", "native_zoom"],
 ];
 

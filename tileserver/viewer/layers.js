@@ -17,6 +17,11 @@ export function labelOf(layer, config = {}) {
   return year ? say("of_year", { year, what: say(layer) }) : say(layer);
 }
 
+/** Who made the restored layer of a map, in words. */
+export function noticeOf({ ai_model: { name, digest } }) {
+  return say("ai_notice", { model: name, digest });
+}
+
 /** Whether the network makes a layer. */
 export function isRestored(layer) {
   return AI_LAYERS.includes(layer);

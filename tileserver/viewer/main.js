@@ -7,7 +7,7 @@ import { Beside } from "./beside.js";
 import { find, labelSides, nameOf, setUpSelects } from "./chooser.js";
 import { loadConfig } from "./config.js";
 import { addButtons, makeMap, wholeOf } from "./controls.js";
-import { labelOf } from "./layers.js";
+import { labelOf, noticeOf } from "./layers.js";
 import { format, parse } from "./permalink.js";
 import { RequestQueue } from "./queue.js";
 import { setUpShare } from "./share.js";
@@ -22,11 +22,11 @@ const byId = (id) => document.getElementById(id);
 
 /** Writes name, credit and notice of the maps that are shown. */
 function writeCaption(config, shown) {
-  const distinct = (field) => [...new Set(shown.map((one) => one[field]).filter(Boolean))];
+  const distinct = (of) => [...new Set(shown.map(of).filter(Boolean))].join(" · ");
   document.title = `${config.name} · orthosharp`;
-  byId("name").textContent = distinct("name").join(" · ");
-  byId("ai-notice").textContent = distinct("ai_notice").join(" · ");
-  byId("credit").textContent = distinct("credit").join(" · ");
+  byId("name").textContent = distinct((one) => one.name);
+  byId("ai-notice").textContent = distinct(noticeOf);
+  byId("credit").textContent = distinct((one) => one.credit);
 }
 
 async function start() {
@@ -106,6 +106,13 @@ async function start() {
 /** Starts, and tries again while the server does not answer. */
 async function keepStarting(attempt) {
   try {
+    await loadWords(navigator.languages);
+  } catch {
+    byId("status").hidden = false; // in the words of index.html
+    setTimeout(keepStarting, backoff_ms(attempt), attempt + 1);
+    return;
+  }
+  try {
     await start();
   } catch (error) {
     byId("status-text").textContent = say("no_start", { reason: error.message });
@@ -114,5 +121,4 @@ async function keepStarting(attempt) {
   }
 }
 
-await loadWords(navigator.languages);
 await keepStarting(1);

@@ -2,11 +2,8 @@
  * @file The dialog with the tile URL for other programs.
  */
 
-import { labelOf, leafletTemplate, maxMapZoom } from "./layers.js";
-
-const PREFIX_UNKNOWN =
-  "The server does not know the path of this page, so its TileJSON and WMTS name wrong addresses: " +
-  "start it with --root-path, or let the proxy set X-Forwarded-Prefix.";
+import { isRestored, labelOf, leafletTemplate, maxMapZoom, noticeOf } from "./layers.js";
+import { say } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -19,8 +16,7 @@ export function setUpShare(config) {
   const select = byId("share-layer");
   select.append(...config.layers.map((layer) => new Option(labelOf(layer), layer)));
   select.value = "restored";
-  byId("share-min").textContent = config.minzoom;
-  byId("share-max").textContent = config.maxzoom;
+  byId("share-qgis").textContent = say("share_qgis", { min: config.minzoom, max: config.maxzoom });
   for (const part of document.querySelectorAll(".share-files")) part.hidden = !config.has_files;
   const fill = () => {
     byId("share-url").value = config.tiles[select.value];
@@ -34,7 +30,7 @@ export function setUpShare(config) {
     byId("share-josm").href = `${base}/josm.xml`;
     byId("share-id").href = `${base}/imagery.geojson`;
     byId("share-stac").href = `${map}/item.json`;
-    byId("share-status").textContent = config.isPrefixKnown ? "" : PREFIX_UNKNOWN;
+    byId("share-status").textContent = config.isPrefixKnown ? "" : say("share_prefix");
   };
   select.addEventListener("change", fill);
   byId("open-share").addEventListener("click", () => {
@@ -48,7 +44,7 @@ export function setUpShare(config) {
 
 /** The credit and the AI notice of a layer, as HTML. */
 function attributionOf(config, layer) {
-  const notes = layer === "restored" || layer === "difference" ? [config.credit, config.ai_notice] : [config.credit];
+  const notes = isRestored(layer) ? [config.credit, noticeOf(config)] : [config.credit];
   return JSON.stringify(notes.filter(Boolean).map(escapeHtml).join(" | "));
 }
 
@@ -93,8 +89,8 @@ async function copy(field) {
   field.select();
   try {
     await navigator.clipboard.writeText(field.value);
-    byId("share-status").textContent = "Copied.";
+    byId("share-status").textContent = say("copied");
   } catch {
-    byId("share-status").textContent = "Selected. Press Ctrl+C (or ⌘C) to copy.";
+    byId("share-status").textContent = say("selected");
   }
 }

@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import anyio.to_thread
@@ -37,22 +36,22 @@ from tileserver.web.error_page import problem
 from tileserver.web.forwarded import base_url, place_below
 from tileserver.web.health import status_routes
 from tileserver.web.kvp import kvp_routes
+from tileserver.web.layer_routes import LayerRoutes
 from tileserver.web.middleware import LimitRequests, ResponseHeaders, ResponsePolicy, local_path
 from tileserver.web.offers import Offer, offers_of
 from tileserver.web.ogc import service_path
 from tileserver.web.ogc_api import landing
 from tileserver.web.ogc_routes import landing_routes, ogc_routes
 from tileserver.web.options import refuse_unknown_options
-from tileserver.web.routes import LayerFactory, short_routes
-from tileserver.web.saved_view import view_routes
+from tileserver.web.routes import short_routes
 from tileserver.web.tile_endpoint import TileEndpoint
 from tileserver.web.tilejson import page_config
+from tileserver.web.words import VIEWER_FOLDER
 
 logger = logging.getLogger("orthosharp")
 
 # Retry-After of a replaced photograph, in seconds: the server may have to be restarted for it.
 SOURCE_CHANGED_RETRY_S: Final = 60
-VIEWER_FOLDER: Final = Path(__file__).parents[1] / "viewer"
 
 
 class Problem(BaseModel):
@@ -88,6 +87,7 @@ class Application(FastAPI):
     cached_tiles: ASGIApp | None = None
     # The setting, where the application runs under another ASGI server, which knows no prefix.
     default_root: str = ""
+    layer_routes: LayerRoutes | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -100,7 +100,19 @@ class Application(FastAPI):
             and (path := service_path(scope, local_path(scope)))
         ):
             scope = {**scope, "path": scope.get("root_path", "") + path}
-        await (self.cached_tiles or super().__call__)(scope, receive, send)
+        await (self.cached_tiles or self.route)(scope, receive, send)
+
+    async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request that is not for a cached tile."""
+        if self.layer_routes and scope["type"] == "http":
+            self.layer_routes.add_for(local_path(scope))
+        await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document of all routes."""
+        if self.layer_routes:
+            self.layer_routes.add_all()
+        return super().openapi()
 
 
 def create_app(
@@ -146,13 +158,7 @@ def create_app(
     app.dependency_overrides.update(safe_crs_dependencies())
     # Versions of titiler that are older than its hook do not know the argument.
     traced: dict[str, Any] = {"enable_telemetry": True} if settings.telemetry else {}
-    for layer in opened.rasters.layers:
-        factory = LayerFactory(endpoint=endpoint, layer=layer, router_prefix=f"/{layer}", **traced)
-        checks = [Depends(refuse_unknown_options)]
-        app.include_router(factory.router, prefix=f"/{layer}", tags=[layer], dependencies=checks)
-        app.include_router(
-            view_routes(endpoint, layer), prefix=f"/{layer}", tags=[layer], dependencies=checks
-        )
+    app.layer_routes = LayerRoutes(app, endpoint, COMMON_RESPONSES, traced)
     app.include_router(short_routes(endpoint))
     app.include_router(kvp_routes(endpoint))
     app.include_router(download_routes(endpoint))
@@ -181,7 +187,7 @@ def create_app(
         max_age_s=settings.max_age_s,
     )
     app.default_root = settings.root_path
-    app.cached_tiles = CachedTiles(partial(FastAPI.__call__, app), service=opened, policy=policy)
+    app.cached_tiles = CachedTiles(app.route, service=opened, policy=policy)
     return app
 
 

@@ -152,6 +152,7 @@ class ArchiveTilesOfMap:
             "new_year": None,
             "credit": self.settings.credit or known.credit,
             "ai_notice": known.notice,
+            "ai_model": {"name": self.identity.model, "digest": self.identity.weights[:12]},
             "geocoder": self.settings.geocoder,
             "layers": [_LAYER],
             "root_path": root_path,

@@ -1,30 +1,34 @@
-"""Errors as their readers want them: JSON for programs, and a small page with a way back for browsers."""
+"""Errors as their readers want them: JSON for programs, and a small page with a way back for browsers.
+
+The page speaks the language of its reader; what exactly is wrong follows in the server's own words, as in the JSON.
+"""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Scope
 
+from tileserver.web.words import language_of, words
+
 _PAGE: Final = """<!doctype html>
-<html lang="en">
+<html lang="{language}">
   <head>
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <meta name="color-scheme" content="light dark">
-    <title>{title} · orthosharp</title>
+    <title>{status} · {title} · orthosharp</title>
     <link rel="stylesheet" href="{root}/viewer/style.css">
   </head>
   <body class="error">
     <main>
       <h1>{title}</h1>
-      <p>{detail}</p>
-      <p><a href="{root}/">Open the map</a></p>
+      <p>{says} <span lang="en">{detail}</span> ({status})</p>
+      <p><a href="{root}/">{back}</a></p>
     </main>
   </body>
 </html>
@@ -40,19 +44,26 @@ def problem(scope: Scope, detail: str, status: int, headers: Mapping[str, str] |
         status: HTTP status.
         headers: more headers.
     """
-    varied = {**(headers or {}), "Vary": "Accept"}
-    if "text/html" not in Headers(scope=scope).get("accept", ""):
+    asked = Headers(scope=scope)
+    varied = {**(headers or {}), "Vary": "Accept, Accept-Language"}
+    if "text/html" not in asked.get("accept", ""):
         return JSONResponse({"detail": detail}, status, varied)
+    language = language_of(asked.get("accept-language", ""))
+    said = words(language)
     page = _PAGE.format(
-        title=f"{status} {_phrase(status)}",
+        language=language,
+        status=status,
+        title=html.escape(said[_title_of(status)]),
+        says=html.escape(said["error_detail"]),
         detail=html.escape(detail),
+        back=html.escape(said["error_back"]),
         root=html.escape(str(scope.get("root_path", "")), quote=True),
     )
-    return HTMLResponse(page, status, varied)
+    return HTMLResponse(page, status, varied | {"Content-Language": language})
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Error"
+def _title_of(status: int) -> str:
+    """Return the key of what an error is called."""
+    if status in (404, 503):
+        return f"error_{status}"
+    return "error_500" if status >= 500 else "error_400"

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,14 +25,13 @@ from tileserver.web.app import create_app
 from tileserver.web.archive_map import create_archive_app
 from tileserver.web.catalogue import SERVER_ROOT, Catalogue
 from tileserver.web.middleware import local_path
+from tileserver.web.openings import Openings
 from tileserver.web.patience import PatientCall
 
 logger = logging.getLogger("orthosharp")
 
 # Interval at which photographs are checked for replacement.
 WATCH_S: Final = 5.0
-# A reload that takes longer is reported: the storage of a photograph may hang.
-OPENING_S: Final = 300.0
 # How long a shutdown waits for reads and inferences that have begun.
 CLOSING_S: Final = 20.0
 
@@ -138,18 +136,13 @@ class ReloadableMaps:
         self.current = first
         self._shared = shared
         self._admission = admission
-        self._load = load
         self._reloading = asyncio.Lock()
         # Whether a reload was requested that has not begun.
         self._is_requested = False
         self._tasks: set[asyncio.Task[object]] = set()
-        # What a thread has opened and no task has taken yet; closed at shutdown.
-        self._opened: Generation | None = None
-        self._is_closed = False
-        self._handover = threading.Lock()
         self._last_refusal = ""
         self.hangs = False
-        self._opening = PatientCall(self._open)
+        self._openings = Openings(load, Generation.close, lambda: self._start(self._take_late()))
         self._outdated = PatientCall(lambda: self.current.is_outdated())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,12 +164,12 @@ class ReloadableMaps:
         """Replace the current generation by a new one.
 
         Returns:
-            Whether it was replaced. If the new generation cannot be opened, the current one stays.
+            Whether it was replaced. If the new generation cannot be opened, or not in time, the current one stays.
         """
         async with self._reloading:
             self._is_requested = False
             try:
-                await self._wait_for_opening()
+                new = await self._openings.open()
             except (TileServerError, SrModelError) as error:
                 if str(error) != self._last_refusal:
                     logger.warning("reload refused, the current maps stay: %s", error)
@@ -186,15 +179,9 @@ class ReloadableMaps:
                 # The watching task must survive any failure, to try again at the next change.
                 logger.exception("reload failed, the current maps stay")
                 return False
-            new = self._take()
             if new is None:
                 return False
-            old, self.current = self.current, new
-            self._last_refusal = ""
-            old.retired = True
-            if not old.active_requests:
-                self._close_later(old)
-            logger.warning("reloaded: %s", ", ".join(new.apps))
+            self._take_over(new)
             return True
 
     def request_reload(self) -> None:
@@ -203,22 +190,20 @@ class ReloadableMaps:
             self._is_requested = True
             self._start(self.reload())
 
-    async def _wait_for_opening(self) -> None:
-        """Open a generation in a thread that the end of the process does not wait for, and report a long wait.
+    async def _take_late(self) -> None:
+        """Let maps take over that were opened after their deadline."""
+        async with self._reloading:
+            new = self._openings.take()
+            if new is not None:
+                self._take_over(new)
 
-        Raises:
-            As `load`.
-        """
-        opening = asyncio.wrap_future(self._opening.begin())
-        try:
-            while not (await asyncio.wait({opening}, timeout=OPENING_S))[0]:
-                logger.warning(
-                    "the reload has taken over %g s; the current maps stay until it ends. Does the storage respond?",
-                    OPENING_S,
-                )
-            opening.result()
-        finally:
-            opening.cancel()
+    def _take_over(self, new: Generation) -> None:
+        old, self.current = self.current, new
+        self._last_refusal = ""
+        old.retired = True
+        if not old.active_requests:
+            self._close_later(old)
+        logger.warning("reloaded: %s", ", ".join(new.apps))
 
     def _close_later(self, generation: Generation) -> None:
         """Close a generation in a thread: its last reads may hang, and the next reload need not wait for them."""
@@ -228,20 +213,6 @@ class ReloadableMaps:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _open(self) -> None:
-        """Open a generation; runs in a thread, which goes on when the task that waits for it is cancelled."""
-        new = self._load()
-        with self._handover:
-            if not self._is_closed:
-                self._opened = new
-                return
-        new.close()
-
-    def _take(self) -> Generation | None:
-        with self._handover:
-            new, self._opened = self._opened, None
-            return new
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -254,8 +225,7 @@ class ReloadableMaps:
         await receive()
         for task in tuple(self._tasks):
             task.cancel()
-        with self._handover:
-            self._is_closed = True
+        self._openings.end()
         try:
             await PatientCall(self._close).result(CLOSING_S)
         except TimeoutError:
@@ -266,7 +236,7 @@ class ReloadableMaps:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _close(self) -> None:
-        unused = self._take()
+        unused = self._openings.take()
         if unused is not None:
             unused.close()
         self._admission.close()
@@ -278,5 +248,6 @@ class ReloadableMaps:
             await asyncio.sleep(WATCH_S)
             # A disk that hangs takes neither a thread of the pool nor the end of the process.
             with contextlib.suppress(TimeoutError):
-                if await self._outdated.result(WATCH_S):
+                # An opening that is late may still become the next maps: only SIGHUP begins another beside it.
+                if not self._openings.is_late and await self._outdated.result(WATCH_S):
                     await self.reload()

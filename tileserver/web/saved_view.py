@@ -31,9 +31,8 @@ Kind = Literal["zip", "tif"]
 _MEDIA_TYPES: Final = {"zip": "application/zip", "tif": "image/tiff"}
 
 
-def view_routes(endpoint: TileEndpoint, layer: Layer) -> APIRouter:
-    """Return the route of a layer's saved views."""
-    router = APIRouter()
+def add_view_routes(router: APIRouter, endpoint: TileEndpoint, layer: Layer) -> None:
+    """Add the route of a layer's saved views to the layer's routes."""
 
     @router.get(
         "/view.{kind}",
@@ -53,8 +52,6 @@ def view_routes(endpoint: TileEndpoint, layer: Layer) -> APIRouter:
             "Cache-Control": f"public, max-age={service.settings.max_age_s}",
         }
         return Response(body, 200, headers, _MEDIA_TYPES[kind])
-
-    return router
 
 
 def _save(endpoint: TileEndpoint, layer: Layer, kind: Kind, bbox: str) -> bytes:

@@ -11,9 +11,11 @@ def export_spans() -> None:
     """Send the spans of this process by OTLP over HTTP, in batches, in the background.
 
     Raises:
-        SettingsError: the packages of the extra `telemetry` are missing.
+        SettingsError: the packages of the extra `telemetry` are missing or too old.
     """
     try:
+        # Versions that the server still runs with have none.
+        import titiler.core.telemetry  # noqa: F401
         from opentelemetry import trace
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
@@ -21,7 +23,8 @@ def export_spans() -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise SettingsError(
-            f"--telemetry needs packages that are not installed ({error.name}): pip install 'orthosharp[telemetry]'"
+            f"--telemetry needs packages that are not installed, or newer ones ({error.name}): "
+            "pip install 'orthosharp[telemetry]'"
         ) from error
     named = {} if "OTEL_SERVICE_NAME" in os.environ else {"service.name": "orthosharp"}
     provider = TracerProvider(resource=Resource.create(named))

@@ -118,6 +118,7 @@ def page_config(service: TileService, root_path: str) -> dict[str, Any]:
         "new_year": new_year(service),
         "credit": credit(service),
         "ai_notice": ai_notice(service),
+        "ai_model": {"name": service.restorer.spec.name, "digest": service.restorer.digest[:12]},
         "geocoder": service.settings.geocoder,
         "layers": layers,
         "root_path": root_path,

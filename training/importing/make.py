@@ -13,8 +13,9 @@ from torch import Tensor
 
 from sr_model.binding import CELL_PX, reach_px
 from sr_model.errors import WeightsError
+from sr_model.names import plain_name
 from sr_model.single_image import REDUCTION_LOBES, read_model
-from sr_model.spec import SINGLE_IMAGE, ModelSpec, plain_name
+from sr_model.spec import SINGLE_IMAGE, ModelSpec
 from sr_model.weights import Weights, save_weights
 from training.errors import ImportRefusedError
 from training.importing.measure import Measured, measure

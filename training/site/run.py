@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from sr_model.atomic import write_atomic
 from sr_model.measure import PhotoTraits
+from sr_model.names import plain_name
 from sr_model.restorer import Restorer
 from sr_model.shipped import bundled_weights_path
-from sr_model.spec import plain_name
 from sr_model.weights import load_weights
 from training.data.ageing import Ageing
 from training.data.dataset import load_pairs
