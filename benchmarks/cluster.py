@@ -1,8 +1,9 @@
 """How seeding scales with the networks of a cluster, on one machine: each network sleeps instead of computing.
 
-    make bench-cluster, or python -m benchmarks.cluster [--networks 1,2,4] [--rows 8]
+    make bench-cluster, or python -m benchmarks.cluster [--networks 1,2,4] [--rows 6]
 
-A network that sleeps 2 s a metatile needs no processor, so that a small machine can show what Ray, reading, encoding
+Each network has as many metatiles to restore: twice as many networks seed twice the ground. A network that sleeps 2 s
+a metatile needs no processor, so that a small machine can show what Ray, reading, encoding
 and the one writer cost.
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.warp import transform_bounds
+from rasterio.windows import Window
 
 from sr_model import PixelWindow
 from tileserver.cluster.jobs import JobCluster, job_cluster
@@ -41,7 +43,8 @@ from tileserver.tiling.grid import METATILE_PX
 PASS_S = 2.0
 THREADS = 3
 ZOOM, GSD_M = 18, 0.5
-SIDE_PX = 9600
+# Pixels of the photograph that a metatile covers at its latitude.
+GROUND_PX = 912
 # Metatiles in a row of the block: a range.
 COLUMNS = RANGE_ITEMS
 
@@ -65,16 +68,19 @@ class SleepingNetwork:
         return np.ascontiguousarray(rgb[:, inside, inside])
 
 
-def write_photo(path: Path) -> None:
-    """A flat photograph, which reads and encodes quickly, with a few edges."""
-    values = np.full((3, SIDE_PX, SIDE_PX), 120, np.uint8)
-    values[:, ::64] = 90
+def write_photo(path: Path, rows: int) -> None:
+    """A flat photograph of so many rows of metatiles, which reads and encodes quickly, with a few edges."""
+    # With one more on each side.
+    width, height = ((count + 2) * GROUND_PX for count in (COLUMNS, rows))
     profile = {
-        "driver": "GTiff", "count": 3, "dtype": "uint8", "width": SIDE_PX, "height": SIDE_PX, "crs": "EPSG:32618",
+        "driver": "GTiff", "count": 3, "dtype": "uint8", "width": width, "height": height, "crs": "EPSG:32618",
         "transform": Affine(GSD_M, 0, 620_000, 0, -GSD_M, 4_695_000), "tiled": True, "compress": "deflate",
     }  # fmt: skip
+    values = np.full((3, GROUND_PX, width), 120, np.uint8)
+    values[:, ::64] = 90
     with rasterio.open(path, "w", **profile) as dataset:
-        dataset.write(values)
+        for row in range(rows + 2):
+            dataset.write(values, window=Window(0, row * GROUND_PX, width, GROUND_PX))
         dataset.build_overviews([2, 4, 8, 16, 32])
 
 
@@ -149,7 +155,7 @@ def main() -> None:
     parser.add_argument(
         "--networks", default="1,2,4", help="how many, one run for each; the first is the measure"
     )
-    parser.add_argument("--rows", type=int, default=8, help="ranges of metatiles to seed")
+    parser.add_argument("--rows", type=int, default=6, help="ranges of metatiles to seed for each network")
     options = parser.parse_args()
     # Ray's workers are nice to all other programs, which is right for jobs and would be measured here.
     os.environ.setdefault("RAY_worker_niceness", "0")
@@ -159,9 +165,10 @@ def main() -> None:
     alone = 0.0
     with tempfile.TemporaryDirectory() as name:
         photo = Path(name) / "photo.tif"
-        write_photo(photo)
-        for networks in map(int, options.networks.split(",")):
-            seconds, units = measure(photo, Path(name), networks, options.rows)
+        counts = list(map(int, options.networks.split(",")))
+        write_photo(photo, options.rows * max(counts))
+        for networks in counts:
+            seconds, units = measure(photo, Path(name), networks, options.rows * networks)
             rate = units / seconds
             alone = alone or rate / networks
             print(
