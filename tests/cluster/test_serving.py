@@ -198,7 +198,7 @@ def test_replicas_that_would_make_other_tiles_refuse_to_join(cluster: Cluster, a
 
 
 def test_more_networks_start_where_the_queue_stays_long(tmp_path: Path, tiny_weights: Path) -> None:
-    with running(tmp_path, Photo(width=3000, height=3000), tiny_weights, 1, 3) as cluster:
+    with running(tmp_path, Photo(width=3000, height=3000), tiny_weights, 1, 2) as cluster:
         service = TileService(Settings(source=str(cluster.photo), weights=tiny_weights, runtime="openvino"))
         wanted = tiles(service)
         service.close()
@@ -206,9 +206,8 @@ def test_more_networks_start_where_the_queue_stays_long(tmp_path: Path, tiny_wei
 
         def visit(tile: TileAddress) -> None:
             deadline = time.monotonic() + ANSWER_S
-            # Ray looks at the queue for half a minute before it starts a process. A second one it may have started for
-            # the two replicas of the maps that opened the network.
-            while len(processes()) < 3 and time.monotonic() < deadline:
+            # Ray looks at the queue for half a minute before it starts another process.
+            while len(processes()) < 2 and time.monotonic() < deadline:
                 answer = cluster.get(tile)
                 assert answer.status_code in (200, 503), answer.text
                 if answer.status_code == 200:
@@ -218,8 +217,6 @@ def test_more_networks_start_where_the_queue_stays_long(tmp_path: Path, tiny_wei
         def processes() -> set[str]:
             return {process for process, _ in cluster.passes()}
 
-        began = time.monotonic()
         with ThreadPoolExecutor(16) as visitors:
             list(visitors.map(visit, wanted))
-        print(f"three networks after {time.monotonic() - began:.0f} s")  # noqa: T201
-        assert len(processes()) == 3
+        assert len(processes()) == 2
