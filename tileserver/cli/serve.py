@@ -20,7 +20,6 @@ from tileserver.cli.exits import INTERRUPTED
 from tileserver.cli.listening import listen
 from tileserver.cli.logs import in_json, say
 from tileserver.cli.notices import say_findings
-from tileserver.cli.telemetry import export_spans
 from tileserver.cli.workers import Worker
 from tileserver.errors import OutsideError, StartError, TileServerError
 from tileserver.service import TileService
@@ -34,6 +33,7 @@ from tileserver.web.forwarded import TRUSTED_BY_DEFAULT, ForwardedAddress
 from tileserver.web.instant_tiles import InstantTiles
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
 from tileserver.web.request_id import with_request_ids
+from tileserver.web.telemetry import export_spans
 
 _USUAL_OPEN_FILES: Final = 1024
 _OPEN_FILES: Final = 65_536

@@ -83,15 +83,15 @@ def choose_start_networks(saved: dict[str, Any] | None, init: Path | None) -> tu
 
 
 def check_devices(devices: int) -> None:
-    """Refuse several devices where there is no GPU.
+    """Refuse several devices where there is no GPU, unless torchrun has started a process for each.
 
     Raises:
         RunError: there is none.
     """
     import torch
 
-    if devices > 1 and not torch.cuda.is_available():
+    if devices > 1 and not torch.cuda.is_available() and not torch.distributed.is_torchelastic_launched():
         raise RunError(
             f"--devices {devices}: this machine has no NVIDIA GPU, and one process uses all of its processors "
-            "(--threads): leave --devices out"
+            "(--threads): leave --devices out, or start the processes with torchrun"
         )

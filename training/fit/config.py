@@ -70,7 +70,7 @@ class FitConfig:
         steps: of the whole run.
         batch: crops per step and device, at the first size.
         sizes_px: sides of the crops, growing; see `training.fit.schedule.crops_at`.
-        perceptual_share, perceptual_every: share of a batch that VGG sees, and in which steps.
+        perceptual_share, perceptual_every: share of a batch that VGG sees, one of so many, and in which steps.
         scale_range: pixel sizes shown, in those of the pairs.
         aged_share: share of crops that are aged instead of real.
         ageing: how the old photograph is aged, where it was measured; None ages as old photographs in general are.
