@@ -28,7 +28,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo setup test test-all test-clients test-system test-cluster cluster-demo clients lint format docs bench bench-tools browser clean distclean
+.PHONY: help demo setup test test-all test-clients test-system test-cluster cluster-demo bench-cluster clients lint format docs bench bench-tools browser clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,9 @@ test-cluster: $(VENV)/.stamp-ray ## serve, seed and restore on a Ray cluster of 
 
 cluster-demo: $(VENV)/.stamp-ray ## kill replicas of a small cluster and show what its visitors see; minutes
 	$(BIN)/python -m benchmarks.cluster_drill
+
+bench-cluster: $(VENV)/.stamp-ray ## seed with 1, 2 and 4 networks that sleep instead of computing; ten minutes
+	$(BIN)/python -m benchmarks.cluster
 
 lint: $(VENV)/.stamp-dev ## ruff (rules and format), mypy --strict, and the schemas of GitHub's files and compose.yaml
 	$(BIN)/ruff check .

@@ -20,9 +20,10 @@ from sr_model.architectures import (
     half_scale_sizes,
     resnet34_insets,
 )
+from sr_model.eight_bits import Ranges, made_pictures, quantised, quantised_kernel, rounded_range
 from sr_model.errors import RuntimeUnavailableError
 from sr_model.folding import shuffled_kernel, transposed_kernel
-from sr_model.pixels import Float32Array
+from sr_model.pixels import Float32Array, normalise
 from sr_model.spec import SINGLE_IMAGE, ModelSpec
 from sr_model.weights import Array, Weights, does_not_fit
 
@@ -32,16 +33,17 @@ _EPSILON: Final = 1e-5
 _RESNET34: Final = ((3, 64), (4, 128), (6, 256), (3, 512))
 
 
-def openvino_correction(weights: Weights, trim_px: int, openvino: Any) -> Any:
+def openvino_correction(weights: Weights, trim_px: int, openvino: Any, ranges: Ranges | None = None) -> Any:
     """`RestorationNetwork.correction` with dynamic batch, height and width; names `input` and `output`.
 
     Args:
         weights: the network.
         trim_px: see `RestorationNetwork.correction`.
         openvino: the library, which the caller imported.
+        ranges: of `ranges_of`, for convolutions in integers of eight bits; None for single precision.
 
     Returns:
-        An `openvino.Model` in single precision.
+        An `openvino.Model`.
 
     Raises:
         WeightsError: unknown architecture, or the tensors are not those of the spec's.
@@ -49,13 +51,50 @@ def openvino_correction(weights: Weights, trim_px: int, openvino: Any) -> Any:
     """
     ops = openvino.opset13
     planes = ops.parameter([-1, weights.spec.planes, -1, -1], openvino.Type.f32)
-    result = correction(weights, ops, planes, trim_px)
+    result = correction(weights, ops, planes, trim_px, ranges)
     planes.output(0).get_tensor().set_names({"input"})
     result.get_tensor().set_names({"output"})
     return openvino.Model([result], [planes], weights.spec.architecture)
 
 
-def correction(weights: Weights, ops: Any, planes: Any, trim_px: int = 0) -> Any:
+def ranges_of(weights: Weights, openvino: Any, core: Any) -> Ranges:
+    """What goes into each convolution but the first and the last, from a run on `sr_model.eight_bits.made_pictures`.
+
+    Args:
+        weights: the network.
+        openvino: the library, which the caller imported.
+        core: its instance, which runs the network.
+
+    Raises:
+        WeightsError, RuntimeUnavailableError: see `openvino_correction`.
+        RuntimeError: OpenVINO does not run here.
+    """
+    ops = openvino.opset13
+    planes = ops.parameter([-1, weights.spec.planes, -1, -1], openvino.Type.f32)
+    inputs: dict[str, Any] = {}
+    correction(weights, ops, planes, convolution_inputs=inputs)
+    names = list(inputs)[1:-1]
+    axes = [0, 2, 3]
+    ends = [
+        reduce(inputs[name], ops.constant([*axes, 1])).output(0)
+        for name in names
+        for reduce in (ops.reduce_min, ops.reduce_max)
+    ]
+    model = openvino.Model(ends, [planes], "ranges")
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = compiled(normalise(made_pictures(), weights.spec))
+    extremes = [float(found[number]) for number in range(len(ends))]
+    return {name: rounded_range(*extremes[2 * number : 2 * number + 2]) for number, name in enumerate(names)}
+
+
+def correction(
+    weights: Weights,
+    ops: Any,
+    planes: Any,
+    trim_px: int = 0,
+    ranges: Ranges | None = None,
+    convolution_inputs: dict[str, Any] | None = None,
+) -> Any:
     """The output of a network in a graph.
 
     Args:
@@ -63,6 +102,8 @@ def correction(weights: Weights, ops: Any, planes: Any, trim_px: int = 0) -> Any
         ops: makes nodes as the functions of an OpenVINO operation set do.
         planes: node of the input.
         trim_px: see `RestorationNetwork.correction`.
+        ranges: see `openvino_correction`.
+        convolution_inputs: receives the node that goes into each convolution, by its name.
 
     Raises:
         WeightsError, RuntimeUnavailableError: see `openvino_correction`.
@@ -73,7 +114,7 @@ def correction(weights: Weights, ops: Any, planes: Any, trim_px: int = 0) -> Any
             f"{spec.name} is an imported model, whose layers are not known to OpenVINO: use --runtime torch"
         )
     check_architecture(spec)
-    layers = _Layers(ops, weights.arrays, spec)
+    layers = _Layers(ops, weights.arrays, spec, ranges, convolution_inputs)
     result = _ARCHITECTURES[spec.architecture](layers, spec, planes, trim_px)
     layers.check_all_used()
     return result
@@ -86,10 +127,20 @@ class _Layers:
         ops: see `correction`.
         arrays: tensors by name.
         spec: of the weights.
+        ranges, inputs: see `correction`; `convolution_inputs` is `inputs` here.
     """
 
-    def __init__(self, ops: Any, arrays: Mapping[str, Array], spec: ModelSpec) -> None:
+    def __init__(
+        self,
+        ops: Any,
+        arrays: Mapping[str, Array],
+        spec: ModelSpec,
+        ranges: Ranges | None,
+        inputs: dict[str, Any] | None,
+    ) -> None:
         self._ops, self._arrays, self._spec = ops, arrays, spec
+        self._ranges: Ranges = ranges or {}
+        self._inputs = {} if inputs is None else inputs
         self._used: set[str] = set()
 
     def check_all_used(self) -> None:
@@ -121,13 +172,22 @@ class _Layers:
         """`nn.Conv2d` that keeps the size, or divides it by the stride."""
         kernel = self._tensor(f"{name}.weight", (outputs, inputs, size, size))
         added = self._tensor(f"{name}.bias", (outputs,)) if bias else None
-        return self._convolution(x, kernel, added, stride, (size - 1) // 2)
+        return self._convolution(name, x, kernel, added, stride, (size - 1) // 2)
 
     def _convolution(
-        self, x: Any, kernel: Float32Array, bias: Float32Array | None, stride: int, padding: int
+        self,
+        name: str,
+        x: Any,
+        kernel: Float32Array,
+        bias: Float32Array | None,
+        stride: int,
+        padding: int,
     ) -> Any:
         pads = [padding, padding]
+        self._inputs[name] = x
         kernels = self._ops.constant(kernel)
+        if name in self._ranges:
+            x, kernels = quantised(self._ops, x, self._ranges[name]), quantised_kernel(self._ops, kernel)
         node = self._ops.convolution(x, kernels, [stride, stride], pads, pads, [1, 1]).output(0)
         return node if bias is None else self._ops.add(node, self._per_channel(bias)).output(0)
 
@@ -175,7 +235,7 @@ class _Layers:
         if size > 1:
             kernel, bias = shuffled_kernel(weight, bias)
             # One row and one column too many: see `shuffled_kernel`.
-            made = self._convolution(x, kernel, bias, 1, size // 2 + 1)
+            made = self._convolution(name, x, kernel, bias, 1, size // 2 + 1)
             return self.shuffled(self.inset(made, 0, after=1))
         kernel, bias = transposed_kernel(weight, bias)
         made = self._ops.convolution_backprop_data(

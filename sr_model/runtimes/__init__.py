@@ -11,7 +11,7 @@ from sr_model.runtimes.devices import DeviceName, choose_device
 from sr_model.spec import SINGLE_IMAGE
 from sr_model.weights import Weights
 
-RuntimeName = Literal["auto", "torch", "openvino"]
+RuntimeName = Literal["auto", "torch", "openvino", "openvino-int8"]
 
 __all__ = ["DeviceName", "Runtime", "RuntimeName", "choose_runtime", "load_runtime"]
 
@@ -42,7 +42,8 @@ def choose_runtime(
 
     Args:
         weights: the network to load.
-        runtime: `torch`, `openvino` (CPU), or `auto`.
+        runtime: `torch`, `openvino` (CPU), `openvino-int8` (the same in integers of 8 bits), or `auto`, which is
+            `openvino-int8` for the bundled architecture where the processor has VNNI and no bfloat16.
         device: `cuda`, `mps`, `cpu`, or `auto`.
         trim_px: width of the border that is left out of results on each side; a multiple of the spec's stride.
         threads: CPU threads; by default one per core.
@@ -51,12 +52,13 @@ def choose_runtime(
         RuntimeUnavailableError: the requested device is missing, the runtime does not support it, or torch is needed
             and is not installed.
     """
-    if runtime == "openvino" and device not in ("auto", "cpu"):
+    is_openvino = runtime.startswith("openvino")
+    if is_openvino and device not in ("auto", "cpu"):
         raise RuntimeUnavailableError(
             f"OpenVINO runs on the CPU only: use --runtime torch with --device {device}"
         )
     if weights.spec.architecture == SINGLE_IMAGE:
-        if runtime == "openvino":
+        if is_openvino:
             raise RuntimeUnavailableError(
                 f"{weights.spec.name} is an imported model, whose layers are not known to OpenVINO: "
                 "use --runtime torch"
@@ -64,11 +66,12 @@ def choose_runtime(
         runtime = "torch"
     if runtime == "torch":
         import_torch(f"--runtime torch, which {weights.spec.name} runs on,")
-    chosen = "cpu" if runtime == "openvino" else choose_device(device)
+    chosen = "cpu" if is_openvino else choose_device(device)
     if chosen == "cpu" and runtime != "torch":
         from sr_model.runtimes.openvino_runtime import OpenVinoRuntime
 
-        return OpenVinoRuntime(weights, trim_px=trim_px, threads=threads)
+        eight_bits = True if runtime == "openvino-int8" else None if runtime == "auto" else False
+        return OpenVinoRuntime(weights, trim_px=trim_px, threads=threads, eight_bits=eight_bits)
     from sr_model.runtimes.torch_runtime import TorchRuntime
 
     return TorchRuntime(weights, chosen, trim_px=trim_px, threads=threads)

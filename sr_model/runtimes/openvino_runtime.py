@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, in bfloat16 where the CPU multiplies it natively."""
+"""OpenVINO on the CPU, in bfloat16 where the CPU multiplies it natively, or in integers of 8 bits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any, Final
 
 from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError, RuntimeUnavailableError
-from sr_model.graph import openvino_correction
+from sr_model.graph import openvino_correction, ranges_of
 from sr_model.interrupts import is_interrupt
-from sr_model.machine import quota_cores
+from sr_model.machine import has_vnni, quota_cores
 from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
 from sr_model.weights import Weights
 
 _DEVICE: Final = "CPU"
+# Of the bundled networks, whose pictures in integers of 8 bits were compared with those in float32.
+_MEASURED: Final = "half_scale"
 # Layers that stay prepared for one size of window each: enough for the few sizes that a server uses. By default there
 # are 5000, and windows of ever new sizes took megabytes each.
 _PREPARED_LAYERS: Final = 256
@@ -29,14 +31,33 @@ class OpenVinoRuntime:
     Layers are fused and their buffers stay from window to window, so that it is faster than eager torch in any
     precision, and than ONNX Runtime (docs/benchmarks.md).
 
+    Args:
+        weights: the network.
+        trim_px, threads: see `choose_runtime`.
+        eight_bits: whether its convolutions are computed in integers of 8 bits; None where that is faster, and the
+            difference was measured (docs/benchmarks.md).
+
     Raises:
         RuntimeUnavailableError: OpenVINO cannot be loaded, or does not support this network or processor.
     """
 
-    def __init__(self, weights: Weights, *, trim_px: int = 0, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        trim_px: int = 0,
+        threads: int | None = None,
+        eight_bits: bool | None = False,
+    ) -> None:
         try:
-            model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), load_openvino())
-            self._request, precision = _compile(model, threads, _core())
+            openvino = load_openvino()
+            core = _core()
+            precision = "bf16" if "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
+            if eight_bits is None:
+                eight_bits = precision == "f32" and weights.spec.architecture == _MEASURED and has_vnni()
+            ranges = ranges_of(weights, openvino, core) if eight_bits else None
+            model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), openvino, ranges)
+            self._request = _compile(model, threads, core, precision)
         except (ImportError, RuntimeError) as error:
             if is_interrupt(error):
                 raise KeyboardInterrupt from error
@@ -46,7 +67,7 @@ class OpenVinoRuntime:
         self._lock = threading.Lock()
         self._spec = weights.spec
         self._trim_px = trim_px
-        self.name = f"openvino cpu {precision}"
+        self.name = f"openvino cpu {'int8' if eight_bits else precision}"
         self.batch = 1
         # While one window is in the network, the next becomes planes.
         self.callers = 2
@@ -78,9 +99,8 @@ class OpenVinoRuntime:
         return output
 
 
-def _compile(model: Any, threads: int | None, core: Any) -> tuple[Any, str]:
-    """A request for inference, and its precision."""
-    precision = "bf16" if "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
+def _compile(model: Any, threads: int | None, core: Any, precision: str) -> Any:
+    """A request for inference."""
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         # Sums have 32 bits in either, and so has the correction.
@@ -91,8 +111,7 @@ def _compile(model: Any, threads: int | None, core: Any) -> tuple[Any, str]:
         "ENABLE_CPU_PINNING": False,
         "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_LAYERS,
     }
-    compiled = core.compile_model(model, _DEVICE, settings)
-    return compiled.create_infer_request(), precision
+    return core.compile_model(model, _DEVICE, settings).create_infer_request()
 
 
 @cache

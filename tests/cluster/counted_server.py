@@ -1,6 +1,8 @@
 """A server on a cluster whose networks take their time and note each window, for test_serving.py.
 
-    python counted_server.py PHOTO WEIGHTS PORT NOTES
+    python counted_server.py PHOTO WEIGHTS PORT NOTES FEWEST MOST
+
+FEWEST and MOST say how many networks there are; where they differ, the queue is long and a pass takes longer.
 
 Prints `ready`; on the line `differ` it deploys maps of which the replicas are told that others make other tiles.
 """
@@ -23,8 +25,9 @@ from tileserver.render.networks import open_restorer
 from tileserver.service import identify
 from tileserver.settings import Settings
 
-PASS_S = 1.0
-PHOTO, WEIGHTS, PORT, NOTES = sys.argv[1:]
+PHOTO, WEIGHTS, PORT, NOTES, FEWEST, MOST = sys.argv[1:]
+GROWS = FEWEST != MOST
+PASS_S = 4.0 if GROWS else 1.0
 
 
 class Noting:
@@ -55,12 +58,16 @@ def main() -> None:
         weights=Path(WEIGHTS),
         runtime="openvino",
         batch=1,
-        queue_size=1,
+        queue_size=64 if GROWS else 1,
         threads=16,
         max_wait_s=60,
+        telemetry="OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ,
+        log_format="json",
     )
     maps = {"map": settings}
-    with serving.served_on_ray("local", maps, int(PORT), 2, 2, open_noting, fewest_networks=2) as deploy:
+    with serving.served_on_ray(
+        "local", maps, int(PORT), int(MOST), 2, open_noting, fewest_networks=int(FEWEST), access_log=True
+    ) as deploy:
         print("ready", flush=True)  # noqa: T201
         for line in sys.stdin:
             if line.strip() == "differ":

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from archive_contents import contents
-from conftest import Photo, clean_environment, command_line, write_photo
+from conftest import Photo, clean_environment, command_line, free_port, write_photo
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -33,8 +37,8 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    environment = clean_environment()
+def start(*arguments: object, **variables: str) -> subprocess.Popen[str]:
+    environment = {**clean_environment(), **variables}
     return subprocess.Popen(
         command_line(*arguments, *OPTIONS), stdout=subprocess.PIPE, text=True, env=environment
     )
@@ -176,6 +180,90 @@ def test_a_raster_has_the_same_pixels(photo: Path, tiny_weights: Path, tmp_path:
     assert rasters[0][2] == rasters[1][2]
 
 
+@dataclass
+class Head:
+    """The head of a cluster that was started beforehand, with four processors."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    token: str
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """`ray start --head` on the loopback interface alone, with a token."""
+    port, token = free_port(), "5ca1ab1e" * 8
+    # The paths of its sockets have to be short.
+    folder = Path(tempfile.mkdtemp(prefix="ray"))
+    environment = {
+        **clean_environment(),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    options = [
+        "--node-ip-address=127.0.0.1",
+        f"--port={port}",
+        f"--ray-client-server-port={free_port()}",
+        "--num-cpus=4",
+        "--include-dashboard=false",
+        "--object-store-memory=200000000",
+        f"--temp-dir={folder}",
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options],
+            stdout=log,
+            stderr=log,
+            env=environment,
+        )
+    try:
+        deadline = time.monotonic() + LIMIT_S
+        while "runtime started" not in (folder / "log").read_text():
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        yield Head(process, f"127.0.0.1:{port}", token)
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_cluster_that_runs_already_works_with_all_of_its_processors(
+    head: Head, tiny_weights: Path, tmp_path: Path
+) -> None:
+    photo = write_photo(tmp_path / "wide.tif", Photo(width=3600, height=2200))
+    arguments = ("seed", photo)
+    options = ("--weights", tiny_weights, "--zooms", "18-18", "--format", "jpg")
+    finish(start(*arguments, tmp_path / "one.mbtiles", *options))
+    process = start(
+        *arguments,
+        tmp_path / "cluster.mbtiles",
+        *options,
+        "--ray",
+        head.address,
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN=head.token,
+    )
+    most = 0
+    while process.poll() is None:
+        most = max(most, len(workers(head.process, "ray::seed_range")))
+        time.sleep(0.2)
+    finish(process)
+    assert contents(tmp_path / "cluster.mbtiles") == contents(tmp_path / "one.mbtiles")
+    # There is one network, for which two ranges at a time would do.
+    assert most == 4
+
+
+def test_a_cluster_that_asks_for_a_token_says_so_within_seconds(
+    head: Head, photo: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    said = refusal("seed", photo, tmp_path / "a.mbtiles", "--weights", tiny_weights, "--ray", head.address)
+    assert "asks for a token: set RAY_AUTH_MODE=token" in said
+
+
 @pytest.mark.parametrize("command", ["seed", "serve"])
 def test_an_address_that_does_not_answer_is_refused_within_seconds(
     command: str, photo: Path, tiny_weights: Path, tmp_path: Path
@@ -185,15 +273,17 @@ def test_an_address_that_does_not_answer_is_refused_within_seconds(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         output = [tmp_path / "a.mbtiles"] if command == "seed" else ["--port", 0]
-        started = time.monotonic()
-        process = subprocess.run(
-            command_line(command, photo, *output, "--weights", tiny_weights, "--ray", address),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=clean_environment(),
-        )
-        assert time.monotonic() - started < 10 + 5  # and the start of Python on a busy machine
+        said = refusal(command, photo, *output, "--weights", tiny_weights, "--ray", address)
+    assert "does not answer" in said
+
+
+def refusal(*arguments: object) -> str:
+    """The one line of a command that is refused with exit code 2 in time."""
+    started = time.monotonic()
+    process = subprocess.run(
+        command_line(*arguments), capture_output=True, text=True, timeout=60, env=clean_environment()
+    )
+    assert time.monotonic() - started < 10 + 5  # and the start of Python on a busy machine
     assert process.returncode == 2
-    assert "does not answer" in process.stderr
     assert "Traceback" not in process.stderr
+    return process.stderr

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 from conftest import Photo, clean_environment, free_port, write_photo
+from otlp_collector import Received, collecting
 
 from tileserver.service import TileRequest, TileService
 from tileserver.settings import Settings
@@ -31,6 +36,8 @@ class Cluster:
     url: str
     notes: Path
     photo: Path
+    logs: Path
+    received: Received | None = None
 
     def get(self, tile: TileAddress, extension: str = "webp") -> httpx.Response:
         return httpx.get(f"{self.url}/tiles/{tile.z}/{tile.x}/{tile.y}.{extension}", timeout=ANSWER_S)
@@ -43,25 +50,40 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
-    photo = write_photo(folder / "old.tif", Photo(width=1000, height=1000))
+    with collecting() as received:
+        looks = Photo(width=1000, height=1000)
+        with running(folder, looks, tiny_weights, 2, 2, **received.environment) as cluster:
+            cluster.received = received
+            yield cluster
+
+
+@contextmanager
+def running(
+    folder: Path, looks: Photo, weights: Path, fewest: int, most: int, **variables: str
+) -> Iterator[Cluster]:
+    """Start counted_server.py with a photograph and so many networks."""
+    # The paths of Ray's sockets, which lie there, have to be short.
+    logs = Path(tempfile.mkdtemp(prefix="ray"))
+    photo = write_photo(folder / "old.tif", looks)
     port, notes = free_port(), folder / "notes"
     script = Path(__file__).with_name("counted_server.py")
     process = subprocess.Popen(
-        [sys.executable, script, photo, tiny_weights, str(port), notes],
+        [sys.executable, script, photo, weights, str(port), notes, str(fewest), str(most)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=clean_environment(),
+        env={**clean_environment(), **variables, "RAY_TMPDIR": str(logs)},
     )
     assert process.stdin
     assert process.stdout
     try:
         assert process.stdout.readline() == "ready\n"
-        yield Cluster(process, f"http://127.0.0.1:{port}", notes, photo)
+        yield Cluster(process, f"http://127.0.0.1:{port}", notes, photo, logs)
     finally:
         process.stdin.close()
         process.wait(START_S)
         process.stdout.close()
+        shutil.rmtree(logs, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +168,24 @@ def test_nothing_listens_on_other_interfaces(cluster: Cluster) -> None:
     assert {address for address, _ in listening} <= loopback
 
 
+def test_requests_of_replicas_are_traced_and_logged(cluster: Cluster) -> None:
+    answer = httpx.get(f"{cluster.url}/old/info", headers={"X-Request-ID": "a-visit"}, timeout=ANSWER_S)
+    assert answer.status_code == 200
+    assert answer.headers.get_list("X-Request-ID") == ["a-visit"]
+    assert cluster.received
+    path, _ = cluster.received.wait_for(b"LayerFactory.info")
+    assert path == "/v1/traces"
+    lines = [
+        json.loads(line)
+        for file in cluster.logs.glob("**/logs/serve/replica_orthosharp_maps_*.log")
+        for line in file.read_text().splitlines()
+    ]
+    # Ray names the application's route instead of the path.
+    assert any(
+        line.get("request_id") == "a-visit" and line["message"].startswith("GET / 200") for line in lines
+    )
+
+
 def test_replicas_that_would_make_other_tiles_refuse_to_join(cluster: Cluster, alone: TileService) -> None:
     assert cluster.process.stdin
     assert cluster.process.stdout
@@ -155,3 +195,28 @@ def test_replicas_that_would_make_other_tiles_refuse_to_join(cluster: Cluster, a
     assert said.startswith("refused: ")
     assert f"weights: {alone.restorer.digest[:12]}, not 000000000000" in said
     assert "give every host the same version, files and weights" in said
+
+
+def test_more_networks_start_where_the_queue_stays_long(tmp_path: Path, tiny_weights: Path) -> None:
+    with running(tmp_path, Photo(width=3000, height=3000), tiny_weights, 1, 2) as cluster:
+        service = TileService(Settings(source=str(cluster.photo), weights=tiny_weights, runtime="openvino"))
+        wanted = tiles(service)
+        service.close()
+        assert len(wanted) > 40
+
+        def visit(tile: TileAddress) -> None:
+            deadline = time.monotonic() + ANSWER_S
+            # Ray looks at the queue for half a minute before it starts another process.
+            while len(processes()) < 2 and time.monotonic() < deadline:
+                answer = cluster.get(tile)
+                assert answer.status_code in (200, 503), answer.text
+                if answer.status_code == 200:
+                    break
+                time.sleep(int(answer.headers["Retry-After"]))
+
+        def processes() -> set[str]:
+            return {process for process, _ in cluster.passes()}
+
+        with ThreadPoolExecutor(16) as visitors:
+            list(visitors.map(visit, wanted))
+        assert len(processes()) == 2

@@ -129,7 +129,7 @@ def weights(folder: Path, request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="module")
 def served(folder: Path, weights: Path) -> Iterator[TestClient]:
     """The old photograph at about 0.10 m: a pair's weights know it, relative ones are told."""
-    wanted = {"native_zoom": 20, "resolution": OLD_M} if load_weights(weights).spec.is_relative else {}
+    wanted = {"native_zoom": 20} if load_weights(weights).spec.is_relative else {}
     source, new = str(folder / "old.tif"), str(folder / "new.tif")
     settings = Settings(source=source, new=new, weights=weights, runtime="openvino", **wanted)
     with TestClient(create_app(settings)) as client:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
-import queue
 import sys
-import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +14,7 @@ from conftest import middle_tile, running_server
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from otlp_collector import collecting
 from starlette.testclient import TestClient
 
 from tileserver.service import TileService
@@ -61,33 +59,13 @@ def test_absent_packages_are_named(photo: Path, monkeypatch: pytest.MonkeyPatch,
 def test_spans_are_sent_to_a_collector(
     photo: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    received: queue.Queue[tuple[str, bytes]] = queue.Queue()
-
-    class Collector(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.put((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Collector) as collector:
-        thread = threading.Thread(target=collector.serve_forever)
-        thread.start()
-        try:
-            monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
-            monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
-            monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
-            arguments = ("--weights", tiny_weights, "--runtime", "openvino", "--telemetry")
-            with running_server(photo, *arguments) as server:
-                assert httpx.get(f"{server.url}/old/info").status_code == 200
-                # The first batches may be of other requests, which newer versions of FastAPI trace themselves.
-                path, body = received.get(timeout=30)
-                while b"LayerFactory.info" not in body:
-                    path, body = received.get(timeout=30)
-        finally:
-            collector.shutdown()
-            thread.join(30)
+    with collecting() as received:
+        for name, value in received.environment.items():
+            monkeypatch.setenv(name, value)
+        arguments = ("--weights", tiny_weights, "--runtime", "openvino", "--telemetry")
+        with running_server(photo, *arguments) as server:
+            assert httpx.get(f"{server.url}/old/info").status_code == 200
+            # The first batches may be of other requests, which newer versions of FastAPI trace themselves.
+            path, body = received.wait_for(b"LayerFactory.info")
     assert path == "/v1/traces"
     assert b"orthosharp" in body

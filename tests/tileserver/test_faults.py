@@ -47,6 +47,9 @@ def test_a_block_that_does_not_decode(make_service: MakeService, make_photo: Cal
         assert service.cached(TileRequest(layer, MERCATOR, tile, "png")) is None
     assert client.get(f"/old/tiles/{MERCATOR}/{west}.png").status_code == 200, "the tile beside it is whole"
     overwrite(path, offset, good)
+    # The kernel's buffers are those of the file, but each open dataset has read a little further than it had to.
+    for pool in service.old._pools:
+        pool.close()
     for layer in ("restored", "old"):
         assert client.get(f"/{layer}/tiles/{MERCATOR}/{tile.z}/{tile.x}/{tile.y}.png").status_code == 200
 

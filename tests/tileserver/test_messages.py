@@ -14,10 +14,14 @@ from odd_photos import TRANSFORM, town, turned, write
 from rasterio.control import GroundControlPoint
 
 from sr_model import bundled_weights_path, load_weights
+from tileserver.cli.serve import report_all, report_times
 from tileserver.errors import SourceError
 from tileserver.photo.source import Source
 from tileserver.render.appearance import choose_appearance
 from tileserver.settings import Settings
+from tileserver.shared import Shared
+from tileserver.web.admission import Admission
+from tileserver.web.maps import open_generation
 
 SIDE = 600
 TOWN = town(SIDE)
@@ -94,3 +98,31 @@ def test_a_damaged_block_of_a_sheet_does_not_refuse_the_others(
     offset, size = block(path, 1, 1)
     overwrite(path, offset, b"\xff" * size)
     Source.open(str(tmp_path)).close()
+
+
+def test_notes_name_the_map_where_there_are_several_and_nothing_twice(
+    tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = np.where(turned(20), town(), 0).astype(np.uint8)
+    maps = {
+        name: Settings(
+            source=str(write(tmp_path / f"{file}.tif", values)), weights=tiny_weights, runtime="openvino"
+        )
+        for name, file in (("y1951", "y1951"), ("y1968", "flown in june"))
+    }
+    shared, admission = Shared(maps["y1951"]), Admission(maps["y1951"])
+    generation = open_generation(maps, shared, admission)
+    try:
+        report_all(generation)
+        report_times(generation)
+    finally:
+        generation.close()
+        admission.close()
+        shared.close()
+    notes = [line for line in capsys.readouterr().err.splitlines() if "border" in line or "A screen" in line]
+    assert [note.split("a black border")[0] for note in notes[:2]] == [
+        "note: y1951: ",
+        "note: y1968: flown in june: ",
+    ]
+    assert len(notes) == 3
+    assert re.fullmatch(r"A screen of .* takes about \S+ s, on the slowest map, y19(51|68)\.", notes[2])

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from command_calls import call, refused
+from command_calls import call, refused, restore, seed
 from rasterio.crs import CRS
 from rasterio.enums import WktVersion
 from sheets_of_ground import RED, UTM, Shown, near, write_sheet, write_vrt
@@ -57,6 +57,28 @@ def test_what_is_not_there_is_not_asked_to_be_converted(tmp_path: Path, name: st
     with pytest.raises(SourceError, match=r"there is no such file") as error:
         Source.open(str(tmp_path / name))
     assert "driver" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "first_bytes", "driver"),
+    [
+        ("old.ecw", b"e\x02\x00\x00", "ECW"),
+        ("OLD.ECW", b"e\x02\x00\x00", "ECW"),
+        ("old.sid", b"msid\x01\x00", "MrSID"),
+        ("old.tif", b"msid\x01\x00", "MrSID"),
+        ("old", b"msid\x01\x00", "MrSID"),
+    ],
+)
+def test_formats_without_a_driver_get_the_command_that_converts_them(
+    tmp_path: Path, tiny_weights: Path, name: str, first_bytes: bytes, driver: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(first_bytes + bytes(range(256)))
+    hint = (f"{driver} needs a driver", f"package gdal-{driver.lower()}", "gdal_translate -of COG")
+    refused(call("info", path), *hint)
+    refused(call("serve", path, "--weights", tiny_weights, "--port", 0), *hint)
+    refused(seed(path, tmp_path / "town.pmtiles", tiny_weights), *hint)
+    refused(restore(path, tmp_path / "sharp.tif", tiny_weights), *hint)
 
 
 def test_an_index_without_locations_says_so(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.rpc import RPC
 
 from sr_model import PixelWindow
 from tileserver.photo import warp
+from tileserver.photo.inputs.placing import Placing
 from tileserver.photo.scale import OutputScale
 from tileserver.photo.source import Source
 from tileserver.photo.view import View
@@ -137,6 +142,60 @@ def test_turned_photographs(make_photo: MakePhoto, taken: Taken, degrees: float,
     made, wanted = both(view, middle(view), taken)
     assert taken.parts == [True]
     check_same(made, wanted)
+
+
+def control_points(width: int, height: int, bend_m: float) -> list[GroundControlPoint]:
+    """A grid of them over pixels of 0.6 m, turned by three degrees and bent in the middle."""
+    matrix = Affine.translation(620_000, 4_695_000) * Affine.rotation(-3) * Affine.scale(0.6, -0.6)
+    points = []
+    for row in np.linspace(0, height, 4):
+        for column in np.linspace(0, width, 4):
+            x, y = matrix * (column, row)
+            bent = bend_m * math.sin(math.pi * column / width) * math.sin(math.pi * row / height)
+            points.append(GroundControlPoint(row=row, col=column, x=x + bent, y=y))
+    return points
+
+
+@pytest.mark.parametrize("method", ["polynomial", "tps"])
+def test_photographs_with_control_points(make_photo: MakePhoto, taken: Taken, method: str) -> None:
+    points = control_points(320, 300, bend_m=6.0)
+    path = placed_anew(make_photo(overviews=(), width=320, height=300), gcps=points, crs="EPSG:32618")
+    view = open_view(path, placing=Placing(gcp_transform=method))  # type: ignore[arg-type]
+    made, wanted = both(view, middle(view), taken)
+    assert taken.parts == [True]
+    assert made.is_full
+    check_same(made, wanted)
+    # The corners that the turned photograph leaves are hidden.
+    made, wanted = both(view, whole(view), taken)
+    assert not made.is_full
+    check_same(made, wanted)
+
+
+def test_photographs_with_an_rpc_model(make_photo: MakePhoto, taken: Taken) -> None:
+    ones = [1.0] + [0.0] * 19
+    model = RPC(
+        height_off=0, height_scale=100, lat_off=42.39, lat_scale=0.0008, long_off=-73.54, long_scale=0.0012,
+        line_off=150, line_scale=150, samp_off=160, samp_scale=160,
+        # A turn, and a term of second order.
+        line_num_coeff=[0.0, 0.05, -1.0, 0.0, 0.02] + [0.0] * 15, line_den_coeff=ones,
+        samp_num_coeff=[0.0, 1.0, 0.05, 0.0, 0.01] + [0.0] * 15, samp_den_coeff=ones, err_bias=0, err_rand=0,
+    )  # fmt: skip
+    view = open_view(placed_anew(make_photo(overviews=(), width=320, height=300), rpcs=model))
+    made, wanted = both(view, middle(view), taken)
+    assert taken.parts == [True]
+    check_same(made, wanted)
+
+
+def placed_anew(path: Path, **place: Any) -> Path:
+    """The photograph with another place instead of its transform and CRS."""
+    bare = path.with_name("bare.tif")
+    with rasterio.open(path) as dataset:
+        profile = {name: value for name, value in dataset.profile.items() if name not in ("transform", "crs")}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(bare, "w", **profile, **place) as made:
+                made.write(dataset.read())
+    return bare
 
 
 @pytest.mark.parametrize("nodata", [0, 255, 7])

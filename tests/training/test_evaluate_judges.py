@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from training_data import strip, write_photo, write_run, write_site, write_vgg
 
-from sr_model import Restorer
+from sr_model import Restorer, bundled_weights_path, load_weights
+from sr_model.shipped import BUNDLED
+from training.cli.fit_defaults import choose_start_networks
 from training.cli.main import main
 from training.errors import TrainingError
 from training.evaluate.judge import choose_judge, loss_networks_of
@@ -194,3 +197,30 @@ def test_the_network_of_the_loss_does_not_judge(tmp_path, small):
     assert "do not say" in choose_judge(None).sentence
     with pytest.raises(TrainingError, match="cannot judge"):
         choose_judge(("efficientnet-lite0", "vgg16"), vgg)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_the_network_that_taught_the_bundled_weights_does_not_judge_them(tmp_path, name):
+    copied = Path(shutil.copy(bundled_weights_path(name), tmp_path / "mine.safetensors"))
+    assert loss_networks_of(copied, load_weights(copied).spec) == ("efficientnet-lite0",)
+
+
+def test_the_bundled_weights_are_told_to_need_another_judge(tmp_path, small):
+    scores = tmp_path / "scores.json"
+    told = run("evaluate", bundled_weights_path("small"), small, "--json", scores, "--draws", 100)
+    assert told.exit_code == 0, told.output
+    assert "Feature distance left out; the loss used efficientnet-lite0." in told.output
+    assert json.loads(scores.read_text())["judge"] == {"features": None, "loss": ["efficientnet-lite0"]}
+
+
+def test_the_networks_of_the_weights_to_start_from_do_not_judge_either(tmp_path, small):
+    fitted = write_run(tmp_path / "run", small, write_tiny_weights)
+    config = json.loads((fitted / "config.json").read_text())
+    start = choose_start_networks(None, bundled_weights_path())
+    (fitted / "config.json").write_text(json.dumps(config | {"start_networks": start}))
+    weights = fitted / "last.safetensors"
+    assert loss_networks_of(weights, load_weights(weights).spec) == ("efficientnet-lite0", "vgg16")
+    # Through a second run, and through one that goes on.
+    assert choose_start_networks(None, weights) == ("efficientnet-lite0", "vgg16")
+    assert choose_start_networks({"start_networks": ["vgg16"]}, None) == ("vgg16",)
+    assert choose_start_networks(None, None) == choose_start_networks({}, None) == ()

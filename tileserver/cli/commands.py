@@ -110,7 +110,7 @@ def serve(
                     )
                 from tileserver.cli.serve_on_ray import start_on_ray
 
-                start_on_ray(load, **cluster)
+                start_on_ray(load, access_log=access_log, **cluster)
                 return
             check_workers(maps.values())
             # Before anything is imported that starts threads, which would not be there in the workers.

@@ -15,9 +15,11 @@ def say_findings(sources: Iterable[Source | None], map_name: str = "") -> None:
         sources: photographs; None is passed over.
         map_name: name of their map, where there are several.
     """
-    place = f"{map_name}: " if map_name else ""
     for source in filter(None, sources):
+        # A map is often named after its photograph.
+        names = [map_name, source.info.name] if map_name not in ("", source.info.name) else [source.info.name]
+        place = ": ".join(names)
         for note in source.info.notes:
-            say(f"{place}{source.info.name}: {note}", "note")
+            say(f"{place}: {note}", "note")
         for warning in source.info.warnings:
-            say(f"{place}{source.info.name}: {warning}", "warning")
+            say(f"{place}: {warning}", "warning")

@@ -20,7 +20,6 @@ from tileserver.cli.exits import INTERRUPTED
 from tileserver.cli.listening import listen
 from tileserver.cli.logs import in_json, say
 from tileserver.cli.notices import say_findings
-from tileserver.cli.telemetry import export_spans
 from tileserver.cli.workers import Worker
 from tileserver.errors import OutsideError, StartError, TileServerError
 from tileserver.service import TileService
@@ -34,6 +33,7 @@ from tileserver.web.forwarded import TRUSTED_BY_DEFAULT, ForwardedAddress
 from tileserver.web.instant_tiles import InstantTiles
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
 from tileserver.web.request_id import with_request_ids
+from tileserver.web.telemetry import export_spans
 
 _USUAL_OPEN_FILES: Final = 1024
 _OPEN_FILES: Final = 65_536
@@ -110,8 +110,7 @@ def run(
     application = ReloadableMaps(first, shared, admission, reopen)
     if announces:
         report_all(first)
-        for service in first.services:
-            report_time(service)
+        report_times(first)
         announce(first, settings.host, listener.getsockname()[1])
     if worker is not None:
         shared.metrics.share(worker.figures)
@@ -200,14 +199,30 @@ def report(service: TileService, map_name: str = "") -> None:
         )
 
 
-def report_time(service: TileService) -> None:
-    """Say how long a screen of new tiles takes, and warn where requests would time out."""
+def report_times(generation: Generation) -> None:
+    """Say how long a screen of new tiles takes in the slowest of the maps."""
+    services = [
+        (name, app.state.service) for name, app in generation.apps.items() if hasattr(app.state, "service")
+    ]
+    if services:
+        name, slowest = max(services, key=lambda service: service[1].metatile_s)
+        report_time(slowest, name if len(services) > 1 else "")
+
+
+def report_time(service: TileService, map_name: str = "") -> None:
+    """Say how long a screen of new tiles takes, and warn where requests would time out.
+
+    Args:
+        service: the tiles of one map.
+        map_name: its name, where there are several.
+    """
     # Where the screen lies on the grid of metatiles is chance: on average it touches this many.
     metatiles = math.prod(1 + side / METATILE_PX for side in SCREEN_PX)
     seconds = metatiles * service.metatile_s
     shown = f"{seconds:.0f}" if seconds >= 1 else f"{seconds:.1g}"
+    where = f", on the slowest map, {map_name}" if map_name else ""
     say(
-        f"A screen of {SCREEN_PX[0]} x {SCREEN_PX[1]} px that was not looked at before takes about {shown} s."
+        f"A screen of {SCREEN_PX[0]} x {SCREEN_PX[1]} px that was not looked at before takes about {shown} s{where}."
     )
     if seconds > service.settings.deadline_s:
         say(

@@ -16,12 +16,18 @@ from tileserver.settings import Settings
 
 
 def start_on_ray(
-    load: Callable[[], dict[str, Settings]], *, ray_address: str, replicas: int, networks: int
+    load: Callable[[], dict[str, Settings]],
+    *,
+    access_log: bool,
+    ray_address: str,
+    replicas: int,
+    networks: int,
 ) -> None:
     """Serve with replicas on a cluster until Ctrl+C; SIGHUP deploys the maps anew.
 
     Args:
         load: gives the settings of every map, the default first; called again at each SIGHUP.
+        access_log: whether the replicas log every request, where Ray keeps its logs.
         ray_address: `local`, or HOST:PORT of the cluster's head.
         replicas: processes that read and encode.
         networks: processes with networks, at most.
@@ -41,7 +47,7 @@ def start_on_ray(
     with listen(settings.host, settings.port) as listener:
         port = listener.getsockname()[1]
     say("Starting on the cluster ...")
-    with served_on_ray(ray_address, maps, port, networks, replicas) as deploy:
+    with served_on_ray(ray_address, maps, port, networks, replicas, access_log=access_log) as deploy:
         address = address_of(settings.host, port)
         say(f"orthosharp serves {', '.join(maps)} on the cluster", address=address)
         if not in_json():

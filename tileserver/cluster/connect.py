@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc
 import ray
-from ray._private import ray_constants, worker
+from ray._private import ray_constants, services, worker
+from ray._private.grpc_utils import init_grpc_channel
+from ray.core.generated.gcs_service_pb2 import GetClusterIdRequest
+from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
+from ray.exceptions import AuthenticationError
 from ray.serve._private import replica
 
 from tileserver.errors import ClusterError
@@ -20,8 +25,8 @@ LOCAL: Final = "local"
 # Where Ray keeps what its processes hand each other; more is spilled to disk.
 _OBJECT_STORE_BYTES: Final = 300 * 2**20
 # How long a cluster may take to answer.
-_ANSWER_S: Final = 5.0
-_CLIENT_PREFIX: Final = "ray://"
+_ANSWER_S: Final = 3.0
+_CONNECTS_S: Final = 1.0
 
 
 @contextmanager
@@ -56,7 +61,7 @@ def connected(address: str, cpus: float) -> Iterator[None]:
             )
         else:
             ray.init(address=address, logging_level="error", log_to_driver=False)
-    except (ConnectionError, RuntimeError, OSError, TimeoutError) as error:
+    except (AuthenticationError, RuntimeError, OSError) as error:
         raise ClusterError(f"--ray {address}: {_first_line(error)}") from error
     _keep_stdout_clean()
     try:
@@ -100,25 +105,46 @@ def keep_replicas_on_loopback() -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Check that there is a gRPC server, as every head of a cluster is: Ray itself would try for minutes.
+    """Check that the head of a cluster answers, and takes this process's token: Ray itself would try for minutes.
 
     Raises:
-        ClusterError: the address is malformed, or does not answer.
+        ClusterError: the address is malformed, does not answer, or asks for another token.
     """
-    host, _, port = address.removeprefix(_CLIENT_PREFIX).rpartition(":")
-    if not host or not port.isdigit():
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
         raise ClusterError(
             f"--ray {address} is neither local nor an address: give HOST:PORT of the head node"
         )
-    channel = grpc.insecure_channel(f"{host}:{port}")
+    own = services.resolve_ip_for_localhost(host)
+    if own != host and not _listens(own, int(port)):
+        # Ray would replace 127.0.0.1 by the machine's address, where this head is not to be found.
+        _stay_on_loopback()
+        own = host
+    channel = init_grpc_channel(f"{own}:{port}")
     try:
-        grpc.channel_ready_future(channel).result(timeout=_ANSWER_S)
-    except grpc.FutureTimeoutError as error:
-        raise ClusterError(
-            f"--ray {address} does not answer: check the address, and that `ray start --head` runs there"
-        ) from error
+        NodeInfoGcsServiceStub(channel).GetClusterId(
+            GetClusterIdRequest(), timeout=_ANSWER_S, wait_for_ready=True
+        )
+    except grpc.RpcError as error:
+        raise ClusterError(f"--ray {address} {_refusal(error)}") from error
     finally:
         channel.close()
+
+
+def _refusal(error: grpc.RpcError) -> str:
+    if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+        return "asks for a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to what `ray get-auth-token` prints there"
+    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        return "is not the head of a cluster: give its port, 6379 unless `ray start` was told another one"
+    return "does not answer: check the address, and that `ray start --head` runs there"
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_CONNECTS_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from sr_model import PixelWindow, Weights
 from tileserver.cluster.connect import connected
 from tileserver.cluster.host import WantedNetwork
 from tileserver.cluster.network_actor import ActorTransport, check_alike, start_networks
-from tileserver.cluster.ranges import RETRIES, RangePool
+from tileserver.cluster.ranges import RANGES_PER_NETWORK, RETRIES, RangePool
 from tileserver.cluster.remote_network import ask, opens_on
 from tileserver.cluster.restore_worker import Restored, RestoreTask, restore_range
 from tileserver.cluster.seed_worker import SeedTask, seed_range
@@ -98,7 +98,7 @@ class JobCluster:
         def start(number: int, units: list[TileAddress]) -> Any:
             return _remote(seed_range).remote(task, number, units)
 
-        return RangePool(start, receive, self._count)
+        return RangePool(start, receive, self._ranges())
 
     def restore_pool(
         self, job: Job, settings: Settings, metatiles: MetatileFolder, options: Mapping[str, Any]
@@ -125,7 +125,11 @@ class JobCluster:
         def start(number: int, windows: list[PixelWindow]) -> Any:
             return _remote(restore_range).remote(task, number, windows)
 
-        return RangePool(start, receive, self._count)
+        return RangePool(start, receive, self._ranges())
+
+    def _ranges(self) -> int:
+        """Ranges at a time: reading and encoding take more processors than one network keeps busy."""
+        return max(RANGES_PER_NETWORK * self._count, int(ray.cluster_resources().get("CPU", 0.0)))
 
 
 @contextmanager
@@ -143,8 +147,7 @@ def job_cluster(
     Raises:
         ClusterError: the cluster does not answer.
     """
-    # A worker for each network, and one that begins with the next range.
-    with connected(address, networks + 1):
+    with connected(address, RANGES_PER_NETWORK * networks):
         yield JobCluster(networks, threads, open_restorer)
 
 

@@ -19,8 +19,8 @@ R = TypeVar("R")
 RANGE_ITEMS: Final = 8
 # How often Ray runs a range again whose worker or host has died.
 RETRIES: Final = 5
-# Ranges that are submitted per network, so that it never waits for a worker.
-_RANGES_PER_NETWORK: Final = 2
+# Ranges that are worked on per network, at least: while one ends, the next begins.
+RANGES_PER_NETWORK: Final = 2
 
 # Begins a range: its number and its items. Returns Ray's generator of one result for each item.
 StartRange = Callable[[int, list[T]], Any]
@@ -47,12 +47,12 @@ class RangePool(Generic[T, R]):
     Args:
         start: begins a range.
         receive: takes in results, in this process.
-        networks: number of networks in the cluster.
+        ranges: number of ranges that are submitted at a time.
     """
 
-    def __init__(self, start: StartRange[T], receive: Receive[T, R], networks: int) -> None:
+    def __init__(self, start: StartRange[T], receive: Receive[T, R], ranges: int) -> None:
         self._items = RANGE_ITEMS
-        self.ahead = self._items * _RANGES_PER_NETWORK * networks
+        self.ahead = self._items * ranges
         self._start = start
         self._receive = receive
         self._stop = Stop()

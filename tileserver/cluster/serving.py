@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import ray
 from ray import serve
@@ -22,7 +22,6 @@ from tileserver.settings import Settings
 
 # Our own errors in the text of a deployment that failed.
 _REASON: Final = re.compile(r"(?:tileserver|sr_model)[\w.]*\.\w+Error: (.+)")
-_QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 
 
 @contextmanager
@@ -35,6 +34,7 @@ def served_on_ray(
     open_restorer: OpenRestorer = open_restorer,
     *,
     fewest_networks: int = 1,
+    access_log: bool = False,
 ) -> Iterator[Callable[[Mapping[str, Settings]], None]]:
     """Serve maps for the duration of the block.
 
@@ -46,6 +46,7 @@ def served_on_ray(
         replicas: number of processes that read and encode.
         open_restorer: opens a network in one of the cluster's processes.
         fewest_networks: number of processes with networks, at least.
+        access_log: whether the replicas of the maps log every request.
 
     Yields:
         A function that deploys the maps anew, with other settings: replica after replica, without a failed request.
@@ -55,9 +56,11 @@ def served_on_ray(
         StartError, sr_model.SrModelError: a map cannot be served.
     """
     settings = next(iter(maps.values()))
+    quiet = {"log_level": "WARNING", "enable_access_log": False, "encoding": settings.log_format.upper()}
+    log = {**quiet, "log_level": "INFO", "enable_access_log": True} if access_log else quiet
 
     def deploy(found: Mapping[str, Settings]) -> None:
-        _run(maps_application(found, replicas, 1.0), MAPS, "/")
+        _run(maps_application(found, replicas, 1.0), MAPS, "/", log)
 
     # Ray logs each of its steps.
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -73,10 +76,10 @@ def served_on_ray(
         serve.start(
             # Longer than a tile may take, so that the application answers first.
             http_options={"host": settings.host, "port": port, "request_timeout_s": 2 * settings.deadline_s},
-            logging_config=_QUIET,
+            logging_config=quiet,
         )
         try:
-            _run(networks_application(args, open_restorer), NETWORKS, None)
+            _run(networks_application(args, open_restorer), NETWORKS, None, quiet)
             deploy(maps)
             yield deploy
         finally:
@@ -102,14 +105,14 @@ def wait_for_signal(reload: Callable[[], None]) -> None:
             reload()
 
 
-def _run(application: serve.Application, name: str, route: str | None) -> None:
+def _run(application: serve.Application, name: str, route: str | None, log: dict[str, Any]) -> None:
     """Deploy an application and wait until it runs.
 
     Raises:
         ClusterError: it does not; the message is that of its replicas.
     """
     try:
-        serve.run(application, name=name, route_prefix=route, logging_config=_QUIET)
+        serve.run(application, name=name, route_prefix=route, logging_config=log)
     except (RuntimeError, RayServeException, TimeoutError) as error:
         raise ClusterError(_reason(name) or str(error).strip().splitlines()[0]) from error
 

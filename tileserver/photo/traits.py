@@ -190,10 +190,7 @@ def _cell_scores(luminance: Float32Array, rows: int, columns: int, cell_px: int)
     cells = padded.reshape(rows, cell_px, columns, cell_px).swapaxes(1, 2).reshape(rows, columns, -1)
     valid = (~np.isnan(cells)).mean(2)
     most = max(round(_STEEPEST * cell_px * cell_px), 1)
-    # Sorted, so that they are added in one order everywhere.
-    steepest = np.sort(np.partition(np.nan_to_num(cells, nan=0.0), -most, axis=2)[..., -most:], axis=2).mean(
-        2
-    )
+    steepest = np.sort(np.nan_to_num(cells, nan=0.0), axis=2)[..., -most:].mean(2)
     # The smaller cells of the border count by what they hold.
     inside = np.pad(np.ones(luminance.shape), missing)[: rows * cell_px, : columns * cell_px]
     size = inside.reshape(rows, cell_px, columns, cell_px).mean((1, 3))

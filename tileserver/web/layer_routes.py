@@ -59,8 +59,7 @@ class LayerRoutes:
             dependency_overrides_provider=self._app,
         )
         # The operation ids of its routes begin with the name, and clients may have been generated from them.
-        names = {"layer": layer, "name": f".{layer}"}
-        LayerFactory(endpoint=self._endpoint, router=router, **names, **self._traced)
+        LayerFactory(endpoint=self._endpoint, layer=layer, router=router, name=f".{layer}", **self._traced)
         for route in router.routes:
             if isinstance(route, APIRoute):
                 # titiler's tracing replaces the endpoint, in which only `include_router` would notice it.

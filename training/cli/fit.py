@@ -13,6 +13,7 @@ from training.cli.exits import NamesItsTarget
 from training.cli.fit_defaults import (
     check_devices,
     choose_own_texture,
+    choose_start_networks,
     choose_threads,
     parse_own_texture,
     saved_choices,
@@ -251,6 +252,7 @@ def fit(
         loss=_loss_weights(weights, pixels_only, architecture),
         threads=choose_threads(threads, saved, choices["devices"]),
         own_texture=choose_own_texture(own_texture, saved, init, colours),
+        start_networks=choose_start_networks(saved, init),
         **choices,
     )
     if find_lr:

@@ -70,16 +70,28 @@ def choose_own_texture(
     return OWN_TEXTURE
 
 
+def choose_start_networks(saved: dict[str, Any] | None, init: Path | None) -> tuple[str, ...]:
+    """Networks in the loss of the weights to start from, or those that the run that goes on has noted."""
+    if saved is not None:
+        return tuple(saved.get("start_networks", ()))
+    if init is None:
+        return ()
+    from sr_model.weights import load_weights
+    from training.evaluate.judge import loss_networks_of
+
+    return loss_networks_of(init, load_weights(init).spec) or ()
+
+
 def check_devices(devices: int) -> None:
-    """Refuse several devices where there is no GPU.
+    """Refuse several devices where there is no GPU, unless torchrun has started a process for each.
 
     Raises:
         RunError: there is none.
     """
     import torch
 
-    if devices > 1 and not torch.cuda.is_available():
+    if devices > 1 and not torch.cuda.is_available() and not torch.distributed.is_torchelastic_launched():
         raise RunError(
             f"--devices {devices}: this machine has no NVIDIA GPU, and one process uses all of its processors "
-            "(--threads): leave --devices out"
+            "(--threads): leave --devices out, or start the processes with torchrun"
         )

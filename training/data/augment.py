@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a step's batch that a process sees; all draw for the whole batch, so that they draw alike.
+
+    Attributes:
+        rank: of the process, from 0.
+        processes: that share the batch equally.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    def of(self, whole: Tensor) -> Tensor:
+        """Return this process's rows of what was drawn for the whole batch."""
+        return whole.chunk(self.processes)[self.rank]
+
+
+WHOLE: Final = Share()
 
 
 def augment(
@@ -14,6 +37,7 @@ def augment(
     scale_range: tuple[float, float],
     generator: torch.Generator,
     multiple_px: int = 1,
+    share: Share = WHOLE,
 ) -> tuple[Tensor, Tensor]:
     """One of eight flips and turns and one scale for the batch, colour jitter per old crop.
 
@@ -25,6 +49,7 @@ def augment(
         scale_range: pixel sizes of the result, in those of the input; sampled log-uniformly.
         generator: source of every draw, on the CPU.
         multiple_px: the result's side is a multiple of it.
+        share: which part of the step's batch these are.
 
     Returns:
         Two float32 tensors [B, 3, side, side] in [0, 1].
@@ -39,7 +64,7 @@ def augment(
     old, new = (_resize(_crop(x, side).float().div_(255), out_px) for x in (old, new))
     turn = int(torch.randint(8, (), generator=generator))
     old, new = (_turn(x, turn) for x in (old, new))
-    return _colour_jitter(old, generator), new
+    return _colour_jitter(old, generator, share), new
 
 
 def _crop(x: Tensor, side: int) -> Tensor:
@@ -61,18 +86,25 @@ def _turn(x: Tensor, turn: int) -> Tensor:
     return torch.rot90(x, turn & 3, (-2, -1)).contiguous()
 
 
-def _colour_jitter(old: Tensor, generator: torch.Generator) -> Tensor:
+def _colour_jitter(old: Tensor, generator: torch.Generator, share: Share) -> Tensor:
     """Draw a small gain and offset per band and crop; small, because the old photo's cast has to be learnt."""
-    shape = (len(old), 3, 1, 1)
-    gain = 1 + 0.05 * torch.randn(shape, generator=generator).to(old.device)
-    offset = 0.02 * torch.randn(shape, generator=generator).to(old.device)
+    shape = (len(old) * share.processes, 3, 1, 1)
+    gain = 1 + 0.05 * share.of(torch.randn(shape, generator=generator)).to(old.device)
+    offset = 0.02 * share.of(torch.randn(shape, generator=generator)).to(old.device)
     return (old * gain + offset).clamp_(0, 1)
 
 
-def draw_grain(old: Tensor, planes: int, generator: torch.Generator) -> Tensor:
-    """Noise distributed as `sr_model.pixels.grain_plane` draws it from a photo: float32 [B, planes, H, W]."""
+def draw_grain(old: Tensor, planes: int, generator: torch.Generator, share: Share = WHOLE) -> Tensor:
+    """Noise distributed as `sr_model.pixels.grain_plane` draws it from a photo: float32 [B, planes, H, W].
+
+    Args:
+        old: [B, 3, H, W].
+        planes: number of planes.
+        generator: source of every draw, on the CPU.
+        share: which part of the step's batch these are.
+    """
     # Drawn where it is used: on a GPU, a step would wait for a plane per crop from the processor.
     seed = int(torch.randint(1 << 62, (), generator=generator))
     there = torch.Generator(old.device).manual_seed(seed)
-    shape = (len(old), planes, *old.shape[-2:])
-    return (torch.rand(shape, generator=there, device=old.device) - 0.5) * 12**0.5
+    shape = (len(old) * share.processes, planes, *old.shape[-2:])
+    return (share.of(torch.rand(shape, generator=there, device=old.device)) - 0.5) * 12**0.5

@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from sr_model.shipped import BUNDLED, bundled_weights_path
 from sr_model.spec import ModelSpec
+from sr_model.weights import load_weights
 from training.errors import TrainingError
 from training.fit.config import LossWeights
 from training.measure.feature_distance import FeatureJudge, open_judge
@@ -16,6 +18,8 @@ from training.measure.judge_networks import EFFICIENTNET, VGG16
 
 # A term of the loss that only runs on crops have; they compare features of EfficientNet-Lite0.
 TAUGHT_TERM: Final = "luminance"
+# Networks in the loss of the networks that ship with the package, as the model card says.
+BUNDLED_LOSS: Final = (EFFICIENTNET,)
 
 
 @dataclass(frozen=True)
@@ -70,32 +74,45 @@ def choose_judge(loss_networks: tuple[str, ...] | None, vgg16: Path | None = Non
 
 
 def loss_networks_of(weights: Path, spec: ModelSpec, named: Sequence[str] = ()) -> tuple[str, ...] | None:
-    """Networks whose features the loss used; None where neither the weights nor their run nor `named` tell.
+    """Networks whose features the loss used, that of the weights to start from included.
+
+    None where neither the weights nor their run nor `named` tell.
 
     Args:
         weights: a file; beside one that `fit` wrote lies the run's `config.json`.
         spec: of the weights; `export` stores the run's choices in it.
         named: networks that the loss is said to have used besides.
     """
-    loss = _loss_of(weights, spec)
-    if loss is None:
+    choices = _choices_of(weights, spec)
+    loss = choices.get("loss")
+    if isinstance(loss, Mapping):
+        own = {*_networks_of(loss), *choices.get("start_networks", ())}
+    elif is_bundled(spec):
+        own = set(BUNDLED_LOSS)
+    else:
         return tuple(sorted(set(named))) or None
-    if TAUGHT_TERM in loss:
-        own = (EFFICIENTNET,) if loss.get("features") else ()
-        return tuple(sorted({*named, *own}))
-    known = {field.name for field in fields(LossWeights)} & loss.keys()
-    own = () if LossWeights(**{name: loss[name] for name in known}).pixels_only else (VGG16,)
     return tuple(sorted({*named, *own}))
 
 
-def _loss_of(weights: Path, spec: ModelSpec) -> Mapping[str, Any] | None:
-    """The weights of the loss's terms, from the spec or from the run's folder."""
+def is_bundled(spec: ModelSpec) -> bool:
+    """Whether a spec is that of a network that ships with the package; those do not tell the choices of their runs."""
+    return any(spec == load_weights(bundled_weights_path(name)).spec for name in BUNDLED)
+
+
+def _networks_of(loss: Mapping[str, Any]) -> tuple[str, ...]:
+    if TAUGHT_TERM in loss:
+        return (EFFICIENTNET,) if loss.get("features") else ()
+    known = {field.name for field in fields(LossWeights)} & loss.keys()
+    return () if LossWeights(**{name: loss[name] for name in known}).pixels_only else (VGG16,)
+
+
+def _choices_of(weights: Path, spec: ModelSpec) -> Mapping[str, Any]:
+    """The choices of the run, from the spec or from the run's folder; empty where both are silent."""
     choices: Any = spec.training.get("choices")
     beside = weights.with_name("config.json")
     if choices is None and beside.is_file():
         try:
             choices = json.loads(beside.read_text())
         except ValueError:
-            return None
-    loss = choices.get("loss") if isinstance(choices, Mapping) else None
-    return loss if isinstance(loss, Mapping) else None
+            return {}
+    return choices if isinstance(choices, Mapping) else {}

@@ -70,7 +70,7 @@ class FitConfig:
         steps: of the whole run.
         batch: crops per step and device, at the first size.
         sizes_px: sides of the crops, growing; see `training.fit.schedule.crops_at`.
-        perceptual_share, perceptual_every: share of a batch that VGG sees, and in which steps.
+        perceptual_share, perceptual_every: share of a batch that VGG sees, one of so many, and in which steps.
         scale_range: pixel sizes shown, in those of the pairs.
         aged_share: share of crops that are aged instead of real.
         ageing: how the old photograph is aged, where it was measured; None ages as old photographs in general are.
@@ -84,6 +84,7 @@ class FitConfig:
         workers: processes that load, per device; 0 is as many as the processors allow.
         validate_every: steps between two looks at the validation chips; 0 is never.
         loss: weights of the terms.
+        start_networks: networks whose features the loss of the weights to start from used; they cannot judge.
     """
 
     pairs: tuple[str, ...]
@@ -114,6 +115,7 @@ class FitConfig:
     workers: int = 0
     validate_every: int = 500
     loss: LossWeights = field(default_factory=LossWeights)
+    start_networks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.sizes_px or list(self.sizes_px) != sorted(self.sizes_px):

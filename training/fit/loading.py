@@ -40,7 +40,7 @@ class StepSampler(Sampler[list[Item]]):
         config = self._config
         for step in range(self._done, config.steps):
             crops = crops_at(step, config.steps, config.sizes_px, config.batch)
-            first = (step * config.world + self._rank) * config.batch
+            first = step * config.world * config.batch + self._rank * crops.count
             source_px = self._sources_px[crops.side_px]
             yield [Item(first + n, source_px) for n in range(crops.count)]
 

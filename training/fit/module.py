@@ -18,7 +18,7 @@ from sr_model.photo import PhotoContext
 from sr_model.pixels import correct, normalise
 from sr_model.spec import ModelSpec
 from sr_model.tensors import denormalise_tensor, normalise_tensor
-from training.data.augment import augment, draw_grain
+from training.data.augment import Share, augment, draw_grain
 from training.fit import losses
 from training.fit.colours import match_colours
 from training.fit.config import FitConfig
@@ -133,12 +133,12 @@ class RestorationModule:
             return
         # VGG costs ten times what the network costs: it sees some steps and a share of their batch, which buys
         # many more steps. The discriminator's head on pixels sees them all.
-        seen = 0
-        if self.step % self.config.perceptual_every == 0:
-            seen = max(round(len(shown.old) * self.config.perceptual_share), 1)
-        features = self.vgg(shown.restored[:seen]) if seen else []
+        seen = self.step % self.config.perceptual_every == 0
+        # Evenly spread, so that devices that share a batch choose what one would.
+        some = slice(None, None, max(round(1 / self.config.perceptual_share), 1))
+        features = self.vgg(shown.restored[some]) if seen else []
         with torch.no_grad():
-            wanted = self.vgg(shown.new[:seen]) if seen else []
+            wanted = self.vgg(shown.new[some]) if seen else []
 
         self.discriminator.requires_grad_(False)
         if seen:
@@ -160,27 +160,29 @@ class RestorationModule:
         self.terms["discriminator"] = judged.detach()
 
     def _show(self, batch: Batch) -> Shown:
-        """Augment and restore; every draw is a function of the seed, the step and the rank."""
-        generator = torch.Generator().manual_seed(
-            self.config.seed * 1_000_003 + self.step + (self._fabric.global_rank << 40)
-        )
+        """Augment and restore; every draw is a function of the seed and the step, on all devices the same."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
+        share = Share(self._fabric.global_rank, self._fabric.world_size)
         side_px = crops_at(self.step, self.config.steps, self.config.sizes_px, self.config.batch).side_px
         stride = self.spec.stride
-        old, new = augment(batch[0], batch[1], side_px, self.config.scale_range, generator, stride)
+        old, new = augment(batch[0], batch[1], side_px, self.config.scale_range, generator, stride, share)
         if self.spec.colours == "photo":
             new = match_colours(new, old)
-        # Some crops a second time, at another phase of the network's grid: what differs is its own pattern.
+        # Every fourth crop a second time, at another phase of the network's grid: what differs is its own pattern.
         phase = [int(n) for n in torch.randint(1, stride, (2,), generator=generator)]
-        grain = draw_grain(old, self.spec.planes - 3, generator)
-        some = max(len(old) // 4, 1)
-        old_again, grain_again = (x[:some].roll(phase, (-2, -1)) for x in (old, grain))
+        grain = draw_grain(old, self.spec.planes - 3, generator, share)
+        old_again, grain_again = (x[::4].roll(phase, (-2, -1)) for x in (old, grain))
         olds, grains = torch.cat([old, old_again]), torch.cat([grain, grain_again])
         both = restore(self._shared_network, self.spec, olds, grains)
         restored, again = both[: len(old)], both[len(old) :]
         # Near the edges, zeros around the crop differ between the two phases.
         margin_px = min(max(stride, _EDGE_PX), old.shape[-1] // 4)
         return Shown(
-            old, new, batch[2], restored, *losses.same_ground(restored, again, phase, margin_px=margin_px)
+            old,
+            new,
+            batch[2],
+            restored,
+            *losses.same_ground(restored[::4], again, phase, margin_px=margin_px),
         )
 
     def _pixel_terms(self, shown: Shown) -> dict[str, Tensor]:
@@ -191,17 +193,23 @@ class RestorationModule:
             "pixel_real": weight.pixel_real * (difference * (1 - exact)).mean(),
             "pixel_aged": weight.pixel_aged * (difference * exact).mean(),
             "colour": weight.colour * losses.colour_loss(restored, new),
-            "structure": weight.structure * losses.structure_loss(restored, old),
+            "structure": weight.structure * losses.structure_loss(self._of_all(restored), self._of_all(old)),
             "fringe": weight.fringe * losses.fringe_loss(restored, old),
             # Values outside 0..255 would be clipped to blotches.
             "range": 10 * (F.relu(restored - 1) + F.relu(-restored)).mean(),
             "phase": weight.phase * F.l1_loss(here, there),
         }
         if weight.grid and min(here.shape[-2:]) >= losses.GRID_LEAST_PX:
-            terms["grid"] = weight.grid * losses.grid_loss(here, there)
+            terms["grid"] = weight.grid * losses.grid_loss(self._of_all(here), self._of_all(there))
         if weight.spectrum:
             terms["spectrum"] = weight.spectrum * losses.spectrum_loss(restored, new)
         return terms
+
+    def _of_all(self, crops: Tensor) -> Tensor:
+        """Return the crops of all devices, for a term that is not the mean of what it is of each crop."""
+        if self._fabric.world_size == 1:
+            return crops
+        return cast("Tensor", self._fabric.all_gather(crops.contiguous(), sync_grads=True)).flatten(0, 1)
 
     def _feature_terms(self, features: list[Tensor], wanted: list[Tensor]) -> dict[str, Tensor]:
         weight = self.config.loss

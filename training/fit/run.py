@@ -42,6 +42,7 @@ _ADVICE: Final = (
     ".*Experiment logs directory.*",
     ".*LeafSpec.*",
     ".*Grad strides do not match bucket view strides.*",
+    r".*functional\.all_gather is deprecated.*",
 )
 
 

@@ -14,6 +14,7 @@ from sr_model.shipped import bundled_weights_path
 from sr_model.weights import load_weights
 from training.data.ageing import Ageing
 from training.errors import RunError
+from training.evaluate.judge import BUNDLED_LOSS
 from training.fit.config import HALF_SCALE_GRID, FitConfig, LossWeights
 from training.pairs.grid import Common, common_ground
 from training.pairs.traits import measure_traits
@@ -195,7 +196,7 @@ def base_config(
 ) -> FitConfig:
     """The choices of the training run.
 
-    Its loss uses no network's features, so that any may judge.
+    Its loss uses no network's features; that of the bundled weights, from which it starts, did.
     """
     start = load_weights(bundled_weights_path()).spec
     return FitConfig(
@@ -214,6 +215,7 @@ def base_config(
         own_texture=(start.own_texture, start.own_texture_in_woods),
         validate_every=look_every,
         loss=replace(LossWeights.of_pixels(), grid=HALF_SCALE_GRID),
+        start_networks=BUNDLED_LOSS,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -14,6 +15,7 @@ _CONVERT: Final = (
     "convert it on a machine whose GDAL has that driver, such as QGIS for Windows (OSGeo4W, package {package}), with: "
     "gdal_translate -of COG -co COMPRESS=JPEG -co QUALITY=90 IN{suffix} OUT.tif"
 )
+_MRSID: Final = b"msid"
 _HINTS: Final = {
     ".ecw": "ECW needs a driver built with Hexagon's ERDAS ECW/JP2 SDK, which this GDAL lacks: "
     + _CONVERT.format(package="gdal-ecw", suffix=".ecw"),
@@ -43,8 +45,16 @@ def reason(path: str, error: Exception) -> str:
     """Say why GDAL cannot open a file, and what helps if the format tells."""
     if is_absent(path):
         return NO_SUCH_FILE
-    hint = _HINTS.get(PurePath(path).suffix.lower())
+    hint = _HINTS.get(_suffix(path))
     return hint or f"{_words(path, error).rstrip('.')}. Check it with gdalinfo"
+
+
+def _suffix(path: str) -> str:
+    """Suffix of the format: by the first bytes where they tell, else by the name. ECW has no bytes of its own."""
+    with suppress(OSError, ValueError), Path(path).open("rb") as file:
+        if file.read(len(_MRSID)) == _MRSID:
+            return ".sid"
+    return PurePath(path).suffix.lower()
 
 
 def _words(path: str, error: Exception) -> str:
