@@ -8,8 +8,6 @@ from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tileserver.archives.identity import MapIdentity
 from tileserver.cluster.membership import check_identity
@@ -19,7 +17,7 @@ from tileserver.shared import Shared
 from tileserver.web.admission import Admission
 from tileserver.web.forwarded import TRUSTED_BY_DEFAULT, ForwardedAddress
 from tileserver.web.maps import Generation, ReloadableMaps, open_generation
-from tileserver.web.request_id import REQUEST_ID_HEADER, with_request_ids
+from tileserver.web.request_id import with_request_ids, without_request_id
 from tileserver.web.telemetry import export_spans
 
 
@@ -72,18 +70,5 @@ def open_maps(maps: Mapping[str, Settings], wanted: Mapping[str, MapIdentity], n
     application = ReloadableMaps(reopen(), shared, admission, reopen)
     proxies = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED_BY_DEFAULT)
     with_ids = with_request_ids(ForwardedAddress(application, proxies, root_path=settings.root_path))
-    return _without_request_id(with_ids)
-
-
-def _without_request_id(app: ASGIApp) -> ASGIApp:
-    """Wrap an application whose answers are given the id of the request by Ray's proxy, which adds a second one."""
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_without(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                del MutableHeaders(scope=message)[REQUEST_ID_HEADER]
-            await send(message)
-
-        await app(scope, receive, send_without)
-
-    return wrapped
+    # Ray's proxy adds the id itself.
+    return without_request_id(with_ids)

@@ -7,7 +7,8 @@ import secrets
 from typing import Final, cast
 
 from asgi_correlation_id import CorrelationIdMiddleware
-from starlette.types import ASGIApp
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 MAX_ID_LENGTH: Final = 128
@@ -22,6 +23,20 @@ def with_request_ids(app: ASGIApp) -> ASGIApp:
         app, header_name=REQUEST_ID_HEADER, generator=_new_id, validator=None, transformer=_checked
     )
     return cast("ASGIApp", wrapped)
+
+
+def without_request_id(app: ASGIApp) -> ASGIApp:
+    """Wrap an application behind a proxy that sends the id of a request back by itself: a second one is left out."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_without(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                del MutableHeaders(scope=message)[REQUEST_ID_HEADER]
+            await send(message)
+
+        await app(scope, receive, send_without)
+
+    return wrapped
 
 
 def is_request_id(text: str) -> bool:
