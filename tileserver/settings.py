@@ -219,7 +219,8 @@ class Settings(BaseSettings):
     runtime: Annotated[RuntimeName, _network(RESTORING | {"info"})] = Field(
         "auto",
         description="Inference runtime; auto chooses a GPU if there is one, else OpenVINO, which computes the bundled "
-        "networks in integers of 8 bits (openvino-int8) where the processor has VNNI and no bfloat16.",
+        "networks in integers of 8 bits (openvino-int8) where the processor multiplies them faster than float32 and "
+        "has no bfloat16.",
     )
     device: Annotated[DeviceName, _network(RESTORING | {"info"})] = Field(
         "auto", description="Device that runs the network; a missing one is an error, not a slower server."

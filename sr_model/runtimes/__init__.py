@@ -43,7 +43,8 @@ def choose_runtime(
     Args:
         weights: the network to load.
         runtime: `torch`, `openvino` (CPU), `openvino-int8` (the same in integers of 8 bits), or `auto`, which is
-            `openvino-int8` for the bundled architecture where the processor has VNNI and no bfloat16.
+            `openvino-int8` for the bundled architecture where that is faster: on processors with VNNI or AVX2 alone, and
+            without bfloat16.
         device: `cuda`, `mps`, `cpu`, or `auto`.
         trim_px: width of the border that is left out of results on each side; a multiple of the spec's stride.
         threads: CPU threads; by default one per core.

@@ -12,7 +12,7 @@ from sr_model.binding import bind_colours, network_trim_px
 from sr_model.errors import InferenceError, RuntimeUnavailableError
 from sr_model.graph import openvino_correction, ranges_of
 from sr_model.interrupts import is_interrupt
-from sr_model.machine import has_vnni, quota_cores
+from sr_model.machine import multiplies_bytes_faster, quota_cores
 from sr_model.photo import PhotoContext
 from sr_model.pixels import Float32Array, UInt8Array, correct, normalise
 from sr_model.weights import Weights
@@ -54,7 +54,8 @@ class OpenVinoRuntime:
             core = _core()
             precision = "bf16" if "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
             if eight_bits is None:
-                eight_bits = precision == "f32" and weights.spec.architecture == _MEASURED and has_vnni()
+                is_measured = weights.spec.architecture == _MEASURED
+                eight_bits = is_measured and precision == "f32" and multiplies_bytes_faster()
             ranges = ranges_of(weights, openvino, core) if eight_bits else None
             model = openvino_correction(weights, network_trim_px(weights.spec, trim_px), openvino, ranges)
             self._request = _compile(model, threads, core, precision)

@@ -10,7 +10,7 @@ from made_roofs import photographed, roofs
 
 from sr_model import ModelSpec, Restorer, Weights, bundled_weights_path, load_weights
 from sr_model.eight_bits import made_pictures, rounded_range
-from sr_model.machine import has_vnni
+from sr_model.machine import multiplies_bytes_faster
 from sr_model.network import build
 from sr_model.runtimes import openvino_runtime
 from sr_model.shipped import BUNDLED
@@ -74,25 +74,27 @@ def test_networks_whose_names_of_layers_differ(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ("fpu avx2 avx512_vnni", True),
+        ("fpu avx2 avx512f avx512_vnni", True),
         ("fpu avx2 avx_vnni", True),
-        ("fpu avx2 avx_vnni_int8", False),
+        ("fpu avx2", True),
+        ("fpu avx2 avx512f avx_vnni_int8", False),
+        ("fpu avx", False),
         ("", False),
     ],
 )
-def test_processors_with_vnni(tmp_path: Path, flags: str, expected: bool) -> None:
+def test_processors_that_multiply_bytes_faster(tmp_path: Path, flags: str, expected: bool) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text(f"processor\t: 0\nmodel name\t: X\nflags\t\t: {flags}\nbugs\t: \n")
-    assert has_vnni(file) == expected
-    assert not has_vnni(tmp_path / "absent")
+    assert multiplies_bytes_faster(file) == expected
+    assert not multiplies_bytes_faster(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("vnni", [True, False])
-def test_auto_takes_them_where_the_processor_multiplies_them(
-    monkeypatch: pytest.MonkeyPatch, vnni: bool
+@pytest.mark.parametrize("faster", [True, False])
+def test_auto_takes_them_where_the_processor_multiplies_them_faster(
+    monkeypatch: pytest.MonkeyPatch, faster: bool
 ) -> None:
-    monkeypatch.setattr(openvino_runtime, "has_vnni", lambda: vnni)
+    monkeypatch.setattr(openvino_runtime, "multiplies_bytes_faster", lambda: faster)
     weights = load_weights(bundled_weights_path("small"))
     name = openvino_runtime.OpenVinoRuntime(weights, eight_bits=None).name
     usual = openvino_runtime.OpenVinoRuntime(weights).name
-    assert name == ("openvino cpu int8" if vnni and usual == "openvino cpu f32" else usual)
+    assert name == ("openvino cpu int8" if faster and usual == "openvino cpu f32" else usual)
