@@ -212,7 +212,7 @@ def test_every_import_is_a_declared_dependency(package, extras):
 # Ray has no setting for the addresses that all of its processes listen on, and no short way to ask whether a cluster
 # answers; tests/cluster holds what these do.
 PRIVATE_OF_RAY = {
-    "ray._private.grpc_utils",
+    "ray._private.grpc_utils.init_grpc_channel",
     "ray._private.ray_constants",
     "ray._private.services",
     "ray._private.worker",
