@@ -74,7 +74,7 @@ def all_old_are_shown(page: Page) -> None:
     page.wait_for_function(
         """() => {
             const tiles = [...document.querySelectorAll('.leaflet-left-pane .leaflet-layer')][1];
-            const all = [...tiles.querySelectorAll('img')];
+            const all = tiles ? [...tiles.querySelectorAll('img')] : [];
             return all.length && all.every((tile) => tile.naturalWidth && Number(tile.style.opacity) === 1);
         }"""
     )
