@@ -18,10 +18,9 @@ SERVER = sorted((TESTS / "tileserver").glob("test_*.py"))
 
 def parts() -> list[list[Path]]:
     """The tests' files in parts that take about the same time; the last has all that is in no other."""
-    middle = [path for path in SERVER if "test_p" <= path.name < "test_q"]
-    seeding = [path for path in SERVER if "test_se" <= path.name < "test_sh"]
-    ends = [path for path in SERVER if path.name >= "test_d" and path not in {*middle, *seeding}]
-    first, second = [TESTS / "sr_model", *ends], [TESTS / "training", *middle]
+    middle = [path for path in SERVER if "test_p" <= path.name < "test_se"]
+    ends = [path for path in SERVER if "test_d" <= path.name < "test_p" or path.name >= "test_sh"]
+    first, second = [TESTS / "sr_model", *ends], [TESTS / "golden", TESTS / "training", *middle]
     taken = {*first, *second, TESTS / "tileserver", TESTS / "__pycache__"}
     others = [path for path in TESTS.iterdir() if path.is_dir() or path.name.startswith("test_")]
     rest = sorted(path for path in [*others, *SERVER] if path not in taken)
